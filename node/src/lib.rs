@@ -1,0 +1,1 @@
+//! The production node: the tokio driver of `ottla_core` and the `ottla` command.

@@ -1,0 +1,3 @@
+//! The deterministic simulator of Ottla.
+
+fn main() {}
