@@ -1,8 +1,21 @@
 //! Ottla's brain: one deterministic state machine, driven alike by the node and by the simulator.
 //!
 //! Pure: no clock, thread, file, socket, ambient randomness or printing. What is needed from outside comes
-//! in as an [`machine::Input`] and goes out as an [`machine::Effect`].
+//! in as a [`machine::Input`] and goes out as a [`machine::Effect`].
 //!
-//! Modules in reading order; each depends only on those above it (a test checks it):
+//! Modules in reading order; each depends only on those above it (a test checks it), but for the plain
+//! data of the boundary ([`machine`], [`ingress`], [`job`]) that everyone may name:
 //!
-//! * [`types`], [`clock`], [`rng`], [`planted`], [`config`]: the words everything else is written in
+//! * [`types`], [`clock`], [`rng`], [`planted`], `config`: the words that everything else is written in
+//! * `record`: record batches; `storage`: file operations and their durability; `log`: Kafka's log
+//! * `raft` and `controller`: the metadata log and the image it describes
+//! * `broker`: partitions, waiting requests, fetch sessions; `api`: one file an API key
+//! * [`machine`]: the boundary, connections and dispatch
+
+pub mod clock;
+pub mod ingress;
+pub mod job;
+pub mod machine;
+pub mod planted;
+pub mod rng;
+pub mod types;
