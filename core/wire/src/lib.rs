@@ -1,3 +1,34 @@
 //! Kafka's wire format: frames, primitives, the `message!` macro and one module an API.
 //!
-//! This crate knows nothing of Ottla: its `Uuid`, `ErrorCode` and `ApiKey` are everyone's.
+//! This crate knows nothing of Ottla: its [`Uuid`], [`ErrorCode`] and [`ApiKey`] are everyone's. In reading order:
+//!
+//! * `primitives`, `writer`: [`Reader`], [`Writer`], [`Wire`], [`DecodeError`] and the [`Limits`] of decoding;
+//! * `message`: the macro that declares a message, and the [`Message`] trait;
+//! * [`frame`]: the length prefix and the headers of requests and responses;
+//! * [`api`]: the requests and responses, one module an API; beside Produce and Fetch a walker that allocates nothing.
+//!
+//! Everything decodes to values that borrow from the input, and nothing panics on it. Absent on purpose: record
+//! batches (they are bytes here), connections, and which versions a broker offers.
+
+#[cfg(test)]
+mod arbitrary;
+mod message;
+mod primitives;
+mod records;
+#[cfg(test)]
+mod tests;
+mod uuid;
+mod writer;
+
+pub mod api;
+mod api_key;
+mod error_code;
+pub mod frame;
+
+pub use api_key::ApiKey;
+pub use error_code::ErrorCode;
+pub use message::Message;
+pub use primitives::{DecodeError, Limits, Reader, Result, Version, Wire};
+pub use records::Records;
+pub use uuid::{ParseUuidError, Uuid};
+pub use writer::{Split, Writer};

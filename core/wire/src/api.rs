@@ -1,0 +1,171 @@
+//! The requests and responses, one module an API, and [`Request`] and [`Response`] over all of them.
+//!
+//! Not here: the APIs that this crate does not implement. [`Request::decode`] refuses them.
+
+use crate::frame::RequestHeader;
+use crate::primitives::{DecodeError, Reader, Result};
+use crate::{ApiKey, Message, Writer};
+
+pub mod alter_configs;
+pub mod api_versions;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod fetch;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod list_config_resources;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+
+macro_rules! apis {
+    ($($api:ident $module:ident $request:ident $(<$rlt:lifetime>)?, $response:ident $(<$plt:lifetime>)?;)*) => {
+        /// The body of a request.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs, reason = "each variant is an API by its name")]
+        pub enum Request<'a> { $($api($module::$request $(<$rlt>)?),)* }
+
+        /// The body of a response.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs, reason = "each variant is an API by its name")]
+        pub enum Response<'a> { $($api($module::$response $(<$plt>)?),)* }
+
+        impl ApiKey {
+            /// The versions that this crate reads and writes; `None` if it does not have the API.
+            pub fn implemented_versions(self) -> Option<std::ops::RangeInclusive<i16>> {
+                #[allow(clippy::wildcard_enum_match_arm, reason = "the list above is the list")]
+                match self {
+                    $(Self::$api => Some($module::$request::VERSIONS),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl<'a> Request<'a> {
+            /// What it asks for.
+            pub const fn api_key(&self) -> ApiKey {
+                match self { $(Self::$api(_) => ApiKey::$api,)* }
+            }
+
+            /// Reads the body of a request of this key and version.
+            ///
+            /// # Errors
+            /// [`DecodeError::UnknownApiKey`] if this crate does not have the API, or what is wrong with the bytes.
+            pub fn decode(r: &mut Reader<'a>, key: ApiKey, version: i16) -> Result<Self> {
+                #[allow(clippy::wildcard_enum_match_arm, reason = "the list above is the list")]
+                match key {
+                    $(ApiKey::$api => Message::decode(r, version).map(Self::$api),)*
+                    _ => Err(DecodeError::UnknownApiKey(key.code())),
+                }
+            }
+
+            /// Appends the body.
+            ///
+            /// # Panics
+            /// If the API does not have this version.
+            pub fn encode(&self, w: &mut Writer, version: i16) {
+                match self { $(Self::$api(body) => body.encode(w, version),)* }
+            }
+        }
+
+        impl<'a> Response<'a> {
+            /// What it answers.
+            pub const fn api_key(&self) -> ApiKey {
+                match self { $(Self::$api(_) => ApiKey::$api,)* }
+            }
+
+            /// Reads the body of a response to a request of this key and version.
+            ///
+            /// # Errors
+            /// [`DecodeError::UnknownApiKey`] if this crate does not have the API, or what is wrong with the bytes.
+            pub fn decode(r: &mut Reader<'a>, key: ApiKey, version: i16) -> Result<Self> {
+                #[allow(clippy::wildcard_enum_match_arm, reason = "the list above is the list")]
+                match key {
+                    $(ApiKey::$api => Message::decode(r, version).map(Self::$api),)*
+                    _ => Err(DecodeError::UnknownApiKey(key.code())),
+                }
+            }
+
+            /// Appends the body.
+            ///
+            /// # Panics
+            /// If the API does not have this version.
+            pub fn encode(&self, w: &mut Writer, version: i16) {
+                match self { $(Self::$api(body) => body.encode(w, version),)* }
+            }
+        }
+
+        #[cfg(test)]
+        impl Request<'static> {
+            pub(crate) fn arbitrary(key: ApiKey, version: i16, g: &mut crate::arbitrary::Entropy) -> Self {
+                match key {
+                    $(ApiKey::$api => Self::$api(crate::arbitrary::message(version, g)),)*
+                    other => panic!("{other} is not implemented"),
+                }
+            }
+        }
+
+        #[cfg(test)]
+        impl Response<'static> {
+            pub(crate) fn arbitrary(key: ApiKey, version: i16, g: &mut crate::arbitrary::Entropy) -> Self {
+                match key {
+                    $(ApiKey::$api => Self::$api(crate::arbitrary::message(version, g)),)*
+                    other => panic!("{other} is not implemented"),
+                }
+            }
+        }
+
+        $(
+            impl<'a> From<$module::$request $(<$rlt>)?> for Request<'a> {
+                fn from(body: $module::$request $(<$rlt>)?) -> Self { Self::$api(body) }
+            }
+
+            impl<'a> From<$module::$response $(<$plt>)?> for Response<'a> {
+                fn from(body: $module::$response $(<$plt>)?) -> Self { Self::$api(body) }
+            }
+        )*
+    };
+}
+
+apis! {
+    Produce produce ProduceRequest<'a>, ProduceResponse<'a>;
+    Fetch fetch FetchRequest<'a>, FetchResponse<'a>;
+    ListOffsets list_offsets ListOffsetsRequest<'a>, ListOffsetsResponse<'a>;
+    Metadata metadata MetadataRequest<'a>, MetadataResponse<'a>;
+    ApiVersions api_versions ApiVersionsRequest<'a>, ApiVersionsResponse<'a>;
+    CreateTopics create_topics CreateTopicsRequest<'a>, CreateTopicsResponse<'a>;
+    DeleteTopics delete_topics DeleteTopicsRequest<'a>, DeleteTopicsResponse<'a>;
+    DeleteRecords delete_records DeleteRecordsRequest<'a>, DeleteRecordsResponse<'a>;
+    InitProducerId init_producer_id InitProducerIdRequest<'a>, InitProducerIdResponse;
+    OffsetForLeaderEpoch offset_for_leader_epoch OffsetForLeaderEpochRequest<'a>, OffsetForLeaderEpochResponse<'a>;
+    DescribeConfigs describe_configs DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>;
+    AlterConfigs alter_configs AlterConfigsRequest<'a>, AlterConfigsResponse<'a>;
+    DescribeLogDirs describe_log_dirs DescribeLogDirsRequest<'a>, DescribeLogDirsResponse<'a>;
+    CreatePartitions create_partitions CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>;
+    IncrementalAlterConfigs incremental_alter_configs IncrementalAlterConfigsRequest<'a>, IncrementalAlterConfigsResponse<'a>;
+    DescribeQuorum describe_quorum DescribeQuorumRequest<'a>, DescribeQuorumResponse<'a>;
+    DescribeCluster describe_cluster DescribeClusterRequest, DescribeClusterResponse<'a>;
+    DescribeProducers describe_producers DescribeProducersRequest<'a>, DescribeProducersResponse<'a>;
+    ListConfigResources list_config_resources ListConfigResourcesRequest, ListConfigResourcesResponse<'a>;
+    DescribeTopicPartitions describe_topic_partitions DescribeTopicPartitionsRequest<'a>, DescribeTopicPartitionsResponse<'a>;
+}
+
+/// Reads the header and the body of a request from a frame without its length prefix.
+///
+/// # Errors
+/// What is wrong with the bytes, an API that this crate does not have, or an unsupported version.
+pub fn decode_request(frame: &[u8]) -> Result<(RequestHeader<'_>, Request<'_>)> {
+    let mut r = Reader::new(frame);
+    let header = RequestHeader::decode(&mut r)?;
+    let body = Request::decode(&mut r, header.api_key, header.api_version)?;
+    Ok((header, body))
+}
