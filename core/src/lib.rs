@@ -17,5 +17,6 @@ pub mod ingress;
 pub mod job;
 pub mod machine;
 pub mod planted;
+pub mod record;
 pub mod rng;
 pub mod types;
