@@ -1,5 +1,12 @@
 //! Batches through the whole of the module: built, scanned, read back; and against the `kafka-protocol` crate.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "indices of a few records"
+)]
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records as oracle;
 use proptest::collection::vec;
