@@ -26,6 +26,9 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+mod walk;
+
+pub use walk::{Partitions, TopicRef};
 
 macro_rules! apis {
     ($($api:ident $module:ident $request:ident $(<$rlt:lifetime>)?, $response:ident $(<$plt:lifetime>)?;)*) => {

@@ -117,9 +117,7 @@ impl Arbitrary for Records<'_> {
 
 impl<T: Arbitrary> Arbitrary for Vec<T> {
     fn arbitrary(g: &mut Entropy, v: Version, _: bool) -> Self {
-        (0..g.length(40))
-            .map(|_| T::arbitrary(g, v, true))
-            .collect()
+        (0..g.length(40)).map(|_| T::arbitrary(g, v, true)).collect()
     }
 }
 

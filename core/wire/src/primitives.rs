@@ -83,15 +83,11 @@ impl std::fmt::Display for DecodeError {
             Self::FrameTooLarge { length, max } => {
                 write!(f, "frame of {length} bytes exceeds the limit of {max}")
             }
-            Self::UnexpectedNull => {
-                f.write_str("null in a field that cannot be null in this version")
-            }
+            Self::UnexpectedNull => f.write_str("null in a field that cannot be null in this version"),
             Self::InvalidUtf8 => f.write_str("string is not UTF-8"),
             Self::StringTooLong(n) => write!(f, "string of {n} bytes exceeds 32767"),
             Self::VarintTooLong => f.write_str("variable-length integer has too many bytes"),
-            Self::TooMuchMemory => {
-                f.write_str("arrays need too much memory for the size of the frame")
-            }
+            Self::TooMuchMemory => f.write_str("arrays need too much memory for the size of the frame"),
             Self::TooManyElements => f.write_str("arrays have too many elements"),
             Self::TrailingBytes(n) => write!(f, "{n} bytes too many"),
             Self::UnknownApiKey(key) => write!(f, "unknown API key {key}"),
@@ -150,10 +146,7 @@ impl<'a> Reader<'a> {
 
     /// A reader within `limits`.
     pub fn with_limits(frame: &'a [u8], limits: Limits) -> Self {
-        Self {
-            rest: frame,
-            limits,
-        }
+        Self { rest: frame, limits }
     }
 
     /// The bytes that were not read yet.
@@ -330,11 +323,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If the section is cut or a known value does not fill its size.
-    pub fn tags(
-        &mut self,
-        v: Version,
-        field: &mut dyn FnMut(u32, &mut Self) -> Result<bool>,
-    ) -> Result<()> {
+    pub fn tags(&mut self, v: Version, field: &mut dyn FnMut(u32, &mut Self) -> Result<bool>) -> Result<()> {
         if !v.flexible {
             return Ok(());
         }
@@ -484,9 +473,7 @@ impl<'a> Wire<'a> for Records<'a> {
     const LEAST: usize = 1;
 
     fn read(r: &mut Reader<'a>, v: Version) -> Result<Self> {
-        r.bytes(v)?
-            .map(Self::Slice)
-            .ok_or(DecodeError::UnexpectedNull)
+        r.bytes(v)?.map(Self::Slice).ok_or(DecodeError::UnexpectedNull)
     }
 
     fn write(&self, w: &mut Writer, v: Version) {

@@ -1,9 +1,12 @@
 //! Every message in every version: what is written is read again.
 
-use crate::api::{Request, Response};
+use crate::api::fetch::{FetchPartition, FetchResponse, FetchWalk, FetchableTopicResponse, PartitionData};
+use crate::api::produce::{PartitionProduceData, ProduceRequest, ProduceWalk};
+use crate::api::{Request, Response, TopicRef};
 use crate::arbitrary::Entropy;
 use crate::frame::{self, RequestHeader, ResponseHeader};
-use crate::{ApiKey, DecodeError, Limits, Reader, Writer};
+use crate::metadata::MetadataRecord;
+use crate::{ApiKey, DecodeError, Limits, Message, Reader, Records, Writer};
 use proptest::prelude::*;
 
 /// Every implemented API with every version.
@@ -69,27 +72,15 @@ fn a_frame_is_prefix_header_and_body() {
     let mut w = Writer::new();
     frame::encode_request(&mut w, &header, &body);
     let bytes = w.into_bytes();
-    assert_eq!(
-        bytes,
-        b"\0\0\0\x11\0\x12\0\x03\0\0\0\x07\0\x01c\0\x02n\x02v\0"
-    );
+    assert_eq!(bytes, b"\0\0\0\x11\0\x12\0\x03\0\0\0\x07\0\x01c\0\x02n\x02v\0");
     let prefix = bytes[..4].try_into().unwrap();
     assert_eq!(frame::frame_len(prefix, 17), Ok(17));
     assert_eq!(
         frame::frame_len(prefix, 16),
-        Err(DecodeError::FrameTooLarge {
-            length: 17,
-            max: 16
-        })
+        Err(DecodeError::FrameTooLarge { length: 17, max: 16 })
     );
-    assert_eq!(
-        frame::frame_len([255; 4], 16),
-        Err(DecodeError::NegativeLength(-1))
-    );
-    assert_eq!(
-        crate::api::decode_request(&bytes[4..]),
-        Ok((header, body.into()))
-    );
+    assert_eq!(frame::frame_len([255; 4], 16), Err(DecodeError::NegativeLength(-1)));
+    assert_eq!(crate::api::decode_request(&bytes[4..]), Ok((header, body.into())));
 }
 
 #[test]
@@ -102,4 +93,169 @@ fn only_api_versions_answers_without_tagged_fields() {
     assert_eq!(w.as_bytes(), [0, 0, 0, 7, 0]);
     let header = ResponseHeader::decode(&mut Reader::new(w.as_bytes()), ApiKey::Metadata, 9);
     assert_eq!(header, Ok(ResponseHeader { correlation_id: 7 }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn walks_see_what_decoding_sees(entropy in prop::collection::vec(any::<u8>(), 0..2048), flip in any::<(u16, u8)>()) {
+        for (key, version) in versions().filter(|(key, _)| [ApiKey::Produce, ApiKey::Fetch].contains(key)) {
+            let mut w = Writer::new();
+            Request::arbitrary(key, version, &mut Entropy::new(&entropy)).encode(&mut w, version);
+            let mut bytes = w.into_bytes();
+            compare_walk(&bytes, key, version)?;
+            // A damaged request: either both refuse it or both see the same.
+            let at = usize::from(flip.0) % bytes.len();
+            bytes[at] ^= flip.1;
+            compare_walk(&bytes, key, version)?;
+        }
+    }
+
+    #[test]
+    fn metadata_records_are_read_as_written(entropy in prop::collection::vec(any::<u8>(), 0..1024)) {
+        for (kind, versions) in MetadataRecord::TYPES {
+            for version in versions.clone() {
+                let record = MetadataRecord::arbitrary(*kind, version, &mut Entropy::new(&entropy));
+                let mut w = Writer::new();
+                record.encode(&mut w, version);
+                prop_assert_eq!(MetadataRecord::decode(w.as_bytes()), Ok(record));
+                w.put(&[0]);
+                prop_assert_eq!(MetadataRecord::decode(w.as_bytes()), Err(DecodeError::TrailingBytes(1)));
+            }
+        }
+    }
+}
+
+fn compare_walk(bytes: &[u8], key: ApiKey, version: i16) -> std::result::Result<(), TestCaseError> {
+    let mut decoding = Reader::with_limits(bytes, GENEROUS);
+    let mut walking = decoding.clone();
+    let (decoded, walked) = match (key, Request::decode(&mut decoding, key, version)) {
+        (_, Err(error)) => (Err(error), walk(&mut walking, key, version)),
+        (_, Ok(request)) => (Ok(flatten(request, version >= 13)), walk(&mut walking, key, version)),
+    };
+    match (decoded, walked) {
+        (Err(_), Err(_)) => {}
+        (decoded, walked) => {
+            prop_assert_eq!(decoded, walked, "{} {}", key, version);
+            prop_assert_eq!(decoding.remaining(), walking.remaining());
+        }
+    }
+    Ok(())
+}
+
+/// What a walk yields, collected: the message without its arrays, and what was in them.
+#[derive(Debug, PartialEq)]
+struct Walked<'a> {
+    head: Request<'a>,
+    produced: Vec<(TopicRef<'a>, PartitionProduceData<'a>)>,
+    fetched: Vec<(TopicRef<'a>, FetchPartition)>,
+    forgotten: Vec<(TopicRef<'a>, i32)>,
+}
+
+fn walk<'a>(r: &mut Reader<'a>, key: ApiKey, version: i16) -> crate::Result<Walked<'a>> {
+    if key == ApiKey::Fetch {
+        let walk = FetchWalk::decode(r, version)?;
+        return Ok(Walked {
+            fetched: walk.partitions().collect(),
+            forgotten: walk.forgotten().collect(),
+            head: walk.head.into(),
+            produced: Vec::new(),
+        });
+    }
+    let walk = ProduceWalk::decode(r, version)?;
+    let head = ProduceRequest {
+        transactional_id: walk.transactional_id,
+        acks: walk.acks,
+        timeout_ms: walk.timeout_ms,
+        ..Default::default()
+    };
+    let produced = walk.partitions().collect();
+    Ok(Walked {
+        head: head.into(),
+        produced,
+        fetched: Vec::new(),
+        forgotten: Vec::new(),
+    })
+}
+
+/// What decoding gives, in the form of a walk.
+fn flatten(request: Request<'_>, by_id: bool) -> Walked<'_> {
+    let topic_ref = |name, id| if by_id { TopicRef::Id(id) } else { TopicRef::Name(name) };
+    let (mut produced, mut fetched, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
+    let head = match request {
+        Request::Produce(mut request) => {
+            for topic in std::mem::take(&mut request.topic_data) {
+                let name = topic_ref(topic.name, topic.topic_id);
+                produced.extend(topic.partition_data.into_iter().map(|partition| (name, partition)));
+            }
+            request.into()
+        }
+        Request::Fetch(mut request) => {
+            for topic in std::mem::take(&mut request.topics) {
+                let name = topic_ref(topic.topic, topic.topic_id);
+                fetched.extend(topic.partitions.into_iter().map(|partition| (name, partition)));
+            }
+            for topic in std::mem::take(&mut request.forgotten_topics_data) {
+                let name = topic_ref(topic.topic, topic.topic_id);
+                forgotten.extend(topic.partitions.into_iter().map(|partition| (name, partition)));
+            }
+            request.into()
+        }
+        other => panic!("{other:?} cannot be walked"),
+    };
+    Walked {
+        head,
+        produced,
+        fetched,
+        forgotten,
+    }
+}
+
+#[test]
+fn external_records_leave_places_for_file_ranges() {
+    let (first, second) = ([1; 300], [2; 5]);
+    let partition = |records| PartitionData {
+        records: Some(records),
+        ..Default::default()
+    };
+    let response = |first, second| FetchResponse {
+        responses: vec![FetchableTopicResponse {
+            topic: "t",
+            partitions: vec![partition(first), partition(second)],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    for version in FetchResponse::VERSIONS {
+        let (mut whole, mut parts) = (Writer::new(), Writer::new());
+        let plain = response(Records::Slice(&first), Records::Slice(&second));
+        frame::encode_response(&mut whole, ApiKey::Fetch, version, 9, &plain);
+        let external = response(Records::External { len: 300 }, Records::External { len: 5 });
+        frame::encode_response(&mut parts, ApiKey::Fetch, version, 9, &external);
+
+        let (bytes, splits) = parts.into_parts();
+        assert_eq!(splits.iter().map(|split| split.len).collect::<Vec<_>>(), [300, 5]);
+        let mut sent = bytes[..splits[0].position].to_vec();
+        sent.extend(first);
+        sent.extend(&bytes[splits[0].position..splits[1].position]);
+        sent.extend(second);
+        sent.extend(&bytes[splits[1].position..]);
+        assert_eq!(sent, whole.into_bytes(), "version {version}");
+    }
+}
+
+#[test]
+fn a_null_that_a_version_lacks_is_refused_and_never_written() {
+    let all = crate::api::metadata::MetadataRequest {
+        topics: None,
+        ..Default::default()
+    };
+    let mut w = Writer::new();
+    all.encode(&mut w, 0);
+    assert_eq!(w.as_bytes(), [0, 0, 0, 0]);
+    let read = Request::decode(&mut Reader::new(&[255; 4]), ApiKey::Metadata, 0);
+    assert_eq!(read, Err(DecodeError::UnexpectedNull));
+    let read = Request::decode(&mut Reader::new(&[255; 4]), ApiKey::Metadata, 1);
+    assert!(matches!(read, Ok(Request::Metadata(request)) if request.topics.is_none()));
 }

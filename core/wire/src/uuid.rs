@@ -86,10 +86,7 @@ mod tests {
             (0, "AAAAAAAAAAAAAAAAAAAAAA"),
             (1, "AAAAAAAAAAAAAAAAAAAAAQ"),
             (u128::MAX, "_____________________w"),
-            (
-                0x0123_4567_89ab_cdef_fedc_ba98_7654_3210,
-                "ASNFZ4mrze_-3LqYdlQyEA",
-            ),
+            (0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, "ASNFZ4mrze_-3LqYdlQyEA"),
         ] {
             assert_eq!(Uuid(value).to_string(), text);
             assert_eq!(text.parse(), Ok(Uuid(value)));

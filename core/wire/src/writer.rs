@@ -131,8 +131,7 @@ impl Writer {
         if v.flexible {
             self.put_length(string.map(str::len), v);
         } else {
-            let length =
-                string.map(|s| i16::try_from(s.len()).expect("cut to the greatest i16 above"));
+            let length = string.map(|s| i16::try_from(s.len()).expect("cut to the greatest i16 above"));
             self.put(&length.unwrap_or(-1).to_be_bytes());
         }
         self.put(string.unwrap_or_default().as_bytes());

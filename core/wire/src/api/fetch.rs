@@ -5,7 +5,9 @@
 //! fetched epoch (KIP-595), and from 15 on a replica names its broker epoch (KIP-903). [`FetchWalk`] reads a request
 //! without allocating.
 
+use super::walk::{self, Partitions};
 use crate::message::message;
+use crate::primitives::{Reader, Result, Wire};
 use crate::{ErrorCode, Records, Uuid};
 
 message! {
@@ -148,5 +150,68 @@ message! {
         host: &'a str [16..],
         port: i32 [16..],
         rack: Option<&'a str> [16..],
+    }
+}
+
+/// A request that is read in place.
+#[derive(Clone, Debug)]
+pub struct FetchWalk<'a> {
+    /// The request with everything but its arrays.
+    pub head: FetchRequest<'a>,
+    partitions: Partitions<'a, FetchPartition>,
+    forgotten: Partitions<'a, i32>,
+}
+
+impl<'a> FetchWalk<'a> {
+    /// Checks the whole body of a request.
+    ///
+    /// # Errors
+    /// As [`FetchRequest::decode`].
+    pub fn decode(r: &mut Reader<'a>, version: i16) -> Result<Self> {
+        let v = walk::version::<FetchRequest<'_>>(version)?;
+        let mut head = FetchRequest::default();
+        if version <= 14 {
+            head.replica_id = Wire::read(r, v)?;
+        }
+        head.max_wait_ms = Wire::read(r, v)?;
+        head.min_bytes = Wire::read(r, v)?;
+        head.max_bytes = Wire::read(r, v)?;
+        head.isolation_level = Wire::read(r, v)?;
+        if version >= 7 {
+            head.session_id = Wire::read(r, v)?;
+            head.session_epoch = Wire::read(r, v)?;
+        }
+        let partitions = Partitions::read(r, v)?;
+        let forgotten = if version >= 7 {
+            Partitions::read(r, v)?
+        } else {
+            Partitions::none(v)
+        };
+        if version >= 11 {
+            head.rack_id = Wire::read(r, v)?;
+        }
+        r.tags(v, &mut |tag, r| {
+            match tag {
+                0 => head.cluster_id = Wire::read(r, v)?,
+                1 if version >= 15 => head.replica_state = Wire::read(r, v)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(Self {
+            head,
+            partitions,
+            forgotten,
+        })
+    }
+
+    /// The partitions to read, in the order of the request.
+    pub fn partitions(&self) -> Partitions<'a, FetchPartition> {
+        self.partitions.clone()
+    }
+
+    /// The partitions to drop from the session, in the order of the request.
+    pub fn forgotten(&self) -> Partitions<'a, i32> {
+        self.forgotten.clone()
     }
 }

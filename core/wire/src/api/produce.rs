@@ -4,7 +4,9 @@
 //! (KIP-951); from 12 on a transactional batch adds its partition to the transaction by itself (KIP-890).
 //! [`ProduceWalk`] reads a request without allocating.
 
+use super::walk::{self, Partitions};
 use crate::message::message;
+use crate::primitives::{Reader, Result, Wire};
 use crate::{ErrorCode, Records, Uuid};
 
 message! {
@@ -89,5 +91,40 @@ message! {
         host: &'a str [10..],
         port: i32 [10..],
         rack: Option<&'a str> [10..],
+    }
+}
+
+/// A request that is read in place.
+#[derive(Clone, Debug)]
+pub struct ProduceWalk<'a> {
+    /// As in [`ProduceRequest`].
+    pub transactional_id: Option<&'a str>,
+    /// As in [`ProduceRequest`].
+    pub acks: i16,
+    /// As in [`ProduceRequest`].
+    pub timeout_ms: i32,
+    partitions: Partitions<'a, PartitionProduceData<'a>>,
+}
+
+impl<'a> ProduceWalk<'a> {
+    /// Checks the whole body of a request.
+    ///
+    /// # Errors
+    /// As [`ProduceRequest::decode`].
+    pub fn decode(r: &mut Reader<'a>, version: i16) -> Result<Self> {
+        let v = walk::version::<ProduceRequest<'_>>(version)?;
+        let walk = Self {
+            transactional_id: Wire::read(r, v)?,
+            acks: Wire::read(r, v)?,
+            timeout_ms: Wire::read(r, v)?,
+            partitions: Partitions::read(r, v)?,
+        };
+        r.skip_tags(v)?;
+        Ok(walk)
+    }
+
+    /// The batches in the order of the request.
+    pub fn partitions(&self) -> Partitions<'a, PartitionProduceData<'a>> {
+        self.partitions.clone()
     }
 }
