@@ -6,13 +6,14 @@
 //! Modules in reading order; each depends only on those above it (a test checks it), but for the plain
 //! data of the boundary ([`machine`], [`ingress`], [`job`]) that everyone may name:
 //!
-//! * [`types`], [`clock`], [`rng`], [`planted`], `config`: the words that everything else is written in
+//! * [`types`], [`clock`], [`rng`], [`planted`], [`config`]: the words that everything else is written in
 //! * `record`: record batches; `storage`: file operations and their durability; `log`: Kafka's log
 //! * `raft` and `controller`: the metadata log and the image it describes
 //! * `broker`: partitions, waiting requests, fetch sessions; `api`: one file an API key
 //! * [`machine`]: the boundary, connections and dispatch
 
 pub mod clock;
+pub mod config;
 pub mod ingress;
 pub mod job;
 pub mod machine;
