@@ -16,8 +16,11 @@
 
 mod builder;
 mod compression;
+mod control;
 mod header;
+mod policy;
 mod records;
+mod rewrite;
 mod scan;
 mod varint;
 
@@ -26,11 +29,14 @@ mod tests;
 
 pub use builder::{BatchBuilder, BatchOptions, NewRecord};
 pub use compression::{Codec, Compression, InflateError};
+pub use control::{ControlType, EndTxnMarker, control_batch};
 pub use header::{
     Attributes, BatchError, BatchHead, BatchHeader, Batches, HEADER_LEN, Malformation, Producer, RecordBatch,
     TimestampType, batches,
 };
+pub use policy::{Accepted, RecordError, Refusal, TopicPolicy, record_errors, validate};
 pub use records::{Headers, Record, RecordProblem, Records};
+pub use rewrite::{Rewrite, Stamp, restamped_header, rewrite};
 pub use scan::{BatchFacts, ScanError, Timestamps, scan, scan_batch};
 
 /// The timestamp of a record that has none.
