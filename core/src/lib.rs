@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod ingress;
 pub mod job;
+pub mod log;
 pub mod machine;
 pub mod planted;
 pub mod record;
