@@ -14,6 +14,8 @@
 #[cfg(test)]
 mod arbitrary;
 mod message;
+#[cfg(test)]
+mod oracle;
 mod primitives;
 mod records;
 #[cfg(test)]

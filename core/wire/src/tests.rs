@@ -202,6 +202,7 @@ fn flatten(request: Request<'_>, by_id: bool) -> Walked<'_> {
             }
             request.into()
         }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only these two have walks")]
         other => panic!("{other:?} cannot be walked"),
     };
     Walked {

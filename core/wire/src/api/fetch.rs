@@ -166,7 +166,7 @@ impl<'a> FetchWalk<'a> {
     /// Checks the whole body of a request.
     ///
     /// # Errors
-    /// As [`FetchRequest::decode`].
+    /// As decoding a [`FetchRequest`], but for what that allocates.
     pub fn decode(r: &mut Reader<'a>, version: i16) -> Result<Self> {
         let v = walk::version::<FetchRequest<'_>>(version)?;
         let mut head = FetchRequest::default();

@@ -110,7 +110,7 @@ impl<'a> ProduceWalk<'a> {
     /// Checks the whole body of a request.
     ///
     /// # Errors
-    /// As [`ProduceRequest::decode`].
+    /// As decoding a [`ProduceRequest`], but for what that allocates.
     pub fn decode(r: &mut Reader<'a>, version: i16) -> Result<Self> {
         let v = walk::version::<ProduceRequest<'_>>(version)?;
         let walk = Self {
