@@ -110,12 +110,12 @@ pub fn scan_batch(batch: &RecordBatch<'_>, inflated_limit: u64) -> Result<BatchF
     let (walk, inflated_size) = match codec.map_err(at(0))? {
         Codec::None => {
             let mut records = Plain::new(batch.payload());
-            (Walk::over(header, &mut records)?, records.position)
+            (Walk::over(header, &mut records)?, records.position())
         }
         codec @ (Codec::Gzip | Codec::Snappy | Codec::Lz4 | Codec::Zstd) => {
             let records = Window::new(codec, batch.payload(), inflated_limit);
             let mut records = records.map_err(|error| at(0)(error.into()))?;
-            (Walk::over(header, &mut records)?, records.position)
+            (Walk::over(header, &mut records)?, records.position())
         }
     };
     Ok(walk.facts(batch, inflated_size))
@@ -267,8 +267,12 @@ trait Source {
         }
     }
 
-    #[inline]
     fn record(&mut self) -> Result<Fields, RecordProblem> {
+        self.any_record()
+    }
+
+    #[inline]
+    fn any_record(&mut self) -> Result<Fields, RecordProblem> {
         let len = u64::try_from(self.i32()?).map_err(|_| RecordProblem::Length)?;
         let end = self.position() + len;
         self.skip(1)?;
@@ -317,19 +321,57 @@ fn no_number(bytes: &[u8], most: usize) -> RecordProblem {
 /// Records that are not compressed: all bytes are at hand.
 struct Plain<'a> {
     rest: &'a [u8],
-    position: u64,
+    len: usize,
 }
 
 impl<'a> Plain<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self {
             rest: bytes,
-            position: 0,
+            len: bytes.len(),
         }
     }
 }
 
+impl Plain<'_> {
+    /// Reads a record as nearly all are: no number of more than three bytes, no headers, not at the very end.
+    /// Anything else is left to the general way, which also tells what is wrong with it.
+    #[inline]
+    fn common_record(&mut self) -> Option<Fields> {
+        let head = self.rest.first_chunk()?;
+        let mut at = 0;
+        let body_len = usize::try_from(varint::read_near(head, &mut at)?).ok()?;
+        let end = at + body_len;
+        at += 1;
+        let timestamp_delta = varint::read_near(head, &mut at)?;
+        let offset_delta = varint::read_near(head, &mut at)?;
+        let key_len = varint::read_near(head, &mut at)?;
+        at += usize::try_from(key_len).unwrap_or(0);
+        let head = self.rest.get(at..)?.first_chunk()?;
+        let mut value_at = 0;
+        let value_len = varint::read_near(head, &mut value_at)?;
+        at += value_at + usize::try_from(value_len).unwrap_or(0);
+        if at + 1 != end || *self.rest.get(at)? != 0 {
+            return None;
+        }
+        self.rest = &self.rest[end..];
+        Some(Fields {
+            timestamp_delta: i64::from(timestamp_delta),
+            offset_delta,
+            keyless: key_len < 0,
+        })
+    }
+}
+
 impl Source for Plain<'_> {
+    #[inline]
+    fn record(&mut self) -> Result<Fields, RecordProblem> {
+        match self.common_record() {
+            Some(fields) => Ok(fields),
+            None => self.any_record(),
+        }
+    }
+
     #[inline]
     fn peek(&mut self) -> Result<&[u8], RecordProblem> {
         Ok(self.rest)
@@ -338,20 +380,18 @@ impl Source for Plain<'_> {
     #[inline]
     fn advance(&mut self, count: usize) {
         self.rest = &self.rest[count..];
-        self.position += count as u64;
     }
 
     #[inline]
     fn skip(&mut self, count: u64) -> Result<(), RecordProblem> {
-        let len = usize::try_from(count).map_err(|_| RecordProblem::Cut)?;
-        self.rest = self.rest.get(len..).ok_or(RecordProblem::Cut)?;
-        self.position += count;
+        let count = usize::try_from(count).map_err(|_| RecordProblem::Cut)?;
+        self.rest = self.rest.get(count..).ok_or(RecordProblem::Cut)?;
         Ok(())
     }
 
     #[inline]
     fn position(&self) -> u64 {
-        self.position
+        (self.len - self.rest.len()) as u64
     }
 }
 
@@ -366,14 +406,16 @@ struct Window<'a> {
     ended: bool,
 }
 
-/// Inflated bytes that are held at once.
-const WINDOW: usize = 64 << 10;
+/// Inflated bytes that are held at once: a block of an LZ4 frame behind the rest of the one before.
+const WINDOW: usize = (64 << 10) + 16;
 
 impl<'a> Window<'a> {
     fn new(codec: Codec, bytes: &'a [u8], limit: u64) -> Result<Self, InflateError> {
+        // A small batch is not worth a big window.
+        let window = bytes.len().saturating_mul(8).clamp(1 << 10, WINDOW);
         Ok(Self {
             inflater: Inflater::new(codec, bytes, limit)?,
-            buffer: vec![0; WINDOW].into_boxed_slice(),
+            buffer: vec![0; window].into_boxed_slice(),
             start: 0,
             end: 0,
             position: 0,

@@ -209,18 +209,51 @@ proptest! {
     }
 
     #[test]
-    fn the_walk_and_the_records_agree(at in 61..120_usize, byte: u8) {
-        let mut batch = sample(Codec::None);
-        let at = at.min(batch.len() - 1);
-        batch[at] = byte;
-        resealed(&mut batch);
-        let read = RecordBatch::first_of(&batch).unwrap();
-        let well_formed = read.records(&mut Vec::new(), LIMIT).unwrap().all(|it| it.is_ok());
-        match scan(&batch, LIMIT) {
-            Ok(_) => prop_assert!(well_formed),
-            Err(ScanError::Record { problem: RecordProblem::OffsetDelta(_), .. }) => {}
-            Err(error) => prop_assert!(!well_formed, "{}", error),
+    fn the_walk_and_the_records_agree(
+        records in vec(owned(0..2), 1..5),
+        flips in vec((any::<prop::sample::Index>(), prop_oneof![0..20_u8, any::<u8>()]), 0..3),
+    ) {
+        let mut batch = build(&records, options(Codec::None));
+        for (at, byte) in flips {
+            let at = HEADER_LEN + at.index(batch.len() - HEADER_LEN);
+            batch[at] = byte;
         }
+        resealed(&mut batch);
+        let view = RecordBatch::first_of(&batch).unwrap();
+        let mut scratch = Vec::new();
+        let read: Vec<_> = view.records(&mut scratch, LIMIT).unwrap().collect();
+        match scan(&batch, LIMIT) {
+            Ok(facts) => {
+                let read: Vec<Record> = read.into_iter().map(Result::unwrap).collect();
+                prop_assert_eq!(facts.record_count as usize, read.len());
+                let keyless = read.iter().position(|record| record.key.is_none());
+                prop_assert_eq!(facts.first_keyless, keyless.map(|index| index as u32));
+                let max = read.iter().map(|record| record.timestamp).max().unwrap();
+                prop_assert_eq!(facts.timestamps.max, max.max(NO_TIMESTAMP));
+                let offsets = read.iter().map(|record| record.offset.0);
+                prop_assert_eq!(facts.contiguous, offsets.eq(7..7 + records.len() as i64));
+            }
+            Err(ScanError::Record { problem: RecordProblem::OffsetDelta(_), .. }) => {}
+            Err(error) => prop_assert!(read.iter().any(Result::is_err), "{}", error),
+        }
+    }
+
+    #[test]
+    fn records_longer_than_the_window_are_scanned(lens in vec(0..200_000_usize, 1..4), codec in 1..5_usize) {
+        let records: Vec<Owned> = lens
+            .iter()
+            .map(|&len| Owned {
+                timestamp: len as i64,
+                key: (len % 2 == 0).then(|| vec![b'k'; len]),
+                value: Some((0..len).map(|at| (at * at / 7) as u8).collect()),
+                headers: vec![("h".into(), Some(vec![1; len / 2]))],
+            })
+            .collect();
+        let batch = build(&records, options(CODECS[codec]));
+        let plain = scan(&build(&records, options(Codec::None)), LIMIT).unwrap();
+        let facts = scan(&batch, LIMIT).unwrap();
+        prop_assert_eq!(BatchFacts { size: plain.size, attributes: plain.attributes, ..facts }, plain);
+        prop_assert_eq!(&read(&batch), &records);
     }
 }
 

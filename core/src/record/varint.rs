@@ -6,21 +6,48 @@
 /// The most bytes of an int64.
 pub(super) const MAX_LEN: usize = 10;
 
+/// The bytes that [`read_near`] looks at: room for four numbers of three bytes and a byte between them.
+pub(super) const NEAR: usize = 16;
+
 /// Reads an int32 and says how many bytes it took; `None` if the bytes end or it is too long.
 #[inline]
 pub(super) fn read_i32(bytes: &[u8]) -> Option<(i32, usize)> {
-    if let [byte @ 0..=0x7f, ..] = bytes {
-        return Some((zigzag_i32(u32::from(*byte)), 1));
-    }
-    let (value, len) = read(bytes, 5)?;
-    Some((zigzag_i32(u32::try_from(value).ok()?), len))
+    let (value, len) = match read_short(bytes) {
+        Some(short) => short,
+        None => read_long(bytes, 5)?,
+    };
+    let value = u32::try_from(value).ok()?;
+    Some(((value >> 1).cast_signed() ^ -(value & 1).cast_signed(), len))
 }
 
 /// Reads an int64 and says how many bytes it took; `None` if the bytes end or it is too long.
 #[inline]
 pub(super) fn read_i64(bytes: &[u8]) -> Option<(i64, usize)> {
-    let (value, len) = read(bytes, MAX_LEN)?;
+    let (value, len) = match read_short(bytes) {
+        Some(short) => short,
+        None => read_long(bytes, MAX_LEN)?,
+    };
     Some(((value >> 1).cast_signed() ^ -(value & 1).cast_signed(), len))
+}
+
+/// Reads an int32 of at most three bytes at `*at`, and moves `at` after it.
+///
+/// `None` also if it lies so far from the front of `bytes` that it might not be whole there. This is the scan's
+/// way through common records: one bounds check for several numbers.
+#[inline]
+pub(super) fn read_near(bytes: &[u8; NEAR], at: &mut usize) -> Option<i32> {
+    if *at > NEAR - 3 {
+        return None;
+    }
+    let byte = |index: usize| u32::from(bytes[(*at + index) % NEAR]);
+    let (value, len) = match (byte(0), byte(1), byte(2)) {
+        (a @ 0..=0x7f, _, _) => (a, 1),
+        (a, b @ 0..=0x7f, _) => (a & 0x7f | b << 7, 2),
+        (a, b, c @ 0..=0x7f) => (a & 0x7f | (b & 0x7f) << 7 | c << 14, 3),
+        _ => return None,
+    };
+    *at += len;
+    Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
 }
 
 /// Appends an int32.
@@ -43,12 +70,17 @@ pub(super) fn len_i64(value: i64) -> usize {
     len(((value << 1) ^ (value >> 63)).cast_unsigned())
 }
 
-fn zigzag_i32(value: u32) -> i32 {
-    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
+/// One or two bytes: what nearly all of them have, and worth the while in a scan.
+#[inline]
+fn read_short(bytes: &[u8]) -> Option<(u64, usize)> {
+    match *bytes {
+        [first @ 0..=0x7f, ..] => Some((u64::from(first), 1)),
+        [first, second @ 0..=0x7f, ..] => Some((u64::from(first & 0x7f) | u64::from(second) << 7, 2)),
+        _ => None,
+    }
 }
 
-#[inline]
-fn read(bytes: &[u8], max: usize) -> Option<(u64, usize)> {
+fn read_long(bytes: &[u8], max: usize) -> Option<(u64, usize)> {
     let mut value = 0_u64;
     for (index, &byte) in bytes.iter().take(max).enumerate() {
         let bits = u64::from(byte & 0x7f);
