@@ -144,11 +144,7 @@ impl ApiKey {
     /// The versions to name in ApiVersions: 0 is the least of Produce although versions 0 to 2 are refused, else
     /// librdkafka believes that the broker knows no compression (KAFKA-18659).
     pub const fn advertised_versions(self) -> RangeInclusive<i16> {
-        if matches!(self, Self::Produce) {
-            0..=13
-        } else {
-            self.versions()
-        }
+        if matches!(self, Self::Produce) { 0..=13 } else { self.versions() }
     }
 
     /// The version of the request header before this version of the body: 1, or 2 with tagged fields.
@@ -159,11 +155,7 @@ impl ApiKey {
     /// The version of the response header before this version of the body: 0, or 1 with tagged fields.
     pub const fn response_header_version(self, version: i16) -> i16 {
         // A client reads the response to ApiVersions before it knows what the broker speaks (KIP-511).
-        if self.is_flexible(version) && !matches!(self, Self::ApiVersions) {
-            1
-        } else {
-            0
-        }
+        if self.is_flexible(version) && !matches!(self, Self::ApiVersions) { 1 } else { 0 }
     }
 }
 

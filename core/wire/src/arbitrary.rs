@@ -30,11 +30,7 @@ impl<'e> Entropy<'e> {
 
     /// Mostly short, at times beyond what a varint of one byte holds.
     fn length(&mut self, max: usize) -> usize {
-        if self.below(16) == 15 {
-            self.below(max + 1)
-        } else {
-            self.below(6)
-        }
+        if self.below(16) == 15 { self.below(max + 1) } else { self.below(6) }
     }
 }
 
@@ -45,14 +41,7 @@ pub(crate) trait Arbitrary {
 
 /// An arbitrary message that has this version.
 pub(crate) fn message<M: Message<'static> + Arbitrary>(version: i16, g: &mut Entropy) -> M {
-    M::arbitrary(
-        g,
-        Version {
-            number: version,
-            flexible: M::flexible(version),
-        },
-        false,
-    )
+    M::arbitrary(g, Version { number: version, flexible: M::flexible(version) }, false)
 }
 
 macro_rules! numbers {

@@ -66,11 +66,7 @@ impl EndTxnMarker {
 
 fn version_prefix(r: &mut Reader<'_>) -> Result<()> {
     let version = i16::from_be_bytes(r.array()?);
-    if version < 0 {
-        Err(DecodeError::UnsupportedVersion(version))
-    } else {
-        Ok(())
-    }
+    if version < 0 { Err(DecodeError::UnsupportedVersion(version)) } else { Ok(()) }
 }
 
 message! {
@@ -172,14 +168,8 @@ mod tests {
     #[test]
     fn keys_and_markers_are_those_of_kafka() {
         assert_eq!(ControlRecordType::COMMIT.key(), [0, 0, 0, 1]);
-        assert_eq!(
-            ControlRecordType::decode_key(&[0, 0, 0, 6]),
-            Ok(ControlRecordType::KRAFT_VOTERS)
-        );
-        assert_eq!(
-            ControlRecordType::decode_key(&[0, 9, 0, 6]),
-            Ok(ControlRecordType::KRAFT_VOTERS)
-        );
+        assert_eq!(ControlRecordType::decode_key(&[0, 0, 0, 6]), Ok(ControlRecordType::KRAFT_VOTERS));
+        assert_eq!(ControlRecordType::decode_key(&[0, 9, 0, 6]), Ok(ControlRecordType::KRAFT_VOTERS));
         assert!(ControlRecordType::decode_key(&[0, 0, 0]).is_err());
         assert!(ControlRecordType::decode_key(&[255, 0, 0, 0]).is_err());
         let mut w = Writer::new();

@@ -48,16 +48,8 @@ impl<'a> RequestHeader<'a> {
         let correlation_id = i32::from_be_bytes(r.array()?);
         let client_id = r.string(CLASSIC)?;
         let api_key = ApiKey::from_i16(key).ok_or(DecodeError::UnknownApiKey(key))?;
-        r.skip_tags(Version {
-            number: api_version,
-            flexible: api_key.is_flexible(api_version),
-        })?;
-        Ok(Self {
-            api_key,
-            api_version,
-            correlation_id,
-            client_id,
-        })
+        r.skip_tags(Version { number: api_version, flexible: api_key.is_flexible(api_version) })?;
+        Ok(Self { api_key, api_version, correlation_id, client_id })
     }
 
     /// Appends the header.
@@ -72,10 +64,7 @@ impl<'a> RequestHeader<'a> {
     }
 }
 
-const CLASSIC: Version = Version {
-    number: 1,
-    flexible: false,
-};
+const CLASSIC: Version = Version { number: 1, flexible: false };
 
 /// The header of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +81,7 @@ impl ResponseHeader {
     pub fn decode(r: &mut Reader<'_>, api_key: ApiKey, api_version: i16) -> Result<Self> {
         let correlation_id = i32::from_be_bytes(r.array()?);
         if api_key.response_header_version(api_version) > 0 {
-            r.skip_tags(Version {
-                number: api_version,
-                flexible: true,
-            })?;
+            r.skip_tags(Version { number: api_version, flexible: true })?;
         }
         Ok(Self { correlation_id })
     }
@@ -146,14 +132,8 @@ pub fn begin(w: &mut Writer) -> usize {
 /// If the frame has 2 GiB or more; whoever answers a Fetch keeps far below that.
 pub fn finish(w: &mut Writer, start: usize) {
     let written = w.len() - start - PREFIX_LEN;
-    let external = w
-        .splits()
-        .iter()
-        .filter(|split| split.position >= start)
-        .map(|split| u64::from(split.len));
-    let length = u64::try_from(written)
-        .unwrap_or(u64::MAX)
-        .saturating_add(external.sum());
+    let external = w.splits().iter().filter(|split| split.position >= start).map(|split| u64::from(split.len));
+    let length = u64::try_from(written).unwrap_or(u64::MAX).saturating_add(external.sum());
     let length = i32::try_from(length).expect("a frame of ours is below 2 GiB");
     w.patch(start, &length.to_be_bytes());
 }

@@ -13,6 +13,8 @@
 
 #[cfg(test)]
 mod arbitrary;
+#[cfg(test)]
+mod hostile;
 mod message;
 #[cfg(test)]
 mod oracle;

@@ -44,13 +44,7 @@ pub trait Message<'a>: Wire<'a> + Default {
         if !Self::VERSIONS.contains(&version) {
             return Err(DecodeError::UnsupportedVersion(version));
         }
-        Self::read(
-            r,
-            Version {
-                number: version,
-                flexible: Self::flexible(version),
-            },
-        )
+        Self::read(r, Version { number: version, flexible: Self::flexible(version) })
     }
 
     /// Appends the message.
@@ -58,18 +52,8 @@ pub trait Message<'a>: Wire<'a> + Default {
     /// # Panics
     /// If the message does not have this version: it was negotiated, or came with the request.
     fn encode(&self, w: &mut Writer, version: i16) {
-        assert!(
-            Self::VERSIONS.contains(&version),
-            "encode: version {version} of {:?}",
-            Self::VERSIONS
-        );
-        self.write(
-            w,
-            Version {
-                number: version,
-                flexible: Self::flexible(version),
-            },
-        );
+        assert!(Self::VERSIONS.contains(&version), "encode: version {version} of {:?}", Self::VERSIONS);
+        self.write(w, Version { number: version, flexible: Self::flexible(version) });
     }
 }
 

@@ -27,11 +27,7 @@ fn their_key(key: ApiKey) -> theirs::ApiKey {
 fn their_request(bytes: &[u8], key: ApiKey, version: i16) -> Vec<u8> {
     let mut bytes = Bytes::copy_from_slice(bytes);
     let read = theirs::RequestKind::decode(their_key(key), &mut bytes, version);
-    assert!(
-        bytes.is_empty(),
-        "{key} {version}: {} bytes left of {read:?}",
-        bytes.len()
-    );
+    assert!(bytes.is_empty(), "{key} {version}: {} bytes left of {read:?}", bytes.len());
     let mut written = BytesMut::new();
     read.unwrap().encode(&mut written, version).unwrap();
     written.to_vec()
@@ -41,11 +37,7 @@ fn their_request(bytes: &[u8], key: ApiKey, version: i16) -> Vec<u8> {
 fn their_response(bytes: &[u8], key: ApiKey, version: i16) -> Vec<u8> {
     let mut bytes = Bytes::copy_from_slice(bytes);
     let read = theirs::ResponseKind::decode(their_key(key), &mut bytes, version);
-    assert!(
-        bytes.is_empty(),
-        "{key} {version}: {} bytes left of {read:?}",
-        bytes.len()
-    );
+    assert!(bytes.is_empty(), "{key} {version}: {} bytes left of {read:?}", bytes.len());
     let mut written = BytesMut::new();
     read.unwrap().encode(&mut written, version).unwrap();
     written.to_vec()

@@ -115,19 +115,13 @@ impl Limits {
     /// For a request of `frame_len` bytes, from anyone: four times the frame and 64 KiB (many tiny elements are
     /// wider in memory than on the wire), 100,000 elements.
     pub const fn request(frame_len: usize) -> Self {
-        Self {
-            memory: frame_len.saturating_mul(4).saturating_add(64 << 10),
-            elements: 100_000,
-        }
+        Self { memory: frame_len.saturating_mul(4).saturating_add(64 << 10), elements: 100_000 }
     }
 
     /// For a response of `frame_len` bytes from a broker of our choice: sixteen times the frame and 64 KiB, ten
     /// million elements (the metadata of a large cluster has millions).
     pub const fn response(frame_len: usize) -> Self {
-        Self {
-            memory: frame_len.saturating_mul(16).saturating_add(64 << 10),
-            elements: 10_000_000,
-        }
+        Self { memory: frame_len.saturating_mul(16).saturating_add(64 << 10), elements: 10_000_000 }
     }
 }
 
@@ -170,11 +164,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::TrailingBytes`] otherwise.
     pub fn finish(&self) -> Result<()> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::TrailingBytes(self.rest.len()))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes(self.rest.len())) }
     }
 
     /// The next `len` bytes.
@@ -188,10 +178,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(taken)
             }
-            None => Err(DecodeError::Truncated {
-                needed: len,
-                left: self.rest.len(),
-            }),
+            None => Err(DecodeError::Truncated { needed: len, left: self.rest.len() }),
         }
     }
 
@@ -206,10 +193,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(*taken)
             }
-            None => Err(DecodeError::Truncated {
-                needed: N,
-                left: self.rest.len(),
-            }),
+            None => Err(DecodeError::Truncated { needed: N, left: self.rest.len() }),
         }
     }
 
@@ -249,11 +233,8 @@ impl<'a> Reader<'a> {
         if v.flexible {
             return Ok(usize_from(self.uvarint()?).checked_sub(1));
         }
-        let length = if short {
-            i32::from(i16::from_be_bytes(self.array()?))
-        } else {
-            i32::from_be_bytes(self.array()?)
-        };
+        let length =
+            if short { i32::from(i16::from_be_bytes(self.array()?)) } else { i32::from_be_bytes(self.array()?) };
         match u32::try_from(length) {
             Ok(length) => Ok(Some(usize_from(length))),
             Err(_) if length == -1 => Ok(None),
@@ -272,9 +253,7 @@ impl<'a> Reader<'a> {
         if length > MAX_STRING {
             return Err(DecodeError::StringTooLong(length));
         }
-        std::str::from_utf8(self.take(length)?)
-            .map(Some)
-            .map_err(|_| DecodeError::InvalidUtf8)
+        std::str::from_utf8(self.take(length)?).map(Some).map_err(|_| DecodeError::InvalidUtf8)
     }
 
     /// Nullable bytes.
@@ -299,22 +278,11 @@ impl<'a> Reader<'a> {
         };
         let needed = count.saturating_mul(least.max(1));
         if needed > self.rest.len() {
-            return Err(DecodeError::Truncated {
-                needed,
-                left: self.rest.len(),
-            });
+            return Err(DecodeError::Truncated { needed, left: self.rest.len() });
         }
-        self.limits.elements = self
-            .limits
-            .elements
-            .checked_sub(count)
-            .ok_or(DecodeError::TooManyElements)?;
+        self.limits.elements = self.limits.elements.checked_sub(count).ok_or(DecodeError::TooManyElements)?;
         let memory = count.saturating_mul(size);
-        self.limits.memory = self
-            .limits
-            .memory
-            .checked_sub(memory)
-            .ok_or(DecodeError::TooMuchMemory)?;
+        self.limits.memory = self.limits.memory.checked_sub(memory).ok_or(DecodeError::TooMuchMemory)?;
         Ok(Some(count))
     }
 

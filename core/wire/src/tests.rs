@@ -11,17 +11,12 @@ use proptest::prelude::*;
 
 /// Every implemented API with every version.
 pub(crate) fn versions() -> impl Iterator<Item = (ApiKey, i16)> {
-    let implemented = ApiKey::ALL
-        .iter()
-        .filter_map(|key| Some((*key, key.implemented_versions()?)));
+    let implemented = ApiKey::ALL.iter().filter_map(|key| Some((*key, key.implemented_versions()?)));
     implemented.flat_map(|(key, versions)| versions.map(move |version| (key, version)))
 }
 
 /// Far more than an arbitrary message needs.
-pub(crate) const GENEROUS: Limits = Limits {
-    memory: 1 << 30,
-    elements: 1 << 30,
-};
+pub(crate) const GENEROUS: Limits = Limits { memory: 1 << 30, elements: 1 << 30 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -59,26 +54,16 @@ fn implemented_versions_hold_the_stable_ones() {
 
 #[test]
 fn a_frame_is_prefix_header_and_body() {
-    let header = RequestHeader {
-        api_key: ApiKey::ApiVersions,
-        api_version: 3,
-        correlation_id: 7,
-        client_id: Some("c"),
-    };
-    let body = crate::api::api_versions::ApiVersionsRequest {
-        client_software_name: "n",
-        client_software_version: "v",
-    };
+    let header =
+        RequestHeader { api_key: ApiKey::ApiVersions, api_version: 3, correlation_id: 7, client_id: Some("c") };
+    let body = crate::api::api_versions::ApiVersionsRequest { client_software_name: "n", client_software_version: "v" };
     let mut w = Writer::new();
     frame::encode_request(&mut w, &header, &body);
     let bytes = w.into_bytes();
     assert_eq!(bytes, b"\0\0\0\x11\0\x12\0\x03\0\0\0\x07\0\x01c\0\x02n\x02v\0");
     let prefix = bytes[..4].try_into().unwrap();
     assert_eq!(frame::frame_len(prefix, 17), Ok(17));
-    assert_eq!(
-        frame::frame_len(prefix, 16),
-        Err(DecodeError::FrameTooLarge { length: 17, max: 16 })
-    );
+    assert_eq!(frame::frame_len(prefix, 16), Err(DecodeError::FrameTooLarge { length: 17, max: 16 }));
     assert_eq!(frame::frame_len([255; 4], 16), Err(DecodeError::NegativeLength(-1)));
     assert_eq!(crate::api::decode_request(&bytes[4..]), Ok((header, body.into())));
 }
@@ -171,15 +156,11 @@ fn walk<'a>(r: &mut Reader<'a>, key: ApiKey, version: i16) -> crate::Result<Walk
         ..Default::default()
     };
     let produced = walk.partitions().collect();
-    Ok(Walked {
-        head: head.into(),
-        produced,
-        fetched: Vec::new(),
-        forgotten: Vec::new(),
-    })
+    Ok(Walked { head: head.into(), produced, fetched: Vec::new(), forgotten: Vec::new() })
 }
 
 /// What decoding gives, in the form of a walk.
+#[expect(clippy::wildcard_enum_match_arm, reason = "only these two have walks")]
 fn flatten(request: Request<'_>, by_id: bool) -> Walked<'_> {
     let topic_ref = |name, id| if by_id { TopicRef::Id(id) } else { TopicRef::Name(name) };
     let (mut produced, mut fetched, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
@@ -202,24 +183,15 @@ fn flatten(request: Request<'_>, by_id: bool) -> Walked<'_> {
             }
             request.into()
         }
-        #[expect(clippy::wildcard_enum_match_arm, reason = "only these two have walks")]
         other => panic!("{other:?} cannot be walked"),
     };
-    Walked {
-        head,
-        produced,
-        fetched,
-        forgotten,
-    }
+    Walked { head, produced, fetched, forgotten }
 }
 
 #[test]
 fn external_records_leave_places_for_file_ranges() {
     let (first, second) = ([1; 300], [2; 5]);
-    let partition = |records| PartitionData {
-        records: Some(records),
-        ..Default::default()
-    };
+    let partition = |records| PartitionData { records: Some(records), ..Default::default() };
     let response = |first, second| FetchResponse {
         responses: vec![FetchableTopicResponse {
             topic: "t",
@@ -248,10 +220,7 @@ fn external_records_leave_places_for_file_ranges() {
 
 #[test]
 fn a_null_that_a_version_lacks_is_refused_and_never_written() {
-    let all = crate::api::metadata::MetadataRequest {
-        topics: None,
-        ..Default::default()
-    };
+    let all = crate::api::metadata::MetadataRequest { topics: None, ..Default::default() };
     let mut w = Writer::new();
     all.encode(&mut w, 0);
     assert_eq!(w.as_bytes(), [0, 0, 0, 0]);

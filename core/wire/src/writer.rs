@@ -34,18 +34,12 @@ impl Writer {
 
     /// A writer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(capacity),
-            splits: Vec::new(),
-        }
+        Self { bytes: Vec::with_capacity(capacity), splits: Vec::new() }
     }
 
     /// A writer that appends to `bytes`; pooled buffers come in so.
     pub fn append_to(bytes: Vec<u8>) -> Self {
-        Self {
-            bytes,
-            splits: Vec::new(),
-        }
+        Self { bytes, splits: Vec::new() }
     }
 
     /// The bytes written, without those of the splits.
@@ -63,10 +57,7 @@ impl Writer {
     /// # Panics
     /// If there are splits: use [`Writer::into_parts`].
     pub fn into_bytes(self) -> Vec<u8> {
-        assert!(
-            self.splits.is_empty(),
-            "a message with external records was taken as plain bytes"
-        );
+        assert!(self.splits.is_empty(), "a message with external records was taken as plain bytes");
         self.bytes
     }
 
@@ -149,10 +140,7 @@ impl Writer {
             Some(Records::External { len }) => {
                 self.put_length(usize::try_from(len).ok(), v);
                 if len > 0 {
-                    self.splits.push(Split {
-                        position: self.bytes.len(),
-                        len,
-                    });
+                    self.splits.push(Split { position: self.bytes.len(), len });
                 }
             }
             Some(Records::Slice(bytes)) => self.put_bytes(Some(bytes), v),

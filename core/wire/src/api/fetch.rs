@@ -182,11 +182,7 @@ impl<'a> FetchWalk<'a> {
             head.session_epoch = Wire::read(r, v)?;
         }
         let partitions = Partitions::read(r, v)?;
-        let forgotten = if version >= 7 {
-            Partitions::read(r, v)?
-        } else {
-            Partitions::none(v)
-        };
+        let forgotten = if version >= 7 { Partitions::read(r, v)? } else { Partitions::none(v) };
         if version >= 11 {
             head.rack_id = Wire::read(r, v)?;
         }
@@ -198,11 +194,7 @@ impl<'a> FetchWalk<'a> {
             }
             Ok(true)
         })?;
-        Ok(Self {
-            head,
-            partitions,
-            forgotten,
-        })
+        Ok(Self { head, partitions, forgotten })
     }
 
     /// The partitions to read, in the order of the request.

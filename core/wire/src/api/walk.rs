@@ -79,10 +79,7 @@ impl<'a, P: Wire<'a> + Clone> Partitions<'a, P> {
             } else {
                 TopicRef::Id(Wire::read(&mut self.r, self.v)?)
             };
-            self.partitions_left = self
-                .r
-                .array_len(self.v, P::LEAST, 0)?
-                .ok_or(DecodeError::UnexpectedNull)?;
+            self.partitions_left = self.r.array_len(self.v, P::LEAST, 0)?.ok_or(DecodeError::UnexpectedNull)?;
             self.in_topic = true;
         }
         self.partitions_left -= 1;
@@ -102,10 +99,7 @@ impl<'a, P: Wire<'a> + Clone> Iterator for Partitions<'a, P> {
 /// The encoding of a message's version.
 pub(super) fn version<'a, M: Message<'a>>(number: i16) -> Result<Version> {
     if M::VERSIONS.contains(&number) {
-        Ok(Version {
-            number,
-            flexible: M::flexible(number),
-        })
+        Ok(Version { number, flexible: M::flexible(number) })
     } else {
         Err(DecodeError::UnsupportedVersion(number))
     }
