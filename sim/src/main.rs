@@ -1,3 +1,3 @@
-//! The deterministic simulator of Ottla.
+//! The `ottla-sim` command.
 
 fn main() {}

@@ -1,0 +1,19 @@
+//! The deterministic simulator: one broker, several clients, and everything that can go wrong between them.
+//!
+//! The machine under test is the one the node runs. Modules in reading order:
+//!
+//! * [`time`] and [`draw`]: the words; chance is a function of a label and an identity, never a stream
+//! * [`disk`]: what a crash leaves, and what breaks without one
+
+#[cfg(not(madsim))]
+compile_error!(
+    "ottla-sim needs `--cfg madsim`, which .cargo/config.toml sets for the workspace. RUSTFLAGS (or \
+     CARGO_ENCODED_RUSTFLAGS, or --config build.rustflags) in the environment replaced those flags: unset it, \
+     or add `--cfg madsim` to it."
+);
+
+pub mod disk;
+pub mod draw;
+pub mod time;
+
+use madsim as _;
