@@ -21,22 +21,15 @@ fn main() {
             let scan_us = median_us(|| _ = black_box(scan(black_box(&batch), u64::MAX)));
             let crc_us = median_us(|| _ = black_box(crc32c::crc32c(black_box(&batch[21..]))));
             let mib = facts.inflated_size as f64 / f64::from(1 << 20);
-            println!(
-                "{codec:6?}  {record_bytes:6}  {:11}  {:15.1}  {:12.1}",
-                batch.len(),
-                scan_us / mib,
-                crc_us / mib
-            );
+            println!("{codec:6?}  {record_bytes:6}  {:11}  {:15.1}  {:12.1}", batch.len(), scan_us / mib, crc_us / mib);
         }
     }
 }
 
 /// A batch of 1 MiB before compression, of text that compresses about as logs do.
 fn batch(codec: Codec, record_bytes: usize) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        compression: codec.at_default_level(),
-        ..BatchOptions::default()
-    });
+    let mut builder =
+        BatchBuilder::new(BatchOptions { compression: codec.at_default_level(), ..BatchOptions::default() });
     let mut seed = 1_u64;
     let mut timestamp = 1_700_000_000_000;
     while builder.len() < 1 << 20 {
@@ -47,11 +40,7 @@ fn batch(codec: Codec, record_bytes: usize) -> Vec<u8> {
         }
         value.truncate(record_bytes);
         timestamp += i64::from(builder.record_count() % 3 == 0);
-        builder.append(&NewRecord {
-            timestamp,
-            value: Some(&value),
-            ..NewRecord::default()
-        });
+        builder.append(&NewRecord { timestamp, value: Some(&value), ..NewRecord::default() });
     }
     builder.build()
 }

@@ -31,14 +31,7 @@ pub struct Malformed {
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} v{} id={} {} B",
-            self.api_key,
-            self.api_version,
-            self.correlation_id,
-            self.frame.len()
-        )
+        write!(f, "{} v{} id={} {} B", self.api_key, self.api_version, self.correlation_id, self.frame.len())
     }
 }
 

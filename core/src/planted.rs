@@ -12,6 +12,24 @@ use std::str::FromStr;
 pub enum Plant {
     /// LOG-01 (KAFKA-3968): the directory is not synced when a segment file is created.
     Log01,
+    /// IDEM-04 (KAFKA-7190): a producer is forgotten when its records are deleted.
+    Idem04,
+    /// IDEM-05 (Redpanda 5026): a retry is answered with the offset of an aborted batch.
+    Idem05,
+    /// IDEM-06 (KAFKA-5494): only the last batch of a producer is remembered instead of five.
+    Idem06,
+    /// IDEM-07 (KAFKA-7692): the sequence after 2^31 - 1 is taken to be -2^31.
+    Idem07,
+    /// IDEM-09 (KAFKA-5829): producer snapshots above a truncation stay, and are loaded later.
+    Idem09,
+    /// IDEM-11 (Redpanda 5356): a duplicate is answered with offset 0.
+    Idem11,
+    /// IDEM-14 (KAFKA-12153): producer state is not rolled back with a truncation.
+    Idem14,
+    /// RAFT-01 (robustmq 2039): the vote is not durable before the node leads.
+    Raft01,
+    /// RAFT-31 (etcd 14370): a lone voter counts its own records as committed before they are durable.
+    Raft31,
 }
 
 /// Which bugs a machine carries. Ordinarily none.
@@ -40,21 +58,39 @@ impl Planted {
     #[cfg(feature = "planted-bugs")]
     #[must_use]
     pub const fn with(self, plant: Plant) -> Self {
-        Self {
-            bits: self.bits | 1 << plant as u32,
-        }
+        Self { bits: self.bits | 1 << plant as u32 }
     }
 }
 
 impl Plant {
     /// Every bug that can be planted, in the order of the catalogue.
-    pub const ALL: &'static [Self] = &[Self::Log01];
+    pub const ALL: &'static [Self] = &[
+        Self::Log01,
+        Self::Idem04,
+        Self::Idem05,
+        Self::Idem06,
+        Self::Idem07,
+        Self::Idem09,
+        Self::Idem11,
+        Self::Idem14,
+        Self::Raft01,
+        Self::Raft31,
+    ];
 
     /// The catalogue's id: `LOG-01`.
     #[must_use]
     pub const fn id(self) -> &'static str {
         match self {
             Self::Log01 => "LOG-01",
+            Self::Idem04 => "IDEM-04",
+            Self::Idem05 => "IDEM-05",
+            Self::Idem06 => "IDEM-06",
+            Self::Idem07 => "IDEM-07",
+            Self::Idem09 => "IDEM-09",
+            Self::Idem11 => "IDEM-11",
+            Self::Idem14 => "IDEM-14",
+            Self::Raft01 => "RAFT-01",
+            Self::Raft31 => "RAFT-31",
         }
     }
 }

@@ -58,10 +58,7 @@ impl ProducerEpoch {
 impl TopicPartition {
     /// A partition of `topic`.
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
-        Self {
-            topic: topic.into(),
-            partition,
-        }
+        Self { topic: topic.into(), partition }
     }
 
     /// Reads a log directory's name, `topic-partition`; `None` if it is not one.

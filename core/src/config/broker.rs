@@ -297,11 +297,7 @@ impl BrokerConfig {
         let mut errors = drop_invalid(&mut cluster);
         errors.extend(drop_invalid(&mut broker));
         let fixed = self.layers.fixed.clone();
-        match Self::new(Layers {
-            fixed: fixed.clone(),
-            cluster,
-            broker,
-        }) {
+        match Self::new(Layers { fixed: fixed.clone(), cluster, broker }) {
             Ok(config) => (config, errors),
             Err(error) => {
                 errors.push(error);

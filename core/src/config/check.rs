@@ -33,25 +33,14 @@ pub fn check_topic_overrides(overrides: &Overrides, defaults: &TopicDefaults) ->
 pub fn check_group_overrides(overrides: &Overrides, broker: &BrokerConfig) -> Result<(), ConfigError> {
     check_each(Scope::Group, overrides)?;
     let groups = &broker.coordinators.consumer_groups;
-    let (session, heartbeat) = (
-        groups.session_timeout_of(overrides),
-        groups.heartbeat_interval_of(overrides),
-    );
+    let (session, heartbeat) = (groups.session_timeout_of(overrides), groups.heartbeat_interval_of(overrides));
     let session_range = groups.min_session_timeout_ms..=groups.max_session_timeout_ms;
     let heartbeat_range = groups.min_heartbeat_interval_ms..=groups.max_heartbeat_interval_ms;
     if overrides.contains_key("consumer.session.timeout.ms") {
-        check_within(
-            "consumer.session.timeout.ms",
-            session,
-            &session_range,
-            "group.consumer.*.session.timeout.ms",
-        )?;
+        check_within("consumer.session.timeout.ms", session, &session_range, "group.consumer.*.session.timeout.ms")?;
     }
     if overrides.contains_key("consumer.heartbeat.interval.ms") {
-        let (key, bounds) = (
-            "consumer.heartbeat.interval.ms",
-            "group.consumer.*.heartbeat.interval.ms",
-        );
+        let (key, bounds) = ("consumer.heartbeat.interval.ms", "group.consumer.*.heartbeat.interval.ms");
         check_within(key, heartbeat, &heartbeat_range, bounds)?;
     }
     require(
@@ -80,29 +69,16 @@ pub fn check_broker_change(
         }
     }
     let layers = &current.layers;
-    let (cluster, broker) = if for_cluster {
-        (after, &layers.broker)
-    } else {
-        (&layers.cluster, after)
-    };
+    let (cluster, broker) = if for_cluster { (after, &layers.broker) } else { (&layers.cluster, after) };
     let fixed = layers.fixed.clone();
-    BrokerConfig::new(Layers {
-        fixed,
-        cluster: cluster.clone(),
-        broker: broker.clone(),
-    })
-    .map(|_| ())
+    BrokerConfig::new(Layers { fixed, cluster: cluster.clone(), broker: broker.clone() }).map(|_| ())
 }
 
 /// Whether the broker setting `name` may be changed at run time, at that level.
 fn check_changeable(name: &str, for_cluster: bool) -> Result<(), ConfigError> {
     let Some(key) = find(Scope::Broker, name) else {
         // Kafka stores what it does not know, for plug-ins; here it would never have an effect.
-        return if is_foreign(name) {
-            Ok(())
-        } else {
-            Err(unknown_key(Scope::Broker, name))
-        };
+        return if is_foreign(name) { Ok(()) } else { Err(unknown_key(Scope::Broker, name)) };
     };
     match key.dynamic {
         Dynamic::PerBrokerOrCluster => Ok(()),
@@ -126,15 +102,13 @@ fn check_changeable(name: &str, for_cluster: bool) -> Result<(), ConfigError> {
 /// Takes what is invalid out of dynamic settings, and says what that was.
 pub(super) fn drop_invalid(overrides: &mut Overrides) -> Vec<ConfigError> {
     let mut errors = Vec::new();
-    overrides.retain(
-        |name, value| match find(Scope::Broker, name).map_or(Ok(()), |key| key.check(value)) {
-            Ok(()) => true,
-            Err(error) => {
-                errors.push(error);
-                false
-            }
-        },
-    );
+    overrides.retain(|name, value| match find(Scope::Broker, name).map_or(Ok(()), |key| key.check(value)) {
+        Ok(()) => true,
+        Err(error) => {
+            errors.push(error);
+            false
+        }
+    });
     errors
 }
 
@@ -143,21 +117,12 @@ pub(super) fn check_together(config: &BrokerConfig) -> Result<(), ConfigError> {
     check_node(config)?;
     check_times(config)?;
     let consumer_groups = &config.coordinators.consumer_groups;
-    let (session, heartbeat) = (
-        consumer_groups.session_timeout_ms,
-        consumer_groups.heartbeat_interval_ms,
-    );
+    let (session, heartbeat) = (consumer_groups.session_timeout_ms, consumer_groups.heartbeat_interval_ms);
     let session_range = consumer_groups.min_session_timeout_ms..=consumer_groups.max_session_timeout_ms;
     let heartbeat_range = consumer_groups.min_heartbeat_interval_ms..=consumer_groups.max_heartbeat_interval_ms;
-    let (key, bounds) = (
-        "group.consumer.session.timeout.ms",
-        "group.consumer.*.session.timeout.ms",
-    );
+    let (key, bounds) = ("group.consumer.session.timeout.ms", "group.consumer.*.session.timeout.ms");
     check_within(key, session, &session_range, bounds)?;
-    let (key, bounds) = (
-        "group.consumer.heartbeat.interval.ms",
-        "group.consumer.*.heartbeat.interval.ms",
-    );
+    let (key, bounds) = ("group.consumer.heartbeat.interval.ms", "group.consumer.*.heartbeat.interval.ms");
     check_within(key, heartbeat, &heartbeat_range, bounds)?;
     require(
         session > heartbeat,
@@ -165,12 +130,7 @@ pub(super) fn check_together(config: &BrokerConfig) -> Result<(), ConfigError> {
         "group.consumer.session.timeout.ms must be greater than group.consumer.heartbeat.interval.ms",
     )?;
     require(
-        config
-            .coordinators
-            .groups
-            .protocols
-            .iter()
-            .any(|protocol| protocol == "classic"),
+        config.coordinators.groups.protocols.iter().any(|protocol| protocol == "classic"),
         "group.coordinator.rebalance.protocols",
         "Disabling the 'classic' protocol is not supported.",
     )?;
@@ -182,11 +142,7 @@ pub(super) fn check_together(config: &BrokerConfig) -> Result<(), ConfigError> {
 }
 
 fn check_node(config: &BrokerConfig) -> Result<(), ConfigError> {
-    let older: i32 = config
-        .layers
-        .text("broker.id")
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(-1);
+    let older: i32 = config.layers.text("broker.id").and_then(|text| text.trim().parse().ok()).unwrap_or(-1);
     require(
         older == -1 || older == config.node.id,
         "broker.id",
@@ -235,9 +191,7 @@ fn check_times(config: &BrokerConfig) -> Result<(), ConfigError> {
 
 fn check_each(scope: Scope, overrides: &Overrides) -> Result<(), ConfigError> {
     for (name, value) in overrides {
-        find(scope, name)
-            .ok_or_else(|| unknown_key(scope, name))?
-            .check(value)?;
+        find(scope, name).ok_or_else(|| unknown_key(scope, name))?.check(value)?;
     }
     Ok(())
 }
@@ -249,9 +203,5 @@ fn check_within(key: &str, value: u64, range: &RangeInclusive<u64>, bounds: &str
 }
 
 fn require(holds: bool, key: &str, what: &str) -> Result<(), ConfigError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(ConfigError::new(key, what))
-    }
+    if holds { Ok(()) } else { Err(ConfigError::new(key, what)) }
 }

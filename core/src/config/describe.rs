@@ -97,11 +97,7 @@ pub fn describe_cluster_default(cluster: &Overrides) -> Vec<Described> {
     let dynamic = keys(Scope::Broker).iter().filter(|key| key.dynamic != Dynamic::Fixed);
     let given = dynamic.filter_map(|key| {
         let value = shown(cluster.get(key.name)?, key.is_sensitive());
-        let synonym = Synonym {
-            name: key.name,
-            value,
-            source: Source::DynamicDefaultBroker,
-        };
+        let synonym = Synonym { name: key.name, value, source: Source::DynamicDefaultBroker };
         Some(described(key, vec![synonym]))
     });
     given.collect()
@@ -123,15 +119,8 @@ pub fn describe_group(overrides: &Overrides, layers: &Layers) -> Vec<Described> 
 
 fn describe_resource(key: &'static Key, overrides: &Overrides, source: Source, layers: &Layers) -> Described {
     let own = overrides.get(key.name);
-    let own = own.map(|text| Synonym {
-        name: key.name,
-        value: shown(text, key.is_sensitive()),
-        source,
-    });
-    let from_broker = key
-        .synonyms
-        .iter()
-        .flat_map(|(name, _)| broker_synonyms(name, layers, key.is_sensitive()));
+    let own = own.map(|text| Synonym { name: key.name, value: shown(text, key.is_sensitive()), source });
+    let from_broker = key.synonyms.iter().flat_map(|(name, _)| broker_synonyms(name, layers, key.is_sensitive()));
     let synonyms: Vec<_> = own.into_iter().chain(from_broker).collect();
     let set_here = synonyms.first().is_some_and(|synonym| synonym.source == source);
     let inherited = inherited(key, layers);
@@ -154,11 +143,7 @@ fn described(key: &'static Key, synonyms: Vec<Synonym>) -> Described {
 }
 
 fn broker_synonyms(name: &'static str, layers: &Layers, is_sensitive: bool) -> Vec<Synonym> {
-    let synonym = |(source, text): (Source, &str)| Synonym {
-        name,
-        value: shown(text, is_sensitive),
-        source,
-    };
+    let synonym = |(source, text): (Source, &str)| Synonym { name, value: shown(text, is_sensitive), source };
     layers.sources(name).map(synonym).collect()
 }
 

@@ -18,12 +18,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// An error of `key` that has no hint yet.
     pub fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            line: None,
-            what: what.into(),
-            hint: None,
-        }
+        Self { key: key.into(), line: None, what: what.into(), hint: None }
     }
 
     /// The same with a hint.

@@ -62,9 +62,7 @@ impl Kind {
             Self::Boolean => 1,
             Self::Text | Self::OneOf(_) | Self::OneOfAnyCase(_) => 2,
             Self::GzipLevel | Self::Number { width: Width::Int, .. } => 3,
-            Self::Number {
-                width: Width::Short, ..
-            } => 4,
+            Self::Number { width: Width::Short, .. } => 4,
             Self::Number { width: Width::Long, .. } => 5,
             Self::Double { .. } => 6,
             Self::List(_) | Self::ThrottledReplicas => 7,
@@ -120,11 +118,7 @@ pub(super) const fn int(least: i64) -> Kind {
 
 /// A 32-bit number between `least` and `most`.
 pub(super) const fn int_in(least: i64, most: i64) -> Kind {
-    Kind::Number {
-        width: Width::Int,
-        least,
-        most,
-    }
+    Kind::Number { width: Width::Int, least, most }
 }
 
 /// A 32-bit number.
@@ -134,11 +128,7 @@ pub(super) const fn int_any() -> Kind {
 
 /// A 64-bit number that is at least `least`.
 pub(super) const fn long(least: i64) -> Kind {
-    Kind::Number {
-        width: Width::Long,
-        least,
-        most: i64::MAX,
-    }
+    Kind::Number { width: Width::Long, least, most: i64::MAX }
 }
 
 /// A 64-bit number.
@@ -148,19 +138,11 @@ pub(super) const fn long_any() -> Kind {
 
 /// A 16-bit number that is at least `least`.
 pub(super) const fn short(least: i64) -> Kind {
-    Kind::Number {
-        width: Width::Short,
-        least,
-        most: i16::MAX as i64,
-    }
+    Kind::Number { width: Width::Short, least, most: i16::MAX as i64 }
 }
 
 fn one_of(words: &[&str], found: bool) -> Result<(), String> {
-    if found {
-        Ok(())
-    } else {
-        Err(format!("String must be one of: {}", words.join(", ")))
-    }
+    if found { Ok(()) } else { Err(format!("String must be one of: {}", words.join(", "))) }
 }
 
 fn check_boolean(text: &str) -> Result<(), String> {
@@ -222,9 +204,7 @@ fn check_throttled_replicas(text: &str) -> Result<(), String> {
     if text.trim() == "*" || split_list(text).all(is_pair) {
         Ok(())
     } else {
-        Err(
-            "Value must be the literal '*' or a list of [partitionId]:[brokerId],[partitionId]:[brokerId],..."
-                .to_owned(),
-        )
+        Err("Value must be the literal '*' or a list of [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+            .to_owned())
     }
 }

@@ -56,10 +56,7 @@ impl StaticConfig {
             Origin::File { line } => error.at_line(line),
             Origin::Preset | Origin::Environment | Origin::Flag => error,
         })?;
-        let stronger = self
-            .values
-            .get(name)
-            .is_some_and(|(_, given)| rank(*given) > rank(origin));
+        let stronger = self.values.get(name).is_some_and(|(_, given)| rank(*given) > rank(origin));
         if !stronger {
             self.values.insert(name.to_owned(), (value.to_owned(), origin));
         }
@@ -74,9 +71,7 @@ impl StaticConfig {
 
     /// All that was given, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, Origin)> {
-        self.values
-            .iter()
-            .map(|(name, (value, origin))| (name.as_str(), value.as_str(), *origin))
+        self.values.iter().map(|(name, (value, origin))| (name.as_str(), value.as_str(), *origin))
     }
 }
 
@@ -84,10 +79,7 @@ impl Layers {
     /// Only what was given at start.
     #[must_use]
     pub fn of(fixed: StaticConfig) -> Self {
-        Self {
-            fixed,
-            ..Self::default()
-        }
+        Self { fixed, ..Self::default() }
     }
 
     /// The effective text of the broker setting `name`.
@@ -112,9 +104,7 @@ impl Layers {
             (Source::StaticBroker, fixed),
             (Source::Default, default),
         ];
-        layers
-            .into_iter()
-            .filter_map(|(source, text)| text.map(|text| (source, text)))
+        layers.into_iter().filter_map(|(source, text)| text.map(|text| (source, text)))
     }
 }
 

@@ -47,9 +47,7 @@ impl Listeners {
     /// What the layers say of listeners, for a node of these roles.
     pub(super) fn read(layers: &Layers, roles: Roles) -> Result<Self, ConfigError> {
         let text = |key: &str| layers.text(key).unwrap_or_default();
-        let controllers: Vec<_> = split_list(text("controller.listener.names"))
-            .map(str::to_uppercase)
-            .collect();
+        let controllers: Vec<_> = split_list(text("controller.listener.names")).map(str::to_uppercase).collect();
         let bound = endpoints("listeners", text("listeners"))?;
         check_distinct(&bound)?;
         let protocols = Protocols::of(layers);
@@ -58,21 +56,11 @@ impl Listeners {
         }
         let is_controller = |endpoint: &Endpoint| controllers.contains(&endpoint.name);
         check_roles(roles, &controllers, &bound)?;
-        let bound: Vec<_> = bound
-            .into_iter()
-            .map(|endpoint| Listener {
-                is_controller: is_controller(&endpoint),
-                endpoint,
-            })
-            .collect();
+        let bound: Vec<_> =
+            bound.into_iter().map(|endpoint| Listener { is_controller: is_controller(&endpoint), endpoint }).collect();
         let advertised = advertised(text("advertised.listeners"), &bound)?;
         let inter_broker = inter_broker(layers, &bound, roles)?;
-        Ok(Self {
-            bound,
-            advertised,
-            inter_broker,
-            controllers,
-        })
+        Ok(Self { bound, advertised, inter_broker, controllers })
     }
 
     /// What others are told of the listener called `name`.
@@ -97,11 +85,7 @@ impl Endpoint {
         if name.is_empty() || (bracketed.is_none() && host.contains(':')) {
             return Err(bad());
         }
-        Ok(Self {
-            name: name.to_uppercase(),
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { name: name.to_uppercase(), host: host.to_owned(), port })
     }
 }
 
@@ -126,22 +110,13 @@ impl<'a> Protocols<'a> {
         let key = "listener.security.protocol.map";
         let map = layers.text(key).unwrap_or_default();
         let pairs = split_list(map).filter_map(|pair| pair.split_once(':'));
-        let pairs = pairs
-            .map(|(name, protocol)| (name.trim().to_uppercase(), protocol.trim()))
-            .collect();
-        Self {
-            pairs,
-            is_given: layers.sources(key).count() > 1,
-        }
+        let pairs = pairs.map(|(name, protocol)| (name.trim().to_uppercase(), protocol.trim())).collect();
+        Self { pairs, is_given: layers.sources(key).count() > 1 }
     }
 
     /// Whether the listener `name` speaks a protocol that Ottla speaks.
     fn check(&self, name: &str, controllers: &[String]) -> Result<(), ConfigError> {
-        let protocol = self
-            .pairs
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, protocol)| *protocol);
+        let protocol = self.pairs.iter().find(|(known, _)| known == name).map(|(_, protocol)| *protocol);
         match protocol {
             Some("PLAINTEXT") => Ok(()),
             Some(protocol) => {
@@ -249,24 +224,15 @@ fn inter_broker(layers: &Layers, bound: &[Listener], roles: Roles) -> Result<Str
         return Ok(String::new());
     }
     let key = "inter.broker.listener.name";
-    let mut brokers = bound
-        .iter()
-        .filter(|listener| !listener.is_controller)
-        .map(|listener| &listener.endpoint.name);
+    let mut brokers = bound.iter().filter(|listener| !listener.is_controller).map(|listener| &listener.endpoint.name);
     let wanted = layers.text(key).map(|name| name.trim().to_uppercase());
     let by_protocol = layers.text("security.inter.broker.protocol").unwrap_or("PLAINTEXT");
     let found = match &wanted {
         Some(name) => brokers.find(|broker| *broker == name),
-        None => brokers
-            .clone()
-            .find(|broker| *broker == by_protocol)
-            .or_else(|| brokers.next()),
+        None => brokers.clone().find(|broker| *broker == by_protocol).or_else(|| brokers.next()),
     };
     found.cloned().ok_or_else(|| {
         let name = wanted.unwrap_or_default();
-        ConfigError::new(
-            key,
-            format!("inter.broker.listener.name {name} is not a broker listener in listeners"),
-        )
+        ConfigError::new(key, format!("inter.broker.listener.name {name} is not a broker listener in listeners"))
     })
 }

@@ -76,11 +76,6 @@ impl Config {
     /// A machine of this configuration in an existing cluster, without planted bugs.
     #[must_use]
     pub fn new(broker: BrokerConfig) -> Self {
-        Self {
-            broker,
-            cluster_id: None,
-            new_cluster: false,
-            planted: Planted::default(),
-        }
+        Self { broker, cluster_id: None, new_cluster: false, planted: Planted::default() }
     }
 }

@@ -34,12 +34,7 @@ pub fn variable_to_key(variable: &str) -> Option<String> {
     if NOT_SETTINGS.contains(&variable) || NOT_SETTINGS_PREFIXES.iter().any(|prefix| variable.starts_with(prefix)) {
         return None;
     }
-    let key = rest
-        .to_lowercase()
-        .replace("___", "-")
-        .replace("__", "\u{0}")
-        .replace('_', ".")
-        .replace('\u{0}', "_");
+    let key = rest.to_lowercase().replace("___", "-").replace("__", "\u{0}").replace('_', ".").replace('\u{0}', "_");
     (!key.is_empty()).then_some(key)
 }
 
@@ -60,13 +55,8 @@ const NOT_SETTINGS: &[&str] = &[
 ];
 
 /// Logging of the official image, and what Kubernetes sets for a service called `kafka`.
-const NOT_SETTINGS_PREFIXES: &[&str] = &[
-    "KAFKA_LOG4J_",
-    "KAFKA_TOOLS_LOG4J_",
-    "KAFKA_PORT",
-    "KAFKA_SERVICE_",
-    "KAFKA_NATIVE_",
-];
+const NOT_SETTINGS_PREFIXES: &[&str] =
+    &["KAFKA_LOG4J_", "KAFKA_TOOLS_LOG4J_", "KAFKA_PORT", "KAFKA_SERVICE_", "KAFKA_NATIVE_"];
 
 fn ends_in_odd_backslashes(line: &str) -> bool {
     line.chars().rev().take_while(|c| *c == '\\').count() % 2 == 1
@@ -119,27 +109,18 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[(u32, &str, &str)]) {
         let parsed = parse_properties(text);
-        let parsed: Vec<_> = parsed
-            .iter()
-            .map(|(line, key, value)| (*line, key.as_str(), value.as_str()))
-            .collect();
+        let parsed: Vec<_> = parsed.iter().map(|(line, key, value)| (*line, key.as_str(), value.as_str())).collect();
         assert_eq!(parsed, expected);
     }
 
     #[test]
     fn separators_and_comments() {
-        check(
-            "# c\n! c\n\na=1\n b : 2 \nc 3\nd",
-            &[(4, "a", "1"), (5, "b", "2 "), (6, "c", "3"), (7, "d", "")],
-        );
+        check("# c\n! c\n\na=1\n b : 2 \nc 3\nd", &[(4, "a", "1"), (5, "b", "2 "), (6, "c", "3"), (7, "d", "")]);
     }
 
     #[test]
     fn a_backslash_continues_and_escapes() {
-        check(
-            "a=1,\\\n   2\nb=x\\\\\nc\\:d=\\u0041\\t\n",
-            &[(1, "a", "1,2"), (3, "b", "x\\"), (4, "c:d", "A\t")],
-        );
+        check("a=1,\\\n   2\nb=x\\\\\nc\\:d=\\u0041\\t\n", &[(1, "a", "1,2"), (3, "b", "x\\"), (4, "c:d", "A\t")]);
     }
 
     #[test]

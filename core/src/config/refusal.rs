@@ -23,10 +23,7 @@ const REFUSALS: &[Refusal] = &[
     },
     Refusal {
         key: "principal.builder.class",
-        harmless: &[
-            "",
-            "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder",
-        ],
+        harmless: &["", "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"],
         instead: "Ottla cannot run Java classes: remove the line",
     },
     Refusal {
@@ -66,11 +63,7 @@ pub(super) fn check(key: &str, value: &str) -> Result<(), ConfigError> {
     let Some(refusal) = REFUSALS.iter().find(|refusal| refusal.key == key) else {
         return Err(ConfigError::new(key, format!("{key} is not supported")));
     };
-    if refusal
-        .harmless
-        .iter()
-        .any(|harmless| harmless.eq_ignore_ascii_case(value.trim()))
-    {
+    if refusal.harmless.iter().any(|harmless| harmless.eq_ignore_ascii_case(value.trim())) {
         return Ok(());
     }
     Err(ConfigError::new(key, format!("{key}={value} is not supported")).with_hint(refusal.instead))

@@ -12,22 +12,14 @@ pub(super) trait Setting: Sized {
 /// The items of a comma-separated list, trimmed; none for an empty text.
 pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
     let text = text.trim();
-    let items = if text.is_empty() {
-        None
-    } else {
-        Some(text.split(',').map(str::trim))
-    };
+    let items = if text.is_empty() { None } else { Some(text.split(',').map(str::trim)) };
     items.into_iter().flatten()
 }
 
 impl Setting for bool {
     fn read(text: Option<&str>) -> Option<Self> {
         let text = text?.trim();
-        if text.eq_ignore_ascii_case("true") {
-            Some(true)
-        } else {
-            text.eq_ignore_ascii_case("false").then_some(false)
-        }
+        if text.eq_ignore_ascii_case("true") { Some(true) } else { text.eq_ignore_ascii_case("false").then_some(false) }
     }
 }
 

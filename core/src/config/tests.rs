@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 fn overrides(pairs: &[(&str, &str)]) -> Overrides {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// Every key that a struct reads.
@@ -50,11 +47,7 @@ fn keys_read() -> BTreeSet<&'static str> {
     ];
     let mut read: BTreeSet<_> = structs.concat().into_iter().chain(by_hand).collect();
     // What a topic falls back to is read through the topic's key.
-    for key in keys(Scope::Topic)
-        .iter()
-        .filter(|key| read.contains(key.name))
-        .collect::<Vec<_>>()
-    {
+    for key in keys(Scope::Topic).iter().filter(|key| read.contains(key.name)).collect::<Vec<_>>() {
         read.extend(key.synonyms.iter().map(|(name, _)| *name));
     }
     read
@@ -68,15 +61,10 @@ fn each_row_is_sound() {
         for key in keys(scope) {
             assert!(key.doc.ends_with('.'), "{} has a sentence", key.name);
             if let Some(default) = key.default {
-                key.check(default)
-                    .unwrap_or_else(|error| panic!("the default of {} is valid: {error}", key.name));
+                key.check(default).unwrap_or_else(|error| panic!("the default of {} is valid: {error}", key.name));
             }
             for (from, _) in key.synonyms {
-                assert!(
-                    find(Scope::Broker, from).is_some(),
-                    "{} falls back to {from}, which is a row",
-                    key.name
-                );
+                assert!(find(Scope::Broker, from).is_some(), "{} falls back to {from}, which is a row", key.name);
             }
         }
     }
@@ -87,19 +75,13 @@ fn what_is_read_has_an_effect_and_the_rest_says_that_it_has_none() {
     let read = keys_read();
     for key in [Scope::Broker, Scope::Topic, Scope::Group].into_iter().flat_map(keys) {
         match key.effect {
-            Effect::Used => assert!(
-                read.contains(key.name),
-                "{} is marked used, but nothing reads it",
-                key.name
-            ),
+            Effect::Used => assert!(read.contains(key.name), "{} is marked used, but nothing reads it", key.name),
             Effect::Ignored => assert!(!read.contains(key.name), "{} is read, but marked ignored", key.name),
             Effect::Refused => assert!(refusal::covers(key.name), "{} has a way to go", key.name),
         }
     }
     for name in &read {
-        let row = [Scope::Broker, Scope::Topic, Scope::Group]
-            .into_iter()
-            .find_map(|scope| find(scope, name));
+        let row = [Scope::Broker, Scope::Topic, Scope::Group].into_iter().find_map(|scope| find(scope, name));
         assert!(row.is_some(), "{name} is read, and is a row");
     }
 }
@@ -117,13 +99,7 @@ fn defaults_are_kafkas() {
     assert_eq!(topic.segment.max_ms, 604_800_000);
     assert_eq!(topic.segment.bytes(), 1 << 30);
     assert_eq!(topic.append.max_message_bytes, 1_048_588);
-    assert_eq!(
-        topic.retention.cleanup_policy,
-        CleanupPolicy {
-            delete: true,
-            compact: false
-        }
-    );
+    assert_eq!(topic.retention.cleanup_policy, CleanupPolicy { delete: true, compact: false });
 }
 
 #[test]
@@ -135,18 +111,9 @@ fn a_topic_takes_the_first_value_from_its_overrides_down() {
     assert_eq!(config.topic(&Overrides::new()).retention.retention_ms, Some(5));
     let (config, _) = config.with_dynamic(Overrides::new(), overrides(&[("log.retention.ms", "-1")]));
     assert_eq!(config.topic(&Overrides::new()).retention.retention_ms, None);
-    let topic = config.topic(&overrides(&[
-        ("retention.ms", "7"),
-        ("cleanup.policy", "compact, delete"),
-    ]));
+    let topic = config.topic(&overrides(&[("retention.ms", "7"), ("cleanup.policy", "compact, delete")]));
     assert_eq!(topic.retention.retention_ms, Some(7));
-    assert_eq!(
-        topic.retention.cleanup_policy,
-        CleanupPolicy {
-            delete: true,
-            compact: true
-        }
-    );
+    assert_eq!(topic.retention.cleanup_policy, CleanupPolicy { delete: true, compact: true });
 }
 
 #[test]
@@ -155,10 +122,7 @@ fn an_invalid_value_in_the_metadata_is_left_out() {
     let (changed, errors) = config.with_dynamic(overrides(&[("message.max.bytes", "x")]), Overrides::new());
     assert_eq!(errors.len(), 1);
     assert_eq!(changed, config);
-    assert_eq!(
-        config.topic(&overrides(&[("retention.ms", "x")])),
-        config.topic(&Overrides::new())
-    );
+    assert_eq!(config.topic(&overrides(&[("retention.ms", "x")])), config.topic(&Overrides::new()));
 }
 
 #[test]
@@ -166,9 +130,7 @@ fn stronger_origins_win_in_any_order() {
     let mut fixed = StaticConfig::default();
     fixed.set("num.partitions", "1", Origin::Flag).expect("valid");
     fixed.set("num.partitions", "2", Origin::Environment).expect("valid");
-    fixed
-        .set("num.partitions", "3", Origin::File { line: 9 })
-        .expect("valid");
+    fixed.set("num.partitions", "3", Origin::File { line: 9 }).expect("valid");
     assert_eq!(fixed.get("num.partitions"), Some(("1", Origin::Flag)));
     fixed.set("log.dir", "a", Origin::File { line: 1 }).expect("valid");
     fixed.set("log.dir", "b", Origin::File { line: 2 }).expect("valid");
@@ -177,19 +139,13 @@ fn stronger_origins_win_in_any_order() {
 
 #[track_caller]
 fn check_set(key: &str, value: &str, expected: &str) {
-    let error = StaticConfig::default()
-        .set(key, value, Origin::File { line: 3 })
-        .expect_err("refused");
+    let error = StaticConfig::default().set(key, value, Origin::File { line: 3 }).expect_err("refused");
     assert_eq!(error.to_string(), expected);
 }
 
 #[test]
 fn a_bad_line_is_named_with_its_remedy() {
-    check_set(
-        "num.partitons",
-        "1",
-        "line 3: Unknown configuration num.partitons; did you mean num.partitions?",
-    );
+    check_set("num.partitons", "1", "line 3: Unknown configuration num.partitons; did you mean num.partitions?");
     check_set(
         "num.partitions",
         "0",
@@ -213,18 +169,12 @@ fn a_bad_line_is_named_with_its_remedy() {
 #[track_caller]
 fn check_topic(pairs: &[(&str, &str)], expected: Result<(), &str>) {
     let result = check_topic_overrides(&overrides(pairs), &TopicDefaults::default());
-    assert_eq!(
-        result.as_ref().map_err(|error| error.what.as_str()),
-        expected.as_ref().map_err(|text| *text)
-    );
+    assert_eq!(result.as_ref().map_err(|error| error.what.as_str()), expected.as_ref().map_err(|text| *text));
 }
 
 #[test]
 fn topic_overrides_fail_in_kafkas_words() {
-    check_topic(
-        &[("retention.ms", " 5 "), ("preallocate", "TRUE"), ("cleanup.policy", "")],
-        Ok(()),
-    );
+    check_topic(&[("retention.ms", " 5 "), ("preallocate", "TRUE"), ("cleanup.policy", "")], Ok(()));
     check_topic(&[("foo", "1")], Err("Unknown topic config name: foo"));
     check_topic(
         &[("retention.ms", "abc")],
@@ -242,10 +192,7 @@ fn topic_overrides_fail_in_kafkas_words() {
         &[("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")],
         Err("conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)"),
     );
-    check_topic(
-        &[("remote.storage.enable", "true")],
-        Err("remote.storage.enable=true is not supported"),
-    );
+    check_topic(&[("remote.storage.enable", "true")], Err("remote.storage.enable=true is not supported"));
     check_topic(&[("leader.replication.throttled.replicas", "0:1,1:2")], Ok(()));
 }
 
@@ -253,10 +200,7 @@ fn topic_overrides_fail_in_kafkas_words() {
 fn check_change(pairs: &[(&str, &str)], for_cluster: bool, expected: Result<(), &str>) {
     let current = BrokerConfig::for_test(1, &[]);
     let result = check_broker_change(&Overrides::new(), &overrides(pairs), for_cluster, &current);
-    assert_eq!(
-        result.as_ref().map_err(|error| error.what.as_str()),
-        expected.as_ref().map_err(|text| *text)
-    );
+    assert_eq!(result.as_ref().map_err(|error| error.what.as_str()), expected.as_ref().map_err(|text| *text));
 }
 
 #[test]
@@ -264,16 +208,8 @@ fn broker_changes_are_held_to_their_level() {
     check_change(&[("log.retention.ms", "5")], true, Ok(()));
     check_change(&[("log.retention.ms", "5")], false, Ok(()));
     check_change(&[("flush", "async")], true, Ok(()));
-    check_change(
-        &[("flush", "async")],
-        false,
-        Err("Broker-level flush cannot be altered"),
-    );
-    check_change(
-        &[("num.partitions", "5")],
-        true,
-        Err("Cannot update these configs dynamically: Set(num.partitions)"),
-    );
+    check_change(&[("flush", "async")], false, Err("Broker-level flush cannot be altered"));
+    check_change(&[("num.partitions", "5")], true, Err("Cannot update these configs dynamically: Set(num.partitions)"));
     check_change(
         &[("listeners", "PLAINTEXT://:1")],
         true,
@@ -298,34 +234,15 @@ fn check_node(settings: &[(&str, &str)], expected: &str) {
 
 #[test]
 fn listeners_fit_the_roles() {
-    let node = [
-        ("process.roles", "broker,controller"),
-        ("node.id", "1"),
-        ("controller.listener.names", "C"),
-    ];
+    let node = [("process.roles", "broker,controller"), ("node.id", "1"), ("controller.listener.names", "C")];
     let with = |more: &[(&'static str, &'static str)]| [&node[..], more].concat();
     check_node(&[("node.id", "1")], "process.roles is required");
     check_node(&[("process.roles", "broker")], "node.id is required");
-    check_node(
-        &with(&[("listeners", "PLAINTEXT://:9092")]),
-        "controller.listener.names must contain",
-    );
-    check_node(
-        &with(&[("listeners", "X://:1,C://:2")]),
-        "No security protocol defined for listener X",
-    );
-    check_node(
-        &with(&[("listeners", "SSL://:1,C://:2")]),
-        "listener SSL has the security protocol SSL",
-    );
-    check_node(
-        &with(&[("listeners", "PLAINTEXT://:1,C://:1")]),
-        "Each listener must have a different port",
-    );
-    check_node(
-        &with(&[("listeners", "PLAINTEXT:1,C://:1")]),
-        "Unable to parse PLAINTEXT:1",
-    );
+    check_node(&with(&[("listeners", "PLAINTEXT://:9092")]), "controller.listener.names must contain");
+    check_node(&with(&[("listeners", "X://:1,C://:2")]), "No security protocol defined for listener X");
+    check_node(&with(&[("listeners", "SSL://:1,C://:2")]), "listener SSL has the security protocol SSL");
+    check_node(&with(&[("listeners", "PLAINTEXT://:1,C://:1")]), "Each listener must have a different port");
+    check_node(&with(&[("listeners", "PLAINTEXT:1,C://:1")]), "Unable to parse PLAINTEXT:1");
     let config = BrokerConfig::for_test(1, &[("listeners", "PLAINTEXT://0.0.0.0:1,CONTROLLER://[::1]:2")]);
     assert_eq!(config.listeners.inter_broker, "PLAINTEXT");
     let advertised: Vec<_> = config.listeners.advertised.iter().map(ToString::to_string).collect();
@@ -339,10 +256,7 @@ fn described_rows_name_their_source() {
     let inherited = row(describe_topic(&Overrides::new(), &config.layers), "retention.ms");
     assert_eq!(inherited.value.as_deref(), Some("7200000"));
     assert_eq!(inherited.source, Source::StaticBroker);
-    let own = row(
-        describe_topic(&overrides(&[("retention.ms", "9")]), &config.layers),
-        "retention.ms",
-    );
+    let own = row(describe_topic(&overrides(&[("retention.ms", "9")]), &config.layers), "retention.ms");
     assert_eq!((own.value.as_deref(), own.source), (Some("9"), Source::Topic));
     assert_eq!(own.synonyms.len(), 3, "its own, the static hours, the default hours");
     let secret = row(describe_broker(&config.layers), "ssl.key.password");

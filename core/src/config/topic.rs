@@ -83,11 +83,7 @@ impl TopicConfig {
         let text_of = |name: &'static str| {
             let key = find(Scope::Topic, name)?;
             let valid = |text: &&String| key.check(text).is_ok();
-            overrides
-                .get(name)
-                .filter(valid)
-                .map(String::as_str)
-                .or_else(|| defaults.text(name))
+            overrides.get(name).filter(valid).map(String::as_str).or_else(|| defaults.text(name))
         };
         let read = || {
             Ok::<_, super::ConfigError>(Self {
@@ -114,9 +110,7 @@ impl TopicDefaults {
     /// What a broker with these settings gives its topics.
     #[must_use]
     pub fn of(layers: &Layers) -> Self {
-        let texts = keys(Scope::Topic)
-            .iter()
-            .filter_map(|key| Some((key.name, inherited(key, layers)?)));
+        let texts = keys(Scope::Topic).iter().filter_map(|key| Some((key.name, inherited(key, layers)?)));
         Self { texts: texts.collect() }
     }
 
@@ -137,10 +131,7 @@ impl Default for TopicDefaults {
 /// What `key` has if it is not set itself: the first of its broker settings that is given, in its own unit;
 /// else its default.
 pub(super) fn inherited(key: &Key, layers: &Layers) -> Option<String> {
-    let given = key
-        .synonyms
-        .iter()
-        .find_map(|(name, factor)| Some(scaled(layers.text(name)?, *factor)));
+    let given = key.synonyms.iter().find_map(|(name, factor)| Some(scaled(layers.text(name)?, *factor)));
     given.or_else(|| key.default.map(str::to_owned))
 }
 

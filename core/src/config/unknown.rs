@@ -5,67 +5,31 @@ use super::table::{Scope, keys};
 
 /// Prefixes of Kafka's settings for features that Ottla does not have. They are accepted and change nothing:
 /// each takes effect only through another setting, which is refused.
-const PREFIXES: &[&str] = &[
-    "sasl.",
-    "ssl.",
-    "remote.",
-    "rsm.config.",
-    "rlmm.config.",
-    "listener.name.",
-    "metrics.context.",
-];
+const PREFIXES: &[&str] =
+    &["sasl.", "ssl.", "remote.", "rsm.config.", "rlmm.config.", "listener.name.", "metrics.context."];
 
 /// Settings that Kafka 4 no longer has, with what became of them.
 const REMOVED: &[(&str, &str)] = &[
     ("zookeeper.", "ZooKeeper is gone since Kafka 4.0; remove the line"),
-    (
-        "inter.broker.protocol.version",
-        "features are levels in the metadata since Kafka 4.0; remove the line",
-    ),
-    (
-        "log.message.format.version",
-        "there is one record format since Kafka 4.0; remove the line",
-    ),
-    (
-        "message.format.version",
-        "there is one record format since Kafka 4.0; remove it",
-    ),
-    (
-        "log.message.timestamp.difference.max.ms",
-        "use log.message.timestamp.before.max.ms and .after.max.ms",
-    ),
-    (
-        "message.timestamp.difference.max.ms",
-        "use message.timestamp.before.max.ms and .after.max.ms",
-    ),
-    (
-        "log.message.downconversion.enable",
-        "old record formats are gone since Kafka 4.0; remove the line",
-    ),
-    (
-        "message.downconversion.enable",
-        "old record formats are gone since Kafka 4.0; remove it",
-    ),
+    ("inter.broker.protocol.version", "features are levels in the metadata since Kafka 4.0; remove the line"),
+    ("log.message.format.version", "there is one record format since Kafka 4.0; remove the line"),
+    ("message.format.version", "there is one record format since Kafka 4.0; remove it"),
+    ("log.message.timestamp.difference.max.ms", "use log.message.timestamp.before.max.ms and .after.max.ms"),
+    ("message.timestamp.difference.max.ms", "use message.timestamp.before.max.ms and .after.max.ms"),
+    ("log.message.downconversion.enable", "old record formats are gone since Kafka 4.0; remove the line"),
+    ("message.downconversion.enable", "old record formats are gone since Kafka 4.0; remove it"),
     ("advertised.host.name", "use advertised.listeners"),
     ("advertised.port", "use advertised.listeners"),
     ("host.name", "use listeners"),
     ("port", "use listeners"),
-    (
-        "offsets.commit.required.acks",
-        "offsets are always committed with acks=all; remove the line",
-    ),
-    (
-        "group.coordinator.new.enable",
-        "there is one group coordinator; remove the line",
-    ),
+    ("offsets.commit.required.acks", "offsets are always committed with acks=all; remove the line"),
+    ("group.coordinator.new.enable", "there is one group coordinator; remove the line"),
 ];
 
 /// Whether Kafka knows `name` as a setting of a feature that Ottla does not have.
 #[must_use]
 pub fn is_foreign(name: &str) -> bool {
-    PREFIXES
-        .iter()
-        .any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
+    PREFIXES.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
 }
 
 /// The error for a key that `scope` does not have, with the way to go.
@@ -85,11 +49,7 @@ pub(super) fn unknown_key(scope: Scope, name: &str) -> ConfigError {
 
 fn hint(scope: Scope, name: &str) -> Option<String> {
     let was_removed = |key: &str| {
-        if key.ends_with('.') {
-            name.starts_with(key)
-        } else {
-            name == key
-        }
+        if key.ends_with('.') { name.starts_with(key) } else { name == key }
     };
     if let Some((_, became)) = REMOVED.iter().find(|(key, _)| was_removed(key)) {
         return Some((*became).to_owned());
@@ -120,9 +80,7 @@ fn other_scope(scope: Scope, name: &str) -> Option<String> {
 /// The key of `scope` that is nearest to `name` by edits, if it is near enough to be meant.
 fn nearest(scope: Scope, name: &str) -> Option<&'static str> {
     let folded = name.trim().to_ascii_lowercase().replace(['_', '-'], ".");
-    let by_distance = keys(scope)
-        .iter()
-        .map(|key| (edit_distance(&folded, key.name), key.name));
+    let by_distance = keys(scope).iter().map(|key| (edit_distance(&folded, key.name), key.name));
     let (distance, key) = by_distance.min_by_key(|(distance, _)| *distance)?;
     (distance <= 2.max(name.len() / 4)).then_some(key)
 }
@@ -157,13 +115,7 @@ mod tests {
 
     #[test]
     fn distance_counts_edits() {
-        for (a, b, expected) in [
-            ("", "", 0),
-            ("abc", "abc", 0),
-            ("abc", "abd", 1),
-            ("abc", "acb", 1),
-            ("abc", "", 3),
-        ] {
+        for (a, b, expected) in [("", "", 0), ("abc", "abc", 0), ("abc", "abd", 1), ("abc", "acb", 1), ("abc", "", 3)] {
             assert_eq!(edit_distance(a, b), expected, "{a} {b}");
         }
     }
@@ -175,11 +127,7 @@ mod tests {
             "log.retention.mss",
             "Unknown configuration log.retention.mss; did you mean log.retention.ms?",
         );
-        check(
-            Scope::Broker,
-            "num_partitions",
-            "Unknown configuration num_partitions; did you mean num.partitions?",
-        );
+        check(Scope::Broker, "num_partitions", "Unknown configuration num_partitions; did you mean num.partitions?");
         check(Scope::Broker, "xyzzy", "Unknown configuration xyzzy");
     }
 

@@ -96,10 +96,7 @@ pub struct Roles {
 impl Setting for CleanupPolicy {
     fn read(text: Option<&str>) -> Option<Self> {
         let has = |word: &str| split_list(text.unwrap_or_default()).any(|item| item == word);
-        Some(Self {
-            delete: has("delete"),
-            compact: has("compact"),
-        })
+        Some(Self { delete: has("delete"), compact: has("compact") })
     }
 }
 
@@ -107,10 +104,7 @@ impl Setting for Roles {
     /// A node without a role is none.
     fn read(text: Option<&str>) -> Option<Self> {
         let has = |word: &str| split_list(text.unwrap_or_default()).any(|item| item == word);
-        let roles = Self {
-            broker: has("broker"),
-            controller: has("controller"),
-        };
+        let roles = Self { broker: has("broker"), controller: has("controller") };
         (roles.broker || roles.controller).then_some(roles)
     }
 }

@@ -168,11 +168,7 @@ pub enum ReadPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampPlan {
     /// The first record that matches.
-    Found {
-        offset: Offset,
-        timestamp: i64,
-        leader_epoch: LeaderEpoch,
-    },
+    Found { offset: Offset, timestamp: i64, leader_epoch: LeaderEpoch },
     /// No record does.
     NotFound,
     /// The disk is asked; [`LogEvent::TimestampDone`] follows.
@@ -261,10 +257,7 @@ pub enum LogEvent {
     /// A saved file is durable under its name.
     Saved { ticket: Ticket },
     /// A file that was asked for: `Ok(None)` if it is not there.
-    Loaded {
-        ticket: Ticket,
-        result: Result<Option<Bytes>, DiskError>,
-    },
+    Loaded { ticket: Ticket, result: Result<Option<Bytes>, DiskError> },
     /// The directory failed. Nothing in it is acknowledged any more by this process (promise P6).
     DirOffline { dir: LogDirId },
     /// There is no room; appends are refused.

@@ -21,9 +21,7 @@ pub type OffsetCheckpoint = BTreeMap<TopicPartition, Offset>;
 #[must_use]
 pub fn encode(offsets: &OffsetCheckpoint) -> Vec<u8> {
     encode_lines(
-        offsets
-            .iter()
-            .map(|(partition, offset)| format!("{} {} {offset}", partition.topic, partition.partition)),
+        offsets.iter().map(|(partition, offset)| format!("{} {} {offset}", partition.topic, partition.partition)),
     )
 }
 
@@ -62,10 +60,7 @@ pub(super) fn parse_lines(bytes: &[u8]) -> Result<Vec<&str>, Corrupt> {
     let count = lines.next().and_then(|line| line.parse::<usize>().ok());
     let lines: Vec<&str> = lines.collect();
     if count != Some(lines.len()) {
-        return Err(Corrupt::new(format!(
-            "it has {} lines, not as many as it says",
-            lines.len()
-        )));
+        return Err(Corrupt::new(format!("it has {} lines, not as many as it says", lines.len())));
     }
     Ok(lines)
 }
@@ -106,14 +101,7 @@ mod tests {
         for end in 0..whole.len() {
             assert!(parse(&whole[..end]).is_err(), "{end}");
         }
-        for bad in [
-            "1\n0\n",
-            "0\n-1\n",
-            "0\n1\nt 0\n",
-            "0\n1\nt 0 1 2\n",
-            "0\n1\nt x 1\n",
-            "0\n1\nt 0 -1\n",
-        ] {
+        for bad in ["1\n0\n", "0\n-1\n", "0\n1\nt 0\n", "0\n1\nt 0 1 2\n", "0\n1\nt x 1\n", "0\n1\nt 0 -1\n"] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

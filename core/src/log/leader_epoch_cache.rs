@@ -72,11 +72,7 @@ impl LeaderEpochCache {
             return false;
         }
         // The ordinary case: another batch of the epoch that is being written.
-        if self
-            .entries
-            .last()
-            .is_some_and(|last| last.epoch == epoch && last.start_offset <= start_offset)
-        {
+        if self.entries.last().is_some_and(|last| last.epoch == epoch && last.start_offset <= start_offset) {
             return false;
         }
         let contradicted = |entry: &EpochStart| entry.epoch >= epoch || entry.start_offset >= start_offset;
@@ -101,10 +97,7 @@ impl LeaderEpochCache {
             None if floor == Some(epoch) => log_end_offset,
             None => return None,
         };
-        Some(EpochEnd {
-            epoch: floor.unwrap_or(epoch),
-            end_offset,
-        })
+        Some(EpochEnd { epoch: floor.unwrap_or(epoch), end_offset })
     }
 
     /// The epoch of the record at `offset`; `None` below the first epoch.
@@ -125,9 +118,7 @@ impl LeaderEpochCache {
     /// Forgets the epochs that ended at `log_start_offset` or below: the log now begins there. The epoch that
     /// holds it begins there from now on. Whether anything changed.
     pub fn truncate_start(&mut self, log_start_offset: Offset) -> bool {
-        let after = self
-            .entries
-            .partition_point(|entry| entry.start_offset <= log_start_offset);
+        let after = self.entries.partition_point(|entry| entry.start_offset <= log_start_offset);
         let Some(holder) = after.checked_sub(1) else {
             return false;
         };
@@ -159,10 +150,8 @@ impl LeaderEpochCache {
 fn parse_line(line: &str) -> Option<EpochStart> {
     let (epoch, start_offset) = line.split_once(' ')?;
     let (epoch, start_offset): (i32, i64) = (epoch.parse().ok()?, start_offset.trim().parse().ok()?);
-    (epoch >= 0 && start_offset >= 0).then_some(EpochStart {
-        epoch: LeaderEpoch(epoch),
-        start_offset: Offset(start_offset),
-    })
+    (epoch >= 0 && start_offset >= 0)
+        .then_some(EpochStart { epoch: LeaderEpoch(epoch), start_offset: Offset(start_offset) })
 }
 
 #[cfg(test)]
@@ -230,14 +219,7 @@ mod tests {
     #[test]
     fn the_file_is_kafkas() {
         assert_eq!(cache(&[(0, 0), (4, 20)]).encode(), b"0\n2\n0 0\n4 20\n");
-        for bad in [
-            "0\n2\n4 20\n0 0\n",
-            "0\n2\n0 20\n4 20\n",
-            "0\n1\n-1 0\n",
-            "0\n1\n0\n",
-            "0\n1\n",
-            "",
-        ] {
+        for bad in ["0\n2\n4 20\n0 0\n", "0\n2\n0 20\n4 20\n", "0\n1\n-1 0\n", "0\n1\n0\n", "0\n1\n", ""] {
             assert!(LeaderEpochCache::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -83,9 +83,7 @@ fn header_at(bytes: &[u8], position: usize) -> Result<Option<BatchHeader>, Corru
         return Ok(None);
     }
     let header = BatchHeader::parse(rest);
-    header
-        .map(Some)
-        .map_err(|error| Corrupt::new(format!("no batch at {position}: {error}")))
+    header.map(Some).map_err(|error| Corrupt::new(format!("no batch at {position}: {error}")))
 }
 
 #[cfg(test)]
@@ -134,25 +132,12 @@ mod tests {
     #[test]
     fn a_walk_that_is_cut_says_where_to_go_on() {
         let bytes = run(&[(4, 7, 10), (0, 9, 20)]);
-        assert_eq!(
-            by_offset(&bytes[..100], Offset(15)).unwrap(),
-            Located::More { position: 71 }
-        );
+        assert_eq!(by_offset(&bytes[..100], Offset(15)).unwrap(), Located::More { position: 71 });
         // The header is there, the rest is not.
         let found = by_offset(&bytes[..140], Offset(15)).unwrap();
-        assert!(matches!(
-            found,
-            Located::Found {
-                position: 71,
-                len: 81,
-                ..
-            }
-        ));
+        assert!(matches!(found, Located::Found { position: 71, len: 81, .. }));
         // The bytes end before the batch does that is passed over.
-        assert_eq!(
-            by_offset(&bytes[..65], Offset(15)).unwrap(),
-            Located::More { position: 71 }
-        );
+        assert_eq!(by_offset(&bytes[..65], Offset(15)).unwrap(), Located::More { position: 71 });
     }
 
     #[test]

@@ -26,12 +26,7 @@ impl LogManager {
     /// Starts nothing.
     #[must_use]
     pub fn new(config: LogManagerConfig, planted: Planted) -> Self {
-        Self {
-            config,
-            planted,
-            events: Vec::new(),
-            next_job: 1,
-        }
+        Self { config, planted, events: Vec::new(), next_job: 1 }
     }
 
     /// Reads the directories and recovers every log in them; [`LogEvent::BootDone`] follows.

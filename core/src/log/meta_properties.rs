@@ -24,17 +24,9 @@ impl MetaProperties {
     /// The file.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let Self {
-            cluster_id,
-            node_id,
-            directory_id,
-        } = self;
+        let Self { cluster_id, node_id, directory_id } = self;
         let cluster_id = escape(cluster_id);
-        format!(
-            "cluster.id={cluster_id}\ndirectory.id={directory_id}\nnode.id={}\nversion=1\n",
-            node_id.0
-        )
-        .into_bytes()
+        format!("cluster.id={cluster_id}\ndirectory.id={directory_id}\nnode.id={}\nversion=1\n", node_id.0).into_bytes()
     }
 
     /// Reads a file, ours or Kafka's.
@@ -114,22 +106,14 @@ mod tests {
 
     #[test]
     fn odd_cluster_ids_survive() {
-        let odd = MetaProperties {
-            cluster_id: r"a=b:c\d#e!f".to_owned(),
-            node_id: BrokerId(0),
-            directory_id: Uuid(5),
-        };
+        let odd = MetaProperties { cluster_id: r"a=b:c\d#e!f".to_owned(), node_id: BrokerId(0), directory_id: Uuid(5) };
         assert_eq!(MetaProperties::parse(&odd.encode()), Ok(odd));
     }
 
     #[test]
     fn a_cut_file_is_refused() {
-        let whole = MetaProperties {
-            cluster_id: "c".to_owned(),
-            node_id: BrokerId(12),
-            directory_id: Uuid(5),
-        }
-        .encode();
+        let whole =
+            MetaProperties { cluster_id: "c".to_owned(), node_id: BrokerId(12), directory_id: Uuid(5) }.encode();
         // The version comes last, so every cut before it shows.
         for end in 0..whole.len() - 1 {
             assert!(MetaProperties::parse(&whole[..end]).is_err(), "{end}");

@@ -25,6 +25,8 @@ pub mod meta_properties;
 pub mod names;
 pub mod offset_index;
 pub mod partition_metadata;
+pub mod producer_snapshot;
+pub mod producer_state;
 pub mod time_index;
 pub mod txn_index;
 

@@ -88,13 +88,7 @@ impl SegmentFile {
     }
 
     fn from_suffix(suffix: &str) -> Option<Self> {
-        let all = [
-            Self::Log,
-            Self::OffsetIndex,
-            Self::TimeIndex,
-            Self::TxnIndex,
-            Self::Snapshot,
-        ];
+        let all = [Self::Log, Self::OffsetIndex, Self::TimeIndex, Self::TxnIndex, Self::Snapshot];
         all.into_iter().find(|file| file.suffix() == suffix)
     }
 }
@@ -136,10 +130,7 @@ pub fn deleted_dir(partition: &TopicPartition, id: Uuid) -> String {
     let suffix = format!("-{}.{hex}-delete", partition.partition);
     let mut topic = &*partition.topic;
     while topic.len() + suffix.len() > 255 {
-        let (end, _) = topic
-            .char_indices()
-            .next_back()
-            .expect("the suffix alone is shorter than 255");
+        let (end, _) = topic.char_indices().next_back().expect("the suffix alone is shorter than 255");
         topic = &topic[..end];
     }
     format!("{topic}{suffix}")
@@ -157,17 +148,9 @@ mod tests {
 
     #[test]
     fn segment_files_round_trip() {
-        for file in [
-            SegmentFile::Log,
-            SegmentFile::OffsetIndex,
-            SegmentFile::TimeIndex,
-            SegmentFile::TxnIndex,
-        ] {
+        for file in [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TxnIndex] {
             let base_offset = Offset(9_223_372_036_854_775_807);
-            assert_eq!(
-                FileName::parse(&file.name(base_offset)),
-                FileName::Segment { base_offset, file }
-            );
+            assert_eq!(FileName::parse(&file.name(base_offset)), FileName::Segment { base_offset, file });
         }
         assert_eq!(SegmentFile::Log.name(Offset(42)), "00000000000000000042.log");
     }
@@ -175,32 +158,17 @@ mod tests {
     #[test]
     fn leftovers_and_strangers() {
         assert_eq!(FileName::parse("00000000000000000000.log.deleted"), FileName::Leftover);
-        assert_eq!(
-            FileName::parse("00000000000000000000.timeindex.cleaned"),
-            FileName::Leftover
-        );
-        let swap = FileName::Swap {
-            base_offset: Offset(7),
-            file: SegmentFile::Log,
-        };
+        assert_eq!(FileName::parse("00000000000000000000.timeindex.cleaned"), FileName::Leftover);
+        let swap = FileName::Swap { base_offset: Offset(7), file: SegmentFile::Log };
         assert_eq!(FileName::parse("00000000000000000007.log.swap"), swap);
-        for name in [
-            "",
-            "7.log",
-            "0000000000000000000x.log",
-            "99999999999999999999.log",
-            "leader-epoch-checkpoint",
-        ] {
+        for name in ["", "7.log", "0000000000000000000x.log", "99999999999999999999.log", "leader-epoch-checkpoint"] {
             assert_eq!(FileName::parse(name), FileName::Other, "{name}");
         }
     }
 
     #[test]
     fn directories() {
-        assert_eq!(
-            DirName::parse("a-b-3"),
-            DirName::Partition(TopicPartition::new("a-b", 3))
-        );
+        assert_eq!(DirName::parse("a-b-3"), DirName::Partition(TopicPartition::new("a-b", 3)));
         let deleted = deleted_dir(&TopicPartition::new("t".repeat(249), 12), Uuid(5));
         assert_eq!(deleted.len(), 255);
         assert_eq!(DirName::parse(&deleted), DirName::Deleted);

@@ -42,11 +42,7 @@ impl OffsetIndex {
     /// No entries. `max_bytes` is `index.size.max.bytes`.
     #[must_use]
     pub const fn new(base_offset: Offset, max_bytes: usize) -> Self {
-        Self {
-            base_offset,
-            entries: Vec::new(),
-            max_entries: max_bytes / ENTRY_LEN,
-        }
+        Self { base_offset, entries: Vec::new(), max_entries: max_bytes / ENTRY_LEN }
     }
 
     /// Reads a file whose segment has `log_len` bytes.
@@ -55,10 +51,7 @@ impl OffsetIndex {
     /// If the bytes cannot be an index of that segment. It is rebuilt from the log then.
     pub fn parse(base_offset: Offset, max_bytes: usize, bytes: &[u8], log_len: u32) -> Result<Self, Corrupt> {
         if !bytes.len().is_multiple_of(ENTRY_LEN) {
-            return Err(Corrupt::new(format!(
-                "{} bytes are no whole number of entries",
-                bytes.len()
-            )));
+            return Err(Corrupt::new(format!("{} bytes are no whole number of entries", bytes.len())));
         }
         let entries: Vec<Entry> = bytes.chunks_exact(ENTRY_LEN).map(Entry::decode).collect();
         let rising =
@@ -67,18 +60,13 @@ impl OffsetIndex {
             return Err(Corrupt::new(format!("entry {} is not after entry {at}", at + 1)));
         }
         match entries.last() {
-            Some(last) if last.position >= log_len => Err(Corrupt::new(format!(
-                "the last entry is at {}, the log has {log_len} bytes",
-                last.position
-            ))),
+            Some(last) if last.position >= log_len => {
+                Err(Corrupt::new(format!("the last entry is at {}, the log has {log_len} bytes", last.position)))
+            }
             Some(last) if i32::try_from(last.relative_offset).is_err() => {
                 Err(Corrupt::new("an offset is more than 2^31 from its base"))
             }
-            _ => Ok(Self {
-                base_offset,
-                entries,
-                max_entries: max_bytes / ENTRY_LEN,
-            }),
+            _ => Ok(Self { base_offset, entries, max_entries: max_bytes / ENTRY_LEN }),
         }
     }
 
@@ -92,10 +80,7 @@ impl OffsetIndex {
         if self.is_full() || !self.entries.last().is_none_or(rises) {
             return None;
         }
-        let entry = Entry {
-            relative_offset,
-            position,
-        };
+        let entry = Entry { relative_offset, position };
         self.entries.push(entry);
         Some(entry.encode())
     }
@@ -104,9 +89,7 @@ impl OffsetIndex {
     /// `target` starts at that position or after it.
     #[must_use]
     pub fn lookup(&self, target: Offset) -> OffsetPosition {
-        let after = self
-            .entries
-            .partition_point(|entry| self.base_offset + entry.relative_offset.into() <= target);
+        let after = self.entries.partition_point(|entry| self.base_offset + entry.relative_offset.into() <= target);
         self.at(after.checked_sub(1))
     }
 
@@ -119,9 +102,7 @@ impl OffsetIndex {
 
     /// Forgets the entries at `offset` and above. Returns the length to cut the file to, if that changes it.
     pub fn truncate_to(&mut self, offset: Offset) -> Option<u64> {
-        let keep = self
-            .entries
-            .partition_point(|entry| self.base_offset + entry.relative_offset.into() < offset);
+        let keep = self.entries.partition_point(|entry| self.base_offset + entry.relative_offset.into() < offset);
         let shorter = keep < self.entries.len();
         self.entries.truncate(keep);
         shorter.then(|| self.file_len())
@@ -190,24 +171,15 @@ fn last_where(bytes: &[u8], below: impl Fn(Entry) -> bool) -> Option<Entry> {
 }
 
 fn resolve(base_offset: Offset, entry: Option<Entry>) -> OffsetPosition {
-    entry.map_or(
-        OffsetPosition {
-            offset: base_offset,
-            position: 0,
-        },
-        |entry| OffsetPosition {
-            offset: base_offset + entry.relative_offset.into(),
-            position: entry.position,
-        },
-    )
+    entry.map_or(OffsetPosition { offset: base_offset, position: 0 }, |entry| OffsetPosition {
+        offset: base_offset + entry.relative_offset.into(),
+        position: entry.position,
+    })
 }
 
 impl Entry {
     fn decode(bytes: &[u8]) -> Self {
-        Self {
-            relative_offset: u32::from_be_bytes(field(bytes, 0)),
-            position: u32::from_be_bytes(field(bytes, 4)),
-        }
+        Self { relative_offset: u32::from_be_bytes(field(bytes, 0)), position: u32::from_be_bytes(field(bytes, 4)) }
     }
 
     fn encode(self) -> [u8; ENTRY_LEN] {
@@ -236,17 +208,10 @@ mod tests {
     #[test]
     fn lookup_gives_the_greatest_entry_at_or_below() {
         let index = index(&[(110, 4096), (120, 8192)]);
-        for (target, offset, position) in [
-            (100, 100, 0),
-            (109, 100, 0),
-            (110, 110, 4096),
-            (119, 110, 4096),
-            (999, 120, 8192),
-        ] {
-            let found = OffsetPosition {
-                offset: Offset(offset),
-                position,
-            };
+        for (target, offset, position) in
+            [(100, 100, 0), (109, 100, 0), (110, 110, 4096), (119, 110, 4096), (999, 120, 8192)]
+        {
+            let found = OffsetPosition { offset: Offset(offset), position };
             assert_eq!(index.lookup(Offset(target)), found, "{target}");
         }
     }

@@ -41,11 +41,7 @@ impl TimeIndex {
     /// No entries. `max_bytes` is `index.size.max.bytes`.
     #[must_use]
     pub const fn new(base_offset: Offset, max_bytes: usize) -> Self {
-        Self {
-            base_offset,
-            entries: Vec::new(),
-            max_entries: max_bytes / ENTRY_LEN,
-        }
+        Self { base_offset, entries: Vec::new(), max_entries: max_bytes / ENTRY_LEN }
     }
 
     /// Reads a file of a segment that ends before `end_offset`.
@@ -54,10 +50,7 @@ impl TimeIndex {
     /// If the bytes cannot be an index of that segment. It is rebuilt from the log then.
     pub fn parse(base_offset: Offset, max_bytes: usize, bytes: &[u8], end_offset: Offset) -> Result<Self, Corrupt> {
         if !bytes.len().is_multiple_of(ENTRY_LEN) {
-            return Err(Corrupt::new(format!(
-                "{} bytes are no whole number of entries",
-                bytes.len()
-            )));
+            return Err(Corrupt::new(format!("{} bytes are no whole number of entries", bytes.len())));
         }
         let entries: Vec<Entry> = bytes.chunks_exact(ENTRY_LEN).map(Entry::decode).collect();
         let rising = |pair: &[Entry]| {
@@ -71,11 +64,7 @@ impl TimeIndex {
                 "the last entry is of offset {}, the segment ends before {end_offset}",
                 base_offset + last.relative_offset.into()
             ))),
-            _ => Ok(Self {
-                base_offset,
-                entries,
-                max_entries: max_bytes / ENTRY_LEN,
-            }),
+            _ => Ok(Self { base_offset, entries, max_entries: max_bytes / ENTRY_LEN }),
         }
     }
 
@@ -86,19 +75,12 @@ impl TimeIndex {
     pub fn append(&mut self, timestamp: i64, offset: Offset, closing: bool) -> Option<[u8; ENTRY_LEN]> {
         let relative = i32::try_from(offset - self.base_offset).ok()?;
         let relative_offset = u32::try_from(relative).ok()?;
-        let full = if closing {
-            self.entries.len() >= self.max_entries
-        } else {
-            self.is_full()
-        };
+        let full = if closing { self.entries.len() >= self.max_entries } else { self.is_full() };
         let last = self.last();
         if full || timestamp <= last.timestamp || offset < last.offset {
             return None;
         }
-        let entry = Entry {
-            timestamp,
-            relative_offset,
-        };
+        let entry = Entry { timestamp, relative_offset };
         self.entries.push(entry);
         Some(entry.encode())
     }
@@ -113,9 +95,7 @@ impl TimeIndex {
 
     /// Forgets the entries at `offset` and above. Returns the length to cut the file to, if that changes it.
     pub fn truncate_to(&mut self, offset: Offset) -> Option<u64> {
-        let keep = self
-            .entries
-            .partition_point(|entry| self.base_offset + entry.relative_offset.into() < offset);
+        let keep = self.entries.partition_point(|entry| self.base_offset + entry.relative_offset.into() < offset);
         let shorter = keep < self.entries.len();
         self.entries.truncate(keep);
         shorter.then(|| self.file_len())
@@ -167,10 +147,7 @@ impl TimeIndex {
 pub fn lookup_bytes(base_offset: Offset, bytes: &[u8], target: i64) -> TimestampOffset {
     let (entries, _) = bytes.as_chunks::<ENTRY_LEN>();
     let after = entries.partition_point(|entry| Entry::decode(entry).timestamp <= target);
-    resolve(
-        base_offset,
-        after.checked_sub(1).map(|index| Entry::decode(&entries[index])),
-    )
+    resolve(base_offset, after.checked_sub(1).map(|index| Entry::decode(&entries[index])))
 }
 
 /// [`TimeIndex::last`] over the bytes of a file.
@@ -181,24 +158,15 @@ pub fn last_of_bytes(base_offset: Offset, bytes: &[u8]) -> TimestampOffset {
 }
 
 fn resolve(base_offset: Offset, entry: Option<Entry>) -> TimestampOffset {
-    entry.map_or(
-        TimestampOffset {
-            timestamp: NO_TIMESTAMP,
-            offset: base_offset,
-        },
-        |entry| TimestampOffset {
-            timestamp: entry.timestamp,
-            offset: base_offset + entry.relative_offset.into(),
-        },
-    )
+    entry.map_or(TimestampOffset { timestamp: NO_TIMESTAMP, offset: base_offset }, |entry| TimestampOffset {
+        timestamp: entry.timestamp,
+        offset: base_offset + entry.relative_offset.into(),
+    })
 }
 
 impl Entry {
     fn decode(bytes: &[u8]) -> Self {
-        Self {
-            timestamp: i64::from_be_bytes(field(bytes, 0)),
-            relative_offset: u32::from_be_bytes(field(bytes, 8)),
-        }
+        Self { timestamp: i64::from_be_bytes(field(bytes, 0)), relative_offset: u32::from_be_bytes(field(bytes, 8)) }
     }
 
     fn encode(self) -> [u8; ENTRY_LEN] {
@@ -219,10 +187,7 @@ mod tests {
     #[test]
     fn only_a_greater_timestamp_makes_an_entry() {
         let mut index = TimeIndex::new(BASE, 1 << 20);
-        assert_eq!(
-            index.append(7, Offset(103), false),
-            Some([0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 3])
-        );
+        assert_eq!(index.append(7, Offset(103), false), Some([0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 3]));
         assert!(index.append(7, Offset(105), false).is_none());
         assert!(index.append(6, Offset(105), false).is_none());
         assert!(index.append(8, Offset(102), false).is_none());

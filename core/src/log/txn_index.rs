@@ -55,25 +55,16 @@ impl TxnIndex {
     /// If the bytes cannot be an index of that segment. It is rebuilt from the log then.
     pub fn parse(base_offset: Offset, bytes: &[u8]) -> Result<Self, Corrupt> {
         if !bytes.len().is_multiple_of(ENTRY_LEN) {
-            return Err(Corrupt::new(format!(
-                "{} bytes are no whole number of entries",
-                bytes.len()
-            )));
+            return Err(Corrupt::new(format!("{} bytes are no whole number of entries", bytes.len())));
         }
         let mut entries: Vec<AbortedTxn> = Vec::with_capacity(bytes.len() / ENTRY_LEN);
         for bytes in bytes.chunks_exact(ENTRY_LEN) {
             let entry = AbortedTxn::decode(bytes)?;
             if entry.last_offset < base_offset || entry.first_offset > entry.last_offset {
-                return Err(Corrupt::new(format!(
-                    "a marker at {} in {base_offset}",
-                    entry.last_offset
-                )));
+                return Err(Corrupt::new(format!("a marker at {} in {base_offset}", entry.last_offset)));
             }
             if entries.last().is_some_and(|last| last.last_offset >= entry.last_offset) {
-                return Err(Corrupt::new(format!(
-                    "the marker at {} is out of order",
-                    entry.last_offset
-                )));
+                return Err(Corrupt::new(format!("the marker at {} is out of order", entry.last_offset)));
             }
             entries.push(entry);
         }
@@ -86,10 +77,7 @@ impl TxnIndex {
     /// If its marker is not after the last one's: offsets are given once.
     #[must_use]
     pub fn append(&mut self, aborted: AbortedTxn) -> [u8; ENTRY_LEN] {
-        let rises = self
-            .entries
-            .last()
-            .is_none_or(|last| last.last_offset < aborted.last_offset);
+        let rises = self.entries.last().is_none_or(|last| last.last_offset < aborted.last_offset);
         assert!(rises, "an abort marker at {} is not the newest", aborted.last_offset);
         self.entries.push(aborted);
         aborted.encode()

@@ -28,21 +28,9 @@ pub enum Effect {
     Connect { token: u64, address: Box<str> },
     /// Write a record batch: 16 new bytes ([`crate::record::BatchHead`]) and then `rest`, which is the batch
     /// as it came from byte 16 on. The frame it lies in is never copied or changed.
-    Append {
-        op: OpId,
-        file: FileId,
-        pos: u32,
-        base_offset: Offset,
-        leader_epoch: LeaderEpoch,
-        rest: Bytes,
-    },
+    Append { op: OpId, file: FileId, pos: u32, base_offset: Offset, leader_epoch: LeaderEpoch, rest: Bytes },
     /// Write bytes at a position; the file grows as needed.
-    Write {
-        op: OpId,
-        file: FileId,
-        pos: u64,
-        bytes: Bytes,
-    },
+    Write { op: OpId, file: FileId, pos: u64, bytes: Bytes },
     /// Make the file's content and size durable (fdatasync).
     Sync { op: OpId, file: FileId },
     /// Any other file operation.
@@ -142,10 +130,7 @@ impl Effects {
 
     /// Tells the operator something.
     pub fn note(&mut self, level: Level, text: impl Into<String>) {
-        self.push(Effect::Note(Box::new(Note {
-            level,
-            text: text.into(),
-        })));
+        self.push(Effect::Note(Box::new(Note { level, text: text.into() })));
     }
 
     /// The effects so far, in order.
@@ -183,19 +168,8 @@ impl fmt::Display for Effect {
             Self::ResumeReading { conn } => write!(f, "{conn} resume"),
             Self::Close { conn } => write!(f, "{conn} close"),
             Self::Connect { token, address } => write!(f, "connect {address} token={token}"),
-            Self::Append {
-                op,
-                file,
-                pos,
-                base_offset,
-                leader_epoch,
-                rest,
-            } => {
-                write!(
-                    f,
-                    "{op} append {file}@{pos} base={base_offset} epoch={leader_epoch} {} B",
-                    rest.len() + 16
-                )
+            Self::Append { op, file, pos, base_offset, leader_epoch, rest } => {
+                write!(f, "{op} append {file}@{pos} base={base_offset} epoch={leader_epoch} {} B", rest.len() + 16)
             }
             Self::Write { op, file, pos, bytes } => write!(f, "{op} write {file}@{pos} {} B", bytes.len()),
             Self::Sync { op, file } => write!(f, "{op} sync {file}"),
@@ -213,16 +187,8 @@ impl fmt::Display for FileAction {
         match self {
             Self::MakeDir { path } => write!(f, "mkdir {path}"),
             Self::List { path } => write!(f, "list {path}"),
-            Self::Open {
-                file,
-                path,
-                mode: OpenMode::Create,
-            } => write!(f, "create {path} as {file}"),
-            Self::Open {
-                file,
-                path,
-                mode: OpenMode::Existing,
-            } => write!(f, "open {path} as {file}"),
+            Self::Open { file, path, mode: OpenMode::Create } => write!(f, "create {path} as {file}"),
+            Self::Open { file, path, mode: OpenMode::Existing } => write!(f, "open {path} as {file}"),
             Self::CloseFile { file } => write!(f, "close {file}"),
             Self::SetLen { file, len } => write!(f, "set_len {file} {len}"),
             Self::SyncDir { path } => write!(f, "sync_dir {path}"),

@@ -113,24 +113,15 @@ impl fmt::Display for DiskResult {
 impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Opened {
-                conn,
-                how: Opened::Accepted { listener, peer },
-            } => {
+            Self::Opened { conn, how: Opened::Accepted { listener, peer } } => {
                 write!(f, "{conn} accepted from {peer} on {}", listener.0)
             }
-            Self::Opened {
-                conn,
-                how: Opened::Dialled { token, result: Ok(()) },
-            } => write!(f, "{conn} dialled token={token}"),
-            Self::Opened {
-                how:
-                    Opened::Dialled {
-                        token,
-                        result: Err(why),
-                    },
-                ..
-            } => write!(f, "dial token={token} failed: {why}"),
+            Self::Opened { conn, how: Opened::Dialled { token, result: Ok(()) } } => {
+                write!(f, "{conn} dialled token={token}")
+            }
+            Self::Opened { how: Opened::Dialled { token, result: Err(why) }, .. } => {
+                write!(f, "dial token={token} failed: {why}")
+            }
             Self::Frame { conn, request } => write!(f, "{conn} {request}"),
             Self::Malformed { conn, why } => write!(f, "{conn} malformed: {why}"),
             Self::Drained { conn } => write!(f, "{conn} drained"),

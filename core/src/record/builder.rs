@@ -83,11 +83,7 @@ impl BatchBuilder {
     /// If the delta is not above the last one.
     pub fn append_at(&mut self, offset_delta: i32, record: &NewRecord<'_>) {
         let headers = record.headers.iter().copied();
-        self.encode(
-            offset_delta,
-            (record.timestamp, record.key, record.value),
-            (record.headers.len(), headers),
-        );
+        self.encode(offset_delta, (record.timestamp, record.key, record.value), (record.headers.len(), headers));
     }
 
     /// Appends a record of another batch, with its offset, timestamp and headers.
@@ -120,10 +116,7 @@ impl BatchBuilder {
             + sized_len(key)
             + sized_len(value)
             + varint::len_i32(header_count)
-            + headers
-                .clone()
-                .map(|(key, value)| sized_len(Some(key)) + sized_len(value))
-                .sum::<usize>();
+            + headers.clone().map(|(key, value)| sized_len(Some(key)) + sized_len(value)).sum::<usize>();
         let out = &mut self.bytes;
         varint::write_i32(out, length(size));
         out.push(0);

@@ -167,16 +167,9 @@ impl<'a> Inflater<'a> {
             Codec::Snappy => Stream::Snappy(SnappyBlocks::new(bytes)),
             Codec::Lz4 if has_linked_blocks(bytes) => return Err(InflateError::Damaged(codec)),
             Codec::Lz4 => Stream::Lz4(Some(lz4::Decoder::new(bytes).map_err(damaged)?)),
-            Codec::Zstd => Stream::Zstd(Box::new(
-                zstd::stream::read::Decoder::with_buffer(bytes).map_err(damaged)?,
-            )),
+            Codec::Zstd => Stream::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(bytes).map_err(damaged)?)),
         };
-        Ok(Self {
-            codec,
-            stream,
-            left: limit,
-            limit,
-        })
+        Ok(Self { codec, stream, left: limit, limit })
     }
 
     /// Fills `out` as far as the codec gives at once; 0 means the end, if `out` is not empty.
@@ -220,12 +213,7 @@ struct SnappyBlocks<'a> {
 
 impl<'a> SnappyBlocks<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            raw: !bytes.starts_with(XERIAL_MAGIC),
-            block: Vec::new(),
-            read: 0,
-        }
+        Self { rest: bytes, raw: !bytes.starts_with(XERIAL_MAGIC), block: Vec::new(), read: 0 }
     }
 
     /// As [`Inflater::read`]; a block of more than `left` bytes is not inflated, but counted.

@@ -103,37 +103,21 @@ impl EndTxnMarker {
         };
         let (version, rest) = record.value?.split_first_chunk::<2>()?;
         let coordinator_epoch = i32::from_be_bytes(*rest.first_chunk::<4>()?);
-        (i16::from_be_bytes(*version) >= 0).then_some(Self {
-            commit,
-            coordinator_epoch,
-        })
+        (i16::from_be_bytes(*version) >= 0).then_some(Self { commit, coordinator_epoch })
     }
 
     /// The control batch that holds the marker alone. The leader that appends it writes offset and epoch.
     pub fn to_batch(self, id: ProducerId, epoch: ProducerEpoch, timestamp: i64) -> Vec<u8> {
         let mut builder = BatchBuilder::new(BatchOptions {
-            producer: Producer {
-                id,
-                epoch,
-                base_sequence: NO_SEQUENCE,
-            },
+            producer: Producer { id, epoch, base_sequence: NO_SEQUENCE },
             transactional: true,
             control: true,
             ..BatchOptions::default()
         });
-        let kind = if self.commit {
-            ControlType::Commit
-        } else {
-            ControlType::Abort
-        };
+        let kind = if self.commit { ControlType::Commit } else { ControlType::Abort };
         let mut value = [0; 6];
         value[2..].copy_from_slice(&self.coordinator_epoch.to_be_bytes());
-        builder.append(&NewRecord {
-            timestamp,
-            key: Some(&kind.to_key()),
-            value: Some(&value),
-            headers: &[],
-        });
+        builder.append(&NewRecord { timestamp, key: Some(&kind.to_key()), value: Some(&value), headers: &[] });
         builder.build()
     }
 }
@@ -145,19 +129,10 @@ pub fn control_batch(
     timestamp: i64,
     records: &[(ControlType, &[u8])],
 ) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        base_offset,
-        leader_epoch,
-        control: true,
-        ..BatchOptions::default()
-    });
+    let mut builder =
+        BatchBuilder::new(BatchOptions { base_offset, leader_epoch, control: true, ..BatchOptions::default() });
     for (kind, value) in records {
-        builder.append(&NewRecord {
-            timestamp,
-            key: Some(&kind.to_key()),
-            value: Some(value),
-            headers: &[],
-        });
+        builder.append(&NewRecord { timestamp, key: Some(&kind.to_key()), value: Some(value), headers: &[] });
     }
     builder.build()
 }
@@ -170,10 +145,7 @@ mod tests {
     #[test]
     fn markers_round_trip_and_have_kafkas_size() {
         for commit in [false, true] {
-            let marker = EndTxnMarker {
-                commit,
-                coordinator_epoch: 42,
-            };
+            let marker = EndTxnMarker { commit, coordinator_epoch: 42 };
             let bytes = marker.to_batch(ProducerId(9), ProducerEpoch(1), 1000);
             // 61 bytes of header and 17 of one record, as Kafka's markers have.
             assert_eq!(bytes.len(), 78);
@@ -203,10 +175,7 @@ mod tests {
 
     #[test]
     fn a_control_batch_holds_its_values() {
-        let records = [
-            (ControlType::LeaderChange, &b"leader"[..]),
-            (ControlType::KRaftVersion, &b"version"[..]),
-        ];
+        let records = [(ControlType::LeaderChange, &b"leader"[..]), (ControlType::KRaftVersion, &b"version"[..])];
         let bytes = control_batch(Offset(5), LeaderEpoch(2), 1, &records);
         let batch = RecordBatch::first_of(&bytes).unwrap();
         assert!(batch.header().attributes.is_control());

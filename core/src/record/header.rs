@@ -136,11 +136,7 @@ pub struct Batches<'a> {
 
 /// Walks over concatenated batches, as a segment, a Produce request or a Fetch response holds them.
 pub fn batches(bytes: &[u8]) -> Batches<'_> {
-    Batches {
-        bytes,
-        at: 0,
-        failed: false,
-    }
+    Batches { bytes, at: 0, failed: false }
 }
 
 impl<'a> Batches<'a> {
@@ -175,11 +171,7 @@ impl<'a> RecordBatch<'a> {
     /// The batch that `bytes` begin with; what follows it is not looked at.
     pub fn first_of(bytes: &'a [u8]) -> Result<Self, BatchError> {
         let len = BatchHeader::whole_len(bytes)?;
-        let bytes = bytes.get(..len).ok_or(BatchError::Cut {
-            at: 0,
-            have: bytes.len(),
-            need: len,
-        })?;
+        let bytes = bytes.get(..len).ok_or(BatchError::Cut { at: 0, have: bytes.len(), need: len })?;
         let header = BatchHeader::parse(bytes)?;
         Ok(Self { header, bytes })
     }
@@ -205,10 +197,7 @@ impl<'a> RecordBatch<'a> {
         if computed == self.header.crc {
             return Ok(());
         }
-        Err(ScanError::Crc {
-            stored: self.header.crc,
-            computed,
-        })
+        Err(ScanError::Crc { stored: self.header.crc, computed })
     }
 
     /// The records' bytes, inflated into `scratch` if they are compressed, `limit` bytes at most.
@@ -240,11 +229,7 @@ impl BatchHeader {
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
         let whole = Self::whole_len(bytes)?;
         let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
-            return Err(BatchError::Cut {
-                at: 0,
-                have: bytes.len(),
-                need: whole,
-            });
+            return Err(BatchError::Cut { at: 0, have: bytes.len(), need: whole });
         };
         Ok(Self {
             base_offset: Offset(i64::from_be_bytes(field(header, 0))),
@@ -288,11 +273,7 @@ impl BatchHeader {
     /// The length and the magic are judged as far as they are there, so that a tail which could never have
     /// become a batch is malformed and not cut.
     pub fn whole_len(bytes: &[u8]) -> Result<usize, BatchError> {
-        let cut = |need| BatchError::Cut {
-            at: 0,
-            have: bytes.len(),
-            need,
-        };
+        let cut = |need| BatchError::Cut { at: 0, have: bytes.len(), need };
         let Some(start) = bytes.first_chunk::<LENGTH_END>() else {
             return Err(cut(HEADER_LEN));
         };
@@ -309,10 +290,7 @@ impl BatchHeader {
         match bytes.get(MAGIC_AT).map(|magic| magic.cast_signed()) {
             None => Err(cut(whole)),
             Some(MAGIC) => Ok(whole),
-            Some(other) => Err(BatchError::Malformed {
-                at: 0,
-                what: Malformation::Magic(other),
-            }),
+            Some(other) => Err(BatchError::Malformed { at: 0, what: Malformation::Magic(other) }),
         }
     }
 
@@ -344,11 +322,7 @@ impl BatchHeader {
 
 impl Producer {
     /// The mark of a batch that is not idempotent.
-    pub const NONE: Self = Self {
-        id: ProducerId::NONE,
-        epoch: ProducerEpoch::NONE,
-        base_sequence: NO_SEQUENCE,
-    };
+    pub const NONE: Self = Self { id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: NO_SEQUENCE };
 
     /// Whether there is a producer id.
     pub fn is_some(self) -> bool {
@@ -378,11 +352,7 @@ impl Attributes {
 
     /// What the timestamps mean.
     pub fn timestamp_type(self) -> TimestampType {
-        if self.0 & Self::LOG_APPEND_TIME == 0 {
-            TimestampType::CreateTime
-        } else {
-            TimestampType::LogAppendTime
-        }
+        if self.0 & Self::LOG_APPEND_TIME == 0 { TimestampType::CreateTime } else { TimestampType::LogAppendTime }
     }
 
     /// Whether the batch belongs to a transaction.
@@ -453,11 +423,7 @@ impl BatchHead {
 impl BatchError {
     fn moved(self, by: usize) -> Self {
         match self {
-            Self::Cut { at, have, need } => Self::Cut {
-                at: at + by,
-                have,
-                need,
-            },
+            Self::Cut { at, have, need } => Self::Cut { at: at + by, have, need },
             Self::Malformed { at, what } => Self::Malformed { at: at + by, what },
         }
     }
@@ -482,7 +448,5 @@ impl Default for BatchHeader {
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes[at..at + N]
-        .try_into()
-        .expect("the slice has N bytes by its bounds")
+    bytes[at..at + N].try_into().expect("the slice has N bytes by its bounds")
 }

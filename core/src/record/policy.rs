@@ -142,10 +142,9 @@ impl ScanError {
         };
         let rule = match self {
             Self::Empty | Self::Trailing(_) => ": Produce takes exactly one record batch a partition",
-            Self::Batch(BatchError::Malformed {
-                what: Malformation::Magic(_),
-                ..
-            }) => ": Produce takes record batches with magic 2",
+            Self::Batch(BatchError::Malformed { what: Malformation::Magic(_), .. }) => {
+                ": Produce takes record batches with magic 2"
+            }
             Self::Batch(_) | Self::Crc { .. } | Self::Record { .. } => "",
         };
         Refusal::new(code, format!("{self}{rule}"))
@@ -172,11 +171,7 @@ impl RecordProblem {
 
 impl Refusal {
     pub(super) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            record_errors: Vec::new(),
-        }
+        Self { code, message: message.into(), record_errors: Vec::new() }
     }
 
     fn of_records(code: ErrorCode, record_errors: Vec<RecordError>) -> Self {
@@ -185,11 +180,7 @@ impl Refusal {
         } else {
             "One or more records have been rejected"
         };
-        Self {
-            code,
-            message: message.into(),
-            record_errors,
-        }
+        Self { code, message: message.into(), record_errors }
     }
 }
 
@@ -211,11 +202,7 @@ fn check_header(facts: &BatchFacts) -> Result<(), Refusal> {
     } else if facts.record_count == 0 {
         "The record batch has no records".into()
     } else if !facts.contiguous {
-        format!(
-            "The offsets of {} records do not run from 0 to {}",
-            facts.record_count, facts.last_offset_delta
-        )
-        .into()
+        format!("The offsets of {} records do not run from 0 to {}", facts.record_count, facts.last_offset_delta).into()
     } else if facts.attributes.is_control() {
         "Clients are not allowed to write control records".into()
     } else if facts.attributes.has_delete_horizon() {
@@ -243,26 +230,19 @@ fn keyless(facts: &BatchFacts, policy: &TopicPolicy) -> Option<RecordError> {
 fn untimely(facts: &BatchFacts, policy: &TopicPolicy, now_ms: i64) -> Vec<RecordError> {
     if facts.timestamp_type() == TimestampType::LogAppendTime {
         let message = "A producer must not set the timestamp type to LogAppendTime".into();
-        return vec![RecordError {
-            batch_index: 0,
-            message,
-        }];
+        return vec![RecordError { batch_index: 0, message }];
     }
     let times = &facts.timestamps;
     let mut ends = vec![(times.min_offset_delta, times.min), (times.max_offset_delta, times.max)];
     ends.sort_unstable();
     ends.dedup();
-    let errors = ends
-        .into_iter()
-        .filter_map(|(index, time)| RecordError::untimely(index, time, policy, now_ms));
+    let errors = ends.into_iter().filter_map(|(index, time)| RecordError::untimely(index, time, policy, now_ms));
     errors.collect()
 }
 
 fn rewrite(facts: &BatchFacts, policy: &TopicPolicy, append_time: Option<i64>) -> Rewrite {
-    let stamp = Stamp {
-        timestamp_type: policy.timestamp_type,
-        max_timestamp: append_time.unwrap_or(facts.timestamps.max),
-    };
+    let stamp =
+        Stamp { timestamp_type: policy.timestamp_type, max_timestamp: append_time.unwrap_or(facts.timestamps.max) };
     match policy.compression {
         Some(compression) if facts.attributes.codec() != Ok(compression.codec()) => {
             Rewrite::Recompress { compression, stamp }
@@ -275,10 +255,7 @@ fn rewrite(facts: &BatchFacts, policy: &TopicPolicy, append_time: Option<i64>) -
 
 impl RecordError {
     fn keyless(batch_index: i32) -> Self {
-        Self {
-            batch_index,
-            message: "Compacted topic cannot accept message without key".into(),
-        }
+        Self { batch_index, message: "Compacted topic cannot accept message without key".into() }
     }
 
     fn untimely(batch_index: i32, timestamp: i64, policy: &TopicPolicy, now_ms: i64) -> Option<Self> {
@@ -323,19 +300,9 @@ mod tests {
         last_offset_delta: 2,
         contiguous: true,
         first_keyless: Some(1),
-        timestamps: Timestamps {
-            header_max: NOW,
-            max: NOW,
-            max_offset_delta: 2,
-            min: NOW - 10,
-            min_offset_delta: 0,
-        },
+        timestamps: Timestamps { header_max: NOW, max: NOW, max_offset_delta: 2, min: NOW - 10, min_offset_delta: 0 },
     };
-    const PRODUCER: Producer = Producer {
-        id: ProducerId(1),
-        epoch: ProducerEpoch(0),
-        base_sequence: 0,
-    };
+    const PRODUCER: Producer = Producer { id: ProducerId(1), epoch: ProducerEpoch(0), base_sequence: 0 };
 
     fn refused(facts: &BatchFacts, policy: &TopicPolicy) -> ErrorCode {
         validate(facts, policy, 9, NOW).unwrap_err().code
@@ -352,53 +319,19 @@ mod tests {
     fn the_header_obeys_kafkas_rules() {
         let flags = Attributes::default();
         let bad = [
-            BatchFacts {
-                base_offset: Offset(4),
-                ..FACTS
-            },
-            BatchFacts {
-                record_count: 0,
-                ..FACTS
-            },
-            BatchFacts {
-                contiguous: false,
-                ..FACTS
-            },
-            BatchFacts {
-                attributes: flags.with_control(true),
-                ..FACTS
-            },
-            BatchFacts {
-                attributes: flags.with_delete_horizon(true),
-                ..FACTS
-            },
-            BatchFacts {
-                attributes: flags.with_transactional(true),
-                ..FACTS
-            },
-            BatchFacts {
-                producer: Producer {
-                    base_sequence: -1,
-                    ..PRODUCER
-                },
-                ..FACTS
-            },
-            BatchFacts {
-                producer: Producer {
-                    epoch: ProducerEpoch::NONE,
-                    ..PRODUCER
-                },
-                ..FACTS
-            },
+            BatchFacts { base_offset: Offset(4), ..FACTS },
+            BatchFacts { record_count: 0, ..FACTS },
+            BatchFacts { contiguous: false, ..FACTS },
+            BatchFacts { attributes: flags.with_control(true), ..FACTS },
+            BatchFacts { attributes: flags.with_delete_horizon(true), ..FACTS },
+            BatchFacts { attributes: flags.with_transactional(true), ..FACTS },
+            BatchFacts { producer: Producer { base_sequence: -1, ..PRODUCER }, ..FACTS },
+            BatchFacts { producer: Producer { epoch: ProducerEpoch::NONE, ..PRODUCER }, ..FACTS },
         ];
         for facts in bad {
             assert_eq!(refused(&facts, &POLICY), ErrorCode::INVALID_RECORD, "{facts:?}");
         }
-        let transactional = BatchFacts {
-            attributes: flags.with_transactional(true),
-            producer: PRODUCER,
-            ..FACTS
-        };
+        let transactional = BatchFacts { attributes: flags.with_transactional(true), producer: PRODUCER, ..FACTS };
         assert!(validate(&transactional, &POLICY, 9, NOW).is_ok());
     }
 
@@ -414,63 +347,38 @@ mod tests {
 
     #[test]
     fn a_compacted_topic_names_the_record_without_a_key() {
-        let policy = TopicPolicy {
-            compacted: true,
-            ..POLICY
-        };
+        let policy = TopicPolicy { compacted: true, ..POLICY };
         let refusal = validate(&FACTS, &policy, 9, NOW).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::INVALID_RECORD);
         assert_eq!(refusal.record_errors, [RecordError::keyless(1)]);
-        let keyed = BatchFacts {
-            first_keyless: None,
-            ..FACTS
-        };
+        let keyed = BatchFacts { first_keyless: None, ..FACTS };
         assert!(validate(&keyed, &policy, 9, NOW).is_ok());
     }
 
     #[test]
     fn timestamps_lie_within_the_topics_bounds() {
-        let with = |min, max| BatchFacts {
-            timestamps: Timestamps {
-                min,
-                max,
-                header_max: max,
-                ..FACTS.timestamps
-            },
-            ..FACTS
-        };
+        let with =
+            |min, max| BatchFacts { timestamps: Timestamps { min, max, header_max: max, ..FACTS.timestamps }, ..FACTS };
         assert!(validate(&with(NOW - 5000, NOW + 100), &POLICY, 9, NOW).is_ok());
         assert!(validate(&with(-1, -1), &POLICY, 9, NOW).is_ok());
         let refusal = validate(&with(NOW - 5001, NOW + 101), &POLICY, 9, NOW).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::INVALID_TIMESTAMP);
         let indices = refusal.record_errors.iter().map(|error| error.batch_index);
         assert_eq!(indices.collect::<Vec<_>>(), [0, 2]);
-        let unbounded = TopicPolicy {
-            before_max_ms: i64::MAX,
-            after_max_ms: i64::MAX,
-            ..POLICY
-        };
+        let unbounded = TopicPolicy { before_max_ms: i64::MAX, after_max_ms: i64::MAX, ..POLICY };
         assert!(validate(&with(i64::MIN, i64::MAX), &unbounded, 9, i64::MIN).is_ok());
-        let stamped = BatchFacts {
-            attributes: FACTS.attributes.with_timestamp_type(TimestampType::LogAppendTime),
-            ..FACTS
-        };
+        let stamped =
+            BatchFacts { attributes: FACTS.attributes.with_timestamp_type(TimestampType::LogAppendTime), ..FACTS };
         assert_eq!(refused(&stamped, &POLICY), ErrorCode::INVALID_TIMESTAMP);
     }
 
     #[test]
     fn the_append_time_is_stamped_whatever_the_producer_said() {
-        let policy = TopicPolicy {
-            timestamp_type: TimestampType::LogAppendTime,
-            ..POLICY
-        };
+        let policy = TopicPolicy { timestamp_type: TimestampType::LogAppendTime, ..POLICY };
         let mut facts = FACTS;
         facts.timestamps.min = 0;
         let accepted = validate(&facts, &policy, 9, NOW).unwrap();
-        let stamp = Stamp {
-            timestamp_type: TimestampType::LogAppendTime,
-            max_timestamp: NOW,
-        };
+        let stamp = Stamp { timestamp_type: TimestampType::LogAppendTime, max_timestamp: NOW };
         assert_eq!(accepted.append_time, Some(NOW));
         assert_eq!(accepted.rewrite, Rewrite::Restamp(stamp));
     }
@@ -479,10 +387,7 @@ mod tests {
     fn a_wrong_greatest_timestamp_is_put_right() {
         let mut facts = FACTS;
         facts.timestamps.header_max = NOW + 999_999;
-        let stamp = Stamp {
-            timestamp_type: TimestampType::CreateTime,
-            max_timestamp: NOW,
-        };
+        let stamp = Stamp { timestamp_type: TimestampType::CreateTime, max_timestamp: NOW };
         let accepted = validate(&facts, &POLICY, 9, NOW).unwrap();
         assert_eq!(accepted.rewrite, Rewrite::Restamp(stamp));
     }
@@ -490,14 +395,8 @@ mod tests {
     #[test]
     fn only_another_codec_is_recompressed() {
         let compression = Compression::Lz4(9);
-        let policy = TopicPolicy {
-            compression: Some(compression),
-            ..POLICY
-        };
-        let with = |codec| BatchFacts {
-            attributes: FACTS.attributes.with_codec(codec),
-            ..FACTS
-        };
+        let policy = TopicPolicy { compression: Some(compression), ..POLICY };
+        let with = |codec| BatchFacts { attributes: FACTS.attributes.with_codec(codec), ..FACTS };
         let rewrite = |codec| validate(&with(codec), &policy, 9, NOW).unwrap().rewrite;
         assert_eq!(rewrite(Codec::Lz4), Rewrite::Keep);
         assert!(matches!(
@@ -508,10 +407,7 @@ mod tests {
 
     #[test]
     fn zstd_needs_produce_7() {
-        let facts = BatchFacts {
-            attributes: FACTS.attributes.with_codec(Codec::Zstd),
-            ..FACTS
-        };
+        let facts = BatchFacts { attributes: FACTS.attributes.with_codec(Codec::Zstd), ..FACTS };
         let refusal = validate(&facts, &POLICY, 6, NOW).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
         assert!(validate(&facts, &POLICY, 7, NOW).is_ok());
@@ -545,18 +441,11 @@ mod tests {
     fn all_records_to_blame_are_found() {
         let mut builder = BatchBuilder::new(BatchOptions::default());
         for (timestamp, key) in [(NOW, None), (NOW, Some(&b"k"[..])), (0, Some(b"k")), (0, None)] {
-            builder.append(&NewRecord {
-                timestamp,
-                key,
-                ..NewRecord::default()
-            });
+            builder.append(&NewRecord { timestamp, key, ..NewRecord::default() });
         }
         let bytes = builder.build();
         let batch = RecordBatch::first_of(&bytes).unwrap();
-        let policy = TopicPolicy {
-            compacted: true,
-            ..POLICY
-        };
+        let policy = TopicPolicy { compacted: true, ..POLICY };
         let errors = record_errors(&batch, &policy, NOW, 1000);
         let indices = errors.iter().map(|error| error.batch_index);
         assert_eq!(indices.collect::<Vec<_>>(), [0, 2, 3]);

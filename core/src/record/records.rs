@@ -91,9 +91,7 @@ impl<'a> Records<'a> {
 
     fn read(&mut self) -> Result<Record<'a>, RecordProblem> {
         let len = self.cursor.i32()?;
-        let mut body = Cursor {
-            rest: self.cursor.take(len)?.ok_or(RecordProblem::Length)?,
-        };
+        let mut body = Cursor { rest: self.cursor.take(len)?.ok_or(RecordProblem::Length)? };
         body.take(1)?;
         let timestamp_delta = body.i64()?;
         let offset_delta = body.i32()?;
@@ -106,9 +104,7 @@ impl<'a> Records<'a> {
         let base = self.base_offset.0;
         Ok(Record {
             offset: Offset(base.wrapping_add(i64::from(offset_delta))),
-            timestamp: self
-                .append_time
-                .unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta)),
+            timestamp: self.append_time.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta)),
             sequence: self.producer.sequence_at(offset_delta),
             key,
             value,
@@ -178,11 +174,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn no_number(&self, most: usize) -> RecordProblem {
-        if self.rest.len() < most {
-            RecordProblem::Cut
-        } else {
-            RecordProblem::Number
-        }
+        if self.rest.len() < most { RecordProblem::Cut } else { RecordProblem::Number }
     }
 
     /// `len` bytes; `None` if it is negative.

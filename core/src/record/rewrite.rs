@@ -84,10 +84,7 @@ fn recompress(
 ) -> Result<Vec<u8>, ScanError> {
     let mut out = vec![0; HEADER_LEN];
     let mut scratch = Vec::new();
-    let problem = |error: super::InflateError| ScanError::Record {
-        index: 0,
-        problem: error.into(),
-    };
+    let problem = |error: super::InflateError| ScanError::Record { index: 0, problem: error.into() };
     if compression.codec() == Codec::None {
         let codec = batch.header().attributes.codec().map_err(problem)?;
         let inflated = codec.inflate(batch.payload(), inflated_limit, &mut out);
@@ -115,25 +112,16 @@ mod tests {
     const LIMIT: u64 = 1 << 24;
 
     fn batch(codec: Codec, records: i64) -> Vec<u8> {
-        let mut builder = BatchBuilder::new(BatchOptions {
-            compression: codec.at_default_level(),
-            ..BatchOptions::default()
-        });
+        let mut builder =
+            BatchBuilder::new(BatchOptions { compression: codec.at_default_level(), ..BatchOptions::default() });
         for timestamp in 0..records {
-            builder.append(&NewRecord {
-                timestamp,
-                value: Some(b"some value"),
-                ..NewRecord::default()
-            });
+            builder.append(&NewRecord { timestamp, value: Some(b"some value"), ..NewRecord::default() });
         }
         builder.build()
     }
 
     fn append_time(max_timestamp: i64) -> Stamp {
-        Stamp {
-            timestamp_type: TimestampType::LogAppendTime,
-            max_timestamp,
-        }
+        Stamp { timestamp_type: TimestampType::LogAppendTime, max_timestamp }
     }
 
     fn facts(batch: &[u8]) -> BatchFacts {
@@ -173,10 +161,7 @@ mod tests {
             let view = RecordBatch::first_of(&old).unwrap();
             let how = Rewrite::Recompress {
                 compression: to.at_default_level(),
-                stamp: Stamp {
-                    timestamp_type: TimestampType::CreateTime,
-                    max_timestamp: 299,
-                },
+                stamp: Stamp { timestamp_type: TimestampType::CreateTime, max_timestamp: 299 },
             };
             let new = rewrite(&view, &how, u32::MAX, LIMIT).unwrap();
             assert_eq!(new, batch(to, 300), "{from:?} to {to:?}");
@@ -187,10 +172,7 @@ mod tests {
     fn what_grows_past_the_limit_is_too_large() {
         let old = batch(Codec::Zstd, 300);
         let view = RecordBatch::first_of(&old).unwrap();
-        let how = Rewrite::Recompress {
-            compression: Compression::None,
-            stamp: append_time(77),
-        };
+        let how = Rewrite::Recompress { compression: Compression::None, stamp: append_time(77) };
         let max = u32::try_from(old.len()).unwrap();
         let refusal = rewrite(&view, &how, max, LIMIT).unwrap_err();
         assert_eq!(refusal.code, ottla_wire::ErrorCode::MESSAGE_TOO_LARGE);

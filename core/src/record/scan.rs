@@ -164,11 +164,7 @@ impl Walk {
             self.index += 1;
         }
         self.contiguous &= self.last_delta == header.last_offset_delta;
-        if records.is_at_end()? {
-            Ok(())
-        } else {
-            Err(RecordProblem::Remaining)
-        }
+        if records.is_at_end()? { Ok(()) } else { Err(RecordProblem::Remaining) }
     }
 
     fn timestamp(&mut self, header: &BatchHeader, fields: &Fields) {
@@ -287,11 +283,7 @@ trait Source {
         if self.position() != end {
             return Err(RecordProblem::Length);
         }
-        Ok(Fields {
-            timestamp_delta,
-            offset_delta,
-            keyless,
-        })
+        Ok(Fields { timestamp_delta, offset_delta, keyless })
     }
 
     #[cold]
@@ -311,11 +303,7 @@ trait Source {
 }
 
 fn no_number(bytes: &[u8], most: usize) -> RecordProblem {
-    if bytes.len() < most {
-        RecordProblem::Cut
-    } else {
-        RecordProblem::Number
-    }
+    if bytes.len() < most { RecordProblem::Cut } else { RecordProblem::Number }
 }
 
 /// Records that are not compressed: all bytes are at hand.
@@ -326,10 +314,7 @@ struct Plain<'a> {
 
 impl<'a> Plain<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            len: bytes.len(),
-        }
+        Self { rest: bytes, len: bytes.len() }
     }
 }
 
@@ -355,11 +340,7 @@ impl Plain<'_> {
             return None;
         }
         self.rest = &self.rest[end..];
-        Some(Fields {
-            timestamp_delta: i64::from(timestamp_delta),
-            offset_delta,
-            keyless: key_len < 0,
-        })
+        Some(Fields { timestamp_delta: i64::from(timestamp_delta), offset_delta, keyless: key_len < 0 })
     }
 }
 

@@ -30,28 +30,15 @@ struct Owned {
 
 fn owned(headers: std::ops::Range<usize>) -> impl Strategy<Value = Owned> {
     let bytes = || proptest::option::of(vec(any::<u8>(), 0..200));
-    (
-        prop_oneof![-1..2_000_000_000_000_i64, Just(i64::MAX)],
-        bytes(),
-        bytes(),
-        vec(("[a-z]{0,9}", bytes()), headers),
-    )
-        .prop_map(|(timestamp, key, value, headers)| Owned {
-            timestamp,
-            key,
-            value,
-            headers,
-        })
+    (prop_oneof![-1..2_000_000_000_000_i64, Just(i64::MAX)], bytes(), bytes(), vec(("[a-z]{0,9}", bytes()), headers))
+        .prop_map(|(timestamp, key, value, headers)| Owned { timestamp, key, value, headers })
 }
 
 fn build(records: &[Owned], options: BatchOptions) -> Vec<u8> {
     let mut builder = BatchBuilder::new(options);
     for record in records {
-        let headers: Vec<(&[u8], Option<&[u8]>)> = record
-            .headers
-            .iter()
-            .map(|(key, value)| (key.as_bytes(), value.as_deref()))
-            .collect();
+        let headers: Vec<(&[u8], Option<&[u8]>)> =
+            record.headers.iter().map(|(key, value)| (key.as_bytes(), value.as_deref())).collect();
         builder.append(&NewRecord {
             timestamp: record.timestamp,
             key: record.key.as_deref(),
@@ -91,11 +78,7 @@ fn options(codec: Codec) -> BatchOptions {
         base_offset: Offset(7),
         leader_epoch: LeaderEpoch(3),
         compression: codec.at_default_level(),
-        producer: Producer {
-            id: ProducerId(4000),
-            epoch: ProducerEpoch(2),
-            base_sequence: 11,
-        },
+        producer: Producer { id: ProducerId(4000), epoch: ProducerEpoch(2), base_sequence: 11 },
         transactional: true,
         ..BatchOptions::default()
     }
@@ -336,10 +319,7 @@ fn compressed_records_cut_anywhere_are_refused() {
         for len in HEADER_LEN..batch.len() {
             let mut cut = batch[..len].to_vec();
             resealed(&mut cut);
-            assert!(
-                matches!(scan(&cut, LIMIT), Err(ScanError::Record { .. })),
-                "{codec:?} {len}"
-            );
+            assert!(matches!(scan(&cut, LIMIT), Err(ScanError::Record { .. })), "{codec:?} {len}");
         }
     }
 }
@@ -404,18 +384,8 @@ fn gaps_and_empty_batches_are_facts() {
 #[test]
 fn offsets_that_do_not_rise_are_refused() {
     // The second record's offset delta lies after its length, attributes and timestamp delta.
-    let mut batch = build(
-        &vec![
-            Owned {
-                timestamp: 5,
-                key: None,
-                value: None,
-                headers: vec![]
-            };
-            2
-        ],
-        BatchOptions::default(),
-    );
+    let mut batch =
+        build(&vec![Owned { timestamp: 5, key: None, value: None, headers: vec![] }; 2], BatchOptions::default());
     let second = HEADER_LEN + 7;
     assert_eq!(batch[second..], [12, 0, 0, 2, 1, 1, 0]);
     for (delta, zigzag) in [(0, 0), (-1, 1), (2, 4)] {
@@ -428,22 +398,13 @@ fn offsets_that_do_not_rise_are_refused() {
 
 #[test]
 fn a_compression_bomb_stops_at_the_limit() {
-    let record = Owned {
-        timestamp: 0,
-        key: None,
-        value: Some(vec![0; 3 << 20]),
-        headers: vec![],
-    };
+    let record = Owned { timestamp: 0, key: None, value: Some(vec![0; 3 << 20]), headers: vec![] };
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let batch = build(std::slice::from_ref(&record), options(codec));
         assert_eq!(scan(&batch, LIMIT).unwrap().inflated_size, (3 << 20) + 13, "{codec:?}");
         let limit = 1 << 20;
         let problem = RecordProblem::Inflate(InflateError::TooLarge { limit });
-        assert_eq!(
-            scan(&batch, limit),
-            Err(ScanError::Record { index: 0, problem }),
-            "{codec:?}"
-        );
+        assert_eq!(scan(&batch, limit), Err(ScanError::Record { index: 0, problem }), "{codec:?}");
         let exact = (3 << 20) + 13;
         assert!(scan(&batch, exact).is_ok());
         assert!(scan(&batch, exact - 1).is_err());
@@ -463,10 +424,7 @@ fn snappy_is_read_raw_and_in_concatenated_streams() {
     };
     let raw = snap::raw::Encoder::new().compress_vec(records).unwrap();
     assert_eq!(read(&with_payload(&raw)), read(&plain));
-    assert_eq!(
-        scan(&with_payload(&raw), LIMIT).unwrap().inflated_size,
-        records.len() as u64
-    );
+    assert_eq!(scan(&with_payload(&raw), LIMIT).unwrap().inflated_size, records.len() as u64);
 
     let mut twice = Vec::new();
     Compression::Snappy.compress(&records[..10], &mut twice);
@@ -503,10 +461,8 @@ fn linked_lz4_blocks_and_bytes_after_the_frame_are_refused() {
 fn every_level_is_taken() {
     let plain = sample(Codec::None);
     let records = plain[HEADER_LEN..].repeat(50);
-    let levels = (-1..=9)
-        .map(Compression::Gzip)
-        .chain((1..=17).map(Compression::Lz4))
-        .chain((-7..=23).map(Compression::Zstd));
+    let levels =
+        (-1..=9).map(Compression::Gzip).chain((1..=17).map(Compression::Lz4)).chain((-7..=23).map(Compression::Zstd));
     for compression in levels {
         let (mut small, mut back) = (Vec::new(), Vec::new());
         compression.compress(&records, &mut small);
