@@ -2,7 +2,7 @@
 //!
 //! * gzip: one member or several.
 //! * snappy: the "xerial" stream of snappy-java (a 16-byte header, then blocks with an int32 length), or one
-//!   raw block without any frame, which librdkafka, franz-go and Sarama send. We write the former, in blocks of
+//!   raw block without any frame, which librdkafka, franz-go and kafkajs send. We write the former, in blocks of
 //!   32 KiB as Java does, because each client reads it and some read only it.
 //! * lz4: one LZ4 frame of independent blocks. Java refuses linked blocks, so we neither take nor write them.
 //! * zstd: frames with a window of at most 128 MiB, which is the decoder's own limit and Java's.
