@@ -3,7 +3,7 @@
 //! The machine under test is the one the node runs. Modules in reading order:
 //!
 //! * [`time`] and [`draw`]: the words; chance is a function of a label and an identity, never a stream
-//! * [`disk`]: what a crash leaves, and what breaks without one
+//! * [`disk`], [`network`], [`clock`]: what a crash leaves, and what breaks without one
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -12,8 +12,10 @@ compile_error!(
      or add `--cfg madsim` to it."
 );
 
+pub mod clock;
 pub mod disk;
 pub mod draw;
+pub mod network;
 pub mod time;
 
 use madsim as _;

@@ -12,14 +12,8 @@ pub const MILLISECOND: Nanos = 1_000_000;
 /// A second.
 pub const SECOND: Nanos = 1_000_000_000;
 
-const UNITS: [(&str, Nanos); 6] = [
-    ("ns", 1),
-    ("us", MICROSECOND),
-    ("ms", MILLISECOND),
-    ("s", SECOND),
-    ("m", 60 * SECOND),
-    ("h", 3600 * SECOND),
-];
+const UNITS: [(&str, Nanos); 6] =
+    [("ns", 1), ("us", MICROSECOND), ("ms", MILLISECOND), ("s", SECOND), ("m", 60 * SECOND), ("h", 3600 * SECOND)];
 
 /// Reads `1.5s`: a decimal number and one of ns, us, ms, s, m, h.
 ///
@@ -36,11 +30,7 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole: u128 = whole.parse().map_err(|_| bad())?;
     let digits = u32::try_from(fraction.len()).map_err(|_| bad())?;
-    let fraction: u128 = if fraction.is_empty() {
-        0
-    } else {
-        fraction.parse().map_err(|_| bad())?
-    };
+    let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| bad())? };
     let power = 10_u128.checked_pow(digits).ok_or_else(bad)?;
     let nanos = whole * u128::from(scale) + fraction * u128::from(scale) / power;
     u64::try_from(nanos).map_err(|_| format!("`{text}` is longer than 584 years"))

@@ -86,10 +86,7 @@ impl Faults {
     /// Nothing goes wrong from now on. What is broken stays so.
     pub fn heal(&mut self) {
         let hits = std::mem::take(&mut self.hits);
-        *self = Self {
-            hits,
-            ..Self::default()
-        };
+        *self = Self { hits, ..Self::default() };
     }
 
     /// Takes the faults that struck since the last call.

@@ -67,11 +67,7 @@ pub struct ReadBytes {
 impl File {
     /// An empty file that nothing is durable of.
     pub const fn empty() -> Self {
-        Self {
-            size: Versioned::new(0),
-            pages: Vec::new(),
-            dirty: Vec::new(),
-        }
+        Self { size: Versioned::new(0), pages: Vec::new(), dirty: Vec::new() }
     }
 
     /// Its length as the running kernel shows it.
@@ -86,9 +82,7 @@ impl File {
         while !rest.is_empty() {
             let (page, within) = place(at);
             let (now, later) = rest.split_at(rest.len().min(PAGE - within));
-            self.change_page(change, page, |buffer| {
-                buffer[within..within + now.len()].copy_from_slice(now)
-            });
+            self.change_page(change, page, |buffer| buffer[within..within + now.len()].copy_from_slice(now));
             at += now.len() as u64;
             rest = later;
         }
@@ -249,8 +243,7 @@ impl File {
         let page = &mut self.pages[index];
         page.resident = true;
         if !page.bytes.is_unsynced() {
-            self.dirty
-                .push(u32::try_from(index).expect("a simulated file is smaller than 16 TiB"));
+            self.dirty.push(u32::try_from(index).expect("a simulated file is smaller than 16 TiB"));
         }
         page.bytes.write(change, bytes);
     }
@@ -258,11 +251,7 @@ impl File {
 
 impl Page {
     fn new() -> Self {
-        Self {
-            bytes: Versioned::unwritten(None),
-            resident: true,
-            damaged: false,
-        }
+        Self { bytes: Versioned::unwritten(None), resident: true, damaged: false }
     }
 
     fn fault_in(&mut self, read: &mut ReadBytes) {

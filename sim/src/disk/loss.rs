@@ -55,13 +55,8 @@ impl Loss {
 /// Settles everything on a disk. `barrier` is the last change that the journal holds for certain, `newest`
 /// the last one made.
 pub fn settle(tree: &mut Tree, preset: Preset, barrier: Change, newest: Change, draw: Draw) -> Loss {
-    let mut settling = Settling {
-        preset,
-        cut: draw.between(barrier.min(newest), newest),
-        draw,
-        items: 0,
-        loss: Loss::default(),
-    };
+    let mut settling =
+        Settling { preset, cut: draw.between(barrier.min(newest), newest), draw, items: 0, loss: Loss::default() };
     let renames = std::mem::take(&mut tree.renames);
     for (ino, inode) in tree.inodes_mut() {
         match inode {
@@ -230,13 +225,7 @@ mod tests {
         for n in 0..400 {
             let mut tree = Tree::new(1);
             let (barrier, newest) = build(&mut tree);
-            settle(
-                &mut tree,
-                preset,
-                barrier,
-                newest,
-                Draws::new(9).at(Label::PowerLoss, 0, n),
-            );
+            settle(&mut tree, preset, barrier, newest, Draws::new(9).at(Label::PowerLoss, 0, n));
             seen.insert(look(&mut tree));
         }
         seen.into_iter().collect()
@@ -248,9 +237,7 @@ mod tests {
         };
         let file = tree.file_mut(ino).expect("a file");
         let bytes = file.read_at(0, usize::MAX).bytes;
-        let runs = bytes
-            .chunk_by(|a, b| a == b)
-            .map(|run| format!("{}x{}", run[0], run.len()));
+        let runs = bytes.chunk_by(|a, b| a == b).map(|run| format!("{}x{}", run[0], run.len()));
         runs.collect::<Vec<_>>().join(" ")
     }
 
@@ -302,10 +289,7 @@ mod tests {
             file.sync(2, || WriteBack::Good);
             (0, 2)
         };
-        assert_eq!(
-            outcomes(Preset::Adversarial, build, |tree| text(tree, "a")),
-            ["-", "1x10"]
-        );
+        assert_eq!(outcomes(Preset::Adversarial, build, |tree| text(tree, "a")), ["-", "1x10"]);
     }
 
     #[test]

@@ -71,12 +71,7 @@ struct Process {
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// Write `head` and then `rest`.
-    Write {
-        file: FileId,
-        pos: u64,
-        head: Bytes,
-        rest: Bytes,
-    },
+    Write { file: FileId, pos: u64, head: Bytes, rest: Bytes },
     /// Make a file durable.
     Sync { file: FileId },
     /// All else.
@@ -131,14 +126,7 @@ impl Operation {
     /// The effect, if it is none.
     pub fn of(effect: Effect) -> Result<(OpId, Self), Effect> {
         match effect {
-            Effect::Append {
-                op,
-                file,
-                pos,
-                base_offset,
-                leader_epoch,
-                rest,
-            } => {
+            Effect::Append { op, file, pos, base_offset, leader_epoch, rest } => {
                 let mut head = BytesMut::with_capacity(16);
                 head.put_i64(base_offset.0);
                 head.put_i32(i32::try_from(rest.len() + 4).expect("a batch is smaller than 2 GiB"));
@@ -208,10 +196,7 @@ impl Disk {
         let task = match operation {
             Operation::Action(action) => match Self::sync_dir(*action) {
                 // It covers the names that are there now; the machine waits where it needs more.
-                Ok(path) => Task::EndSyncDir {
-                    path,
-                    covers: self.change,
-                },
+                Ok(path) => Task::EndSyncDir { path, covers: self.change },
                 Err(action) => Task::Do(Operation::Action(action)),
             },
             Operation::Write { .. } | Operation::Sync { .. } => Task::Do(operation),
@@ -281,10 +266,7 @@ impl Disk {
             pages.extend(durable.map(|page| (name, *ino, page)));
         }
         let (name, ino, page) = pages.get(draw.index(pages.len().max(1)))?;
-        self.tree
-            .file_mut(*ino)?
-            .rot(*page, draw.and(1))
-            .then(|| (*name).clone())
+        self.tree.file_mut(*ino)?.rot(*page, draw.and(1)).then(|| (*name).clone())
     }
 
     /// Bytes that can still be written.
@@ -306,10 +288,7 @@ impl Disk {
 
     /// Reads for a range that is being sent.
     pub fn read_ino(&mut self, ino: Ino, pos: u64, len: usize) -> ReadBytes {
-        let read = self
-            .tree
-            .file_mut(ino)
-            .map_or_else(ReadBytes::default, |file| file.read_at(pos, len));
+        let read = self.tree.file_mut(ino).map_or_else(ReadBytes::default, |file| file.read_at(pos, len));
         self.note_read(&read);
         read
     }
@@ -335,8 +314,7 @@ impl Disk {
         let parts: Vec<&str> = path.name.split('/').collect();
         self.change += 1;
         for depth in 1..parts.len() {
-            self.tree
-                .make_dir(self.change, &Path::new(path.dir, parts[..depth].join("/")))?;
+            self.tree.make_dir(self.change, &Path::new(path.dir, parts[..depth].join("/")))?;
         }
         let ino = self.tree.create(self.change, path)?;
         if let Some(file) = self.tree.file_mut(ino) {
@@ -344,8 +322,7 @@ impl Disk {
             file.sync(self.change, || WriteBack::Good);
         }
         for depth in 0..parts.len() {
-            self.tree
-                .sync_dir(self.change, &Path::new(path.dir, parts[..depth].join("/")))?;
+            self.tree.sync_dir(self.change, &Path::new(path.dir, parts[..depth].join("/")))?;
         }
         Ok(())
     }
@@ -479,16 +456,9 @@ impl Disk {
         let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let old = self.tree.file(ino).ok_or(DiskError::Io(BAD_FILE))?.length();
         let growth = (pos + len).saturating_sub(old);
-        let fault = self
-            .faults
-            .strike(OpKind::Write)
-            .err()
-            .or_else(|| self.no_space(growth));
+        let fault = self.faults.strike(OpKind::Write).err().or_else(|| self.no_space(growth));
         let mut left = match fault {
-            Some(_) => self
-                .draws
-                .at(Label::PartialWrite, self.identity, self.change)
-                .below(len),
+            Some(_) => self.draws.at(Label::PartialWrite, self.identity, self.change).below(len),
             None => len,
         };
         let file = self.tree.file_mut(ino).ok_or(DiskError::Io(BAD_FILE))?;
@@ -554,11 +524,7 @@ impl Disk {
             return 0;
         }
         let files = self.tree.files();
-        files
-            .iter()
-            .filter_map(|(_, _, ino)| self.tree.file(*ino))
-            .map(file::File::length)
-            .sum()
+        files.iter().filter_map(|(_, _, ino)| self.tree.file(*ino)).map(file::File::length).sum()
     }
 
     fn note_read(&mut self, read: &ReadBytes) {

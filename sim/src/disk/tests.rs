@@ -1,12 +1,10 @@
+//! The disk as a driver sees it: issue, run, crash, look.
+
 use super::*;
 use crate::time::{MICROSECOND, MILLISECOND, SECOND};
 use ottla_core::machine::LogDirId;
 
-const SPEEDS: Speeds = Speeds {
-    write: 10 * MICROSECOND,
-    sync: MILLISECOND,
-    read: MILLISECOND,
-};
+const SPEEDS: Speeds = Speeds { write: 10 * MICROSECOND, sync: MILLISECOND, read: MILLISECOND };
 
 struct Bench {
     disk: Disk,
@@ -33,12 +31,7 @@ impl Bench {
     fn write(&mut self, file: u32, pos: u64, bytes: &'static [u8]) -> OpId {
         let head = Bytes::from_static(bytes);
         let rest = Bytes::new();
-        self.issue(Operation::Write {
-            file: FileId(file),
-            pos,
-            head,
-            rest,
-        })
+        self.issue(Operation::Write { file: FileId(file), pos, head, rest })
     }
 
     fn sync(&mut self, file: u32) -> OpId {
@@ -71,10 +64,7 @@ fn path(name: &str) -> Path {
 }
 
 fn results(completed: &[Completed]) -> Vec<String> {
-    completed
-        .iter()
-        .map(|done| format!("{} {}", done.op, done.result))
-        .collect()
+    completed.iter().map(|done| format!("{} {}", done.op, done.result)).collect()
 }
 
 #[test]
@@ -212,15 +202,9 @@ fn a_range_being_sent_outlives_the_name() {
 #[test]
 fn rot_is_found_by_a_cold_read_only() {
     let mut bench = Bench::new(Preset::Ordered);
-    bench
-        .disk
-        .plant_file(&path("t-0/0.log"), &[7; 5000])
-        .expect("a fresh path");
+    bench.disk.plant_file(&path("t-0/0.log"), &[7; 5000]).expect("a fresh path");
     assert_eq!(bench.disk.rot(1, |name| name.ends_with(".index")), None);
-    assert_eq!(
-        bench.disk.rot(1, |name| name.ends_with(".log")).as_deref(),
-        Some("t-0/0.log")
-    );
+    assert_eq!(bench.disk.rot(1, |name| name.ends_with(".log")).as_deref(), Some("t-0/0.log"));
     let mode = OpenMode::Existing;
     let (file, path) = (FileId(1), path("t-0/0.log"));
     bench.action(FileAction::Open { file, path, mode });

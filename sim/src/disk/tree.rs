@@ -114,18 +114,10 @@ impl Tree {
         let dir = self.find(path).ok_or(DiskError::NotFound)?;
         let entry = |(name, ino): (&str, Ino)| {
             let file = self.file(ino);
-            Entry {
-                name: name.into(),
-                is_dir: file.is_none(),
-                len: file.map_or(0, File::length),
-            }
+            Entry { name: name.into(), is_dir: file.is_none(), len: file.map_or(0, File::length) }
         };
         let names = self.names(dir).ok_or(DiskError::NotFound)?;
-        Ok(names
-            .iter()
-            .filter_map(|(name, ino)| Some((&**name, (*ino.cached())?)))
-            .map(entry)
-            .collect())
+        Ok(names.iter().filter_map(|(name, ino)| Some((&**name, (*ino.cached())?))).map(entry).collect())
     }
 
     /// Renames within one directory, replacing what has the new name.
@@ -152,9 +144,7 @@ impl Tree {
     /// The directory is not empty.
     pub fn remove(&mut self, change: Change, path: &Path) -> Result<(), DiskError> {
         let Some(ino) = self.find(path) else { return Ok(()) };
-        let full = self
-            .names(ino)
-            .is_some_and(|names| names.values().any(|name| name.cached().is_some()));
+        let full = self.names(ino).is_some_and(|names| names.values().any(|name| name.cached().is_some()));
         if full {
             return Err(DiskError::Io(NOT_EMPTY));
         }
@@ -175,8 +165,7 @@ impl Tree {
         };
         names.values_mut().for_each(|name| name.sync(change));
         names.retain(|_, name| name.is_unsynced() || name.cached().is_some());
-        self.renames
-            .retain(|rename| rename.dir != dir || rename.change > change);
+        self.renames.retain(|rename| rename.dir != dir || rename.change > change);
         Ok(())
     }
 
@@ -231,11 +220,7 @@ impl Tree {
     fn walk(&self, dir: Ino, prefix: &str, visit: &mut impl FnMut(String, Ino)) {
         for (name, ino) in self.names(dir).into_iter().flatten() {
             let Some(ino) = *ino.cached() else { continue };
-            let path = if prefix.is_empty() {
-                name.to_string()
-            } else {
-                format!("{prefix}/{name}")
-            };
+            let path = if prefix.is_empty() { name.to_string() } else { format!("{prefix}/{name}") };
             if self.names(ino).is_some() {
                 self.walk(ino, &path, visit);
             } else {

@@ -26,20 +26,12 @@ impl<T: Clone> Versioned<T> {
     where
         T: Copy,
     {
-        Self {
-            cached: value,
-            durable: value,
-            unsynced: Vec::new(),
-        }
+        Self { cached: value, durable: value, unsynced: Vec::new() }
     }
 
     /// A value that was never written: `before` is durable.
     pub fn unwritten(before: T) -> Self {
-        Self {
-            cached: before.clone(),
-            durable: before,
-            unsynced: Vec::new(),
-        }
+        Self { cached: before.clone(), durable: before, unsynced: Vec::new() }
     }
 
     /// What the running kernel shows.
