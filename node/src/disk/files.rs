@@ -1,0 +1,195 @@
+//! The log directories, and the table of open files.
+//!
+//! The machine numbers the files. A file stays open while anything holds its [`OpenFile`]: a range that is
+//! still being sent outlives the table's entry.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path as StdPath, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use ottla_core::machine::{DiskError, DiskResult, Entry, FileId, LogDirId, OpenMode, Path};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, retry_on_intr};
+
+use super::lock::LOCK_FILE;
+use super::{disk_error, io_error};
+
+/// One open file.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    /// In which log directory it lies.
+    pub dir: LogDirId,
+}
+
+impl OpenFile {
+    pub(super) fn len(&self) -> Result<u64, DiskError> {
+        self.file.metadata().map(|data| data.len()).map_err(|error| io_error(&error))
+    }
+
+    /// Makes content and size durable.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        retry_on_intr(|| rustix::fs::fdatasync(&self.file)).map_err(disk_error)
+    }
+
+    /// At most `len` bytes from `pos`; fewer only at the end of the file. Nothing is reserved beyond it.
+    pub(super) fn read(&self, pos: u64, len: u32) -> Result<Bytes, DiskError> {
+        let there = self.len()?.saturating_sub(pos).min(u64::from(len));
+        let wanted = usize::try_from(there).map_err(|_| DiskError::Io(Errno::OVERFLOW.raw_os_error()))?;
+        let mut bytes = Vec::with_capacity(wanted);
+        while bytes.len() < wanted {
+            let at = pos + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            match retry_on_intr(|| rustix::io::pread(&self.file, spare_capacity(&mut bytes), at)) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(errno) => return Err(disk_error(errno)),
+            }
+        }
+        bytes.truncate(wanted);
+        Ok(Bytes::from(bytes))
+    }
+}
+
+impl AsFd for OpenFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// The open files by number.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    table: RwLock<HashMap<FileId, Arc<OpenFile>>>,
+}
+
+impl Files {
+    pub(super) fn get(&self, file: FileId) -> Result<Arc<OpenFile>, DiskError> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.get(&file).cloned().ok_or(DiskError::Io(Errno::BADF.raw_os_error()))
+    }
+
+    pub(super) fn insert(&self, file: FileId, open: OpenFile) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let before = table.insert(file, Arc::new(open));
+        debug_assert!(before.is_none(), "the machine never uses a file number twice");
+    }
+
+    pub(super) fn close(&self, file: FileId) -> Result<DiskResult, DiskError> {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        match table.remove(&file) {
+            Some(_) => Ok(DiskResult::Done),
+            None => Err(DiskError::Io(Errno::BADF.raw_os_error())),
+        }
+    }
+
+    pub(super) fn set_len(&self, file: FileId, len: u64) -> Result<DiskResult, DiskError> {
+        let open = self.get(file)?;
+        retry_on_intr(|| rustix::fs::ftruncate(&open.file, len)).map_err(disk_error)?;
+        Ok(DiskResult::Done)
+    }
+}
+
+/// The log directories by number.
+#[derive(Debug)]
+pub(super) struct Dirs {
+    roots: Vec<Arc<StdPath>>,
+}
+
+impl Dirs {
+    pub(super) fn new(roots: Vec<PathBuf>) -> Self {
+        Self { roots: roots.into_iter().map(Arc::from).collect() }
+    }
+
+    pub(super) fn roots(&self) -> impl Iterator<Item = Arc<StdPath>> + '_ {
+        self.roots.iter().cloned()
+    }
+
+    pub(super) fn root(&self, dir: LogDirId) -> &Arc<StdPath> {
+        // The machine knows only the directories that it was configured with.
+        &self.roots[usize::from(dir.0)]
+    }
+
+    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
+        let root = self.root(path.dir);
+        if path.name.is_empty() { root.to_path_buf() } else { root.join(&*path.name) }
+    }
+
+    pub(super) fn open(&self, path: &Path, mode: OpenMode) -> Result<OpenFile, DiskError> {
+        let create = mode == OpenMode::Create;
+        // The standard library opens with O_CLOEXEC.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(create)
+            .truncate(create)
+            .open(self.resolve(path))
+            .map_err(|error| io_error(&error))?;
+        Ok(OpenFile { file, dir: path.dir })
+    }
+
+    pub(super) fn make_dir(&self, path: &Path) -> Result<DiskResult, DiskError> {
+        let full = self.resolve(path);
+        match fs::create_dir(&full) {
+            Ok(()) => Ok(DiskResult::Done),
+            Err(_) if full.is_dir() => Ok(DiskResult::Done),
+            Err(error) => Err(io_error(&error)),
+        }
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<DiskResult, DiskError> {
+        fs::rename(self.resolve(from), self.resolve(to)).map_err(|error| io_error(&error))?;
+        Ok(DiskResult::Done)
+    }
+
+    pub(super) fn list(&self, path: &Path) -> Result<DiskResult, DiskError> {
+        let entries = fs::read_dir(self.resolve(path)).map_err(|error| io_error(&error))?;
+        let mut found = Vec::new();
+        for entry in entries {
+            if let Some(entry) = describe(entry, path).map_err(|error| io_error(&error))? {
+                found.push(entry);
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(DiskResult::Entries(found.into()))
+    }
+
+    pub(super) fn remove(&self, path: &Path) -> Result<DiskResult, DiskError> {
+        let full = self.resolve(path);
+        let removed = match fs::symlink_metadata(&full) {
+            Ok(data) if data.is_dir() => fs::remove_dir(&full),
+            Ok(_) => fs::remove_file(&full),
+            Err(error) => Err(error),
+        };
+        match removed.map_err(|error| io_error(&error)) {
+            Ok(()) | Err(DiskError::NotFound) => Ok(DiskResult::Done),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn space(&self, dir: LogDirId) -> Result<DiskResult, DiskError> {
+        let space = rustix::fs::statvfs(&**self.root(dir)).map_err(disk_error)?;
+        Ok(DiskResult::Space(space.f_bavail.saturating_mul(space.f_frsize)))
+    }
+}
+
+/// An entry as the machine sees it. Names that are not UTF-8 are nobody's of ours, and neither is the lock.
+fn describe(entry: std::io::Result<fs::DirEntry>, parent: &Path) -> std::io::Result<Option<Entry>> {
+    let entry = entry?;
+    let Ok(name) = entry.file_name().into_string() else {
+        return Ok(None);
+    };
+    if parent.name.is_empty() && name == LOCK_FILE {
+        return Ok(None);
+    }
+    let data = match fs::metadata(entry.path()) {
+        Ok(data) => data,
+        // Removed since it was listed.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_dir = data.is_dir();
+    Ok(Some(Entry { name: name.into(), is_dir, len: if is_dir { 0 } else { data.len() } }))
+}

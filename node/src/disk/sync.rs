@@ -1,0 +1,138 @@
+//! Group commit: one thread a log directory makes things durable, a round at a time.
+//!
+//! A round takes everything that was queued while the one before ran, and syncs each file once: a file's sync
+//! covers every write that was issued before it, whoever asked.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use ottla_core::machine::{DiskError, DiskResult, FileId, OpId};
+use rustix::io::retry_on_intr;
+
+use super::files::OpenFile;
+use super::watchdog::Outstanding;
+use super::{disk_error, io_error};
+use crate::driver::Counters;
+
+/// What is to be made durable.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A file's content and size.
+    File(FileId, Arc<OpenFile>),
+    /// The names in a directory.
+    Dir(PathBuf),
+}
+
+/// The queue to one directory's thread.
+#[derive(Debug)]
+pub(super) struct Syncer {
+    root: Arc<Path>,
+    queue: Arc<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    list: Vec<(OpId, Target)>,
+    ended: bool,
+}
+
+impl Syncer {
+    pub(super) fn start(root: Arc<Path>, outstanding: Arc<Outstanding>, counters: Arc<Counters>) -> io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let theirs = Arc::clone(&queue);
+        std::thread::Builder::new().name("ottla-sync".into()).stack_size(super::workers::STACK_BYTES).spawn(
+            move || {
+                while let Some(round) = theirs.take() {
+                    sync_round(round, &outstanding, &counters);
+                }
+            },
+        )?;
+        Ok(Self { root, queue })
+    }
+
+    pub(super) fn root(&self) -> &Arc<Path> {
+        &self.root
+    }
+
+    pub(super) fn push(&self, op: OpId, target: Target) {
+        let mut waiting = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.list.push((op, target));
+        if waiting.list.len() == 1 {
+            self.queue.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.ended = true;
+        self.queue.changed.notify_one();
+    }
+}
+
+impl Queue {
+    /// All that waits; `None` when the driver is gone and nothing waits.
+    fn take(&self) -> Option<Vec<(OpId, Target)>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        while waiting.list.is_empty() {
+            if waiting.ended {
+                return None;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(std::mem::take(&mut waiting.list))
+    }
+}
+
+fn sync_round(round: Vec<(OpId, Target)>, outstanding: &Outstanding, counters: &Counters) {
+    let mut files: BTreeMap<FileId, (Arc<OpenFile>, Vec<OpId>)> = BTreeMap::new();
+    let mut dirs: BTreeMap<PathBuf, Vec<OpId>> = BTreeMap::new();
+    for (op, target) in round {
+        match target {
+            Target::File(id, file) => files.entry(id).or_insert_with(|| (file, Vec::new())).1.push(op),
+            Target::Dir(path) => dirs.entry(path).or_default().push(op),
+        }
+    }
+    for (file, ops) in files.into_values() {
+        finish(outstanding, ops, timed(counters, || file.sync()));
+    }
+    for (path, ops) in dirs {
+        finish(outstanding, ops, timed(counters, || sync_dir(&path)));
+    }
+}
+
+fn timed(counters: &Counters, sync: impl FnOnce() -> Result<(), DiskError>) -> Result<(), DiskError> {
+    let begun = Instant::now();
+    let result = sync();
+    counters.syncs.record(begun.elapsed());
+    if result.is_err() {
+        counters.syncs_failed.add(1);
+    }
+    result
+}
+
+fn sync_dir(path: &Path) -> Result<(), DiskError> {
+    let dir = File::open(path).map_err(|error| io_error(&error))?;
+    retry_on_intr(|| rustix::fs::fsync(&dir)).map_err(disk_error)
+}
+
+fn finish(outstanding: &Outstanding, ops: Vec<OpId>, result: Result<(), DiskError>) {
+    for op in ops {
+        let result = match result {
+            Ok(()) => DiskResult::Done,
+            Err(error) => DiskResult::Failed(error),
+        };
+        outstanding.end(op, result);
+    }
+}

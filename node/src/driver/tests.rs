@@ -1,0 +1,506 @@
+//! The driver and its connections, with a scripted stub in the machine's place.
+//!
+//! The stub's protocol: the first two bytes of a frame say what to do with it, the next six are ignored.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use ottla_core::clock::{Instant, Now};
+use ottla_core::ingress::Request;
+use ottla_core::machine::{
+    ConnId, DiskResult, Effect, Effects, FileAction, FileId, FileRange, Input, LogDirId, OpId, OpenMode, Opened, Path,
+};
+
+use super::{Brain, NodeOptions, Running};
+
+const ECHO: i16 = 0;
+/// Write the frame at the end of the file; answer when it is written.
+const WRITE: i16 = 1;
+/// The same, and sync it first.
+const SYNC: i16 = 2;
+/// Answer with the whole file.
+const WHOLE_FILE: i16 = 3;
+/// Answer, then close.
+const BYE: i16 = 4;
+/// Dial the address that the frame holds.
+const DIAL: i16 = 5;
+/// Answer after 30 ms.
+const LATER: i16 = 6;
+/// Answer, and take no more frames for 30 ms.
+const PAUSE: i16 = 7;
+
+const FILE: FileId = FileId(1);
+const LONG: Duration = Duration::from_secs(20);
+
+/// What the stub tells the test.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Opened(ConnId),
+    Closed(ConnId),
+    Drained(ConnId),
+    Malformed,
+    Dialled(Result<(), String>),
+}
+
+struct Stub {
+    seen: Sender<Seen>,
+    booted: bool,
+    now: Now,
+    ops: u64,
+    end: u32,
+    waiting: HashMap<OpId, (ConnId, Bytes, bool)>,
+    later: Vec<(Instant, Effect)>,
+}
+
+impl Stub {
+    fn new() -> (Box<Self>, Receiver<Seen>) {
+        let (seen, watch) = mpsc::channel();
+        let stub = Self {
+            seen,
+            booted: false,
+            now: Now::default(),
+            ops: 0,
+            end: 0,
+            waiting: HashMap::new(),
+            later: Vec::new(),
+        };
+        (Box::new(stub), watch)
+    }
+
+    fn op(&mut self) -> OpId {
+        self.ops += 1;
+        OpId(self.ops)
+    }
+
+    fn tell(&self, what: Seen) {
+        // A test that has seen enough has gone.
+        let _ = self.seen.send(what);
+    }
+
+    fn on_timeout(&mut self, out: &mut Effects) {
+        if !self.booted {
+            self.booted = true;
+            let op = self.op();
+            let path = Path::new(LogDirId(0), "file");
+            let action = FileAction::Open { file: FILE, path, mode: OpenMode::Create };
+            out.push(Effect::File { op, action: Box::new(action) });
+            return;
+        }
+        let next = self.next_deadline().expect("a Timeout comes only where there is a deadline");
+        assert!(self.now.monotonic >= next, "a Timeout must not come early");
+        let now = self.now.monotonic;
+        for (_, effect) in self.later.extract_if(.., |(at, _)| *at <= now) {
+            out.push(effect);
+        }
+    }
+
+    fn on_frame(&mut self, conn: ConnId, request: Request, out: &mut Effects) {
+        let soon = self.now.monotonic + Duration::from_millis(30);
+        let frame = request.frame;
+        match request.api_key {
+            ECHO => reply(conn, frame, out),
+            WRITE | SYNC => self.write(conn, frame, request.api_key == SYNC, out),
+            WHOLE_FILE => self.whole_file(conn, out),
+            BYE => {
+                reply(conn, frame, out);
+                out.push(Effect::Close { conn });
+            }
+            DIAL => out.push(Effect::Connect {
+                token: 7,
+                address: std::str::from_utf8(&frame[8..]).expect("an address").into(),
+            }),
+            LATER => self.later.push((soon, answer(conn, &frame))),
+            PAUSE => {
+                reply(conn, frame, out);
+                out.push(Effect::PauseReading { conn });
+                self.later.push((soon, Effect::ResumeReading { conn }));
+            }
+            other => panic!("the test sent {other}"),
+        }
+    }
+
+    fn write(&mut self, conn: ConnId, frame: Bytes, sync: bool, out: &mut Effects) {
+        let op = self.op();
+        out.push(Effect::Write { op, file: FILE, pos: u64::from(self.end), bytes: frame.clone() });
+        self.end += u32::try_from(frame.len()).expect("small");
+        self.waiting.insert(op, (conn, frame, sync));
+    }
+
+    fn whole_file(&mut self, conn: ConnId, out: &mut Effects) {
+        out.push(Effect::Send { conn, bytes: Bytes::copy_from_slice(&self.end.to_be_bytes()), last: false });
+        let range = FileRange { file: FILE, pos: 0, len: self.end };
+        out.push(Effect::SendRange { conn, range, last: true });
+    }
+
+    fn on_disk(&mut self, op: OpId, result: &DiskResult, out: &mut Effects) {
+        match result {
+            DiskResult::Opened { .. } => out.push(Effect::Ready),
+            DiskResult::Done => {
+                let (conn, frame, sync) = self.waiting.remove(&op).expect("each operation completes once");
+                if sync {
+                    let op = self.op();
+                    self.waiting.insert(op, (conn, frame, false));
+                    out.push(Effect::Sync { op, file: FILE });
+                } else {
+                    reply(conn, frame, out);
+                }
+            }
+            DiskResult::Bytes(_) | DiskResult::Entries(_) | DiskResult::Space(_) | DiskResult::Failed(_) => {
+                panic!("{op} {result}")
+            }
+        }
+    }
+}
+
+impl Brain for Stub {
+    fn handle(&mut self, now: Now, input: Input, out: &mut Effects) {
+        self.now = now;
+        match input {
+            Input::Opened { how: Opened::Dialled { result, .. }, .. } => {
+                self.tell(Seen::Dialled(result.map_err(String::from)))
+            }
+            Input::Opened { conn, .. } => self.tell(Seen::Opened(conn)),
+            Input::Frame { conn, request } => self.on_frame(conn, request, out),
+            Input::Malformed { conn, .. } => {
+                self.tell(Seen::Malformed);
+                out.push(Effect::Close { conn });
+            }
+            Input::Drained { conn } => self.tell(Seen::Drained(conn)),
+            Input::Closed { conn } => self.tell(Seen::Closed(conn)),
+            Input::Disk { op, result } => self.on_disk(op, &result, out),
+            Input::JobDone { .. } => panic!("the stub runs no jobs"),
+            Input::Shutdown => out.push(Effect::Stopped),
+            Input::Timeout => self.on_timeout(out),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        if self.booted { self.later.iter().map(|(at, _)| *at).min() } else { Some(Instant(0)) }
+    }
+}
+
+fn answer(conn: ConnId, frame: &Bytes) -> Effect {
+    let mut bytes = BytesMut::from(&length_of(frame)[..]);
+    bytes.extend_from_slice(frame);
+    Effect::Send { conn, bytes: bytes.freeze(), last: true }
+}
+
+/// In two pieces, as answers often are.
+fn reply(conn: ConnId, frame: Bytes, out: &mut Effects) {
+    out.push(Effect::Send { conn, bytes: Bytes::copy_from_slice(&length_of(&frame)), last: false });
+    out.push(Effect::Send { conn, bytes: frame, last: true });
+}
+
+fn length_of(frame: &[u8]) -> [u8; 4] {
+    u32::try_from(frame.len()).expect("small").to_be_bytes()
+}
+
+struct Fixture {
+    running: Running,
+    address: SocketAddr,
+    seen: Receiver<Seen>,
+    dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn start(change: impl FnOnce(&mut NodeOptions)) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut options = NodeOptions {
+            listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            log_dirs: vec![dir.path().join("data")],
+            ..NodeOptions::default()
+        };
+        change(&mut options);
+        let node = super::Node::bind(options).expect("the node binds");
+        let address = node.addresses().expect("the listener is bound")[0];
+        let (stub, seen) = Stub::new();
+        let (ready, is_ready) = mpsc::channel();
+        let running = node.start_with(stub, move || ready.send(()).expect("the test waits")).expect("the node starts");
+        is_ready.recv_timeout(LONG).expect("the node becomes ready");
+        Self { running, address, seen, dir }
+    }
+
+    fn connect(&self) -> TcpStream {
+        connect(self.address)
+    }
+
+    fn next_seen(&self) -> Seen {
+        self.seen.recv_timeout(LONG).expect("the machine hears of it")
+    }
+
+    fn stop(self) {
+        self.running.shutdown();
+        self.running.wait();
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the node accepts");
+    stream.set_read_timeout(Some(LONG)).expect("it can be set");
+    stream
+}
+
+fn frame(what: i16, length: usize) -> Vec<u8> {
+    let mut frame = u32::try_from(length + 8).expect("small").to_be_bytes().to_vec();
+    frame.extend(what.to_be_bytes());
+    frame.extend([0; 6]);
+    frame.extend((0..length).map(|at| u8::try_from(at % 251).expect("below 251")));
+    frame
+}
+
+fn read_exact(stream: &mut TcpStream, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).expect("the answer comes");
+    bytes
+}
+
+fn at_end(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+fn pipelined(threads: usize) {
+    let node = Fixture::start(|options| options.network_threads = threads);
+    let lengths = [0, 1, 100, 5_000, 70_000, 3, 1_500_000, 12, 64 << 10];
+    let sent: Vec<u8> =
+        lengths.iter().enumerate().flat_map(|(at, &length)| frame([ECHO, WRITE, SYNC][at % 3], length)).collect();
+    let address = node.address;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| all_come_back(address, &sent, &lengths));
+        }
+    });
+    node.stop();
+}
+
+/// Echoes come at once, and what is synced comes later: the order is the machine's affair.
+fn all_come_back(address: SocketAddr, sent: &[u8], lengths: &[usize]) {
+    let mut stream = connect(address);
+    let mut writer = stream.try_clone().expect("it can be cloned");
+    std::thread::scope(|scope| {
+        scope.spawn(move || writer.write_all(sent).expect("the node reads"));
+        let mut back: Vec<usize> = lengths.iter().map(|_| read_frame(&mut stream).len() - 8).collect();
+        let mut wanted = lengths.to_vec();
+        wanted.sort_unstable();
+        back.sort_unstable();
+        assert_eq!(back, wanted);
+    });
+}
+
+fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
+    let length = u32::from_be_bytes(read_exact(stream, 4).try_into().expect("four"));
+    read_exact(stream, usize::try_from(length).expect("small"))
+}
+
+#[test]
+fn pipelined_frames_are_answered_on_one_thread() {
+    pipelined(1);
+}
+
+#[test]
+fn pipelined_frames_are_answered_on_two_threads() {
+    pipelined(2);
+}
+
+#[test]
+fn what_was_written_is_sent_from_the_file() {
+    let node = Fixture::start(|_| {});
+    let mut stream = node.connect();
+    let mut file = Vec::new();
+    for length in [100, 300_000, 5, 2_000_000] {
+        stream.write_all(&frame(WRITE, length)).expect("the node reads");
+        let echoed = read_exact(&mut stream, length + 12);
+        file.extend(&echoed[4..]);
+    }
+    for _ in 0..3 {
+        stream.write_all(&frame(WHOLE_FILE, 0)).expect("the node reads");
+        let answer = read_exact(&mut stream, file.len() + 4);
+        assert!(answer[..4] == length_of(&file) && answer[4..] == file);
+    }
+    assert_eq!(node.next_seen(), Seen::Opened(ConnId(1)));
+    assert_eq!(node.next_seen(), Seen::Drained(ConnId(1)));
+    assert_eq!(std::fs::read(node.dir.path().join("data/file")).expect("it is there"), file);
+    node.stop();
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_read_from() {
+    let node = Fixture::start(|_| {});
+    let mut stream = node.connect();
+    let mut writer = stream.try_clone().expect("it can be cloned");
+    writer.set_write_timeout(Some(Duration::from_millis(300))).expect("it can be set");
+    let one = frame(ECHO, 32 << 10);
+    let mut sent = 0;
+    loop {
+        match writer.write(&one[sent % one.len()..]) {
+            Ok(count) => sent += count,
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+                break;
+            }
+        }
+        assert!(sent < 256 << 20, "the node takes without bound");
+    }
+    // Everything whole comes back once the client reads.
+    let mut left = sent / one.len();
+    while left > 0 {
+        assert_eq!(read_exact(&mut stream, one.len()), one);
+        left -= 1;
+    }
+    node.stop();
+}
+
+#[test]
+fn closing_either_way_is_heard_once() {
+    let node = Fixture::start(|_| {});
+    let mut half = node.connect();
+    assert_eq!(node.next_seen(), Seen::Opened(ConnId(1)));
+    half.write_all(&frame(ECHO, 10)).expect("the node reads");
+    read_exact(&mut half, 22);
+    half.shutdown(Shutdown::Write).expect("it can be closed");
+    assert!(at_end(&mut half));
+    assert_eq!(node.next_seen(), Seen::Closed(ConnId(1)));
+
+    let mut bye = node.connect();
+    assert_eq!(node.next_seen(), Seen::Opened(ConnId(2)));
+    bye.write_all(&[frame(BYE, 500_000), frame(ECHO, 1)].concat()).expect("the node reads");
+    read_exact(&mut bye, 500_012);
+    assert!(at_end(&mut bye));
+    drop(bye);
+    assert_eq!(node.next_seen(), Seen::Closed(ConnId(2)));
+    assert_eq!(node.running.counters().connections.get(), 0);
+    node.stop();
+}
+
+#[test]
+fn impossible_lengths_close_the_connection() {
+    let node = Fixture::start(|options| options.request_max_bytes = 1_000);
+    for (at, length) in (1..).zip([-1, 1_001, i32::MAX, i32::MIN]) {
+        let mut stream = node.connect();
+        stream.write_all(&length.to_be_bytes()).expect("the node reads");
+        assert!(at_end(&mut stream));
+        drop(stream);
+        assert_eq!(node.next_seen(), Seen::Opened(ConnId(at)));
+        assert_eq!(node.next_seen(), Seen::Malformed);
+        assert_eq!(node.next_seen(), Seen::Closed(ConnId(at)));
+    }
+    node.stop();
+}
+
+#[test]
+fn thousands_of_connections_come_and_go() {
+    const MANY: usize = 2_000;
+    let node = Fixture::start(|_| {});
+    let mut streams: Vec<_> = (0..MANY).map(|_| node.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(&frame(ECHO, 100)).expect("the node reads");
+    }
+    for stream in &mut streams {
+        read_exact(stream, 112);
+    }
+    drop(streams);
+    let mut open = std::collections::BTreeSet::new();
+    let mut closed = 0;
+    while closed < MANY {
+        match node.next_seen() {
+            Seen::Opened(conn) => assert!(open.insert(conn)),
+            Seen::Closed(conn) => {
+                assert!(open.remove(&conn));
+                closed += 1;
+            }
+            other @ (Seen::Drained(_) | Seen::Malformed | Seen::Dialled(_)) => panic!("{other:?}"),
+        }
+    }
+    node.stop();
+}
+
+#[test]
+fn connections_beyond_the_limits_are_refused() {
+    let node = Fixture::start(|options| options.max_connections_per_ip = 2);
+    let mut streams: Vec<_> = (0..2).map(|_| node.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(&frame(ECHO, 0)).expect("the node reads");
+        read_exact(stream, 12);
+    }
+    assert!(at_end(&mut node.connect()));
+    assert_eq!(node.running.counters().refused.get(), 1);
+    node.stop();
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let node = Fixture::start(|options| options.max_idle = Duration::from_millis(50));
+    let mut stream = node.connect();
+    assert!(at_end(&mut stream));
+    assert_eq!(node.running.counters().idle_closed.get(), 1);
+    node.stop();
+}
+
+#[test]
+fn deadlines_and_pauses() {
+    let node = Fixture::start(|_| {});
+    let mut stream = node.connect();
+    let begun = std::time::Instant::now();
+    let frames = [frame(PAUSE, 1), frame(LATER, 2), frame(ECHO, 3)].concat();
+    // Both frames after the pause came with it, so they were read before it was known.
+    stream.write_all(&frames).expect("the node reads");
+    assert_eq!(read_exact(&mut stream, 13)[3], 9);
+    assert_eq!(read_exact(&mut stream, 15)[3], 11);
+    assert_eq!(read_exact(&mut stream, 14)[3], 10);
+    stream.write_all(&frame(ECHO, 4)).expect("the node reads");
+    assert_eq!(read_exact(&mut stream, 16)[3], 12);
+    assert!(begun.elapsed() >= Duration::from_millis(30));
+    node.stop();
+}
+
+#[test]
+fn dialling_succeeds_and_fails() {
+    let node = Fixture::start(|_| {});
+    let mut stream = node.connect();
+    assert_eq!(node.next_seen(), Seen::Opened(ConnId(1)));
+    let peer = TcpListener::bind("127.0.0.1:0").expect("it binds");
+    let address = peer.local_addr().expect("it is bound").to_string();
+    stream.write_all(&dial(&address)).expect("the node reads");
+    assert_eq!(node.next_seen(), Seen::Dialled(Ok(())));
+    drop(peer);
+    stream.write_all(&dial(&address)).expect("the node reads");
+    // The first dialled connection may be reset before the second fails.
+    let mut seen = node.next_seen();
+    if seen == Seen::Closed(ConnId(2)) {
+        seen = node.next_seen();
+    }
+    assert!(matches!(seen, Seen::Dialled(Err(_))), "{seen:?}");
+    node.stop();
+}
+
+fn dial(address: &str) -> Vec<u8> {
+    let mut bytes = u32::try_from(address.len() + 8).expect("small").to_be_bytes().to_vec();
+    bytes.extend(DIAL.to_be_bytes());
+    bytes.extend([0; 6]);
+    bytes.extend(address.as_bytes());
+    bytes
+}
+
+#[test]
+fn a_stopped_node_gives_its_directory_and_its_port_free() {
+    let node = Fixture::start(|_| {});
+    let options = |node: &Fixture| NodeOptions {
+        listeners: vec![node.address],
+        log_dirs: vec![node.dir.path().join("data")],
+        ..NodeOptions::default()
+    };
+    let refusal = super::Node::bind(options(&node)).expect_err("the directory is held").to_string();
+    assert!(refusal.contains("is in use by another process"), "{refusal}");
+    let wanted = options(&node);
+    let dir = node.dir;
+    node.running.shutdown();
+    node.running.wait();
+    super::Node::bind(wanted).expect("all is free");
+    drop(dir);
+}

@@ -1,0 +1,166 @@
+//! Accepting, within `max.connections` and `max.connections.per.ip`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ottla_core::machine::{ListenerId, Opened};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Arrival, take_over};
+use crate::driver::{NodeOptions, Shared};
+
+/// How long accepting rests when the process has no file descriptor left.
+const REST: Duration = Duration::from_millis(100);
+
+/// Deals connections out to the I/O threads.
+pub(super) struct Acceptor {
+    shared: Arc<Shared>,
+    options: Arc<NodeOptions>,
+    /// The other threads; the acceptor runs on thread 0 and keeps its own share.
+    others: Vec<UnboundedSender<Arrival>>,
+    dealing: Mutex<Dealing>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+struct Dealing {
+    next: usize,
+    /// When a refusal was last logged: a flood must not fill the log.
+    complained: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_ip: HashMap<IpAddr, usize>,
+}
+
+/// A connection's place within the limits, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Admission {
+    ip: IpAddr,
+    counts: Arc<Mutex<Counts>>,
+}
+
+impl Acceptor {
+    pub(super) fn new(shared: &Arc<Shared>, options: &Arc<NodeOptions>, others: Vec<UnboundedSender<Arrival>>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            options: Arc::clone(options),
+            others,
+            dealing: Mutex::new(Dealing { next: 0, complained: None }),
+            counts: Arc::default(),
+        }
+    }
+
+    /// Starts a task a listener. They begin when the machine is ready.
+    pub(super) fn start(self, listeners: Vec<TcpListener>) {
+        let acceptor = Arc::new(self);
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let id = ListenerId(u16::try_from(index).expect("listeners are few: the configuration names each"));
+            let acceptor = Arc::clone(&acceptor);
+            tokio::spawn(async move {
+                acceptor.shared.ready().wait().await;
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => acceptor.accept_all(&listener, id).await,
+                    Err(error) => tracing::error!("listener {} cannot be registered: {error}", id.0),
+                }
+            });
+        }
+    }
+
+    async fn accept_all(&self, listener: &tokio::net::TcpListener, id: ListenerId) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => match self.admit(peer.ip()) {
+                    Ok(admission) => self.deal(stream, peer, id, admission),
+                    Err(limit) => self.refuse(peer, limit),
+                },
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => {
+                    self.complain(format_args!("no connection can be accepted: {error}"));
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, ip: IpAddr) -> Result<Admission, &'static str> {
+        let mut counts = lock(&self.counts);
+        if counts.all >= self.options.max_connections {
+            return Err("max.connections");
+        }
+        let here = counts.by_ip.entry(ip).or_default();
+        if *here >= self.options.max_connections_per_ip {
+            return Err("max.connections.per.ip");
+        }
+        *here += 1;
+        counts.all += 1;
+        Ok(Admission { ip, counts: Arc::clone(&self.counts) })
+    }
+
+    fn refuse(&self, peer: SocketAddr, limit: &str) {
+        self.shared.counters().refused.add(1);
+        self.complain(format_args!("a connection from {peer} is refused: {limit} is reached"));
+    }
+
+    fn deal(&self, stream: TcpStream, peer: SocketAddr, listener: ListenerId, admission: Admission) {
+        // Answers are written whole: waiting for more to fill a segment only adds latency.
+        if let Err(error) = stream.set_nodelay(true) {
+            return self.complain(format_args!("a connection from {peer} failed at once: {error}"));
+        }
+        let opened = Opened::Accepted { listener, peer };
+        match self.next_thread() {
+            None => take_over(&self.shared, &self.options, 0, stream, opened, Some(admission)),
+            Some(other) => match stream.into_std() {
+                // The thread is gone only when the node has stopped.
+                Ok(stream) => drop(other.send(Arrival { stream, opened, admission })),
+                Err(error) => self.complain(format_args!("a connection from {peer} failed at once: {error}")),
+            },
+        }
+    }
+
+    /// The thread whose turn it is; `None` for our own.
+    fn next_thread(&self) -> Option<&UnboundedSender<Arrival>> {
+        let mut dealing = lock(&self.dealing);
+        dealing.next = (dealing.next + 1) % (self.others.len() + 1);
+        dealing.next.checked_sub(1).map(|index| &self.others[index])
+    }
+
+    fn complain(&self, what: fmt::Arguments<'_>) {
+        let mut dealing = lock(&self.dealing);
+        if dealing.complained.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+            tracing::warn!("{what}");
+            dealing.complained = Some(Instant::now());
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.counts);
+        counts.all -= 1;
+        if let Some(here) = counts.by_ip.get_mut(&self.ip) {
+            *here -= 1;
+            if *here == 0 {
+                counts.by_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The peer was gone before we came to it; the listener is well.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

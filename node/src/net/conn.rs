@@ -1,0 +1,334 @@
+//! One connection, and the task that serves it.
+//!
+//! The task reads while it may, and writes only after a send would have blocked: a round sends by itself, so
+//! an answer normally leaves without the task being woken.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ottla_core::clock::Instant;
+use ottla_core::ingress::Malformed;
+use ottla_core::machine::{ConnId, Input};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::out::{Chunk, OutQueue, Sent};
+use super::reader::{BadLength, Filled, FrameReader};
+use crate::driver::{Counters, Shared};
+
+/// While more than this waits to be sent, nothing is read: a client that pipelines requests and does not read
+/// the answers holds no more than this and the answers to what it had already sent.
+const WAITING_HIGH: u64 = 1 << 20;
+
+/// What one connection sends in one turn before the others have theirs.
+const TURN_BYTES: u64 = 1 << 20;
+
+/// How long a closing connection has to take its last answers, and its peer to close too.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What every thread may know of a connection.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    id: ConnId,
+    /// The I/O thread that its task runs on.
+    thread: usize,
+    stream: TcpStream,
+    out: Mutex<Out>,
+    /// The machine wants no more frames for now.
+    paused: AtomicBool,
+    /// When a byte last moved, in nanoseconds of the driver's clock.
+    last_active: AtomicU64,
+    /// Its task has to look again at what it waits for.
+    changed: Notify,
+    /// The queue became empty.
+    emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Out {
+    queue: OutQueue,
+    /// The round in progress knows that there is something to send.
+    touched: bool,
+    /// The socket took no more, or the turn was over: the task goes on.
+    pending: bool,
+    /// A `Close` is queued: nothing after it is sent, and nothing more is read.
+    closing: bool,
+    /// The connection broke.
+    broken: bool,
+}
+
+/// How a [`Conn::flush`] ended.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub(crate) struct Flushed {
+    /// The queue became empty and a range had been in it: the machine wants to hear.
+    pub(crate) drained: bool,
+}
+
+impl Conn {
+    pub(super) fn new(id: ConnId, thread: usize, stream: TcpStream, now: Instant) -> Self {
+        Self {
+            id,
+            thread,
+            stream,
+            out: Mutex::default(),
+            paused: AtomicBool::new(false),
+            last_active: AtomicU64::new(now.0),
+            changed: Notify::new(),
+            emptied: Notify::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> ConnId {
+        self.id
+    }
+
+    pub(crate) fn thread(&self) -> usize {
+        self.thread
+    }
+
+    pub(super) fn last_active(&self) -> Instant {
+        Instant(self.last_active.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.wake();
+    }
+
+    /// Makes the task look again.
+    fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Queues something to send. True if the caller is the first since the last flush, and is to see to it.
+    pub(crate) fn enqueue(&self, chunk: Chunk) -> bool {
+        let mut out = self.out();
+        if out.closing || out.broken {
+            return false;
+        }
+        out.closing = matches!(chunk, Chunk::Close);
+        out.queue.push(chunk);
+        !std::mem::replace(&mut out.touched, true)
+    }
+
+    /// Sends until the queue is empty, the socket takes no more, or the turn is over; then the task goes on.
+    pub(crate) fn flush(&self, shared: &Shared) -> Flushed {
+        let mut out = self.out();
+        out.touched = false;
+        let was_high = out.queue.waiting() >= WAITING_HIGH;
+        let mut turn = TURN_BYTES;
+        out.pending = false;
+        while !out.queue.is_empty() && !out.queue.closes() {
+            if turn == 0 {
+                out.pending = true;
+                break;
+            }
+            match self.stream.try_io(Interest::WRITABLE, || out.queue.send(&self.stream, turn)) {
+                Ok(sent) => {
+                    sent.count(shared.counters());
+                    turn = turn.saturating_sub(sent.from_memory + sent.from_files);
+                    self.touch(shared);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    out.pending = true;
+                    break;
+                }
+                Err(error) => {
+                    tracing::debug!("{} broke: {error}", self.id);
+                    out.broken = true;
+                    out.queue.clear();
+                }
+            }
+        }
+        if out.pending || out.closing || out.broken || was_high {
+            self.wake();
+        }
+        if out.queue.is_empty() {
+            self.emptied.notify_waiters();
+        }
+        Flushed { drained: out.queue.is_empty() && !out.broken && out.queue.take_had_range() }
+    }
+
+    /// Has what is queued sent on the connection's own thread.
+    pub(crate) fn leave_to_its_task(&self) {
+        self.out().pending = true;
+        self.wake();
+    }
+
+    /// Ends the connection without further ado.
+    pub(super) fn abort(&self) {
+        let mut out = self.out();
+        out.broken = true;
+        out.queue.clear();
+        self.wake();
+    }
+
+    /// Waits until nothing waits to be sent.
+    pub(super) async fn emptied(&self) {
+        let emptied = self.emptied.notified();
+        tokio::pin!(emptied);
+        emptied.as_mut().enable();
+        let done = {
+            let out = self.out();
+            out.queue.is_empty() || out.broken
+        };
+        if !done {
+            emptied.await;
+        }
+    }
+
+    fn touch(&self, shared: &Shared) {
+        self.last_active.store(shared.clock().monotonic().0, Ordering::Relaxed);
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wants(&self) -> Wants {
+        let out = self.out();
+        if out.broken {
+            return Wants::End;
+        }
+        if out.queue.closes() {
+            return Wants::Linger;
+        }
+        let reads = !out.closing && !self.paused.load(Ordering::Acquire) && out.queue.waiting() < WAITING_HIGH;
+        match (reads, out.pending) {
+            (true, true) => Wants::Io(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Wants::Io(Interest::READABLE),
+            (false, true) => Wants::Io(Interest::WRITABLE),
+            (false, false) => Wants::Nothing,
+        }
+    }
+}
+
+impl Sent {
+    fn count(self, counters: &Counters) {
+        counters.bytes_out.add(self.from_memory);
+        counters.bytes_out_file.add(self.from_files);
+    }
+}
+
+/// What a connection's task waits for.
+#[derive(Clone, Copy, Debug)]
+enum Wants {
+    Io(Interest),
+    /// To be woken.
+    Nothing,
+    /// Everything has left: close in good order.
+    Linger,
+    End,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(shared: &Shared, conn: &Conn, request_max_bytes: u32) {
+    let mut reader = FrameReader::new(request_max_bytes);
+    let mut inputs = Vec::new();
+    loop {
+        let interest = match conn.wants() {
+            Wants::End => return,
+            Wants::Linger => return linger(conn).await,
+            Wants::Nothing => {
+                conn.changed.notified().await;
+                continue;
+            }
+            Wants::Io(interest) => interest,
+        };
+        let ready = tokio::select! {
+            biased;
+            () = conn.changed.notified() => continue,
+            ready = conn.stream.ready(interest) => ready,
+        };
+        let Ok(ready) = ready else {
+            return;
+        };
+        if ready.is_writable() && interest.is_writable() && conn.flush(shared).drained {
+            inputs.push(Input::Drained { conn: conn.id });
+        }
+        let mut turn = Turn::Wait;
+        if ready.is_readable() && interest.is_readable() {
+            turn = read(shared, conn, &mut reader, &mut inputs);
+        }
+        if !inputs.is_empty() {
+            shared.push_all(conn.thread, &mut inputs);
+        }
+        match turn {
+            Turn::End => return,
+            // The round comes first: what it does may pause this connection.
+            Turn::Again => tokio::task::yield_now().await,
+            Turn::Wait => {}
+        }
+    }
+}
+
+/// What follows one read.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// There may be more to read.
+    Again,
+    /// Wait until there is.
+    Wait,
+    End,
+}
+
+fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, inputs: &mut Vec<Input>) -> Turn {
+    let turn = match reader.fill(&conn.stream) {
+        Ok(Filled::End) => return Turn::End,
+        Ok(Filled::More(count)) => {
+            received(shared, conn, count);
+            Turn::Again
+        }
+        Ok(Filled::All(count)) => {
+            received(shared, conn, count);
+            // The socket is empty, so tokio need not find that out by one more read. A close that came with
+            // the bytes is kept by tokio apart from this.
+            let _ = conn.stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            Turn::Wait
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Wait,
+        Err(_) => return Turn::End,
+    };
+    loop {
+        match reader.next_frame() {
+            Ok(Some(frame)) => inputs.push(crate::driver::ingress(conn.id, frame)),
+            Ok(None) => return turn,
+            Err(BadLength(length)) => {
+                let why = Box::new(Malformed { why: format!("a frame of {length} bytes") });
+                inputs.push(Input::Malformed { conn: conn.id, why });
+                // Nothing after it can be read; the machine closes the connection.
+                conn.paused.store(true, Ordering::Release);
+                return Turn::Wait;
+            }
+        }
+    }
+}
+
+fn received(shared: &Shared, conn: &Conn, count: usize) {
+    shared.counters().bytes_in.add(u64::try_from(count).unwrap_or(u64::MAX));
+    conn.touch(shared);
+}
+
+/// Says that we are done, and waits a little for the peer to be done too: closing while there is something
+/// unread makes the kernel reset the connection, and the peer may lose the last answer.
+async fn linger(conn: &Conn) {
+    if rustix::net::shutdown(&conn.stream, rustix::net::Shutdown::Write).is_err() {
+        return;
+    }
+    let read_away = async {
+        let mut scrap = [0; 1024];
+        while conn.stream.readable().await.is_ok() {
+            match conn.stream.try_read(&mut scrap) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, read_away).await;
+}

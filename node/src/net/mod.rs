@@ -1,0 +1,220 @@
+//! Connections: accepting, dialling, reading frames, sending in order.
+//!
+//! Each connection is one task on one I/O thread. It reads whole frames, and sends what a round could not send
+//! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`; what waits to be sent on a
+//! connection by not reading from it; a peer that does not read at all by `connections.max.idle.ms`.
+//!
+//! Absent on purpose: TLS and SASL (they change what a byte is, not who owns it).
+
+mod accept;
+mod buffers;
+mod conn;
+mod out;
+mod reader;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ottla_core::machine::{ConnId, Input, Opened};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::driver::{NodeOptions, Shared};
+use accept::{Acceptor, Admission};
+pub(crate) use conn::Conn;
+pub(crate) use out::Chunk;
+
+/// How many connections wait to be accepted: bursts after a failover are large. (The standard library listens
+/// with 128.) The kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// How long a dialled peer has to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the last answers have to leave after the machine has stopped.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The open connections.
+#[derive(Debug, Default)]
+pub(crate) struct Conns {
+    table: Mutex<HashMap<ConnId, Arc<Conn>>>,
+    last: AtomicU64,
+}
+
+impl Conns {
+    pub(crate) fn get(&self, conn: ConnId) -> Option<Arc<Conn>> {
+        self.lock().get(&conn).cloned()
+    }
+
+    fn next_id(&self) -> ConnId {
+        ConnId(self.last.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn insert(&self, conn: Arc<Conn>) {
+        self.lock().insert(conn.id(), conn);
+    }
+
+    fn remove(&self, conn: ConnId) {
+        self.lock().remove(&conn);
+    }
+
+    fn all(&self) -> Vec<Arc<Conn>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, Arc<Conn>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Binds a listener. Connections may queue on it from now on.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    // A second listen(2) only changes the backlog.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+/// A connection that was accepted, on its way to the I/O thread that will own it.
+struct Arrival {
+    stream: std::net::TcpStream,
+    opened: Opened,
+    admission: Admission,
+}
+
+/// Starts the I/O threads; the first accepts for all.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    options: &Arc<NodeOptions>,
+    listeners: Vec<TcpListener>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let (senders, receivers): (Vec<_>, Vec<_>) = (1..shared.threads()).map(|_| mpsc::unbounded_channel()).unzip();
+    let acceptor = Acceptor::new(shared, options, senders);
+    let accept = move || acceptor.start(listeners);
+    let mut threads = vec![start_thread(shared, options, 0, accept)?];
+    for (index, arrivals) in receivers.into_iter().enumerate() {
+        let (theirs, options_too) = (Arc::clone(shared), Arc::clone(options));
+        let thread = index + 1;
+        let welcome = move || drop(tokio::spawn(welcome(theirs, options_too, thread, arrivals)));
+        threads.push(start_thread(shared, options, thread, welcome)?);
+    }
+    Ok(threads)
+}
+
+/// One I/O thread: a runtime that first does `begin`, then rounds until the machine has stopped.
+fn start_thread(
+    shared: &Arc<Shared>,
+    options: &Arc<NodeOptions>,
+    thread: usize,
+    begin: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (shared, max_idle) = (Arc::clone(shared), options.max_idle);
+    let run = async move {
+        begin();
+        if thread == 0 {
+            tokio::spawn(sweep(Arc::clone(&shared), max_idle));
+        }
+        Arc::clone(&shared).run(thread).await;
+        farewell(&shared, thread).await;
+    };
+    std::thread::Builder::new().name(format!("ottla-io-{thread}")).spawn(move || runtime.block_on(run))
+}
+
+/// Lets the last answers leave. What a peer does not read in time is lost with the process, as it always may be.
+async fn farewell(shared: &Shared, thread: usize) {
+    let emptied = async {
+        for conn in shared.conns().all() {
+            if conn.thread() == thread {
+                conn.emptied().await;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(FAREWELL, emptied).await;
+}
+
+/// Takes over the connections that the accepting thread gives to this one.
+async fn welcome(
+    shared: Arc<Shared>,
+    options: Arc<NodeOptions>,
+    thread: usize,
+    mut arrivals: mpsc::UnboundedReceiver<Arrival>,
+) {
+    while let Some(arrival) = arrivals.recv().await {
+        match TcpStream::from_std(arrival.stream) {
+            Ok(stream) => {
+                let admission = Some(arrival.admission);
+                take_over(&shared, &options, thread, stream, arrival.opened, admission);
+            }
+            Err(error) => tracing::warn!("a connection cannot be registered: {error}"),
+        }
+    }
+}
+
+/// Makes the connection known, and starts its task on this thread.
+fn take_over(
+    shared: &Arc<Shared>,
+    options: &NodeOptions,
+    thread: usize,
+    stream: TcpStream,
+    how: Opened,
+    admission: Option<Admission>,
+) {
+    let id = shared.conns().next_id();
+    let conn = Arc::new(Conn::new(id, thread, stream, shared.clock().monotonic()));
+    shared.conns().insert(Arc::clone(&conn));
+    shared.counters().connections.add(1);
+    // Queued before the task reads its first frame, so the machine hears of it first.
+    shared.push_all(thread, &mut vec![Input::Opened { conn: id, how }]);
+    let (shared, request_max_bytes) = (Arc::clone(shared), options.request_max_bytes);
+    tokio::spawn(async move {
+        conn::serve(&shared, &conn, request_max_bytes).await;
+        shared.conns().remove(id);
+        shared.counters().connections.sub(1);
+        shared.push_all(thread, &mut vec![Input::Closed { conn: id }]);
+        drop(admission);
+    });
+}
+
+/// Dials a peer. The address is `host:port`; names are resolved.
+pub(crate) fn dial(shared: &Arc<Shared>, options: &Arc<NodeOptions>, thread: usize, token: u64, address: Box<str>) {
+    let (shared, options) = (Arc::clone(shared), Arc::clone(options));
+    tokio::spawn(async move {
+        let connected = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&*address)).await {
+            Ok(Ok(stream)) => stream.set_nodelay(true).map(|()| stream),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        let dialled = |result| Opened::Dialled { token, result };
+        match connected {
+            Ok(stream) => take_over(&shared, &options, thread, stream, dialled(Ok(())), None),
+            Err(error) => {
+                let conn = shared.conns().next_id();
+                let how = dialled(Err(error.to_string().into()));
+                shared.push_all(thread, &mut vec![Input::Opened { conn, how }]);
+            }
+        }
+    });
+}
+
+/// Closes connections on which no byte has moved for too long.
+async fn sweep(shared: Arc<Shared>, max_idle: Duration) {
+    let tick = (max_idle / 4).clamp(Duration::from_millis(10), Duration::from_secs(10));
+    loop {
+        tokio::time::sleep(tick).await;
+        let now = shared.clock().monotonic();
+        for conn in shared.conns().all() {
+            if now.since(conn.last_active()) >= max_idle {
+                tracing::debug!("{} moved no byte for {max_idle:?} and is closed", conn.id());
+                shared.counters().idle_closed.add(1);
+                conn.abort();
+            }
+        }
+    }
+}
