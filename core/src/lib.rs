@@ -19,6 +19,7 @@ pub mod job;
 pub mod log;
 pub mod machine;
 pub mod planted;
+pub mod raft;
 pub mod record;
 pub mod rng;
 pub mod types;
