@@ -1,3 +1,7 @@
-//! The `ottla` command.
+//! The `ottla` command. Everything is in the library, so that tests reach it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ottla::cli::main()
+}
