@@ -20,7 +20,9 @@ macro_rules! groups {
             pub(super) const KEYS: &'static [&'static str] = &[$($key),*];
 
             /// Reads each field from the text that `text_of` has for its key.
-            pub(super) fn read(text_of: $crate::config::group::TextOf<'_>) -> Result<Self, $crate::config::ConfigError> {
+            pub(super) fn read(
+                text_of: $crate::config::group::TextOf<'_>,
+            ) -> Result<Self, $crate::config::ConfigError> {
                 Ok(Self { $( $field: $crate::config::group::field($key, text_of)?, )* })
             }
         }

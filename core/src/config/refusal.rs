@@ -54,7 +54,8 @@ const REFUSALS: &[Refusal] = &[
     Refusal {
         key: "remote.storage.enable",
         harmless: &["false"],
-        instead: "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+        instead: "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote \
+                  log storage.",
     },
 ];
 

@@ -130,7 +130,8 @@ macro_rules! broker_keys {
 /// The rows of one scope whose settings may come from the broker's.
 macro_rules! other_keys {
     ($table:ident, $scope:ident;
-     $($name:literal, $kind:expr, $default:tt, [$($from:literal * $factor:literal),*], $effect:ident, $doc:literal;)*) => {
+     $($name:literal, $kind:expr, $default:tt, [$($from:literal * $factor:literal),*], $effect:ident,
+       $doc:literal;)*) => {
         pub(super) const $table: &[Key] = &[$(Key {
             name: $name,
             scope: Scope::$scope,
