@@ -14,6 +14,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod controller;
 pub mod ingress;
 pub mod job;
 pub mod log;
@@ -21,5 +22,6 @@ pub mod machine;
 pub mod planted;
 pub mod raft;
 pub mod record;
+pub mod replication;
 pub mod rng;
 pub mod types;

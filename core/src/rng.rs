@@ -27,4 +27,11 @@ impl Rng {
         let wide = u128::from(self.next_u64()) * u128::from(bound);
         u64::try_from(wide >> 64).expect("the upper half of a 128-bit product is 64 bits")
     }
+
+    /// A random (version 4) UUID.
+    pub fn uuid(&mut self) -> ottla_wire::Uuid {
+        let bits = u128::from(self.next_u64()) << 64 | u128::from(self.next_u64());
+        let version_4 = bits & !(0xf << 76) | 4 << 76;
+        ottla_wire::Uuid(version_4 & !(0b11 << 62) | 0b10 << 62)
+    }
 }

@@ -17,9 +17,11 @@
 //!
 //! Absent on purpose: timers (the deadline is a function of state), closures, trait objects, `async`.
 
+mod connections;
 mod effect;
 mod input;
 
+pub use connections::{Answer, Connections, Part, Ticket};
 pub use effect::{Effect, Effects, FileAction, FileRange, Level, Note, OpenMode};
 pub use input::{DiskError, DiskResult, Entry, Input, ListenerId, Opened};
 

@@ -1,0 +1,281 @@
+//! What the metadata log describes, at one offset of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_wire::Uuid;
+
+use super::records::{Change, NewPartition};
+use crate::config::Overrides;
+use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
+
+/// The cluster at one offset of its metadata log.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MetadataImage {
+    end: Offset,
+    topics: BTreeMap<Arc<str>, TopicImage>,
+    names: BTreeMap<Uuid, Arc<str>>,
+    brokers: BTreeMap<BrokerId, BrokerImage>,
+    configs: BTreeMap<Resource, Overrides>,
+    features: BTreeMap<Arc<str>, i16>,
+    next_producer_id: i64,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicImage {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its id: a topic made again under the same name is another topic.
+    pub id: Uuid,
+    /// Its partitions; the place is the index.
+    pub partitions: Vec<PartitionImage>,
+}
+
+/// A partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionImage {
+    /// Who has it; the first is the preferred leader.
+    pub replicas: Vec<BrokerId>,
+    /// Whose copies are complete up to the high watermark.
+    pub isr: Vec<BrokerId>,
+    /// Who is not in the ISR and yet has all committed records (KIP-966).
+    pub elr: Vec<BrokerId>,
+    /// `None` while nobody may lead.
+    pub leader: Option<BrokerId>,
+    /// Raised whenever a leader is chosen, be it the same one.
+    pub leader_epoch: LeaderEpoch,
+    /// Raised with every change.
+    pub partition_epoch: i32,
+    /// The log directory of each replica (KIP-858).
+    pub directories: Vec<Uuid>,
+}
+
+/// A registered broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerImage {
+    /// The offset of its registration.
+    pub epoch: BrokerEpoch,
+    /// Drawn at each start of the process.
+    pub incarnation: Uuid,
+    /// Where it is reached.
+    pub endpoints: Vec<BrokerEndpoint>,
+    /// `broker.rack`
+    pub rack: Option<String>,
+    /// Whether it may not lead.
+    pub fenced: bool,
+    /// Its log directories.
+    pub directories: Vec<Uuid>,
+}
+
+/// Where a broker is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerEndpoint {
+    /// The listener's name.
+    pub name: String,
+    /// The advertised host.
+    pub host: String,
+    /// The advertised port.
+    pub port: u16,
+}
+
+/// What settings can be given to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Resource {
+    /// Of which kind.
+    pub kind: ResourceKind,
+    /// A topic's name, a broker's id, or nothing for all brokers.
+    pub name: Arc<str>,
+}
+
+/// The kinds of resources; the numbers are the protocol's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// A topic.
+    Topic = 2,
+    /// A broker, or all of them.
+    Broker = 4,
+}
+
+impl ResourceKind {
+    /// The kind of a number of the protocol's.
+    #[must_use]
+    pub const fn from_code(code: i8) -> Option<Self> {
+        match code {
+            2 => Some(Self::Topic),
+            4 => Some(Self::Broker),
+            _ => None,
+        }
+    }
+
+    /// The protocol's number.
+    #[must_use]
+    pub const fn code(self) -> i8 {
+        match self {
+            Self::Topic => 2,
+            Self::Broker => 4,
+        }
+    }
+}
+
+impl MetadataImage {
+    /// The offset after the last record that was replayed.
+    #[must_use]
+    pub const fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// A topic by its name.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<&TopicImage> {
+        self.topics.get(name)
+    }
+
+    /// A topic by its id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: Uuid) -> Option<&TopicImage> {
+        self.topics.get(self.names.get(&id)?)
+    }
+
+    /// Every topic, by name.
+    pub fn topics(&self) -> impl Iterator<Item = &TopicImage> {
+        self.topics.values()
+    }
+
+    /// The topics whose names are at or after `name`.
+    pub fn topics_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a TopicImage> {
+        self.topics.range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded)).map(|(_, it)| it)
+    }
+
+    /// One partition of a topic.
+    #[must_use]
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionImage> {
+        self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    /// How many partitions there are.
+    #[must_use]
+    pub fn partition_count(&self) -> usize {
+        self.topics.values().map(|topic| topic.partitions.len()).sum()
+    }
+
+    /// A broker.
+    #[must_use]
+    pub fn broker(&self, id: BrokerId) -> Option<&BrokerImage> {
+        self.brokers.get(&id)
+    }
+
+    /// Every registered broker, by id.
+    pub fn brokers(&self) -> impl Iterator<Item = (BrokerId, &BrokerImage)> {
+        self.brokers.iter().map(|(id, broker)| (*id, broker))
+    }
+
+    /// The settings that a resource was given.
+    #[must_use]
+    pub fn overrides(&self, kind: ResourceKind, name: &str) -> Option<&Overrides> {
+        self.configs.get(&Resource { kind, name: Arc::from(name) })
+    }
+
+    /// Every finalized feature with its level, by name.
+    pub fn features(&self) -> impl Iterator<Item = (&str, i16)> {
+        self.features.iter().map(|(name, level)| (&**name, *level))
+    }
+
+    /// The first producer id that was never given out.
+    #[must_use]
+    pub const fn next_producer_id(&self) -> i64 {
+        self.next_producer_id
+    }
+
+    /// Applies one record; `end` is the offset after its batch. What it speaks of and is not there is ignored: the
+    /// log of a cluster with other features must not stop us.
+    pub fn replay(&mut self, end: Offset, change: &Change) {
+        self.end = end;
+        match change {
+            Change::RegisterBroker { id, broker } => {
+                self.brokers.insert(*id, broker.clone());
+            }
+            Change::UnregisterBroker { id } => {
+                self.brokers.remove(id);
+            }
+            Change::FenceBroker { id, fenced, .. } => {
+                if let Some(broker) = self.brokers.get_mut(id) {
+                    broker.fenced = *fenced;
+                }
+            }
+            Change::Topic { name, id } => self.add_topic(name, *id),
+            Change::RemoveTopic { id } => self.remove_topic(*id),
+            Change::Partition(partition) => self.add_partition(partition),
+            Change::PartitionChange { topic_id, partition, isr, leader } => {
+                if let Some(it) = self.partition_mut(*topic_id, *partition) {
+                    it.change(isr.as_deref(), *leader);
+                }
+            }
+            Change::Config { resource, name, value } => self.set_config(resource, name, value.as_deref()),
+            Change::FeatureLevel { name, level } => {
+                self.features.insert(Arc::from(&**name), *level);
+            }
+            Change::ProducerIds { next, .. } => self.next_producer_id = *next,
+            Change::Other => {}
+        }
+    }
+
+    fn add_topic(&mut self, name: &str, id: Uuid) {
+        let name: Arc<str> = Arc::from(name);
+        self.names.insert(id, Arc::clone(&name));
+        let topic = TopicImage { name: Arc::clone(&name), id, partitions: Vec::new() };
+        self.topics.insert(name, topic);
+    }
+
+    fn remove_topic(&mut self, id: Uuid) {
+        if let Some(name) = self.names.remove(&id) {
+            self.topics.remove(&name);
+            self.configs.remove(&Resource { kind: ResourceKind::Topic, name });
+        }
+    }
+
+    fn add_partition(&mut self, new: &NewPartition) {
+        let Some(topic) = self.names.get(&new.topic_id).and_then(|name| self.topics.get_mut(name)) else { return };
+        let Ok(place) = usize::try_from(new.partition) else { return };
+        // Partitions are made in order; a gap would be a damaged log, whose records have a CRC.
+        if place == topic.partitions.len() {
+            topic.partitions.push(new.image.clone());
+        } else if let Some(partition) = topic.partitions.get_mut(place) {
+            *partition = new.image.clone();
+        }
+    }
+
+    fn partition_mut(&mut self, topic_id: Uuid, partition: i32) -> Option<&mut PartitionImage> {
+        let topic = self.topics.get_mut(self.names.get(&topic_id)?)?;
+        topic.partitions.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    fn set_config(&mut self, resource: &Resource, name: &str, value: Option<&str>) {
+        let overrides = self.configs.entry(resource.clone()).or_default();
+        match value {
+            Some(value) => {
+                overrides.insert(name.to_owned(), value.to_owned());
+            }
+            None => {
+                overrides.remove(name);
+            }
+        }
+        if overrides.is_empty() {
+            self.configs.remove(resource);
+        }
+    }
+}
+
+impl PartitionImage {
+    /// Kafka's rule: whoever names a leader, be it the same, begins a new leader epoch.
+    fn change(&mut self, isr: Option<&[BrokerId]>, leader: Option<Option<BrokerId>>) {
+        if let Some(isr) = isr {
+            self.isr = isr.to_vec();
+        }
+        if let Some(leader) = leader {
+            self.leader = leader;
+            self.leader_epoch.0 += 1;
+        }
+        self.partition_epoch += 1;
+    }
+}

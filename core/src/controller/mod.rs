@@ -1,0 +1,114 @@
+//! The controller: which brokers, topics and settings there are, decided, recorded and replayed.
+//!
+//! One pattern (docs/architecture.md): a decision is a pure function of the image and the request, and gives
+//! records and an answer. The records are appended to the metadata log as one atomic batch, and replayed *at
+//! append* into the speculative image, from which the next decision is made. When the log has committed them
+//! they are replayed into the committed image, which is what everyone else reads. [`MetadataImage::replay`] is the
+//! only thing that changes an image, live and on reload alike, so both equal a rebuild from the log (S8).
+//!
+//! | event           | speculative image      | committed image |
+//! |-----------------|------------------------|-----------------|
+//! | records appended | replays them           |                 |
+//! | committed to n  |                        | replays those below n |
+//! | append failed   | becomes the committed one |              |
+//!
+//! Absent on purpose: the log itself, timers, and who waits for an answer. The parent has those.
+
+mod brokers;
+mod configs;
+mod image;
+mod producer_ids;
+mod records;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+pub use brokers::{FEATURES, Feature, Registration, bootstrap, fence, register};
+pub use configs::{Alteration, ConfigChange, Operation, alter};
+pub use image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage, Resource, ResourceKind, TopicImage};
+pub use producer_ids::{BLOCK_SIZE, allocate};
+pub use records::{Change, DecodeError, NewPartition, decode_batch, encode};
+pub use topics::{CreatedTopic, MorePartitions, NewTopic, TopicChoice, create, create_partitions, delete};
+
+use std::collections::VecDeque;
+
+use ottla_wire::ErrorCode;
+
+use crate::types::Offset;
+
+/// What a decision came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<T> {
+    /// To be appended as one atomic batch; perhaps none.
+    pub changes: Vec<Change>,
+    /// What the client is told once they are committed.
+    pub answer: T,
+}
+
+/// Why one item of a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Kafka's code.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+}
+
+/// Both images, and what lies between them.
+#[derive(Clone, Debug, Default)]
+pub struct Controller {
+    committed: MetadataImage,
+    speculative: MetadataImage,
+    /// Batches that are appended and not committed: the offset after each, and its records.
+    appended: VecDeque<(Offset, Vec<Change>)>,
+}
+
+impl Refused {
+    /// A refusal.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl Controller {
+    /// What is committed: for readers.
+    #[must_use]
+    pub const fn committed(&self) -> &MetadataImage {
+        &self.committed
+    }
+
+    /// What will be, if the log does not fail: for decisions.
+    #[must_use]
+    pub const fn speculative(&self) -> &MetadataImage {
+        &self.speculative
+    }
+
+    /// A batch was appended; `end` is the offset after it.
+    pub fn on_appended(&mut self, end: Offset, changes: Vec<Change>) {
+        for change in &changes {
+            self.speculative.replay(end, change);
+        }
+        self.appended.push_back((end, changes));
+    }
+
+    /// The metadata log is committed up to `end`: what the committed image learned by it.
+    #[must_use]
+    pub fn on_committed(&mut self, end: Offset) -> Vec<Change> {
+        let mut learned = Vec::new();
+        while self.appended.front().is_some_and(|(batch_end, _)| *batch_end <= end) {
+            let (batch_end, changes) = self.appended.pop_front().expect("it has a front");
+            for change in &changes {
+                self.committed.replay(batch_end, change);
+            }
+            learned.extend(changes);
+        }
+        learned
+    }
+
+    /// The appended batches that are not committed will never be.
+    pub fn revert(&mut self) {
+        self.appended.clear();
+        self.speculative = self.committed.clone();
+    }
+}

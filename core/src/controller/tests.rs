@@ -1,0 +1,166 @@
+//! The controller against its log: live images equal a rebuild, and decisions are refused as Kafka refuses them.
+
+use super::*;
+use crate::config::BrokerConfig;
+use crate::record::RecordBatch;
+use crate::rng::Rng;
+use crate::types::BrokerId;
+use ottla_wire::Uuid;
+
+/// A controller with the log that it writes.
+struct Cluster {
+    controller: Controller,
+    log: Vec<Vec<u8>>,
+    end: Offset,
+    config: BrokerConfig,
+    rng: Rng,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let config = BrokerConfig::for_test(1, &[]);
+        let mut it =
+            Self { controller: Controller::default(), log: Vec::new(), end: Offset::ZERO, config, rng: Rng::new(7) };
+        it.append(bootstrap());
+        let registration = Registration {
+            id: BrokerId(1),
+            incarnation: Uuid(1),
+            endpoints: vec![BrokerEndpoint { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port: 9092 }],
+            rack: Some("r1".into()),
+            directories: vec![Uuid(9)],
+        };
+        let decision = register(it.controller.speculative(), registration, it.end).unwrap();
+        it.append(decision.changes);
+        it
+    }
+
+    fn append(&mut self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        self.log.push(encode(&changes, 0));
+        self.end += i64::try_from(changes.len()).unwrap();
+        self.controller.on_appended(self.end, changes);
+    }
+
+    fn create(&mut self, name: &str, partitions: i32) -> Result<CreatedTopic, Refused> {
+        let topic = NewTopic {
+            name: name.into(),
+            partitions,
+            replication_factor: -1,
+            assignments: vec![],
+            configs: vec![("retention.ms".into(), Some("5000".into()))],
+        };
+        let decision = create(self.controller.speculative(), &self.config, &[topic], &mut self.rng);
+        self.append(decision.changes);
+        decision.answer.into_iter().next().unwrap()
+    }
+
+    fn rebuilt(&self) -> MetadataImage {
+        let mut image = MetadataImage::default();
+        let mut end = Offset::ZERO;
+        for bytes in &self.log {
+            let changes = decode_batch(&RecordBatch::first_of(bytes).unwrap(), 1 << 20).unwrap();
+            end += i64::try_from(changes.len()).unwrap();
+            for change in &changes {
+                image.replay(end, change);
+            }
+        }
+        image
+    }
+}
+
+#[test]
+fn live_equals_replay() {
+    let mut it = Cluster::new();
+    it.create("t", 3).unwrap();
+    it.create("u", 1).unwrap();
+    let more = MorePartitions { name: "t".into(), count: 5, assignments: None };
+    let decision = create_partitions(it.controller.speculative(), &it.config, &[more], &mut it.rng);
+    it.append(decision.changes);
+    let gone = delete(it.controller.speculative(), &it.config, &[TopicChoice::Name("u".into())]);
+    it.append(gone.changes);
+    let block = allocate(it.controller.speculative(), BrokerId(1), crate::types::BrokerEpoch(1));
+    it.append(block.changes);
+    assert_eq!(it.controller.speculative(), &it.rebuilt());
+    let _ = it.controller.on_committed(it.end);
+    assert_eq!(it.controller.committed(), &it.rebuilt());
+    assert_eq!(it.rebuilt().topic("t").unwrap().partitions.len(), 5);
+}
+
+#[test]
+fn a_decision_sees_what_is_not_committed_and_a_reader_does_not() {
+    let mut it = Cluster::new();
+    it.create("t", 1).unwrap();
+    assert_eq!(it.create("t", 1).unwrap_err().code, ErrorCode::TOPIC_ALREADY_EXISTS);
+    assert!(it.controller.committed().topic("t").is_none());
+    it.controller.revert();
+    assert!(it.controller.speculative().topic("t").is_none());
+}
+
+#[test]
+fn a_new_incarnation_raises_the_epoch_of_what_it_led() {
+    let mut it = Cluster::new();
+    it.create("t", 2).unwrap();
+    let again = Registration {
+        id: BrokerId(1),
+        incarnation: Uuid(2),
+        endpoints: vec![],
+        rack: None,
+        directories: vec![Uuid(9)],
+    };
+    let decision = register(it.controller.speculative(), again, it.end).unwrap();
+    assert_eq!(decision.answer.0, it.end.0, "the epoch is the registration's offset");
+    it.append(decision.changes);
+    let partitions = &it.controller.speculative().topic("t").unwrap().partitions;
+    assert!(partitions.iter().all(|partition| partition.leader_epoch.0 == 1 && partition.leader == Some(BrokerId(1))));
+}
+
+#[test]
+fn names_and_numbers_are_checked_as_in_kafka() {
+    let mut it = Cluster::new();
+    it.create("a.b", 1).unwrap();
+    let refused = |it: &mut Cluster, name: &str, count| it.create(name, count).unwrap_err().code;
+    assert_eq!(refused(&mut it, "a_b", 1), ErrorCode::INVALID_TOPIC_EXCEPTION);
+    assert_eq!(refused(&mut it, "", 1), ErrorCode::INVALID_TOPIC_EXCEPTION);
+    assert_eq!(refused(&mut it, "..", 1), ErrorCode::INVALID_TOPIC_EXCEPTION);
+    assert_eq!(refused(&mut it, "ä", 1), ErrorCode::INVALID_TOPIC_EXCEPTION);
+    assert_eq!(refused(&mut it, &"x".repeat(250), 1), ErrorCode::INVALID_TOPIC_EXCEPTION);
+    assert_eq!(refused(&mut it, "c", 0), ErrorCode::INVALID_PARTITIONS);
+    assert_eq!(refused(&mut it, "c", i32::MAX), ErrorCode::POLICY_VIOLATION);
+}
+
+#[test]
+fn settings_are_changed_and_checked_as_a_whole() {
+    let mut it = Cluster::new();
+    it.create("t", 1).unwrap();
+    let change = |name: &str, operation, value: Option<&str>| ConfigChange {
+        name: name.into(),
+        operation,
+        value: value.map(str::to_owned),
+    };
+    let alteration = Alteration {
+        kind: 2,
+        name: "t".into(),
+        changes: vec![
+            change("retention.ms", Operation::Delete, None),
+            change("cleanup.policy", Operation::Append, Some("compact")),
+        ],
+        replaces: false,
+    };
+    let decision = alter(it.controller.speculative(), &it.config, &[alteration]);
+    assert_eq!(decision.answer, [Ok(())]);
+    it.append(decision.changes);
+    let overrides = it.controller.speculative().overrides(ResourceKind::Topic, "t").unwrap();
+    assert_eq!(overrides.get("cleanup.policy").map(String::as_str), Some("delete,compact"));
+    assert!(!overrides.contains_key("retention.ms"));
+
+    let bad = Alteration {
+        kind: 2,
+        name: "t".into(),
+        changes: vec![change("retention.mss", Operation::Set, Some("1"))],
+        replaces: false,
+    };
+    let decision = alter(it.controller.speculative(), &it.config, &[bad]);
+    assert_eq!(decision.answer[0].as_ref().unwrap_err().code, ErrorCode::INVALID_CONFIG);
+}

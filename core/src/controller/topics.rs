@@ -1,0 +1,344 @@
+//! Topics: making them, giving them more partitions, taking them away; with Kafka's checks and codes.
+//!
+//! Each topic of a request stands or falls by itself; those that stand go into one batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ottla_wire::{ErrorCode, Uuid};
+
+use super::image::{MetadataImage, PartitionImage, Resource, ResourceKind};
+use super::records::{Change, NewPartition};
+use super::{Decision, Refused};
+use crate::config::{BrokerConfig, Overrides, check_topic_overrides};
+use crate::rng::Rng;
+use crate::types::{BrokerId, LeaderEpoch};
+
+/// The longest topic name: a directory's name has room for a partition and `-delete` beside it.
+const NAME_MAX: usize = 249;
+
+/// A topic to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// -1: `num.partitions`.
+    pub partitions: i32,
+    /// -1: `default.replication.factor`.
+    pub replication_factor: i16,
+    /// By hand: each partition with its brokers.
+    pub assignments: Vec<(i32, Vec<i32>)>,
+    /// Settings; a null value stands for none.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic that is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedTopic {
+    /// Its id.
+    pub id: Uuid,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many replicas each has.
+    pub replication_factor: i16,
+    /// Its settings.
+    pub overrides: Overrides,
+}
+
+/// A topic that is to have more partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MorePartitions {
+    /// The topic's name.
+    pub name: String,
+    /// How many it is to have in all.
+    pub count: i32,
+    /// By hand: the brokers of each new partition.
+    pub assignments: Option<Vec<Vec<i32>>>,
+}
+
+/// A topic as a request chooses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicChoice {
+    /// By its name.
+    Name(String),
+    /// By its id.
+    Id(Uuid),
+}
+
+/// What each item of a request came to, in its order.
+type Results<T> = Vec<Result<T, Refused>>;
+
+/// Makes topics. Ids and the first broker of each placement are drawn from `rng`.
+#[must_use]
+pub fn create(
+    image: &MetadataImage,
+    config: &BrokerConfig,
+    topics: &[NewTopic],
+    rng: &mut Rng,
+) -> Decision<Results<CreatedTopic>> {
+    let mut seen = BTreeMap::new();
+    for topic in topics {
+        *seen.entry(topic.name.as_str()).or_insert(0) += 1;
+    }
+    let mut changes = Vec::new();
+    let mut room = config.limits.max_partitions.saturating_sub(image.partition_count());
+    let create_one = |topic: &NewTopic| {
+        if seen[topic.name.as_str()] > 1 {
+            return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."));
+        }
+        check_name(image, &topic.name)?;
+        let overrides = overrides(config, topic)?;
+        let placement = placement(image, config, topic, &mut *rng)?;
+        room = room.checked_sub(placement.len()).ok_or_else(too_many_partitions)?;
+        let created = CreatedTopic {
+            id: rng.uuid(),
+            partitions: i32::try_from(placement.len()).unwrap_or(i32::MAX),
+            replication_factor: placement.first().map_or(-1, |it| i16::try_from(it.len()).unwrap_or(i16::MAX)),
+            overrides,
+        };
+        record_topic(image, &topic.name, &created, placement, &mut changes);
+        Ok(created)
+    };
+    let answer = topics.iter().map(create_one).collect();
+    Decision { changes, answer }
+}
+
+/// Takes topics away; the answer has name and id of each.
+#[must_use]
+pub fn delete(
+    image: &MetadataImage,
+    config: &BrokerConfig,
+    topics: &[TopicChoice],
+) -> Decision<Results<(Arc<str>, Uuid)>> {
+    let mut changes = Vec::new();
+    let mut gone = BTreeSet::new();
+    let delete_one = |choice: &TopicChoice| {
+        if !config.topics.delete_enabled {
+            return Err(Refused::new(ErrorCode::TOPIC_DELETION_DISABLED, "Topic deletion is disabled."));
+        }
+        let (found, code) = match choice {
+            TopicChoice::Name(name) => (image.topic(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            TopicChoice::Id(id) => (image.topic_by_id(*id), ErrorCode::UNKNOWN_TOPIC_ID),
+        };
+        let topic = found.ok_or_else(|| Refused::new(code, code.message()))?;
+        if !gone.insert(topic.id) {
+            return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic."));
+        }
+        changes.push(Change::RemoveTopic { id: topic.id });
+        Ok((Arc::clone(&topic.name), topic.id))
+    };
+    let answer = topics.iter().map(delete_one).collect();
+    Decision { changes, answer }
+}
+
+/// Gives topics more partitions.
+#[must_use]
+pub fn create_partitions(
+    image: &MetadataImage,
+    config: &BrokerConfig,
+    topics: &[MorePartitions],
+    rng: &mut Rng,
+) -> Decision<Results<()>> {
+    let mut changes = Vec::new();
+    let mut room = config.limits.max_partitions.saturating_sub(image.partition_count());
+    let mut seen = BTreeSet::new();
+    let answer = topics.iter().map(|more| {
+        if !seen.insert(more.name.as_str()) {
+            return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."));
+        }
+        let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        let topic = image.topic(&more.name).ok_or_else(|| Refused::new(unknown, unknown.message()))?;
+        let have = topic.partitions.len();
+        let wanted = usize::try_from(more.count).unwrap_or(0);
+        if wanted <= have {
+            let only = format!(
+                "The topic {} currently has {have} partition(s); {} would not be an increase.",
+                more.name, more.count
+            );
+            return Err(Refused::new(ErrorCode::INVALID_PARTITIONS, only));
+        }
+        room = room.checked_sub(wanted - have).ok_or_else(too_many_partitions)?;
+        let replicas = topic.partitions.first().map_or(1, |it| it.replicas.len());
+        let placement = match &more.assignments {
+            Some(by_hand) => checked_placement(image, by_hand, wanted - have)?,
+            None => spread(image, wanted - have, replicas, rng)?,
+        };
+        for (partition, replicas) in (have..).zip(placement) {
+            changes.push(new_partition(image, topic.id, partition, replicas));
+        }
+        Ok(())
+    });
+    let answer = answer.collect();
+    Decision { changes, answer }
+}
+
+fn too_many_partitions() -> Refused {
+    Refused::new(
+        ErrorCode::POLICY_VIOLATION,
+        "The cluster would have more partitions than ottla.max.partitions allows.",
+    )
+}
+
+fn record_topic(
+    image: &MetadataImage,
+    name: &str,
+    created: &CreatedTopic,
+    placement: Vec<Vec<BrokerId>>,
+    changes: &mut Vec<Change>,
+) {
+    changes.push(Change::Topic { name: name.to_owned(), id: created.id });
+    let resource = Resource { kind: ResourceKind::Topic, name: Arc::from(name) };
+    changes.extend(created.overrides.iter().map(|(key, value)| Change::Config {
+        resource: resource.clone(),
+        name: key.clone(),
+        value: Some(value.clone()),
+    }));
+    let partitions = placement.into_iter().enumerate();
+    changes.extend(partitions.map(|(partition, replicas)| new_partition(image, created.id, partition, replicas)));
+}
+
+fn new_partition(image: &MetadataImage, topic_id: Uuid, partition: usize, replicas: Vec<BrokerId>) -> Change {
+    let directory = |id: &BrokerId| {
+        let broker = image.broker(*id);
+        // With several directories the broker chooses one; the zero id says "not assigned yet" (KIP-858).
+        broker.filter(|it| it.directories.len() == 1).map_or_else(Uuid::default, |it| it.directories[0])
+    };
+    Change::Partition(NewPartition {
+        topic_id,
+        partition: i32::try_from(partition).unwrap_or(i32::MAX),
+        image: PartitionImage {
+            isr: replicas.clone(),
+            elr: Vec::new(),
+            leader: replicas.first().copied(),
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: 0,
+            directories: replicas.iter().map(directory).collect(),
+            replicas,
+        },
+    })
+}
+
+/// Kafka's rules for names; and names that differ only by `.` and `_` would share their metrics.
+fn check_name(image: &MetadataImage, name: &str) -> Result<(), Refused> {
+    let invalid = |why: String| Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, why);
+    if name.is_empty() {
+        return Err(invalid("Topic name is invalid: the empty string is not allowed".into()));
+    }
+    if name == "." || name == ".." {
+        return Err(invalid(format!("Topic name is invalid: '{name}' is not allowed")));
+    }
+    if name.len() > NAME_MAX {
+        return Err(invalid(format!("Topic name is invalid: the length of '{name}' is longer than {NAME_MAX}")));
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+        return Err(invalid(format!(
+            "Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+        )));
+    }
+    if image.topic(name).is_some() || name == "__cluster_metadata" {
+        return Err(Refused::new(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
+    }
+    let same = |other: &str| other.len() == name.len() && other.bytes().map(unify).eq(name.bytes().map(unify));
+    if let Some(other) = image.topics().find(|other| name.contains(['.', '_']) && same(&other.name)) {
+        return Err(invalid(format!("Topic '{name}' collides with existing topic: {}", other.name)));
+    }
+    Ok(())
+}
+
+const fn unify(byte: u8) -> u8 {
+    if byte == b'.' { b'_' } else { byte }
+}
+
+fn overrides(config: &BrokerConfig, topic: &NewTopic) -> Result<Overrides, Refused> {
+    let given = topic.configs.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    let overrides: Overrides = given.collect();
+    check_topic_overrides(&overrides, &config.topic_defaults)
+        .map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.message()))?;
+    Ok(overrides)
+}
+
+fn placement(
+    image: &MetadataImage,
+    config: &BrokerConfig,
+    topic: &NewTopic,
+    rng: &mut Rng,
+) -> Result<Vec<Vec<BrokerId>>, Refused> {
+    if !topic.assignments.is_empty() {
+        return placement_by_hand(image, topic);
+    }
+    let default = i32::try_from(config.topics.num_partitions).unwrap_or(i32::MAX);
+    let partitions = if topic.partitions == -1 { default } else { topic.partitions };
+    let partitions = usize::try_from(partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
+        Refused::new(ErrorCode::INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
+    })?;
+    if partitions > config.limits.max_partitions {
+        return Err(too_many_partitions());
+    }
+    let default = config.topics.default_replication_factor;
+    let replicas = if topic.replication_factor == -1 { default } else { topic.replication_factor };
+    let replicas = usize::try_from(replicas).ok().filter(|count| *count > 0).ok_or_else(|| {
+        Refused::new(ErrorCode::INVALID_REPLICATION_FACTOR, "Replication factor must be larger than 0.")
+    })?;
+    spread(image, partitions, replicas, rng)
+}
+
+fn placement_by_hand(image: &MetadataImage, topic: &NewTopic) -> Result<Vec<Vec<BrokerId>>, Refused> {
+    if topic.replication_factor != -1 || topic.partitions != -1 {
+        return Err(Refused::new(
+            ErrorCode::INVALID_REQUEST,
+            "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.",
+        ));
+    }
+    let by_partition: BTreeMap<i32, &Vec<i32>> = topic.assignments.iter().map(|(index, it)| (*index, it)).collect();
+    let consecutive = by_partition.keys().copied().eq(0..i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX));
+    if !consecutive {
+        return Err(Refused::new(
+            ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+            "The partitions of a manual assignment must be 0, 1, 2, … without a gap, each once.",
+        ));
+    }
+    let by_hand: Vec<Vec<i32>> = by_partition.into_values().cloned().collect();
+    checked_placement(image, &by_hand, by_hand.len())
+}
+
+fn checked_placement(image: &MetadataImage, by_hand: &[Vec<i32>], count: usize) -> Result<Vec<Vec<BrokerId>>, Refused> {
+    let invalid = |why: &str| Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why);
+    if by_hand.len() != count {
+        return Err(invalid("The assignment must name the brokers of each new partition."));
+    }
+    let replicas = by_hand.first().map_or(0, Vec::len);
+    for brokers in by_hand {
+        if brokers.is_empty() || brokers.len() != replicas {
+            return Err(invalid("Every partition must have the same number of replicas, and at least one."));
+        }
+        if brokers.iter().collect::<BTreeSet<_>>().len() != brokers.len() {
+            return Err(invalid("A partition cannot have two replicas on one broker."));
+        }
+        if let Some(unknown) = brokers.iter().find(|id| image.broker(BrokerId(**id)).is_none()) {
+            return Err(invalid(&format!("The assignment names broker {unknown}, which is not registered.")));
+        }
+    }
+    Ok(by_hand.iter().map(|brokers| brokers.iter().copied().map(BrokerId).collect()).collect())
+}
+
+/// Spreads replicas over the unfenced brokers, each partition starting one broker further.
+fn spread(
+    image: &MetadataImage,
+    partitions: usize,
+    replicas: usize,
+    rng: &mut Rng,
+) -> Result<Vec<Vec<BrokerId>>, Refused> {
+    let usable: Vec<BrokerId> = image.brokers().filter(|(_, broker)| !broker.fenced).map(|(id, _)| id).collect();
+    if replicas > usable.len() {
+        let why = format!(
+            "Unable to replicate the partition {replicas} time(s): The target replication factor of {replicas} cannot be \
+             reached because only {} broker(s) are registered.",
+            usable.len()
+        );
+        return Err(Refused::new(ErrorCode::INVALID_REPLICATION_FACTOR, why));
+    }
+    let first = usize::try_from(rng.below(usable.len() as u64)).unwrap_or(0);
+    let place =
+        |partition: usize| (0..replicas).map(|replica| usable[(first + partition + replica) % usable.len()]).collect();
+    Ok((0..partitions).map(place).collect())
+}
