@@ -84,7 +84,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn walks_see_what_decoding_sees(entropy in prop::collection::vec(any::<u8>(), 0..2048), flip in any::<(u16, u8)>()) {
+    fn walks_see_what_decoding_sees(
+        entropy in prop::collection::vec(any::<u8>(), 0..2048),
+        flip in any::<(u16, u8)>(),
+    ) {
         for (key, version) in versions().filter(|(key, _)| [ApiKey::Produce, ApiKey::Fetch].contains(key)) {
             let mut w = Writer::new();
             Request::arbitrary(key, version, &mut Entropy::new(&entropy)).encode(&mut w, version);

@@ -1,7 +1,7 @@
 //! InitProducerId (key 22): gives out a producer id, and fences older producers of a transactional id.
 //!
-//! Version 3 lets a producer keep its id and raise its epoch (KIP-360), 4 fences with PRODUCER_FENCED, 6 is of two-phase
-//! commit (KIP-939) and unstable in Apache Kafka 4.3.1.
+//! Version 3 lets a producer keep its id and raise its epoch (KIP-360), 4 fences with PRODUCER_FENCED, 6 is
+//! of two-phase commit (KIP-939) and unstable in Apache Kafka 4.3.1.
 
 use crate::ErrorCode;
 use crate::message::message;

@@ -1,0 +1,23 @@
+//! A Produce request: the walk and the decoder accept the same and see the same batches.
+//!
+//! The first byte chooses the version.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ottla_wire::api::produce::{ProduceRequest, ProduceWalk};
+use ottla_wire::{Limits, Message, Reader};
+
+fuzz_target!(|input: &[u8]| {
+    let [version, body @ ..] = input else { return };
+    let version = i16::from(*version);
+    // A walk takes no memory: only without limits of memory do the two refuse alike.
+    let limits = Limits { memory: usize::MAX, ..Limits::request(body.len()) };
+    let (mut decoding, mut walking) = (Reader::with_limits(body, limits), Reader::with_limits(body, limits));
+    let decoded = ProduceRequest::decode(&mut decoding, version);
+    let walked = ProduceWalk::decode(&mut walking, version);
+    assert_eq!(decoded.as_ref().err(), walked.as_ref().err());
+    let (Ok(decoded), Ok(walked)) = (decoded, walked) else { return };
+    let batches = decoded.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    assert!(batches.cloned().eq(walked.partitions().map(|(_, batch)| batch)));
+    assert_eq!(decoding.remaining(), walking.remaining());
+});

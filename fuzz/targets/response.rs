@@ -1,0 +1,23 @@
+//! The body of any response: what is read can be written, and is then read alike.
+//!
+//! The first two bytes choose the API and the version.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ottla_wire::api::Response;
+use ottla_wire::{ApiKey, Limits, Reader, Writer};
+
+fuzz_target!(|input: &[u8]| {
+    let [key, version, body @ ..] = input else { return };
+    let Some(key) = ApiKey::from_i16(i16::from(*key)) else { return };
+    let version = i16::from(*version);
+    let Ok(read) = Response::decode(&mut Reader::with_limits(body, Limits::response(body.len())), key, version) else {
+        return;
+    };
+    let mut w = Writer::new();
+    read.encode(&mut w, version);
+    // What is written can be shorter, without unknown tags, and then has tighter limits.
+    let mut r = Reader::with_limits(w.as_bytes(), Limits::response(body.len()));
+    assert_eq!(Response::decode(&mut r, key, version).as_ref(), Ok(&read));
+    assert_eq!(r.remaining(), 0);
+});
