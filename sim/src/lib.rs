@@ -4,6 +4,7 @@
 //!
 //! * [`time`] and [`draw`]: the words; chance is a function of a label and an identity, never a stream
 //! * [`disk`], [`network`], [`clock`]: what a crash leaves, and what breaks without one
+//! * [`scenario`], with [`workload`] and [`faults`]: a run is a file and a seed
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -15,7 +16,10 @@ compile_error!(
 pub mod clock;
 pub mod disk;
 pub mod draw;
+pub mod faults;
 pub mod network;
+pub mod scenario;
 pub mod time;
+pub mod workload;
 
 use madsim as _;

@@ -1,0 +1,157 @@
+//! One event of an exact file: when, for how long, and what.
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{ScenarioError, Span};
+use crate::faults;
+use crate::time::Nanos;
+use crate::workload;
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What its draws hang on.
+    pub name: String,
+    /// When it starts.
+    pub when: When,
+    /// How long it lasts, where that means something; to the end otherwise.
+    pub lasts: Option<Nanos>,
+    /// What happens.
+    pub action: Action,
+}
+
+/// When an event starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct When {
+    /// Not before this.
+    pub at: Nanos,
+    /// Then, when this has happened; at once if nothing is named.
+    pub on: Option<Trigger>,
+    /// So long after it. 0: exactly there, between two effects.
+    pub delay: Nanos,
+}
+
+/// Something in a run that an event can wait for, counted from the event's `at`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// `effect:3`: a step has three effects, and the third was just carried out.
+    Effect(u64),
+    /// `disk-op:56`: the 56th file operation was issued.
+    DiskOp(u64),
+    /// `write:5`: the fifth write was issued.
+    Write(u64),
+    /// `sync:2`: the second sync was issued.
+    Sync(u64),
+    /// `sync-done:2`: the second sync ended, and the machine does not know yet.
+    SyncDone(u64),
+    /// `rename:1`: the first rename was issued.
+    Rename(u64),
+    /// `recovery:4`: the fourth read of a start before it is ready, or slice of a job.
+    Recovery(u64),
+}
+
+/// What happens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Clients write.
+    Produce(workload::Produce),
+    /// Clients read.
+    Read(workload::Read),
+    /// A client changes topics.
+    Admin(workload::Admin),
+    /// A client sends what no good client sends.
+    Raw(workload::Raw),
+    /// The process dies.
+    Kill(faults::Kill),
+    /// The power goes.
+    PowerLoss(faults::PowerLoss),
+    /// The process is asked to stop, and is started again.
+    Restart(faults::Restart),
+    /// The process stands still.
+    Pause(faults::Pause),
+    /// The disk is slow.
+    SlowDisk(faults::SlowDisk),
+    /// The disk is full.
+    FullDisk(faults::FullDisk),
+    /// Operations on files fail.
+    DiskError(faults::DiskError),
+    /// Bits flip, or writes go astray.
+    Rot(faults::Rot),
+    /// Clocks step, drift, freeze.
+    Clock(faults::ClockFault),
+    /// Traffic is cut off, one way or both.
+    Cut(faults::Cut),
+    /// A connection is reset, or hangs.
+    Connection(faults::ConnectionFault),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Timing {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    at: Span,
+    on: Option<String>,
+    #[serde(default)]
+    delay: Span,
+    #[serde(rename = "for")]
+    lasts: Option<Span>,
+}
+
+const TIMING: [&str; 5] = ["name", "at", "on", "delay", "for"];
+
+impl Event {
+    pub(super) fn from_value(value: Value) -> Result<Self, ScenarioError> {
+        let Value::Table(mut rest) = value else { return Err(ScenarioError::new("event", "is not a table")) };
+        let mut timing = Table::new();
+        for key in TIMING {
+            timing.extend(rest.remove_entry(key));
+        }
+        let place = timing.get("name").and_then(Value::as_str).unwrap_or("event").to_owned();
+        let wrong = |error: toml::de::Error| ScenarioError::new(&place, &error.to_string());
+        let timing: Timing = timing.try_into().map_err(wrong)?;
+        if rest.len() != 1 {
+            let keys: Vec<&str> = rest.keys().map(String::as_str).collect();
+            let why = format!("has {} actions ({}), and needs one", keys.len(), keys.join(", "));
+            return Err(ScenarioError::new(&place, &why));
+        }
+        let on = timing.on.map(|text| Trigger::parse(&text));
+        let on = on.transpose().map_err(|why| ScenarioError::new(&place, &why))?;
+        Ok(Self {
+            name: timing.name,
+            when: When { at: timing.at.0, on, delay: timing.delay.0 },
+            lasts: timing.lasts.map(|span| span.0),
+            action: Value::Table(rest).try_into().map_err(wrong)?,
+        })
+    }
+}
+
+impl Action {
+    /// Whether it is load rather than trouble: shrinking takes it away last.
+    #[must_use]
+    pub const fn is_workload(&self) -> bool {
+        matches!(self, Self::Produce(_) | Self::Read(_) | Self::Admin(_) | Self::Raw(_))
+    }
+}
+
+impl Trigger {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (what, count) = text.split_once(':').unwrap_or((text, "1"));
+        let count: u64 = count.parse().map_err(|_| format!("`{text}`: `{count}` is not a count"))?;
+        match what {
+            "effect" => Ok(Self::Effect(count)),
+            "disk-op" => Ok(Self::DiskOp(count)),
+            "write" => Ok(Self::Write(count)),
+            "sync" => Ok(Self::Sync(count)),
+            "sync-done" => Ok(Self::SyncDone(count)),
+            "rename" => Ok(Self::Rename(count)),
+            "recovery" => Ok(Self::Recovery(count)),
+            _ => {
+                Err(format!("`{text}`: an event waits for effect, disk-op, write, sync, sync-done, rename or recovery"))
+            }
+        }
+    }
+}
