@@ -191,6 +191,31 @@ mod tests {
     }
 
     #[test]
+    fn reads_what_kafka_writes() {
+        // Written by Kafka 4.3.1 at the end of seven batches of one record each.
+        let file = [
+            "00016d86ff65",
+            "00000001",
+            "0000000000000000",
+            "0000",
+            "00000006",
+            "0000000000000006",
+            "00000000",
+            "000001a1fa80a6de",
+            "ffffffff",
+            "ffffffffffffffff",
+        ];
+        let hex = file.concat();
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        let producers = parse(&bytes).unwrap();
+        let entry = producers[&ProducerId(0)];
+        assert_eq!((producers.len(), entry.epoch, entry.last_sequence), (1, ProducerEpoch(0), 6));
+        assert_eq!((entry.coordinator_epoch, entry.txn_first_offset), (-1, None));
+        assert_eq!(entry.recent.last().unwrap().base_offset(), Offset(6));
+    }
+
+    #[test]
     fn a_snapshot_without_a_tail_has_the_last_batch() {
         let mut bytes = encode(&state());
         bytes.truncate(ENTRIES_AT + 2 * ENTRY_LEN);

@@ -14,6 +14,9 @@ use crate::log::Corrupt;
 use crate::record::{ControlType, RecordBatch, control_batch};
 use crate::types::{BrokerId, LeaderEpoch, Offset};
 
+/// Version 1 names the voters' directories, but Kafka 4.3's tools read every LeaderChange as version 0.
+const LEADER_CHANGE_VERSION: i16 = 0;
+
 /// What a control record of the metadata log says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlRecord {
@@ -36,12 +39,12 @@ pub(super) fn epoch_start(
     births: bool,
 ) -> Vec<u8> {
     let message = LeaderChangeMessage {
-        version: KRAFT_VERSION,
+        version: LEADER_CHANGE_VERSION,
         leader_id: leader.0,
         voters: voters.iter().map(|(key, _)| wire_voter(key)).collect(),
         granting_voters: granting.map(wire_voter).collect(),
     };
-    let leader_change = value(&message, KRAFT_VERSION);
+    let leader_change = value(&message, LEADER_CHANGE_VERSION);
     let kraft_version = value(&KRaftVersionRecord { version: 0, kraft_version: KRAFT_VERSION }, 0);
     let voters = value(&voters_record(voters), 0);
     let records: [(ControlType, &[u8]); 3] = [
