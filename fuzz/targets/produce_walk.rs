@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ottla_wire::api::produce::{ProduceRequest, ProduceWalk};
+use ottla_wire::api::produce::ProduceRequest;
 use ottla_wire::{Limits, Message, Reader};
 
 fuzz_target!(|input: &[u8]| {
@@ -14,10 +14,11 @@ fuzz_target!(|input: &[u8]| {
     let limits = Limits { memory: usize::MAX, ..Limits::request(body.len()) };
     let (mut decoding, mut walking) = (Reader::with_limits(body, limits), Reader::with_limits(body, limits));
     let decoded = ProduceRequest::decode(&mut decoding, version);
-    let walked = ProduceWalk::decode(&mut walking, version);
+    let mut seen = Vec::new();
+    let walked = ProduceRequest::walk(&mut walking, version, |_, batch| seen.push(batch));
     assert_eq!(decoded.as_ref().err(), walked.as_ref().err());
-    let (Ok(decoded), Ok(walked)) = (decoded, walked) else { return };
+    let Ok(decoded) = decoded else { return };
     let batches = decoded.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    assert!(batches.cloned().eq(walked.partitions().map(|(_, batch)| batch)));
+    assert!(batches.eq(&seen));
     assert_eq!(decoding.remaining(), walking.remaining());
 });

@@ -28,7 +28,7 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 mod walk;
 
-pub use walk::{Partitions, TopicRef};
+pub use walk::TopicRef;
 
 macro_rules! apis {
     ($($api:ident $module:ident $request:ident $(<$rlt:lifetime>)?, $response:ident $(<$plt:lifetime>)?;)*) => {

@@ -5,7 +5,7 @@
 //! version 2, so that a broker can always read it. A response's header has version 0 or 1 (with tagged fields);
 //! ApiVersions has 0 always, since a client reads it before it knows what the broker speaks (KIP-511).
 
-use crate::primitives::{DecodeError, Reader, Result, Version};
+use crate::primitives::{DecodeError, Reader, Result, Version, u32_from};
 use crate::{ApiKey, Message, Writer};
 
 /// The bytes of a frame's length prefix.
@@ -19,7 +19,7 @@ pub fn frame_len(prefix: [u8; PREFIX_LEN], max: usize) -> Result<usize> {
     let length = i32::from_be_bytes(prefix);
     match usize::try_from(length) {
         Ok(length) if length <= max => Ok(length),
-        Ok(length) => Err(DecodeError::FrameTooLarge { length, max }),
+        Ok(length) => Err(DecodeError::FrameTooLarge { length: u32_from(length), max: u32_from(max) }),
         Err(_) => Err(DecodeError::NegativeLength(length)),
     }
 }

@@ -1,7 +1,7 @@
 //! Input from someone who means harm, or from a broken peer: everything is refused or read, nothing panics.
 
-use crate::api::fetch::FetchWalk;
-use crate::api::produce::ProduceWalk;
+use crate::api::fetch::FetchRequest;
+use crate::api::produce::ProduceRequest;
 use crate::api::{Request, Response};
 use crate::arbitrary::Entropy;
 use crate::metadata::MetadataRecord;
@@ -14,8 +14,8 @@ fn decode_all(bytes: &[u8]) {
     for (key, version) in versions() {
         let _ = Request::decode(&mut Reader::new(bytes), key, version);
         let _ = Response::decode(&mut Reader::with_limits(bytes, Limits::response(bytes.len())), key, version);
-        let _ = ProduceWalk::decode(&mut Reader::new(bytes), version).map(|walk| walk.partitions().count());
-        let _ = FetchWalk::decode(&mut Reader::new(bytes), version).map(|walk| walk.forgotten().count());
+        let _ = ProduceRequest::walk(&mut Reader::new(bytes), version, |_, _| ());
+        let _ = FetchRequest::walk(&mut Reader::new(bytes), version, |_, _| (), |_, _| ());
     }
     let _ = crate::api::decode_request(bytes);
     let _ = MetadataRecord::decode(bytes);

@@ -5,7 +5,7 @@
 //! * `primitives`, `writer`: [`Reader`], [`Writer`], [`Wire`], [`DecodeError`] and the [`Limits`] of decoding;
 //! * `message`: the macro that declares a message, and the [`Message`] trait;
 //! * [`frame`]: the length prefix and the headers of requests and responses;
-//! * [`api`]: the requests and responses, one module an API; beside Produce and Fetch a walker that allocates nothing;
+//! * [`api`]: the requests and responses, one module an API; Produce and Fetch have walks that allocate nothing;
 //! * [`metadata`], [`control`]: the records of `__cluster_metadata`, and the control records of any log.
 //!
 //! Everything decodes to values that borrow from the input, and nothing panics on it. Absent on purpose: record

@@ -31,30 +31,32 @@ pub struct Version {
 }
 
 /// Why a frame could not be decoded. The connection that it came from is closed.
+///
+/// Its numbers have 32 bits, saturated, so that a `Result` stays small: each value of a frame comes in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// A value or an array needs more bytes than are left.
     Truncated {
         /// Bytes that it needs at least.
-        needed: usize,
+        needed: u32,
         /// Bytes that are left.
-        left: usize,
+        left: u32,
     },
     /// A length below -1.
     NegativeLength(i32),
     /// A frame's length prefix above what the caller takes.
     FrameTooLarge {
         /// What the prefix says, in bytes.
-        length: usize,
+        length: u32,
         /// What the caller takes, in bytes.
-        max: usize,
+        max: u32,
     },
     /// Null where this version has no null.
     UnexpectedNull,
     /// A string that is not UTF-8.
     InvalidUtf8,
     /// A string of more than 32,767 bytes.
-    StringTooLong(usize),
+    StringTooLong(u32),
     /// A variable-length integer of more than 32 (or 64) bits.
     VarintTooLong,
     /// The arrays of the message would take more memory than its frame allows.
@@ -62,7 +64,7 @@ pub enum DecodeError {
     /// The arrays of the message have more elements than a frame may have.
     TooManyElements,
     /// Bytes after the end of a value whose size is given.
-    TrailingBytes(usize),
+    TrailingBytes(u32),
     /// No API has this key.
     UnknownApiKey(i16),
     /// The message does not have this version.
@@ -164,7 +166,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::TrailingBytes`] otherwise.
     pub fn finish(&self) -> Result<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes(self.rest.len())) }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes(u32_from(self.rest.len()))) }
     }
 
     /// The next `len` bytes.
@@ -178,7 +180,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(taken)
             }
-            None => Err(DecodeError::Truncated { needed: len, left: self.rest.len() }),
+            None => Err(truncated(len, self.rest.len())),
         }
     }
 
@@ -193,7 +195,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(*taken)
             }
-            None => Err(DecodeError::Truncated { needed: N, left: self.rest.len() }),
+            None => Err(truncated(N, self.rest.len())),
         }
     }
 
@@ -251,7 +253,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         if length > MAX_STRING {
-            return Err(DecodeError::StringTooLong(length));
+            return Err(DecodeError::StringTooLong(u32_from(length)));
         }
         std::str::from_utf8(self.take(length)?).map(Some).map_err(|_| DecodeError::InvalidUtf8)
     }
@@ -278,7 +280,7 @@ impl<'a> Reader<'a> {
         };
         let needed = count.saturating_mul(least.max(1));
         if needed > self.rest.len() {
-            return Err(DecodeError::Truncated { needed, left: self.rest.len() });
+            return Err(truncated(needed, self.rest.len()));
         }
         self.limits.elements = self.limits.elements.checked_sub(count).ok_or(DecodeError::TooManyElements)?;
         let memory = count.saturating_mul(size);
@@ -312,13 +314,31 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If the section is cut.
+    #[inline]
     pub fn skip_tags(&mut self, v: Version) -> Result<()> {
-        self.tags(v, &mut |_, _| Ok(false))
+        match self.rest {
+            _ if !v.flexible => Ok(()),
+            [0, rest @ ..] => {
+                self.rest = rest;
+                Ok(())
+            }
+            _ => self.tags(v, &mut |_, _| Ok(false)),
+        }
     }
 }
 
 /// The most bytes a string can have: the classic length is a signed 16-bit integer.
 pub(crate) const MAX_STRING: usize = 0x7fff;
+
+#[cold]
+fn truncated(needed: usize, left: usize) -> DecodeError {
+    DecodeError::Truncated { needed: u32_from(needed), left: u32_from(left) }
+}
+
+/// A length for a message to a human.
+pub(crate) fn u32_from(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
 
 /// A wire length as an index. Lossless: no target of ours has a `usize` below 32 bits.
 fn usize_from(value: u32) -> usize {

@@ -1,7 +1,7 @@
 //! Every message in every version: what is written is read again.
 
-use crate::api::fetch::{FetchPartition, FetchResponse, FetchWalk, FetchableTopicResponse, PartitionData};
-use crate::api::produce::{PartitionProduceData, ProduceRequest, ProduceWalk};
+use crate::api::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
+use crate::api::produce::{PartitionProduceData, ProduceRequest};
 use crate::api::{Request, Response, TopicRef};
 use crate::arbitrary::Entropy;
 use crate::frame::{self, RequestHeader, ResponseHeader};
@@ -142,24 +142,15 @@ struct Walked<'a> {
 }
 
 fn walk<'a>(r: &mut Reader<'a>, key: ApiKey, version: i16) -> crate::Result<Walked<'a>> {
-    if key == ApiKey::Fetch {
-        let walk = FetchWalk::decode(r, version)?;
-        return Ok(Walked {
-            fetched: walk.partitions().collect(),
-            forgotten: walk.forgotten().collect(),
-            head: walk.head.into(),
-            produced: Vec::new(),
-        });
-    }
-    let walk = ProduceWalk::decode(r, version)?;
-    let head = ProduceRequest {
-        transactional_id: walk.transactional_id,
-        acks: walk.acks,
-        timeout_ms: walk.timeout_ms,
-        ..Default::default()
+    let (mut produced, mut fetched, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
+    let head = if key == ApiKey::Fetch {
+        let fetch = |topic, partition| fetched.push((topic, partition));
+        let forget = |topic, partition| forgotten.push((topic, partition));
+        FetchRequest::walk(r, version, fetch, forget)?.into()
+    } else {
+        ProduceRequest::walk(r, version, |topic, partition| produced.push((topic, partition)))?.into()
     };
-    let produced = walk.partitions().collect();
-    Ok(Walked { head: head.into(), produced, fetched: Vec::new(), forgotten: Vec::new() })
+    Ok(Walked { head, produced, fetched, forgotten })
 }
 
 /// What decoding gives, in the form of a walk.

@@ -2,10 +2,10 @@
 //!
 //! Topics have names up to version 12 and ids from 13 on (KIP-516). From version 7 on there are fetch sessions
 //! (KIP-227), from 9 on the leader epoch is fenced (KIP-320), from 12 on logs that diverged are found by the last
-//! fetched epoch (KIP-595), and from 15 on a replica names its broker epoch (KIP-903). [`FetchWalk`] reads a request
+//! fetched epoch (KIP-595), and from 15 on a replica names its broker epoch (KIP-903). [`FetchRequest::walk`] reads a request
 //! without allocating.
 
-use super::walk::{self, Partitions};
+use super::walk::{self, TopicRef};
 use crate::message::message;
 use crate::primitives::{Reader, Result, Wire};
 use crate::{ErrorCode, Records, Uuid};
@@ -153,23 +153,20 @@ message! {
     }
 }
 
-/// A request that is read in place.
-#[derive(Clone, Debug)]
-pub struct FetchWalk<'a> {
-    /// The request with everything but its arrays.
-    pub head: FetchRequest<'a>,
-    partitions: Partitions<'a, FetchPartition>,
-    forgotten: Partitions<'a, i32>,
-}
-
-impl<'a> FetchWalk<'a> {
-    /// Checks the whole body of a request.
+impl<'a> FetchRequest<'a> {
+    /// Reads a request without allocating: `fetched` gets each partition to read, `forgotten` each to drop from the
+    /// session, and the result has no `topics` and no `forgotten_topics_data`.
     ///
     /// # Errors
-    /// As decoding a [`FetchRequest`], but for what that allocates.
-    pub fn decode(r: &mut Reader<'a>, version: i16) -> Result<Self> {
-        let v = walk::version::<FetchRequest<'_>>(version)?;
-        let mut head = FetchRequest::default();
+    /// As decoding, but for what that would allocate. The closures may have been called before.
+    pub fn walk(
+        r: &mut Reader<'a>,
+        version: i16,
+        mut fetched: impl FnMut(TopicRef<'a>, FetchPartition),
+        mut forgotten: impl FnMut(TopicRef<'a>, i32),
+    ) -> Result<Self> {
+        let v = walk::version::<Self>(version)?;
+        let mut head = Self::default();
         if version <= 14 {
             head.replica_id = Wire::read(r, v)?;
         }
@@ -181,8 +178,10 @@ impl<'a> FetchWalk<'a> {
             head.session_id = Wire::read(r, v)?;
             head.session_epoch = Wire::read(r, v)?;
         }
-        let partitions = Partitions::read(r, v)?;
-        let forgotten = if version >= 7 { Partitions::read(r, v)? } else { Partitions::none(v) };
+        walk::partitions(r, v, &mut fetched)?;
+        if version >= 7 {
+            walk::partitions(r, v, &mut forgotten)?;
+        }
         if version >= 11 {
             head.rack_id = Wire::read(r, v)?;
         }
@@ -194,16 +193,6 @@ impl<'a> FetchWalk<'a> {
             }
             Ok(true)
         })?;
-        Ok(Self { head, partitions, forgotten })
-    }
-
-    /// The partitions to read, in the order of the request.
-    pub fn partitions(&self) -> Partitions<'a, FetchPartition> {
-        self.partitions.clone()
-    }
-
-    /// The partitions to drop from the session, in the order of the request.
-    pub fn forgotten(&self) -> Partitions<'a, i32> {
-        self.forgotten.clone()
+        Ok(head)
     }
 }

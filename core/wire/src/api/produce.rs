@@ -2,9 +2,9 @@
 //!
 //! Topics have names up to version 12 and ids from 13 on (KIP-516). Version 10 tells a client of a new leader
 //! (KIP-951); from 12 on a transactional batch adds its partition to the transaction by itself (KIP-890).
-//! [`ProduceWalk`] reads a request without allocating.
+//! [`ProduceRequest::walk`] reads a request without allocating.
 
-use super::walk::{self, Partitions};
+use super::walk::{self, TopicRef};
 use crate::message::message;
 use crate::primitives::{Reader, Result, Wire};
 use crate::{ErrorCode, Records, Uuid};
@@ -94,37 +94,22 @@ message! {
     }
 }
 
-/// A request that is read in place.
-#[derive(Clone, Debug)]
-pub struct ProduceWalk<'a> {
-    /// As in [`ProduceRequest`].
-    pub transactional_id: Option<&'a str>,
-    /// As in [`ProduceRequest`].
-    pub acks: i16,
-    /// As in [`ProduceRequest`].
-    pub timeout_ms: i32,
-    partitions: Partitions<'a, PartitionProduceData<'a>>,
-}
-
-impl<'a> ProduceWalk<'a> {
-    /// Checks the whole body of a request.
+impl<'a> ProduceRequest<'a> {
+    /// Reads a request without allocating: `batch` gets each partition, and the result has no `topic_data`.
     ///
     /// # Errors
-    /// As decoding a [`ProduceRequest`], but for what that allocates.
-    pub fn decode(r: &mut Reader<'a>, version: i16) -> Result<Self> {
-        let v = walk::version::<ProduceRequest<'_>>(version)?;
-        let walk = Self {
-            transactional_id: Wire::read(r, v)?,
-            acks: Wire::read(r, v)?,
-            timeout_ms: Wire::read(r, v)?,
-            partitions: Partitions::read(r, v)?,
-        };
+    /// As decoding, but for what that would allocate. `batch` may have been called before.
+    pub fn walk(
+        r: &mut Reader<'a>,
+        version: i16,
+        mut batch: impl FnMut(TopicRef<'a>, PartitionProduceData<'a>),
+    ) -> Result<Self> {
+        let v = walk::version::<Self>(version)?;
+        let transactional_id = Wire::read(r, v)?;
+        let acks = Wire::read(r, v)?;
+        let timeout_ms = Wire::read(r, v)?;
+        walk::partitions(r, v, &mut batch)?;
         r.skip_tags(v)?;
-        Ok(walk)
-    }
-
-    /// The batches in the order of the request.
-    pub fn partitions(&self) -> Partitions<'a, PartitionProduceData<'a>> {
-        self.partitions.clone()
+        Ok(Self { transactional_id, acks, timeout_ms, topic_data: Vec::new() })
     }
 }
