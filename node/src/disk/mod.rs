@@ -28,7 +28,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_core::job::Job;
-use ottla_core::machine::{DiskError, DiskResult, FileAction, FileId, FileRange, Input, JobId, OpId, OpenMode, Path};
+use ottla_core::machine::{
+    DiskError, DiskResult, Effect, FileAction, FileId, FileRange, Input, JobId, OpId, OpenMode, Path,
+};
+use ottla_core::types::{LeaderEpoch, Offset};
 
 use crate::driver::Counters;
 pub use files::OpenFile;
@@ -78,14 +81,31 @@ impl Disk {
         Ok(Self { dirs, files, writes: Writes::new(counters), syncers, pool, outstanding })
     }
 
-    /// Queues an append: 16 new bytes, then the rest of the batch as it came.
-    pub fn append(&mut self, op: OpId, file: FileId, pos: u64, head: [u8; 16], rest: Bytes) {
-        self.writes.push(op, file, pos, [Piece::Head(head), Piece::Bytes(rest)]);
-    }
-
-    /// Queues a write.
-    pub fn write(&mut self, op: OpId, file: FileId, pos: u64, bytes: Bytes) {
-        self.writes.push(op, file, pos, [Piece::Bytes(bytes)]);
+    /// Takes a file effect on; writes wait for [`Disk::flush`]. What completes at once is added to `completed`.
+    /// Any other effect is given back.
+    pub fn execute(&mut self, effect: Effect, completed: &mut Vec<Input>) -> Option<Effect> {
+        match effect {
+            Effect::Append { op, file, pos, base_offset, leader_epoch, rest } => {
+                let head = batch_head(base_offset, leader_epoch, &rest);
+                let pieces = [Piece::Head(head), Piece::Bytes(rest)];
+                self.writes.push(op, file, u64::from(pos), pieces);
+            }
+            Effect::Write { op, file, pos, bytes } => self.writes.push(op, file, pos, [Piece::Bytes(bytes)]),
+            Effect::Sync { op, file } => self.sync(op, file, completed),
+            Effect::File { op, action } => self.act(op, *action, completed),
+            Effect::Run { job, work } => self.run(job, work, completed),
+            other @ (Effect::Send { .. }
+            | Effect::SendRange { .. }
+            | Effect::Done { .. }
+            | Effect::PauseReading { .. }
+            | Effect::ResumeReading { .. }
+            | Effect::Close { .. }
+            | Effect::Connect { .. }
+            | Effect::Note(_)
+            | Effect::Ready
+            | Effect::Stopped) => return Some(other),
+        }
+        None
     }
 
     /// Carries out the queued writes.
@@ -94,7 +114,7 @@ impl Disk {
     }
 
     /// Hands a sync to the directory's own thread.
-    pub fn sync(&mut self, op: OpId, file: FileId, completed: &mut Vec<Input>) {
+    fn sync(&mut self, op: OpId, file: FileId, completed: &mut Vec<Input>) {
         self.flush(completed);
         match self.files.get(file) {
             Ok(open) => {
@@ -107,7 +127,7 @@ impl Disk {
     }
 
     /// Carries out, or hands to another thread, any other file operation.
-    pub fn act(&mut self, op: OpId, action: FileAction, completed: &mut Vec<Input>) {
+    fn act(&mut self, op: OpId, action: FileAction, completed: &mut Vec<Input>) {
         self.flush(completed);
         let result = match action {
             FileAction::MakeDir { path } => self.dirs.make_dir(&path),
@@ -125,7 +145,7 @@ impl Disk {
     }
 
     /// Starts a job on the pool.
-    pub fn run(&mut self, job: JobId, work: Box<Job>, completed: &mut Vec<Input>) {
+    fn run(&mut self, job: JobId, work: Box<Job>, completed: &mut Vec<Input>) {
         self.flush(completed);
         self.pool.push(Task::Job { job, work, read: None });
     }
@@ -165,6 +185,16 @@ impl Disk {
         };
         self.dirs.root(dir)
     }
+}
+
+/// The 16 bytes of a batch that the broker sets: base offset, length (of what follows it), leader epoch.
+fn batch_head(base_offset: Offset, leader_epoch: LeaderEpoch, rest: &Bytes) -> [u8; 16] {
+    let length = i32::try_from(rest.len() + 4).expect("a frame is shorter than 2 GiB, and its batches are within");
+    let mut head = [0; 16];
+    head[..8].copy_from_slice(&base_offset.0.to_be_bytes());
+    head[8..12].copy_from_slice(&length.to_be_bytes());
+    head[12..].copy_from_slice(&leader_epoch.0.to_be_bytes());
+    head
 }
 
 fn failed(op: OpId, error: DiskError) -> Input {

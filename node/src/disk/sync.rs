@@ -4,18 +4,18 @@
 //! covers every write that was issued before it, whoever asked.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use ottla_core::machine::{DiskError, DiskResult, FileId, OpId};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 
+use super::disk_error;
 use super::files::OpenFile;
 use super::watchdog::Outstanding;
-use super::{disk_error, io_error};
 use crate::driver::Counters;
 
 /// What is to be made durable.
@@ -123,7 +123,8 @@ fn timed(counters: &Counters, sync: impl FnOnce() -> Result<(), DiskError>) -> R
 }
 
 fn sync_dir(path: &Path) -> Result<(), DiskError> {
-    let dir = File::open(path).map_err(|error| io_error(&error))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).map_err(disk_error)?;
     retry_on_intr(|| rustix::fs::fsync(&dir)).map_err(disk_error)
 }
 

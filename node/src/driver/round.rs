@@ -6,10 +6,8 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use ottla_core::clock::Instant;
 use ottla_core::machine::{ConnId, Effect, Effects, FileRange, Input, Level, Note};
-use ottla_core::types::{LeaderEpoch, Offset};
 use tokio::sync::Notify;
 
 use super::clock::Clock;
@@ -247,14 +245,11 @@ impl Shared {
                 self.ready.turn_on();
             }
             Effect::Stopped => self.stopped.turn_on(),
-            Effect::Append { op, file, pos, base_offset, leader_epoch, rest } => {
-                let head = batch_head(base_offset, leader_epoch, &rest);
-                core.on_disk(|disk, _| disk.append(op, file, u64::from(pos), head, rest));
-            }
-            Effect::Write { op, file, pos, bytes } => core.on_disk(|disk, _| disk.write(op, file, pos, bytes)),
-            Effect::Sync { op, file } => core.on_disk(|disk, done| disk.sync(op, file, done)),
-            Effect::File { op, action } => core.on_disk(|disk, done| disk.act(op, *action, done)),
-            Effect::Run { job, work } => core.on_disk(|disk, done| disk.run(job, work, done)),
+            file @ (Effect::Append { .. }
+            | Effect::Write { .. }
+            | Effect::Sync { .. }
+            | Effect::File { .. }
+            | Effect::Run { .. }) => core.file_effect(file),
         }
     }
 
@@ -332,9 +327,10 @@ impl fmt::Debug for Shared {
 
 impl Core {
     /// After the end there is no disk, and nobody waits for a completion.
-    fn on_disk(&mut self, act: impl FnOnce(&mut Disk, &mut Vec<Input>)) {
+    fn file_effect(&mut self, effect: Effect) {
         if let Some(disk) = &mut self.disk {
-            act(disk, &mut self.completed);
+            let not_of_files = disk.execute(effect, &mut self.completed);
+            debug_assert!(not_of_files.is_none(), "the caller's match takes the others");
         }
     }
 }
@@ -379,16 +375,6 @@ fn tell(note: &Note) {
         Level::Warn => tracing::warn!("{}", note.text),
         Level::Error => tracing::error!("{}", note.text),
     }
-}
-
-/// The 16 bytes of a batch that the broker sets: base offset, length (of what follows it), leader epoch.
-fn batch_head(base_offset: Offset, leader_epoch: LeaderEpoch, rest: &Bytes) -> [u8; 16] {
-    let length = i32::try_from(rest.len() + 4).expect("a frame is shorter than 2 GiB, and its batches are within");
-    let mut head = [0; 16];
-    head[..8].copy_from_slice(&base_offset.0.to_be_bytes());
-    head[8..12].copy_from_slice(&length.to_be_bytes());
-    head[12..].copy_from_slice(&leader_epoch.0.to_be_bytes());
-    head
 }
 
 fn count(len: usize) -> u64 {
