@@ -50,8 +50,8 @@ pub struct NodeOptions {
     pub network_threads: usize,
     /// How many threads read cold data and run jobs.
     pub workers: usize,
-    /// `socket.request.max.bytes`: a longer frame closes its connection.
-    pub request_max_bytes: u32,
+    /// What a frame may hold.
+    pub frames: FrameLimits,
     /// `max.connections`
     pub max_connections: usize,
     /// `max.connections.per.ip`
@@ -60,6 +60,21 @@ pub struct NodeOptions {
     pub max_idle: Duration,
     /// `ottla.disk.timeout.ms`
     pub disk_timeout: Duration,
+}
+
+/// What a frame may hold; beyond it the connection is closed, or the batch refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// `socket.request.max.bytes`: a longer frame closes its connection.
+    pub request_max_bytes: u32,
+    /// `ottla.batch.max.inflated.bytes`: a batch that inflates beyond this is refused.
+    pub inflated_max_bytes: u64,
+}
+
+impl Default for FrameLimits {
+    fn default() -> Self {
+        Self { request_max_bytes: 100 << 20, inflated_max_bytes: 256 << 20 }
+    }
 }
 
 impl Default for NodeOptions {
@@ -71,7 +86,7 @@ impl Default for NodeOptions {
             log_dirs: Vec::new(),
             network_threads: if cores <= 4 { 1 } else { 3 },
             workers: 2,
-            request_max_bytes: 100 << 20,
+            frames: FrameLimits::default(),
             max_connections: usize::MAX,
             max_connections_per_ip: usize::MAX,
             max_idle: Duration::from_secs(600),

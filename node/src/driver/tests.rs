@@ -1,6 +1,6 @@
 //! The driver and its connections, with a scripted stub in the machine's place.
 //!
-//! The stub's protocol: the first two bytes of a frame say what to do with it, the next six are ignored.
+//! The stub's protocol: an ApiVersions request whose correlation id says what to do with it.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -17,22 +17,24 @@ use ottla_core::machine::{
 
 use super::{Brain, NodeOptions, Running};
 
-const ECHO: i16 = 0;
+const ECHO: i32 = 0;
 /// Write the frame at the end of the file; answer when it is written.
-const WRITE: i16 = 1;
+const WRITE: i32 = 1;
 /// The same, and sync it first.
-const SYNC: i16 = 2;
+const SYNC: i32 = 2;
 /// Answer with the whole file.
-const WHOLE_FILE: i16 = 3;
+const WHOLE_FILE: i32 = 3;
 /// Answer, then close.
-const BYE: i16 = 4;
+const BYE: i32 = 4;
 /// Dial the address that the frame holds.
-const DIAL: i16 = 5;
+const DIAL: i32 = 5;
 /// Answer after 30 ms.
-const LATER: i16 = 6;
+const LATER: i32 = 6;
 /// Answer, and take no more frames for 30 ms.
-const PAUSE: i16 = 7;
+const PAUSE: i32 = 7;
 
+/// The bytes of a request header.
+const HEAD: usize = 10;
 const FILE: FileId = FileId(1);
 const LONG: Duration = Duration::from_secs(20);
 
@@ -101,9 +103,9 @@ impl Stub {
     fn on_frame(&mut self, conn: ConnId, request: Request, out: &mut Effects) {
         let soon = self.now.monotonic + Duration::from_millis(30);
         let frame = request.frame;
-        match request.api_key {
+        match request.head.correlation_id {
             ECHO => reply(conn, frame, out),
-            WRITE | SYNC => self.write(conn, frame, request.api_key == SYNC, out),
+            WRITE | SYNC => self.write(conn, frame, request.head.correlation_id == SYNC, out),
             WHOLE_FILE => self.whole_file(conn, out),
             BYE => {
                 reply(conn, frame, out);
@@ -111,7 +113,7 @@ impl Stub {
             }
             DIAL => out.push(Effect::Connect {
                 token: 7,
-                address: std::str::from_utf8(&frame[8..]).expect("an address").into(),
+                address: std::str::from_utf8(&frame[HEAD..]).expect("an address").into(),
             }),
             LATER => self.later.push((soon, answer(conn, &frame))),
             PAUSE => {
@@ -244,12 +246,19 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-fn frame(what: i16, length: usize) -> Vec<u8> {
-    let mut frame = u32::try_from(length + 8).expect("small").to_be_bytes().to_vec();
-    frame.extend(what.to_be_bytes());
-    frame.extend([0; 6]);
+fn frame(what: i32, length: usize) -> Vec<u8> {
+    let mut frame = head(what, length);
     frame.extend((0..length).map(|at| u8::try_from(at % 251).expect("below 251")));
     frame
+}
+
+/// The length, and a request header of version 0 without a client id.
+fn head(what: i32, length: usize) -> Vec<u8> {
+    let mut bytes = u32::try_from(length + HEAD).expect("small").to_be_bytes().to_vec();
+    bytes.extend([0, 18, 0, 0]);
+    bytes.extend(what.to_be_bytes());
+    bytes.extend([0xff, 0xff]);
+    bytes
 }
 
 fn read_exact(stream: &mut TcpStream, length: usize) -> Vec<u8> {
@@ -285,7 +294,7 @@ fn all_come_back(address: SocketAddr, sent: &[u8], lengths: &[usize]) {
     let mut writer = stream.try_clone().expect("it can be cloned");
     std::thread::scope(|scope| {
         scope.spawn(move || writer.write_all(sent).expect("the node reads"));
-        let mut back: Vec<usize> = lengths.iter().map(|_| read_frame(&mut stream).len() - 8).collect();
+        let mut back: Vec<usize> = lengths.iter().map(|_| read_frame(&mut stream).len() - HEAD).collect();
         let mut wanted = lengths.to_vec();
         wanted.sort_unstable();
         back.sort_unstable();
@@ -315,7 +324,7 @@ fn what_was_written_is_sent_from_the_file() {
     let mut file = Vec::new();
     for length in [100, 300_000, 5, 2_000_000] {
         stream.write_all(&frame(WRITE, length)).expect("the node reads");
-        let echoed = read_exact(&mut stream, length + 12);
+        let echoed = read_exact(&mut stream, length + HEAD + 4);
         file.extend(&echoed[4..]);
     }
     for _ in 0..3 {
@@ -362,7 +371,7 @@ fn closing_either_way_is_heard_once() {
     let mut half = node.connect();
     assert_eq!(node.next_seen(), Seen::Opened(ConnId(1)));
     half.write_all(&frame(ECHO, 10)).expect("the node reads");
-    read_exact(&mut half, 22);
+    read_exact(&mut half, 24);
     half.shutdown(Shutdown::Write).expect("it can be closed");
     assert!(at_end(&mut half));
     assert_eq!(node.next_seen(), Seen::Closed(ConnId(1)));
@@ -370,7 +379,7 @@ fn closing_either_way_is_heard_once() {
     let mut bye = node.connect();
     assert_eq!(node.next_seen(), Seen::Opened(ConnId(2)));
     bye.write_all(&[frame(BYE, 500_000), frame(ECHO, 1)].concat()).expect("the node reads");
-    read_exact(&mut bye, 500_012);
+    read_exact(&mut bye, 500_014);
     assert!(at_end(&mut bye));
     drop(bye);
     assert_eq!(node.next_seen(), Seen::Closed(ConnId(2)));
@@ -380,7 +389,7 @@ fn closing_either_way_is_heard_once() {
 
 #[test]
 fn impossible_lengths_close_the_connection() {
-    let node = Fixture::start(|options| options.request_max_bytes = 1_000);
+    let node = Fixture::start(|options| options.frames.request_max_bytes = 1_000);
     for (at, length) in (1..).zip([-1, 1_001, i32::MAX, i32::MIN]) {
         let mut stream = node.connect();
         stream.write_all(&length.to_be_bytes()).expect("the node reads");
@@ -402,7 +411,7 @@ fn thousands_of_connections_come_and_go() {
         stream.write_all(&frame(ECHO, 100)).expect("the node reads");
     }
     for stream in &mut streams {
-        read_exact(stream, 112);
+        read_exact(stream, 114);
     }
     drop(streams);
     let mut open = std::collections::BTreeSet::new();
@@ -426,7 +435,7 @@ fn connections_beyond_the_limits_are_refused() {
     let mut streams: Vec<_> = (0..2).map(|_| node.connect()).collect();
     for stream in &mut streams {
         stream.write_all(&frame(ECHO, 0)).expect("the node reads");
-        read_exact(stream, 12);
+        read_exact(stream, 14);
     }
     assert!(at_end(&mut node.connect()));
     assert_eq!(node.running.counters().refused.get(), 1);
@@ -450,11 +459,11 @@ fn deadlines_and_pauses() {
     let frames = [frame(PAUSE, 1), frame(LATER, 2), frame(ECHO, 3)].concat();
     // Both frames after the pause came with it, so they were read before it was known.
     stream.write_all(&frames).expect("the node reads");
-    assert_eq!(read_exact(&mut stream, 13)[3], 9);
     assert_eq!(read_exact(&mut stream, 15)[3], 11);
-    assert_eq!(read_exact(&mut stream, 14)[3], 10);
-    stream.write_all(&frame(ECHO, 4)).expect("the node reads");
+    assert_eq!(read_exact(&mut stream, 17)[3], 13);
     assert_eq!(read_exact(&mut stream, 16)[3], 12);
+    stream.write_all(&frame(ECHO, 4)).expect("the node reads");
+    assert_eq!(read_exact(&mut stream, 18)[3], 14);
     assert!(begun.elapsed() >= Duration::from_millis(30));
     node.stop();
 }
@@ -480,9 +489,7 @@ fn dialling_succeeds_and_fails() {
 }
 
 fn dial(address: &str) -> Vec<u8> {
-    let mut bytes = u32::try_from(address.len() + 8).expect("small").to_be_bytes().to_vec();
-    bytes.extend(DIAL.to_be_bytes());
-    bytes.extend([0; 6]);
+    let mut bytes = head(DIAL, address.len());
     bytes.extend(address.as_bytes());
     bytes
 }

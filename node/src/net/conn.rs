@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::out::{Chunk, OutQueue, Sent};
-use super::reader::{BadLength, Filled, FrameReader};
-use crate::driver::{Counters, Shared};
+use super::reader::{Filled, FrameReader};
+use crate::driver::{Counters, FrameLimits, Shared};
 
 /// While more than this waits to be sent, nothing is read: a client that pipelines requests and does not read
 /// the answers holds no more than this and the answers to what it had already sent.
@@ -226,8 +226,8 @@ enum Wants {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(shared: &Shared, conn: &Conn, request_max_bytes: u32) {
-    let mut reader = FrameReader::new(request_max_bytes);
+pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
+    let mut reader = FrameReader::new(limits.request_max_bytes);
     let mut inputs = Vec::new();
     loop {
         let interest = match conn.wants() {
@@ -252,7 +252,7 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, request_max_bytes: u32) 
         }
         let mut turn = Turn::Wait;
         if ready.is_readable() && interest.is_readable() {
-            turn = read(shared, conn, &mut reader, &mut inputs);
+            turn = read(shared, conn, &mut reader, limits, &mut inputs);
         }
         if !inputs.is_empty() {
             shared.push_all(conn.thread, &mut inputs);
@@ -276,7 +276,7 @@ enum Turn {
     End,
 }
 
-fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, inputs: &mut Vec<Input>) -> Turn {
+fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, limits: FrameLimits, inputs: &mut Vec<Input>) -> Turn {
     let turn = match reader.fill(&conn.stream) {
         Ok(Filled::End) => return Turn::End,
         Ok(Filled::More(count)) => {
@@ -295,10 +295,10 @@ fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, inputs: &mut Vec
     };
     loop {
         match reader.next_frame() {
-            Ok(Some(frame)) => inputs.push(crate::driver::ingress(conn.id, frame)),
+            Ok(Some(frame)) => inputs.push(crate::driver::ingress(conn.id, frame, limits.inflated_max_bytes)),
             Ok(None) => return turn,
-            Err(BadLength(length)) => {
-                let why = Box::new(Malformed { why: format!("a frame of {length} bytes") });
+            Err(error) => {
+                let why = Box::new(Malformed { head: None, error });
                 inputs.push(Input::Malformed { conn: conn.id, why });
                 // Nothing after it can be read; the machine closes the connection.
                 conn.paused.store(true, Ordering::Release);

@@ -172,9 +172,9 @@ fn take_over(
     shared.counters().connections.add(1);
     // Queued before the task reads its first frame, so the machine hears of it first.
     shared.push_all(thread, &mut vec![Input::Opened { conn: id, how }]);
-    let (shared, request_max_bytes) = (Arc::clone(shared), options.request_max_bytes);
+    let (shared, limits) = (Arc::clone(shared), options.frames);
     tokio::spawn(async move {
-        conn::serve(&shared, &conn, request_max_bytes).await;
+        conn::serve(&shared, &conn, limits).await;
         shared.conns().remove(id);
         shared.counters().connections.sub(1);
         shared.push_all(thread, &mut vec![Input::Closed { conn: id }]);

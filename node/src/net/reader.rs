@@ -6,6 +6,7 @@
 use std::io;
 
 use bytes::{Buf, Bytes};
+use ottla_wire::DecodeError;
 use tokio::net::TcpStream;
 
 use super::buffers::{Buffer, SMALL};
@@ -35,10 +36,6 @@ pub(super) struct FrameReader {
     max_bytes: u32,
 }
 
-/// A frame longer than allowed, or of a negative length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BadLength(pub(super) i32);
-
 impl FrameReader {
     pub(super) fn new(max_bytes: u32) -> Self {
         Self { buffer: None, max_bytes }
@@ -57,7 +54,7 @@ impl FrameReader {
     }
 
     /// The next whole frame, without its length.
-    pub(super) fn next_frame(&mut self) -> Result<Option<Bytes>, BadLength> {
+    pub(super) fn next_frame(&mut self) -> Result<Option<Bytes>, DecodeError> {
         let Some(buffer) = &mut self.buffer else {
             return Ok(None);
         };
@@ -66,10 +63,11 @@ impl FrameReader {
             return Ok(None);
         };
         let announced = i32::from_be_bytes(*head);
-        let length = match u32::try_from(announced) {
-            Ok(length) if length <= self.max_bytes => usize::try_from(length).map_err(|_| BadLength(announced))?,
-            _ => return Err(BadLength(announced)),
-        };
+        let length = u32::try_from(announced).map_err(|_| DecodeError::NegativeLength(announced))?;
+        if length > self.max_bytes {
+            return Err(DecodeError::FrameTooLarge { length, max: self.max_bytes });
+        }
+        let length = usize::try_from(length).expect("addresses have 32 bits at least");
         if rest.len() < length {
             self.make_room(4 + length);
             return Ok(None);
@@ -145,7 +143,7 @@ mod tests {
         for length in [-1, i32::MIN, 1_001, i32::MAX] {
             let mut reader = FrameReader::new(1_000);
             feed(&mut reader, &length.to_be_bytes());
-            assert_eq!(reader.next_frame(), Err(BadLength(length)));
+            assert!(reader.next_frame().is_err(), "{length}");
         }
     }
 
