@@ -7,7 +7,7 @@
 use ottla_wire::{ErrorCode, Uuid};
 
 use super::image::{BrokerEndpoint, BrokerImage, MetadataImage};
-use super::records::Change;
+use super::records::{BrokerDelta, Change, PartitionDelta};
 use super::{Decision, Refused};
 use crate::types::{BrokerEpoch, BrokerId, Offset};
 
@@ -24,8 +24,11 @@ pub struct Feature {
     pub initial: i16,
 }
 
+/// The feature that decides how the other records are written.
+pub(super) const METADATA_VERSION: &str = "metadata.version";
+
 /// The features that this version has. `metadata.version` 30 is 4.3-IV0.
-pub const FEATURES: &[Feature] = &[Feature { name: "metadata.version", min: 7, max: 30, initial: 30 }];
+pub const FEATURES: &[Feature] = &[Feature { name: METADATA_VERSION, min: 7, max: 30, initial: 30 }];
 
 /// A broker that asks to be registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub fn register(
         return Err(Refused::new(ErrorCode::INVALID_REQUEST, "a registration has an offset"));
     }
     let epoch = BrokerEpoch(next.0);
-    let broker = BrokerImage { epoch, incarnation, endpoints, rack, fenced: false, directories };
+    let broker = BrokerImage { epoch, incarnation, endpoints, rack, fenced: false, shutting_down: false, directories };
     let mut changes = vec![Change::RegisterBroker { id, broker }];
     for topic in image.topics() {
         for (partition, it) in (0..).zip(&topic.partitions) {
@@ -80,8 +83,7 @@ pub fn register(
                 changes.push(Change::PartitionChange {
                     topic_id: topic.id,
                     partition,
-                    isr: None,
-                    leader: Some(Some(id)),
+                    delta: PartitionDelta { leader: Some(Some(id)), ..PartitionDelta::default() },
                 });
             }
         }
@@ -94,5 +96,6 @@ pub fn register(
 #[must_use]
 pub fn fence(image: &MetadataImage, id: BrokerId) -> Vec<Change> {
     let known = image.broker(id).filter(|broker| !broker.fenced);
-    known.map(|broker| Change::FenceBroker { id, epoch: broker.epoch, fenced: true }).into_iter().collect()
+    let delta = BrokerDelta { fenced: Some(true), shutting_down: true, directories: None };
+    known.map(|broker| Change::BrokerChange { id, epoch: broker.epoch, delta }).into_iter().collect()
 }

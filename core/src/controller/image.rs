@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 use ottla_wire::Uuid;
 
-use super::records::{Change, NewPartition};
+use super::brokers::METADATA_VERSION;
+use super::records::{BrokerDelta, Change, NewPartition, PartitionDelta};
 use crate::config::Overrides;
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
 /// The cluster at one offset of its metadata log.
+///
+/// A copy shares its topics and brokers with the original: publishing one costs a pointer for each, and a change
+/// copies the one topic that it touches.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetadataImage {
     end: Offset,
-    topics: BTreeMap<Arc<str>, TopicImage>,
+    topics: BTreeMap<Arc<str>, Arc<TopicImage>>,
     names: BTreeMap<Uuid, Arc<str>>,
-    brokers: BTreeMap<BrokerId, BrokerImage>,
-    configs: BTreeMap<Resource, Overrides>,
+    brokers: BTreeMap<BrokerId, Arc<BrokerImage>>,
+    topic_configs: BTreeMap<Arc<str>, Arc<Overrides>>,
+    broker_configs: BTreeMap<Arc<str>, Arc<Overrides>>,
     features: BTreeMap<Arc<str>, i16>,
     next_producer_id: i64,
 }
@@ -41,6 +46,14 @@ pub struct PartitionImage {
     pub isr: Vec<BrokerId>,
     /// Who is not in the ISR and yet has all committed records (KIP-966).
     pub elr: Vec<BrokerId>,
+    /// Who was the last to lead when ISR and ELR became empty (KIP-966). It leads only by an operator's word.
+    pub last_known_elr: Vec<BrokerId>,
+    /// Replicas that a reassignment takes away.
+    pub removing: Vec<BrokerId>,
+    /// Replicas that a reassignment adds.
+    pub adding: Vec<BrokerId>,
+    /// Whether the leader was elected uncleanly and has not recovered yet (KIP-704).
+    pub recovering: bool,
     /// `None` while nobody may lead.
     pub leader: Option<BrokerId>,
     /// Raised whenever a leader is chosen, be it the same one.
@@ -64,6 +77,8 @@ pub struct BrokerImage {
     pub rack: Option<String>,
     /// Whether it may not lead.
     pub fenced: bool,
+    /// Whether it is on its way out (KIP-841).
+    pub shutting_down: bool,
     /// Its log directories.
     pub directories: Vec<Uuid>,
 }
@@ -128,23 +143,25 @@ impl MetadataImage {
     /// A topic by its name.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<&TopicImage> {
-        self.topics.get(name)
+        self.topics.get(name).map(|topic| &**topic)
     }
 
     /// A topic by its id.
     #[must_use]
     pub fn topic_by_id(&self, id: Uuid) -> Option<&TopicImage> {
-        self.topics.get(self.names.get(&id)?)
+        self.topic(self.names.get(&id)?)
     }
 
     /// Every topic, by name.
     pub fn topics(&self) -> impl Iterator<Item = &TopicImage> {
-        self.topics.values()
+        self.topics.values().map(|topic| &**topic)
     }
 
     /// The topics whose names are at or after `name`.
     pub fn topics_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a TopicImage> {
-        self.topics.range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded)).map(|(_, it)| it)
+        self.topics
+            .range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded))
+            .map(|(_, topic)| &**topic)
     }
 
     /// One partition of a topic.
@@ -162,18 +179,24 @@ impl MetadataImage {
     /// A broker.
     #[must_use]
     pub fn broker(&self, id: BrokerId) -> Option<&BrokerImage> {
-        self.brokers.get(&id)
+        self.brokers.get(&id).map(|broker| &**broker)
     }
 
     /// Every registered broker, by id.
     pub fn brokers(&self) -> impl Iterator<Item = (BrokerId, &BrokerImage)> {
-        self.brokers.iter().map(|(id, broker)| (*id, broker))
+        self.brokers.iter().map(|(id, broker)| (*id, &**broker))
+    }
+
+    /// Whether a broker may be given replicas and leaderships.
+    #[must_use]
+    pub fn is_active(&self, id: BrokerId) -> bool {
+        self.broker(id).is_some_and(|broker| !broker.fenced && !broker.shutting_down)
     }
 
     /// The settings that a resource was given.
     #[must_use]
     pub fn overrides(&self, kind: ResourceKind, name: &str) -> Option<&Overrides> {
-        self.configs.get(&Resource { kind, name: Arc::from(name) })
+        self.configs(kind).get(name).map(|overrides| &**overrides)
     }
 
     /// Every finalized feature with its level, by name.
@@ -193,25 +216,29 @@ impl MetadataImage {
         self.end = end;
         match change {
             Change::RegisterBroker { id, broker } => {
-                self.brokers.insert(*id, broker.clone());
+                self.brokers.insert(*id, Arc::new(broker.clone()));
             }
             Change::UnregisterBroker { id } => {
                 self.brokers.remove(id);
             }
-            Change::FenceBroker { id, fenced, .. } => {
-                if let Some(broker) = self.brokers.get_mut(id) {
-                    broker.fenced = *fenced;
+            Change::BrokerChange { id, epoch, delta } => {
+                // What was meant for an earlier incarnation is not for this one (KIP-380).
+                if let Some(broker) = self.brokers.get_mut(id).filter(|broker| broker.epoch == *epoch) {
+                    Arc::make_mut(broker).change(delta);
                 }
             }
             Change::Topic { name, id } => self.add_topic(name, *id),
             Change::RemoveTopic { id } => self.remove_topic(*id),
             Change::Partition(partition) => self.add_partition(partition),
-            Change::PartitionChange { topic_id, partition, isr, leader } => {
+            Change::PartitionChange { topic_id, partition, delta } => {
                 if let Some(it) = self.partition_mut(*topic_id, *partition) {
-                    it.change(isr.as_deref(), *leader);
+                    it.change(delta);
                 }
             }
             Change::Config { resource, name, value } => self.set_config(resource, name, value.as_deref()),
+            Change::FeatureLevel { name, level: 0 } => {
+                self.features.remove(&**name);
+            }
             Change::FeatureLevel { name, level } => {
                 self.features.insert(Arc::from(&**name), *level);
             }
@@ -220,22 +247,59 @@ impl MetadataImage {
         }
     }
 
+    /// The changes that make this image of an empty one, as a snapshot has them: `metadata.version` first, each topic
+    /// before its partitions, and the producer ids that were given out (IDEM-13).
+    #[must_use]
+    pub fn dump(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let features = self.features.iter().map(|(name, level)| (name.as_ref() != METADATA_VERSION, name, level));
+        let mut features: Vec<_> = features.collect();
+        features.sort();
+        let feature =
+            |(_, name, level): (bool, &Arc<str>, &i16)| Change::FeatureLevel { name: name.to_string(), level: *level };
+        changes.extend(features.into_iter().map(feature));
+        let broker = |(id, broker): (BrokerId, &BrokerImage)| Change::RegisterBroker { id, broker: broker.clone() };
+        changes.extend(self.brokers().map(broker));
+        for topic in self.topics() {
+            changes.push(Change::Topic { name: topic.name.to_string(), id: topic.id });
+            let partitions = (0..).zip(&topic.partitions);
+            changes.extend(partitions.map(|(partition, image)| {
+                Change::Partition(NewPartition { topic_id: topic.id, partition, image: image.clone() })
+            }));
+        }
+        for kind in [ResourceKind::Topic, ResourceKind::Broker] {
+            for (name, overrides) in self.configs(kind) {
+                let resource = Resource { kind, name: Arc::clone(name) };
+                changes.extend(overrides.iter().map(|(name, value)| Change::Config {
+                    resource: resource.clone(),
+                    name: name.clone(),
+                    value: Some(value.clone()),
+                }));
+            }
+        }
+        if self.next_producer_id > 0 {
+            let (broker, epoch) = (BrokerId(-1), BrokerEpoch(-1));
+            changes.push(Change::ProducerIds { broker, epoch, next: self.next_producer_id });
+        }
+        changes
+    }
+
     fn add_topic(&mut self, name: &str, id: Uuid) {
         let name: Arc<str> = Arc::from(name);
         self.names.insert(id, Arc::clone(&name));
         let topic = TopicImage { name: Arc::clone(&name), id, partitions: Vec::new() };
-        self.topics.insert(name, topic);
+        self.topics.insert(name, Arc::new(topic));
     }
 
     fn remove_topic(&mut self, id: Uuid) {
         if let Some(name) = self.names.remove(&id) {
             self.topics.remove(&name);
-            self.configs.remove(&Resource { kind: ResourceKind::Topic, name });
+            self.topic_configs.remove(&name);
         }
     }
 
     fn add_partition(&mut self, new: &NewPartition) {
-        let Some(topic) = self.names.get(&new.topic_id).and_then(|name| self.topics.get_mut(name)) else { return };
+        let Some(topic) = self.topic_mut(new.topic_id) else { return };
         let Ok(place) = usize::try_from(new.partition) else { return };
         // Partitions are made in order; a gap would be a damaged log, whose records have a CRC.
         if place == topic.partitions.len() {
@@ -245,13 +309,27 @@ impl MetadataImage {
         }
     }
 
+    fn topic_mut(&mut self, topic_id: Uuid) -> Option<&mut TopicImage> {
+        self.topics.get_mut(self.names.get(&topic_id)?).map(Arc::make_mut)
+    }
+
     fn partition_mut(&mut self, topic_id: Uuid, partition: i32) -> Option<&mut PartitionImage> {
-        let topic = self.topics.get_mut(self.names.get(&topic_id)?)?;
-        topic.partitions.get_mut(usize::try_from(partition).ok()?)
+        self.topic_mut(topic_id)?.partitions.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    const fn configs(&self, kind: ResourceKind) -> &BTreeMap<Arc<str>, Arc<Overrides>> {
+        match kind {
+            ResourceKind::Topic => &self.topic_configs,
+            ResourceKind::Broker => &self.broker_configs,
+        }
     }
 
     fn set_config(&mut self, resource: &Resource, name: &str, value: Option<&str>) {
-        let overrides = self.configs.entry(resource.clone()).or_default();
+        let configs = match resource.kind {
+            ResourceKind::Topic => &mut self.topic_configs,
+            ResourceKind::Broker => &mut self.broker_configs,
+        };
+        let overrides = Arc::make_mut(configs.entry(Arc::clone(&resource.name)).or_default());
         match value {
             Some(value) => {
                 overrides.insert(name.to_owned(), value.to_owned());
@@ -261,21 +339,43 @@ impl MetadataImage {
             }
         }
         if overrides.is_empty() {
-            self.configs.remove(resource);
+            configs.remove(&resource.name);
+        }
+    }
+}
+
+impl BrokerImage {
+    fn change(&mut self, delta: &BrokerDelta) {
+        self.fenced = delta.fenced.unwrap_or(self.fenced);
+        self.shutting_down |= delta.shutting_down;
+        if let Some(directories) = &delta.directories {
+            self.directories.clone_from(directories);
         }
     }
 }
 
 impl PartitionImage {
     /// Kafka's rule: whoever names a leader, be it the same, begins a new leader epoch.
-    fn change(&mut self, isr: Option<&[BrokerId]>, leader: Option<Option<BrokerId>>) {
-        if let Some(isr) = isr {
-            self.isr = isr.to_vec();
+    fn change(&mut self, delta: &PartitionDelta) {
+        let set = |list: &mut Vec<BrokerId>, new: &Option<Vec<BrokerId>>| {
+            if let Some(new) = new {
+                list.clone_from(new);
+            }
+        };
+        set(&mut self.isr, &delta.isr);
+        set(&mut self.elr, &delta.elr);
+        set(&mut self.last_known_elr, &delta.last_known_elr);
+        set(&mut self.replicas, &delta.replicas);
+        set(&mut self.removing, &delta.removing);
+        set(&mut self.adding, &delta.adding);
+        if let Some(directories) = &delta.directories {
+            self.directories.clone_from(directories);
         }
-        if let Some(leader) = leader {
+        if let Some(leader) = delta.leader {
             self.leader = leader;
             self.leader_epoch.0 += 1;
         }
+        self.recovering = delta.recovering.unwrap_or(self.recovering);
         self.partition_epoch += 1;
     }
 }

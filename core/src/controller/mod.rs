@@ -28,7 +28,7 @@ pub use brokers::{FEATURES, Feature, Registration, bootstrap, fence, register};
 pub use configs::{Alteration, ConfigChange, Operation, alter};
 pub use image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage, Resource, ResourceKind, TopicImage};
 pub use producer_ids::{BLOCK_SIZE, allocate};
-pub use records::{Change, DecodeError, NewPartition, decode_batch, encode};
+pub use records::{BrokerDelta, Change, DecodeError, NewPartition, PartitionDelta, decode_batch, encode};
 pub use topics::{CreatedTopic, MorePartitions, NewTopic, TopicChoice, create, create_partitions, delete};
 
 use std::collections::VecDeque;

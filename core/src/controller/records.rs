@@ -21,16 +21,16 @@ pub enum Change {
     RegisterBroker { id: BrokerId, broker: BrokerImage },
     /// A broker is gone for good.
     UnregisterBroker { id: BrokerId },
-    /// A broker may lead, or may not.
-    FenceBroker { id: BrokerId, epoch: BrokerEpoch, fenced: bool },
+    /// What changes of a broker's registration, if it is still the one of this epoch.
+    BrokerChange { id: BrokerId, epoch: BrokerEpoch, delta: BrokerDelta },
     /// A topic; its partitions follow.
     Topic { name: String, id: Uuid },
     /// A topic is gone.
     RemoveTopic { id: Uuid },
     /// A partition of a topic before it.
     Partition(NewPartition),
-    /// What changes of a partition. A named leader, be it the same, begins a new leader epoch.
-    PartitionChange { topic_id: Uuid, partition: i32, isr: Option<Vec<BrokerId>>, leader: Option<Option<BrokerId>> },
+    /// What changes of a partition.
+    PartitionChange { topic_id: Uuid, partition: i32, delta: PartitionDelta },
     /// A setting; `None` takes it away.
     Config { resource: Resource, name: String, value: Option<String> },
     /// A feature's level.
@@ -52,6 +52,32 @@ pub struct NewPartition {
     pub image: PartitionImage,
 }
 
+/// What changes of a broker's registration; `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BrokerDelta {
+    /// Whether it may not lead.
+    pub fenced: Option<bool>,
+    /// Whether it begins to shut down. It never ceases to.
+    pub shutting_down: bool,
+    /// Its log directories that work.
+    pub directories: Option<Vec<Uuid>>,
+}
+
+/// What changes of a partition; `None` stays. The fields are [`PartitionImage`]'s.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionDelta {
+    /// A leader that is named, be it the same or nobody, begins a new leader epoch.
+    pub leader: Option<Option<BrokerId>>,
+    pub isr: Option<Vec<BrokerId>>,
+    pub elr: Option<Vec<BrokerId>>,
+    pub last_known_elr: Option<Vec<BrokerId>>,
+    pub replicas: Option<Vec<BrokerId>>,
+    pub removing: Option<Vec<BrokerId>>,
+    pub adding: Option<Vec<BrokerId>>,
+    pub directories: Option<Vec<Uuid>>,
+    pub recovering: Option<bool>,
+}
+
 /// A record of the metadata log that cannot be read, though its batch's CRC is right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("metadata record {index}: {why}")]
@@ -68,6 +94,8 @@ const PLAINTEXT: i16 = 0;
 const NO_LEADER: i32 = -1;
 /// "The leader stays", in records.
 const NO_LEADER_CHANGE: i32 = -2;
+/// "It stays", for the recovery state in records.
+const NO_RECOVERY_CHANGE: i8 = -1;
 
 /// One batch of these changes, as it is appended: base offset and leader epoch are the log's.
 #[must_use]
@@ -103,26 +131,17 @@ pub fn decode_batch(batch: &RecordBatch<'_>, inflated_limit: u64) -> Result<Vec<
 }
 
 fn encode_change(change: &Change, out: &mut Writer) {
-    let id_list = |ids: &[BrokerId]| ids.iter().map(|id| id.0).collect::<Vec<_>>();
     let (record, version) = match change {
         Change::RegisterBroker { id, broker } => (register_broker(*id, broker), 3),
         Change::UnregisterBroker { id } => {
             (MetadataRecord::UnregisterBroker(UnregisterBrokerRecord { broker_id: id.0, broker_epoch: -1 }), 0)
         }
-        Change::FenceBroker { id, epoch, fenced } => (fence_broker(*id, *epoch, *fenced), 2),
+        Change::BrokerChange { id, epoch, delta } => (broker_change(*id, *epoch, delta), 2),
         Change::Topic { name, id } => (MetadataRecord::Topic(TopicRecord { name, topic_id: *id }), 0),
         Change::RemoveTopic { id } => (MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id: *id }), 0),
         Change::Partition(new) => (MetadataRecord::Partition(partition(new)), 2),
-        Change::PartitionChange { topic_id, partition, isr, leader } => {
-            let leader = leader.map_or(NO_LEADER_CHANGE, |leader| leader.map_or(NO_LEADER, |id| id.0));
-            let record = PartitionChangeRecord {
-                partition_id: *partition,
-                topic_id: *topic_id,
-                isr: isr.as_deref().map(id_list),
-                leader,
-                ..Default::default()
-            };
-            (MetadataRecord::PartitionChange(record), 2)
+        Change::PartitionChange { topic_id, partition, delta } => {
+            (MetadataRecord::PartitionChange(partition_change(*topic_id, *partition, delta)), 2)
         }
         Change::Config { resource, name, value } => {
             let record = ConfigRecord {
@@ -165,42 +184,78 @@ fn register_broker(id: BrokerId, broker: &BrokerImage) -> MetadataRecord<'_> {
         features: features.collect(),
         rack: broker.rack.as_deref(),
         fenced: broker.fenced,
+        in_controlled_shutdown: broker.shutting_down,
         log_dirs: broker.directories.clone(),
         ..Default::default()
     })
 }
 
-fn fence_broker<'a>(id: BrokerId, epoch: BrokerEpoch, fenced: bool) -> MetadataRecord<'a> {
+fn broker_change<'a>(id: BrokerId, epoch: BrokerEpoch, delta: &BrokerDelta) -> MetadataRecord<'a> {
     MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
         broker_id: id.0,
         broker_epoch: epoch.0,
-        fenced: if fenced { 1 } else { -1 },
+        fenced: delta.fenced.map_or(0, |fenced| if fenced { 1 } else { -1 }),
+        in_controlled_shutdown: delta.shutting_down.into(),
+        log_dirs: delta.directories.clone().unwrap_or_default(),
         ..Default::default()
     })
 }
 
 fn partition(new: &NewPartition) -> PartitionRecord {
-    let ids = |ids: &[BrokerId]| ids.iter().map(|id| id.0).collect::<Vec<_>>();
     let image = &new.image;
+    let some = |ids: &[BrokerId]| (!ids.is_empty()).then(|| numbers(ids));
     PartitionRecord {
         partition_id: new.partition,
         topic_id: new.topic_id,
-        replicas: ids(&image.replicas),
-        isr: ids(&image.isr),
+        replicas: numbers(&image.replicas),
+        isr: numbers(&image.isr),
+        removing_replicas: numbers(&image.removing),
+        adding_replicas: numbers(&image.adding),
         leader: image.leader.map_or(NO_LEADER, |id| id.0),
         leader_epoch: image.leader_epoch.0,
         partition_epoch: image.partition_epoch,
         directories: image.directories.clone(),
-        eligible_leader_replicas: (!image.elr.is_empty()).then(|| ids(&image.elr)),
-        ..Default::default()
+        leader_recovery_state: image.recovering.into(),
+        eligible_leader_replicas: some(&image.elr),
+        last_known_elr: some(&image.last_known_elr),
     }
 }
 
+fn partition_change(topic_id: Uuid, partition_id: i32, delta: &PartitionDelta) -> PartitionChangeRecord {
+    let list = |ids: &Option<Vec<BrokerId>>| ids.as_deref().map(numbers);
+    PartitionChangeRecord {
+        partition_id,
+        topic_id,
+        isr: list(&delta.isr),
+        leader: delta.leader.map_or(NO_LEADER_CHANGE, |leader| leader.map_or(NO_LEADER, |id| id.0)),
+        replicas: list(&delta.replicas),
+        removing_replicas: list(&delta.removing),
+        adding_replicas: list(&delta.adding),
+        leader_recovery_state: delta.recovering.map_or(NO_RECOVERY_CHANGE, i8::from),
+        eligible_leader_replicas: list(&delta.elr),
+        last_known_elr: list(&delta.last_known_elr),
+        directories: delta.directories.clone(),
+    }
+}
+
+fn numbers(ids: &[BrokerId]) -> Vec<i32> {
+    ids.iter().map(|id| id.0).collect()
+}
+
+fn ids(numbers: Vec<i32>) -> Vec<BrokerId> {
+    numbers.into_iter().map(BrokerId).collect()
+}
+
+fn leader(number: i32) -> Option<BrokerId> {
+    (number != NO_LEADER).then_some(BrokerId(number))
+}
+
 fn from_wire(record: MetadataRecord<'_>) -> Change {
-    let ids = |ids: Vec<i32>| ids.into_iter().map(BrokerId).collect::<Vec<_>>();
-    let leader = |id: i32| (id != NO_LEADER).then_some(BrokerId(id));
-    let fence =
-        |id: i32, epoch: i64, fenced: bool| Change::FenceBroker { id: BrokerId(id), epoch: BrokerEpoch(epoch), fenced };
+    let fence = |id: i32, epoch: i64, fenced: bool| Change::BrokerChange {
+        id: BrokerId(id),
+        epoch: BrokerEpoch(epoch),
+        delta: BrokerDelta { fenced: Some(fenced), ..BrokerDelta::default() },
+    };
     match record {
         MetadataRecord::RegisterBroker(it) => {
             Change::RegisterBroker { id: BrokerId(it.broker_id), broker: broker_image(it) }
@@ -208,30 +263,11 @@ fn from_wire(record: MetadataRecord<'_>) -> Change {
         MetadataRecord::UnregisterBroker(it) => Change::UnregisterBroker { id: BrokerId(it.broker_id) },
         MetadataRecord::FenceBroker(it) => fence(it.id, it.epoch, true),
         MetadataRecord::UnfenceBroker(it) => fence(it.id, it.epoch, false),
-        MetadataRecord::BrokerRegistrationChange(it) if it.fenced != 0 => {
-            fence(it.broker_id, it.broker_epoch, it.fenced > 0)
-        }
+        MetadataRecord::BrokerRegistrationChange(it) => broker_change_from(it),
         MetadataRecord::Topic(it) => Change::Topic { name: it.name.to_owned(), id: it.topic_id },
         MetadataRecord::RemoveTopic(it) => Change::RemoveTopic { id: it.topic_id },
-        MetadataRecord::Partition(it) => Change::Partition(NewPartition {
-            topic_id: it.topic_id,
-            partition: it.partition_id,
-            image: PartitionImage {
-                replicas: ids(it.replicas),
-                isr: ids(it.isr),
-                elr: ids(it.eligible_leader_replicas.unwrap_or_default()),
-                leader: leader(it.leader),
-                leader_epoch: LeaderEpoch(it.leader_epoch),
-                partition_epoch: it.partition_epoch,
-                directories: it.directories,
-            },
-        }),
-        MetadataRecord::PartitionChange(it) => Change::PartitionChange {
-            topic_id: it.topic_id,
-            partition: it.partition_id,
-            isr: it.isr.map(ids),
-            leader: (it.leader != NO_LEADER_CHANGE).then(|| leader(it.leader)),
-        },
+        MetadataRecord::Partition(it) => Change::Partition(partition_from(it)),
+        MetadataRecord::PartitionChange(it) => partition_change_from(it),
         MetadataRecord::Config(it) => match ResourceKind::from_code(it.resource_type) {
             Some(kind) => Change::Config {
                 resource: Resource { kind, name: it.resource_name.into() },
@@ -251,6 +287,47 @@ fn from_wire(record: MetadataRecord<'_>) -> Change {
     }
 }
 
+fn broker_change_from(it: BrokerRegistrationChangeRecord) -> Change {
+    let delta = BrokerDelta {
+        fenced: (it.fenced != 0).then_some(it.fenced > 0),
+        shutting_down: it.in_controlled_shutdown > 0,
+        directories: (!it.log_dirs.is_empty()).then_some(it.log_dirs),
+    };
+    Change::BrokerChange { id: BrokerId(it.broker_id), epoch: BrokerEpoch(it.broker_epoch), delta }
+}
+
+fn partition_from(it: PartitionRecord) -> NewPartition {
+    let image = PartitionImage {
+        replicas: ids(it.replicas),
+        isr: ids(it.isr),
+        elr: ids(it.eligible_leader_replicas.unwrap_or_default()),
+        last_known_elr: ids(it.last_known_elr.unwrap_or_default()),
+        removing: ids(it.removing_replicas),
+        adding: ids(it.adding_replicas),
+        recovering: it.leader_recovery_state == 1,
+        leader: leader(it.leader),
+        leader_epoch: LeaderEpoch(it.leader_epoch),
+        partition_epoch: it.partition_epoch,
+        directories: it.directories,
+    };
+    NewPartition { topic_id: it.topic_id, partition: it.partition_id, image }
+}
+
+fn partition_change_from(it: PartitionChangeRecord) -> Change {
+    let delta = PartitionDelta {
+        leader: (it.leader != NO_LEADER_CHANGE).then(|| leader(it.leader)),
+        isr: it.isr.map(ids),
+        elr: it.eligible_leader_replicas.map(ids),
+        last_known_elr: it.last_known_elr.map(ids),
+        replicas: it.replicas.map(ids),
+        removing: it.removing_replicas.map(ids),
+        adding: it.adding_replicas.map(ids),
+        directories: it.directories,
+        recovering: (it.leader_recovery_state != NO_RECOVERY_CHANGE).then_some(it.leader_recovery_state == 1),
+    };
+    Change::PartitionChange { topic_id: it.topic_id, partition: it.partition_id, delta }
+}
+
 fn broker_image(it: RegisterBrokerRecord<'_>) -> BrokerImage {
     let endpoints = it.end_points.iter().map(|endpoint| BrokerEndpoint {
         name: endpoint.name.to_owned(),
@@ -263,6 +340,7 @@ fn broker_image(it: RegisterBrokerRecord<'_>) -> BrokerImage {
         endpoints: endpoints.collect(),
         rack: it.rack.map(str::to_owned),
         fenced: it.fenced,
+        shutting_down: it.in_controlled_shutdown,
         directories: it.log_dirs,
     }
 }

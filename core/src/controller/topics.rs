@@ -12,7 +12,7 @@ use super::records::{Change, NewPartition};
 use super::{Decision, Refused};
 use crate::config::{BrokerConfig, Overrides, check_topic_overrides};
 use crate::rng::Rng;
-use crate::types::{BrokerId, LeaderEpoch};
+use crate::types::BrokerId;
 
 /// The longest topic name: a directory's name has room for a partition and `-delete` beside it.
 const NAME_MAX: usize = 249;
@@ -81,12 +81,13 @@ pub fn create(
         *seen.entry(topic.name.as_str()).or_insert(0) += 1;
     }
     let mut changes = Vec::new();
+    let mut made = BTreeSet::new();
     let mut room = config.limits.max_partitions.saturating_sub(image.partition_count());
     let create_one = |topic: &NewTopic| {
         if seen[topic.name.as_str()] > 1 {
             return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."));
         }
-        check_name(image, &topic.name)?;
+        check_name(image, &made, &topic.name)?;
         let overrides = overrides(config, topic)?;
         let placement = placement(image, config, topic, &mut *rng)?;
         room = room.checked_sub(placement.len()).ok_or_else(too_many_partitions)?;
@@ -96,6 +97,7 @@ pub fn create(
             replication_factor: placement.first().map_or(-1, |it| i16::try_from(it.len()).unwrap_or(i16::MAX)),
             overrides,
         };
+        made.insert(topic.name.clone());
         record_topic(image, &topic.name, &created, placement, &mut changes);
         Ok(created)
     };
@@ -151,10 +153,12 @@ pub fn create_partitions(
         let have = topic.partitions.len();
         let wanted = usize::try_from(more.count).unwrap_or(0);
         if wanted <= have {
-            let only = format!(
-                "The topic {} currently has {have} partition(s); {} would not be an increase.",
-                more.name, more.count
-            );
+            let only = if wanted == have {
+                format!("Topic already has {have} partition(s).")
+            } else {
+                let MorePartitions { name, count, .. } = more;
+                format!("The topic {name} currently has {have} partition(s); {count} would not be an increase.")
+            };
             return Err(Refused::new(ErrorCode::INVALID_PARTITIONS, only));
         }
         room = room.checked_sub(wanted - have).ok_or_else(too_many_partitions)?;
@@ -198,6 +202,7 @@ fn record_topic(
 }
 
 fn new_partition(image: &MetadataImage, topic_id: Uuid, partition: usize, replicas: Vec<BrokerId>) -> Change {
+    let in_sync: Vec<BrokerId> = replicas.iter().copied().filter(|id| image.is_active(*id)).collect();
     let directory = |id: &BrokerId| {
         let broker = image.broker(*id);
         // With several directories the broker chooses one; the zero id says "not assigned yet" (KIP-858).
@@ -207,19 +212,18 @@ fn new_partition(image: &MetadataImage, topic_id: Uuid, partition: usize, replic
         topic_id,
         partition: i32::try_from(partition).unwrap_or(i32::MAX),
         image: PartitionImage {
-            isr: replicas.clone(),
-            elr: Vec::new(),
-            leader: replicas.first().copied(),
-            leader_epoch: LeaderEpoch(0),
-            partition_epoch: 0,
+            leader: in_sync.first().copied(),
+            isr: in_sync,
             directories: replicas.iter().map(directory).collect(),
             replicas,
+            ..PartitionImage::default()
         },
     })
 }
 
-/// Kafka's rules for names; and names that differ only by `.` and `_` would share their metrics.
-fn check_name(image: &MetadataImage, name: &str) -> Result<(), Refused> {
+/// Kafka's rules for names; and names that differ only by `.` and `_` would share their metrics. `made` has the names
+/// that the same request makes.
+fn check_name(image: &MetadataImage, made: &BTreeSet<String>, name: &str) -> Result<(), Refused> {
     let invalid = |why: String| Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, why);
     if name.is_empty() {
         return Err(invalid("Topic name is invalid: the empty string is not allowed".into()));
@@ -239,10 +243,14 @@ fn check_name(image: &MetadataImage, name: &str) -> Result<(), Refused> {
         return Err(Refused::new(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
     }
     let same = |other: &str| other.len() == name.len() && other.bytes().map(unify).eq(name.bytes().map(unify));
-    if let Some(other) = image.topics().find(|other| name.contains(['.', '_']) && same(&other.name)) {
-        return Err(invalid(format!("Topic '{name}' collides with existing topic: {}", other.name)));
+    if !name.contains(['.', '_']) {
+        return Ok(());
     }
-    Ok(())
+    let mut others = image.topics().map(|other| &*other.name).chain(made.iter().map(String::as_str));
+    match others.find(|other| same(other)) {
+        Some(other) => Err(invalid(format!("Topic '{name}' collides with existing topic: {other}"))),
+        None => Ok(()),
+    }
 }
 
 const fn unify(byte: u8) -> u8 {
@@ -250,8 +258,12 @@ const fn unify(byte: u8) -> u8 {
 }
 
 fn overrides(config: &BrokerConfig, topic: &NewTopic) -> Result<Overrides, Refused> {
-    let given = topic.configs.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
-    let overrides: Overrides = given.collect();
+    let mut overrides = Overrides::new();
+    for (name, value) in &topic.configs {
+        let null =
+            || Refused::new(ErrorCode::INVALID_CONFIG, format!("Null value not supported for topic configs: {name}"));
+        overrides.insert(name.clone(), value.clone().ok_or_else(null)?);
+    }
     check_topic_overrides(&overrides, &config.topic_defaults)
         .map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.message()))?;
     Ok(overrides)
@@ -277,24 +289,35 @@ fn placement(
     let default = config.topics.default_replication_factor;
     let replicas = if topic.replication_factor == -1 { default } else { topic.replication_factor };
     let replicas = usize::try_from(replicas).ok().filter(|count| *count > 0).ok_or_else(|| {
-        Refused::new(ErrorCode::INVALID_REPLICATION_FACTOR, "Replication factor must be larger than 0.")
+        Refused::new(
+            ErrorCode::INVALID_REPLICATION_FACTOR,
+            "Replication factor must be larger than 0, or -1 to use the default value.",
+        )
     })?;
     spread(image, partitions, replicas, rng)
 }
 
 fn placement_by_hand(image: &MetadataImage, topic: &NewTopic) -> Result<Vec<Vec<BrokerId>>, Refused> {
-    if topic.replication_factor != -1 || topic.partitions != -1 {
-        return Err(Refused::new(
-            ErrorCode::INVALID_REQUEST,
-            "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.",
-        ));
+    let set = match (topic.replication_factor, topic.partitions) {
+        (-1, -1) => None,
+        (-1, _) => Some("numPartitions"),
+        _ => Some("replication factor"),
+    };
+    if let Some(set) = set {
+        let why = format!("A manual partition assignment was specified, but {set} was not set to -1.");
+        return Err(Refused::new(ErrorCode::INVALID_REQUEST, why));
+    }
+    let mut seen = BTreeSet::new();
+    if let Some((twice, _)) = topic.assignments.iter().find(|(partition, _)| !seen.insert(*partition)) {
+        let why = format!("Found multiple manual partition assignments for partition {twice}");
+        return Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     }
     let by_partition: BTreeMap<i32, &Vec<i32>> = topic.assignments.iter().map(|(index, it)| (*index, it)).collect();
     let consecutive = by_partition.keys().copied().eq(0..i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX));
     if !consecutive {
         return Err(Refused::new(
             ErrorCode::INVALID_REPLICA_ASSIGNMENT,
-            "The partitions of a manual assignment must be 0, 1, 2, … without a gap, each once.",
+            "partitions should be a consecutive 0-based integer sequence",
         ));
     }
     let by_hand: Vec<Vec<i32>> = by_partition.into_values().cloned().collect();
@@ -302,33 +325,61 @@ fn placement_by_hand(image: &MetadataImage, topic: &NewTopic) -> Result<Vec<Vec<
 }
 
 fn checked_placement(image: &MetadataImage, by_hand: &[Vec<i32>], count: usize) -> Result<Vec<Vec<BrokerId>>, Refused> {
-    let invalid = |why: &str| Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why);
+    let invalid = |why: String| Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why);
     if by_hand.len() != count {
-        return Err(invalid("The assignment must name the brokers of each new partition."));
+        let given = by_hand.len();
+        return Err(invalid(format!(
+            "Attempted to add {count} additional partition(s), but only {given} assignment(s) were specified."
+        )));
     }
     let replicas = by_hand.first().map_or(0, Vec::len);
-    for brokers in by_hand {
-        if brokers.is_empty() || brokers.len() != replicas {
-            return Err(invalid("Every partition must have the same number of replicas, and at least one."));
+    for (partition, brokers) in by_hand.iter().enumerate() {
+        if brokers.is_empty() {
+            return Err(invalid("The manual partition assignment includes an empty replica list.".into()));
         }
-        if brokers.iter().collect::<BTreeSet<_>>().len() != brokers.len() {
-            return Err(invalid("A partition cannot have two replicas on one broker."));
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = brokers.iter().find(|id| !seen.insert(**id)) {
+            return Err(invalid(format!(
+                "The manual partition assignment includes the broker {twice} more than once."
+            )));
         }
         if let Some(unknown) = brokers.iter().find(|id| image.broker(BrokerId(**id)).is_none()) {
-            return Err(invalid(&format!("The assignment names broker {unknown}, which is not registered.")));
+            return Err(invalid(format!(
+                "The manual partition assignment includes broker {unknown}, but no such broker is registered."
+            )));
+        }
+        if brokers.len() != replicas {
+            return Err(invalid(format!(
+                "The manual partition assignment includes a partition with {} replica(s), but this is not consistent \
+                 with previous partitions, which have {replicas} replica(s).",
+                brokers.len()
+            )));
+        }
+        if !brokers.iter().any(|id| image.is_active(BrokerId(*id))) {
+            return Err(invalid(format!(
+                "All brokers specified in the manual partition assignment for partition {partition} are fenced or in \
+                 controlled shutdown."
+            )));
         }
     }
     Ok(by_hand.iter().map(|brokers| brokers.iter().copied().map(BrokerId).collect()).collect())
 }
 
-/// Spreads replicas over the unfenced brokers, each partition starting one broker further.
+/// Spreads replicas over the active brokers, each partition starting one broker further.
 fn spread(
     image: &MetadataImage,
     partitions: usize,
     replicas: usize,
     rng: &mut Rng,
 ) -> Result<Vec<Vec<BrokerId>>, Refused> {
-    let usable: Vec<BrokerId> = image.brokers().filter(|(_, broker)| !broker.fenced).map(|(id, _)| id).collect();
+    let usable: Vec<BrokerId> = image.brokers().map(|(id, _)| id).filter(|id| image.is_active(*id)).collect();
+    if usable.is_empty() {
+        let why = format!(
+            "Unable to replicate the partition {replicas} time(s): All brokers are currently fenced or in controlled \
+             shutdown."
+        );
+        return Err(Refused::new(ErrorCode::INVALID_REPLICATION_FACTOR, why));
+    }
     if replicas > usable.len() {
         let why = format!(
             "Unable to replicate the partition {replicas} time(s): The target replication factor of {replicas} cannot be \
