@@ -9,13 +9,30 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::machine::FileId;
+use crate::record::{self, BatchFacts, RecordBatch, Refusal, Rewrite, ScanError};
 
 /// The most bytes that one slice reads or writes.
 pub const SLICE: u32 = 1 << 20;
 
 /// Work to be done off the machine's own thread.
-#[derive(Debug)]
-pub enum Job {}
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Puts a produced batch into the codec that its topic asks for.
+    Recompress(Recompress),
+}
+
+/// A batch that is to change its codec, and its bounds.
+#[derive(Clone, Debug)]
+pub struct Recompress {
+    /// The batch, which was scanned.
+    pub batch: Bytes,
+    /// What is to change.
+    pub rewrite: Rewrite,
+    /// `max.message.bytes`: the result may not be larger.
+    pub max_message_bytes: u32,
+    /// At most so many bytes are inflated.
+    pub inflated_limit: u64,
+}
 
 /// What a job wants next.
 #[derive(Debug)]
@@ -27,25 +44,44 @@ pub enum Next {
 }
 
 /// What a job found or made.
-#[derive(Debug)]
-pub enum Report {}
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// The batch as it is to be appended, with its facts.
+    Recompressed(Result<(Bytes, BatchFacts), Refusal>),
+}
 
 impl Job {
     /// Goes on: `read` is what the last [`Next::Read`] gave, `None` at first, `Some(Err)` if the read failed.
     pub fn step(&mut self, read: Option<Result<Bytes, crate::machine::DiskError>>) -> Next {
-        let _ = read;
-        match *self {}
+        drop(read);
+        match self {
+            Self::Recompress(work) => Next::Done(Box::new(Report::Recompressed(work.run()))),
+        }
+    }
+}
+
+impl Recompress {
+    fn run(&self) -> Result<(Bytes, BatchFacts), Refusal> {
+        let batch = RecordBatch::first_of(&self.batch).map_err(|error| ScanError::from(error).refusal())?;
+        let bytes = record::rewrite(&batch, &self.rewrite, self.max_message_bytes, self.inflated_limit)?;
+        let facts = record::scan(&bytes, self.inflated_limit).map_err(|error| error.refusal())?;
+        Ok((Bytes::from(bytes), facts))
     }
 }
 
 impl fmt::Display for Job {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recompress(work) => write!(f, "recompress {} B", work.batch.len()),
+        }
     }
 }
 
 impl fmt::Display for Report {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recompressed(Ok((bytes, _))) => write!(f, "recompressed {} B", bytes.len()),
+            Self::Recompressed(Err(refusal)) => write!(f, "refused: {}", refusal.message),
+        }
     }
 }

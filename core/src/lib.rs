@@ -12,6 +12,8 @@
 //! * `broker`: partitions, waiting requests, fetch sessions; `api`: one file an API key
 //! * [`machine`]: the boundary, connections and dispatch
 
+pub mod api;
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod controller;

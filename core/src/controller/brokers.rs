@@ -6,7 +6,7 @@
 
 use ottla_wire::{ErrorCode, Uuid};
 
-use super::image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage};
+use super::image::{BrokerEndpoint, BrokerImage, MetadataImage};
 use super::records::{BrokerDelta, Change, PartitionDelta};
 use super::{Decision, Refused};
 use crate::types::{BrokerEpoch, BrokerId, Offset};
@@ -91,32 +91,11 @@ pub fn register(
     Ok(Decision { changes, answer: epoch })
 }
 
-/// Takes a broker out of service, as at the end of a controlled shutdown. What it led passes to another replica that
-/// is in sync and active, or, where there is none, has no leader until this broker comes back: it stays in the ISR,
-/// for nobody else has all records.
+/// Takes a broker out of service, as at the end of a controlled shutdown: what it led has no leader until it comes
+/// back, since nobody else has a copy.
 #[must_use]
 pub fn fence(image: &MetadataImage, id: BrokerId) -> Vec<Change> {
-    let Some(broker) = image.broker(id).filter(|broker| !broker.fenced) else { return Vec::new() };
+    let known = image.broker(id).filter(|broker| !broker.fenced);
     let delta = BrokerDelta { fenced: Some(true), shutting_down: true, directories: None };
-    let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
-    for topic in image.topics() {
-        let partitions = (0..).zip(&topic.partitions);
-        let left = partitions.filter_map(|(partition, it)| Some((partition, without(image, it, id)?)));
-        changes.extend(left.map(|(partition, delta)| Change::PartitionChange { topic_id: topic.id, partition, delta }));
-    }
-    changes
-}
-
-/// What changes of a partition when `id` goes; `None` if it is neither its leader nor in sync with another one.
-fn without(image: &MetadataImage, partition: &PartitionImage, id: BrokerId) -> Option<PartitionDelta> {
-    let leads = partition.leader == Some(id);
-    let others: Vec<BrokerId> = partition.isr.iter().copied().filter(|other| *other != id).collect();
-    let leaves = !others.is_empty() && others.len() < partition.isr.len();
-    // In the order of the assignment, whose first is the preferred leader.
-    let heir = partition.replicas.iter().copied().find(|other| others.contains(other) && image.is_active(*other));
-    (leads || leaves).then(|| PartitionDelta {
-        leader: leads.then_some(heir),
-        isr: leaves.then_some(others),
-        ..PartitionDelta::default()
-    })
+    known.map(|broker| Change::BrokerChange { id, epoch: broker.epoch, delta }).into_iter().collect()
 }

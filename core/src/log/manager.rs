@@ -14,7 +14,7 @@ use crate::planted::Planted;
 use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 
 /// Every log of a broker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LogManager {
     config: LogManagerConfig,
     planted: Planted,

@@ -4,7 +4,7 @@
 //! arrival (Kafka's contract, invariant W1). An answer that is ready before an earlier one waits in its slot.
 //! Each frame ends in exactly one last `Send` or one `Done`.
 //!
-//! Bounded: a connection with [`Limits::in_flight`] unanswered frames is not read until half are answered.
+//! Bounded: a connection with `ottla.connection.max.pending.requests` unanswered frames is not read until half are answered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::{ConnId, Effect, Effects, FileRange, ListenerId};
+use crate::api::Reply;
+use crate::ingress::Head;
 
 /// One frame that is owed an answer: the connection, and the frame's number on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,10 +59,18 @@ struct Connection {
     peer: SocketAddr,
     /// The frame that `slots` starts with.
     oldest: u64,
-    /// A slot for each frame that is not answered yet; `Some` when its answer waits for its turn.
-    slots: VecDeque<Option<Answer>>,
+    /// A slot for each frame that is not answered yet.
+    slots: VecDeque<Slot>,
     paused: bool,
     closing: bool,
+}
+
+/// A frame that is not answered yet.
+#[derive(Clone, Debug)]
+struct Slot {
+    head: Head,
+    /// The answer, once it is there and waits for its turn.
+    answer: Option<Answer>,
 }
 
 impl Connections {
@@ -85,10 +95,10 @@ impl Connections {
     /// A frame came: gives it its place in the order. `None` if the connection is closing or gone, and the
     /// frame is to be dropped.
     #[must_use]
-    pub fn on_frame(&mut self, conn: ConnId, out: &mut Effects) -> Option<Ticket> {
+    pub fn on_frame(&mut self, conn: ConnId, head: Head, out: &mut Effects) -> Option<Ticket> {
         let connection = self.open.get_mut(&conn).filter(|connection| !connection.closing)?;
         let frame = connection.oldest + connection.slots.len() as u64;
-        connection.slots.push_back(None);
+        connection.slots.push_back(Slot { head, answer: None });
         if connection.slots.len() >= self.in_flight && !connection.paused {
             connection.paused = true;
             out.push(Effect::PauseReading { conn });
@@ -99,8 +109,8 @@ impl Connections {
     /// A frame's answer is ready: it is sent when all before it are, and with it those that waited for it.
     pub fn answer(&mut self, ticket: Ticket, answer: Answer, out: &mut Effects) {
         let Some(connection) = self.open.get_mut(&ticket.conn).filter(|connection| !connection.closing) else { return };
-        let place = ticket.frame.checked_sub(connection.oldest).and_then(|place| usize::try_from(place).ok());
-        let slot = place.and_then(|place| connection.slots.get_mut(place)).expect("a frame is answered once");
+        let place = connection.place(ticket).expect("a frame is answered once");
+        let slot = &mut connection.slots[place].answer;
         assert!(slot.is_none(), "a frame is answered once");
         *slot = Some(answer);
         connection.send_ready(ticket.conn, out);
@@ -108,6 +118,14 @@ impl Connections {
             connection.paused = false;
             out.push(Effect::ResumeReading { conn: ticket.conn });
         }
+    }
+
+    /// What the answer to a ticket's frame is encoded for; `None` if nobody waits for it any more.
+    #[must_use]
+    pub fn reply(&self, ticket: Ticket) -> Option<Reply> {
+        let connection = self.open.get(&ticket.conn).filter(|connection| !connection.closing)?;
+        let head = connection.place(ticket).map(|place| connection.slots[place].head)?;
+        Some(Reply { head, listener: connection.listener })
     }
 
     /// Closes a connection at once; what it is owed is forgotten.
@@ -143,8 +161,13 @@ impl Connections {
 }
 
 impl Connection {
+    fn place(&self, ticket: Ticket) -> Option<usize> {
+        let place = usize::try_from(ticket.frame.checked_sub(self.oldest)?).ok()?;
+        (place < self.slots.len()).then_some(place)
+    }
+
     fn send_ready(&mut self, conn: ConnId, out: &mut Effects) {
-        while let Some(answer) = self.slots.front_mut().and_then(Option::take) {
+        while let Some(answer) = self.slots.front_mut().and_then(|slot| slot.answer.take()) {
             self.slots.pop_front();
             self.oldest += 1;
             match answer {

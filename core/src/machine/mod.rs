@@ -1,7 +1,7 @@
 //! The boundary: what comes into the machine, what goes out, and the contract between it and a driver.
 //!
-//! A driver calls [`ingress`] on each whole frame, queues [`Input`]s, hands them one at a time to
-//! `Machine::handle`, and carries out the [`Effect`]s in order. One call is one whole step,
+//! A driver calls [`crate::ingress::ingress`] on each whole frame, queues [`Input`]s, hands them one at a time to
+//! [`Machine::handle`], and carries out the [`Effect`]s in order. One call is one whole step,
 //! `(now, input) -> effects`: the line of a trace, the unit of replay and of a text script.
 //!
 //! What a driver promises:
@@ -12,16 +12,18 @@
 //!   every write of its file that was issued before it. Syncs, directory syncs, reads, lists and removals
 //!   may overtake and be overtaken: the machine waits where the order matters.
 //! * After a failed write or sync the driver neither retries nor hides it.
-//! * [`Input::Timeout`] comes at or after `Machine::next_deadline`, perhaps late, never early, and not never.
+//! * [`Input::Timeout`] comes at or after [`Machine::next_deadline`], perhaps late, never early, and not never.
 //! * Effects to one connection leave in order; effects for a connection it does not know are dropped.
 //!
 //! Absent on purpose: timers (the deadline is a function of state), closures, trait objects, `async`.
 
 mod connections;
+mod dispatch;
 mod effect;
 mod input;
 
 pub use connections::{Answer, Connections, Part, Ticket};
+pub use dispatch::Machine;
 pub use effect::{Effect, Effects, FileAction, FileRange, Level, Note, OpenMode};
 pub use input::{DiskError, DiskResult, Entry, Input, ListenerId, Opened};
 

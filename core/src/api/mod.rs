@@ -1,0 +1,136 @@
+//! One file an API key: decode the request, one call of the broker's, encode the answer.
+//!
+//! Wire versions are known here and nowhere below: a domain outcome becomes a body of the version that the
+//! request had. `handle` answers at once or says that the broker will; `encode` makes the answer of what the
+//! broker releases.
+//!
+//! Only what is in [`SUPPORTED`] is advertised: a client switches features off by what is missing (KIP-35).
+
+mod admin;
+mod api_versions;
+mod configs;
+mod describe;
+mod fetch;
+mod list_offsets;
+mod metadata;
+mod produce;
+mod producers;
+
+use bytes::Bytes;
+use ottla_wire::frame::encode_response;
+use ottla_wire::{ApiKey, DecodeError, Message, Writer};
+
+use crate::broker::{Answered, Broker, Outcome};
+use crate::clock::Now;
+use crate::ingress::{Head, Request};
+use crate::machine::{Answer, Effects, ListenerId, Ticket};
+
+/// The APIs that are answered, in the versions of Apache Kafka 4.3.
+pub const SUPPORTED: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::DescribeLogDirs,
+    ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
+    ApiKey::DescribeTopicPartitions,
+];
+
+/// Everything a handler is given.
+pub(crate) struct Call<'a> {
+    /// The broker that answers.
+    pub broker: &'a mut Broker,
+    /// When.
+    pub now: Now,
+    /// Who is to be answered.
+    pub ticket: Ticket,
+    /// The request.
+    pub request: &'a Request,
+    /// What its answer is encoded for.
+    pub reply: Reply,
+    /// Where effects go.
+    pub out: &'a mut Effects,
+}
+
+/// What an answer is encoded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// API, version and correlation id of the request.
+    pub head: Head,
+    /// The listener that the client came to: it is told the addresses of that one.
+    pub listener: ListenerId,
+}
+
+/// `Some` is the answer; `None` means that the broker releases an [`Outcome`] for the ticket, now or later.
+pub(crate) type Handled = Result<Option<Answer>, DecodeError>;
+
+/// Acts on a request.
+///
+/// # Errors
+/// The body cannot be read, or has a version that we do not: the connection is to be closed.
+pub(crate) fn handle(call: Call<'_>) -> Handled {
+    let Head { api_key, api_version, .. } = call.request.head;
+    let known = SUPPORTED.contains(&api_key) && api_key.versions().contains(&api_version);
+    if !known && api_key != ApiKey::ApiVersions {
+        return Err(DecodeError::UnsupportedVersion(api_version));
+    }
+    match api_key {
+        ApiKey::Produce => produce::handle(call),
+        ApiKey::Fetch => fetch::handle(call),
+        ApiKey::ListOffsets => list_offsets::handle(call),
+        ApiKey::OffsetForLeaderEpoch => list_offsets::handle_epochs(call),
+        ApiKey::Metadata => metadata::handle(call),
+        ApiKey::DescribeTopicPartitions => metadata::handle_partitions(call),
+        ApiKey::ApiVersions => api_versions::handle(&call),
+        ApiKey::CreateTopics => admin::create_topics(call),
+        ApiKey::DeleteTopics => admin::delete_topics(call),
+        ApiKey::CreatePartitions => admin::create_partitions(call),
+        ApiKey::DeleteRecords => admin::delete_records(call),
+        ApiKey::InitProducerId => producers::init(call),
+        ApiKey::DescribeProducers => producers::describe(call),
+        ApiKey::DescribeConfigs => configs::describe(call),
+        ApiKey::AlterConfigs => configs::alter(call),
+        ApiKey::IncrementalAlterConfigs => configs::alter_incrementally(call),
+        ApiKey::DescribeLogDirs => describe::log_dirs(call),
+        ApiKey::DescribeCluster => describe::cluster(call),
+        #[expect(clippy::wildcard_enum_match_arm, reason = "what is supported is listed above")]
+        _ => Err(DecodeError::UnknownApiKey(api_key.code())),
+    }
+}
+
+/// Makes the answer of what the broker released.
+pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer {
+    match outcome {
+        Outcome::Produce { produced, acks } => produce::encode(broker, reply, &produced, acks),
+        Outcome::Fetch(fetched) => fetch::encode(broker, reply, &fetched),
+        Outcome::ListOffsets(listed) => list_offsets::encode(reply, &listed),
+        Outcome::Admin(answered) => match *answered {
+            Answered::Created(results) => admin::encode_created(broker, reply, &results),
+            Answered::Deleted(results) => admin::encode_deleted(reply, &results),
+            Answered::MorePartitions(results) => admin::encode_partitions(reply, &results),
+            Answered::Altered(results) => configs::encode_altered(reply, &results),
+            Answered::DeletedRecords(deleted) => admin::encode_deleted_records(reply, &deleted),
+            Answered::ProducerId(producer_id) => producers::encode_init(reply, producer_id),
+            Answered::Metadata { topics, refused } => metadata::encode(broker, reply, &topics, &refused),
+        },
+        Outcome::Close => Answer::Close,
+    }
+}
+
+/// An answer that is one message.
+pub(crate) fn respond<'a>(head: Head, body: &impl Message<'a>) -> Answer {
+    let mut writer = Writer::new();
+    encode_response(&mut writer, head.api_key, head.api_version, head.correlation_id, body);
+    Answer::Bytes(Bytes::from(writer.into_bytes()))
+}

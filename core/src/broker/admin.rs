@@ -1,0 +1,288 @@
+//! What administrators ask for: topics, partitions, settings, deleted records, log directories.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_wire::{ErrorCode, Uuid};
+
+use super::purgatory::WaitKey;
+use super::{Broker, Outcome, TopicRef};
+use crate::clock::Now;
+use crate::controller::{self, Alteration, CreatedTopic, MorePartitions, NewTopic, Refused, TopicChoice, TopicImage};
+use crate::log::{LogId, ProducerView};
+use crate::machine::{Effects, LogDirId, Ticket};
+use crate::types::{Offset, TopicPartition};
+
+/// What an administrative request came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answered {
+    /// CreateTopics: each topic.
+    Created(Vec<(String, Result<CreatedTopic, Refused>)>),
+    /// DeleteTopics: each topic.
+    Deleted(Vec<(TopicChoice, Result<(Arc<str>, Uuid), Refused>)>),
+    /// CreatePartitions: each topic.
+    MorePartitions(Vec<(String, Result<(), Refused>)>),
+    /// AlterConfigs and IncrementalAlterConfigs: kind and name of each resource.
+    Altered(Vec<(i8, String, Result<(), Refused>)>),
+    /// DeleteRecords: each partition.
+    DeletedRecords(Vec<DeletedRecords>),
+    /// InitProducerId.
+    ProducerId(i64),
+    /// Metadata that made topics first: the topics that were asked for, and why some could not be made.
+    Metadata { topics: Vec<String>, refused: BTreeMap<String, ErrorCode> },
+}
+
+/// One partition of a DeleteRecords.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedRecords {
+    /// Which topic.
+    pub topic: TopicRef,
+    /// Which partition of it.
+    pub partition: i32,
+    /// `NONE`, or why nothing was deleted.
+    pub error: ErrorCode,
+    /// The log start offset; -1 with an error.
+    pub low_watermark: Offset,
+}
+
+/// A DeleteRecords that waits until the new starts are durable.
+#[derive(Clone, Debug)]
+pub(super) struct Deleting {
+    ticket: Ticket,
+    deleted: Vec<DeletedRecords>,
+    outstanding: usize,
+}
+
+/// Who waits for a log's start to be durable.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deletions {
+    requests: BTreeMap<WaitKey, Deleting>,
+    waits: BTreeMap<(LogId, Offset, WaitKey), usize>,
+}
+
+/// A log directory, for DescribeLogDirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDirDescribed {
+    /// Its path, as configured.
+    pub path: String,
+    /// `NONE`, or that it is offline.
+    pub error: ErrorCode,
+    /// The partitions that were asked for.
+    pub replicas: Vec<ReplicaDescribed>,
+}
+
+/// A partition in a log directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaDescribed {
+    /// Which.
+    pub partition: TopicPartition,
+    /// Bytes of its segments.
+    pub size: u64,
+}
+
+impl Broker {
+    /// Makes topics.
+    pub fn create_topics(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+        out: &mut Effects,
+    ) {
+        let image = self.metadata.controller.speculative();
+        let decision = controller::create(image, &self.config.broker, &topics, &mut self.rng);
+        let names = topics.into_iter().map(|topic| topic.name);
+        let changes = if validate_only { Vec::new() } else { decision.changes };
+        let answer = Answered::Created(names.zip(decision.answer).collect());
+        self.commit(now, ticket, changes, answer, out);
+    }
+
+    /// Takes topics away.
+    pub fn delete_topics(&mut self, now: Now, ticket: Ticket, topics: Vec<TopicChoice>, out: &mut Effects) {
+        let decision = controller::delete(self.metadata.controller.speculative(), &self.config.broker, &topics);
+        let answer = Answered::Deleted(topics.into_iter().zip(decision.answer).collect());
+        self.commit(now, ticket, decision.changes, answer, out);
+    }
+
+    /// Gives topics more partitions.
+    pub fn create_partitions(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        topics: Vec<MorePartitions>,
+        validate_only: bool,
+        out: &mut Effects,
+    ) {
+        let image = self.metadata.controller.speculative();
+        let decision = controller::create_partitions(image, &self.config.broker, &topics, &mut self.rng);
+        let names = topics.into_iter().map(|topic| topic.name);
+        let changes = if validate_only { Vec::new() } else { decision.changes };
+        let answer = Answered::MorePartitions(names.zip(decision.answer).collect());
+        self.commit(now, ticket, changes, answer, out);
+    }
+
+    /// Changes settings.
+    pub fn alter_configs(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        alterations: Vec<Alteration>,
+        validate_only: bool,
+        out: &mut Effects,
+    ) {
+        let decision = controller::alter(self.metadata.controller.speculative(), &self.config.broker, &alterations);
+        let resources = alterations.into_iter().map(|it| (it.kind, it.name));
+        let answers = resources.zip(decision.answer).map(|((kind, name), result)| (kind, name, result));
+        let changes = if validate_only { Vec::new() } else { decision.changes };
+        self.commit(now, ticket, changes, Answered::Altered(answers.collect()), out);
+    }
+
+    /// Makes the topics that a client asks about and that are not there, if it may, and answers about all of them.
+    pub fn create_missing(&mut self, now: Now, ticket: Ticket, topics: Vec<String>, out: &mut Effects) {
+        let known = |name: &&String| self.metadata.controller.speculative().topic(name).is_none();
+        let missing: std::collections::BTreeSet<&String> = topics.iter().filter(known).collect();
+        let new = missing.into_iter().map(|name| NewTopic {
+            name: name.clone(),
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        });
+        let new: Vec<NewTopic> = new.collect();
+        let image = self.metadata.controller.speculative();
+        let decision = controller::create(image, &self.config.broker, &new, &mut self.rng);
+        let refused =
+            new.into_iter().zip(decision.answer).filter_map(|(topic, made)| Some((topic.name, made.err()?.code)));
+        let answer = Answered::Metadata { topics, refused: refused.collect() };
+        self.commit(now, ticket, decision.changes, answer, out);
+    }
+
+    /// Raises the log start offsets of partitions: -1 stands for the high watermark.
+    pub fn delete_records(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        partitions: Vec<(TopicRef, i32, Offset)>,
+        out: &mut Effects,
+    ) {
+        let key = self.purgatory.key();
+        let mut deleting = Deleting { ticket, deleted: Vec::with_capacity(partitions.len()), outstanding: 0 };
+        for (place, (topic, partition, offset)) in partitions.into_iter().enumerate() {
+            let raised = self.raise_log_start(now, &topic, partition, offset, out);
+            let none = Offset(-1);
+            let mut deleted = DeletedRecords { topic, partition, error: ErrorCode::NONE, low_watermark: none };
+            match raised {
+                Err(error) => deleted.error = error,
+                Ok((log, start, done)) => {
+                    deleted.low_watermark = start;
+                    if !done {
+                        self.deletions.waits.insert((log, start, key), place);
+                        deleting.outstanding += 1;
+                    }
+                }
+            }
+            deleting.deleted.push(deleted);
+        }
+        if deleting.outstanding == 0 {
+            self.release(ticket, Outcome::Admin(Box::new(Answered::DeletedRecords(deleting.deleted))));
+        } else {
+            self.deletions.requests.insert(key, deleting);
+        }
+    }
+
+    /// The log, its start, and whether that start is durable already.
+    fn raise_log_start(
+        &mut self,
+        now: Now,
+        topic: &TopicRef,
+        partition: i32,
+        offset: Offset,
+        out: &mut Effects,
+    ) -> Result<(LogId, Offset, bool), ErrorCode> {
+        let log = self.leading(topic, partition)?;
+        let high_watermark = self.replicas.high_watermark(log);
+        let offset = if offset == Offset(-1) { high_watermark } else { offset };
+        let start = self.logs.offsets(log).unwrap_or_default().log_start;
+        if offset > high_watermark || offset < Offset::ZERO {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        if offset <= start {
+            return Ok((log, start, true));
+        }
+        self.logs.advance_log_start(now, log, offset, out);
+        Ok((log, offset, false))
+    }
+
+    pub(super) fn on_log_start(&mut self, log: LogId, offset: Offset) {
+        if let Some(replica) = self.replicas.get_mut(log) {
+            replica.on_log_start(offset);
+        }
+    }
+
+    pub(super) fn on_log_start_saved(&mut self, log: LogId, offset: Offset) {
+        let range = (log, Offset(i64::MIN), WaitKey(0))..=(log, offset, WaitKey(u64::MAX));
+        let done: Vec<_> = self.deletions.waits.range(range).map(|(wait, place)| (*wait, *place)).collect();
+        for (wait, place) in done {
+            self.deletions.waits.remove(&wait);
+            self.finish_deletion(wait.2, place, ErrorCode::NONE);
+        }
+    }
+
+    /// A log failed: whether its start was saved is not known.
+    pub(super) fn fail_deletions(&mut self, log: LogId) {
+        let range = (log, Offset(i64::MIN), WaitKey(0))..=(log, Offset(i64::MAX), WaitKey(u64::MAX));
+        let failed: Vec<_> = self.deletions.waits.range(range).map(|(wait, place)| (*wait, *place)).collect();
+        for (wait, place) in failed {
+            self.deletions.waits.remove(&wait);
+            self.finish_deletion(wait.2, place, ErrorCode::KAFKA_STORAGE_ERROR);
+        }
+    }
+
+    fn finish_deletion(&mut self, key: WaitKey, place: usize, error: ErrorCode) {
+        let Some(deleting) = self.deletions.requests.get_mut(&key) else { return };
+        if error != ErrorCode::NONE {
+            (deleting.deleted[place].error, deleting.deleted[place].low_watermark) = (error, Offset(-1));
+        }
+        deleting.outstanding -= 1;
+        if deleting.outstanding == 0
+            && let Some(deleting) = self.deletions.requests.remove(&key)
+        {
+            self.release(deleting.ticket, Outcome::Admin(Box::new(Answered::DeletedRecords(deleting.deleted))));
+        }
+    }
+
+    /// The log directories with the partitions that are wanted.
+    pub fn describe_log_dirs(&self, wanted: impl Fn(&TopicPartition) -> bool) -> Vec<LogDirDescribed> {
+        let describe = |(place, path): (usize, &String)| {
+            let dir = LogDirId(u16::try_from(place).unwrap_or(u16::MAX));
+            let views = self.logs.logs().filter_map(|log| self.logs.view(log));
+            let here = views.filter(|view| view.dir == dir && wanted(&view.partition));
+            let replicas = here.map(|view| ReplicaDescribed { partition: view.partition, size: view.size });
+            let usable = self.logs.is_usable(dir);
+            let error = if usable { ErrorCode::NONE } else { ErrorCode::KAFKA_STORAGE_ERROR };
+            LogDirDescribed { path: path.clone(), error, replicas: replicas.collect() }
+        };
+        self.config.broker.storage.log_dirs().iter().enumerate().map(describe).collect()
+    }
+
+    /// The producers of a partition.
+    ///
+    /// # Errors
+    /// The partition is not led here.
+    pub fn describe_producers(&self, topic: &TopicRef, partition: i32) -> Result<Vec<ProducerView>, ErrorCode> {
+        Ok(self.logs.producers(self.leading(topic, partition)?))
+    }
+
+    /// Whether a topic that is asked about and is not there is made.
+    #[must_use]
+    pub const fn creates_topics(&self) -> bool {
+        self.config.broker.topics.auto_create
+    }
+
+    /// The topic of that name, as committed.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<&TopicImage> {
+        self.image().topic(name)
+    }
+}

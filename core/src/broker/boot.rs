@@ -1,0 +1,424 @@
+//! From an empty machine to a leader of its partitions; and the end.
+//!
+//! | phase       | waits for                                                    |
+//! |-------------|--------------------------------------------------------------|
+//! | Recovering  | every log directory is read, every log recovered             |
+//! | Reading     | `meta.properties` of each directory, and `quorum-state`      |
+//! | Formatting  | the new `meta.properties` are durable                        |
+//! | Replaying   | the metadata log is read to its end                          |
+//! | Electing    | this node's vote is durable: it leads the quorum             |
+//! | Registering | this broker's registration is committed                      |
+//! | Running     | a shutdown                                                   |
+//! | Stopping    | the logs are closed                                          |
+//!
+//! A directory is formatted only by an operator's word that a cluster is born, or to join the cluster that the other
+//! directories belong to. A quorum must never elect itself over a log that was wiped.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_wire::Uuid;
+
+use super::replicas::log_config;
+use super::{Broker, Pending};
+use crate::clock::Now;
+use crate::config::BrokerConfig;
+use crate::controller::{self, BrokerEndpoint, Change, Registration};
+use crate::log::meta_properties::MetaProperties;
+use crate::log::{self, Boot, FoundLog, LogConfig, LogId, LogManagerConfig, SaveRequest};
+use crate::machine::{DiskError, Effect, Effects, Level, LogDirId, Path};
+use crate::raft::{KRAFT_VERSION, Raft, SavedElection, Start, Voter, VoterEndpoint, VoterKey, VoterSet};
+use crate::record::{self, RecordBatch};
+use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
+
+const META_PROPERTIES: &str = "meta.properties";
+const METADATA_LOG: &str = "__cluster_metadata";
+/// Kafka's fixed id of the metadata log's topic.
+const METADATA_TOPIC_ID: Uuid = Uuid(1);
+/// The metadata log lies in the first directory.
+const METADATA_DIR: LogDirId = LogDirId(0);
+
+/// Where a broker is on its way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Phase {
+    #[default]
+    Recovering,
+    Reading(Box<Reading>),
+    Formatting(Box<Reading>),
+    Replaying(Box<Replaying>),
+    Electing,
+    Registering(Offset),
+    Running,
+    Stopping,
+    Stopped,
+}
+
+/// What is known before the metadata log is read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Reading {
+    boot: Boot,
+    awaited: usize,
+    directories: Vec<Option<MetaProperties>>,
+    election: Option<SavedElection>,
+}
+
+/// How far the metadata log is read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Replaying {
+    next: Offset,
+    last_epoch: Option<LeaderEpoch>,
+    voters: Option<VoterSet>,
+    election: Option<SavedElection>,
+}
+
+/// What the boot asks the disk for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Meta(LogDirId),
+    Election,
+    Formatted,
+    Replay,
+}
+
+/// The logs' share of the configuration.
+pub(super) fn log_manager_config(config: &BrokerConfig) -> LogManagerConfig {
+    let storage = &config.storage;
+    LogManagerConfig {
+        dirs: u16::try_from(storage.log_dirs().len()).unwrap_or(u16::MAX),
+        default_log: log_config(&config.topic(&crate::config::Overrides::new())),
+        flush_max_delay: Duration::from_millis(storage.flush_max_delay_ms()),
+        retention_check_interval: Duration::from_millis(storage.retention_check_interval_ms),
+        high_watermark_checkpoint_interval: Duration::from_millis(storage.high_watermark_checkpoint_interval_ms),
+        producer_id_expiration_ms: i64::try_from(storage.producer_id_expiration_ms).unwrap_or(i64::MAX),
+        ..LogManagerConfig::default()
+    }
+}
+
+impl Broker {
+    /// Begins: reads the directories.
+    pub fn start(&mut self, now: Now, out: &mut Effects) {
+        self.logs.start(now, out);
+    }
+
+    /// Stops in good order; `ShutdownDone` of the logs ends it.
+    pub fn shutdown(&mut self, now: Now, out: &mut Effects) {
+        if matches!(self.phase, Phase::Stopping | Phase::Stopped) {
+            return;
+        }
+        self.phase = Phase::Stopping;
+        self.logs.shutdown(now, self.metadata.broker_epoch().unwrap_or(BrokerEpoch(-1)), out);
+    }
+
+    pub(super) fn on_logs_recovered(&mut self, _now: Now, boot: Boot, out: &mut Effects) {
+        if boot.offline.contains(&METADATA_DIR) {
+            return self.refuse("the log directory that holds the metadata log cannot be read", out);
+        }
+        let dirs = self.config.broker.storage.log_dirs().len();
+        let usable: Vec<LogDirId> = (0..dirs).filter_map(|dir| u16::try_from(dir).ok()).map(LogDirId).collect();
+        let usable: Vec<LogDirId> = usable.into_iter().filter(|dir| !boot.offline.contains(dir)).collect();
+        let mut reading = Reading { boot, directories: vec![None; dirs], ..Reading::default() };
+        for dir in usable {
+            reading.awaited += 1;
+            self.ask(Question::Meta(dir), &Path::new(dir, META_PROPERTIES), out);
+        }
+        reading.awaited += 1;
+        self.ask(Question::Election, &election_path(), out);
+        self.phase = Phase::Reading(Box::new(reading));
+    }
+
+    pub(super) fn on_loaded(
+        &mut self,
+        now: Now,
+        ticket: log::Ticket,
+        result: Result<Option<Bytes>, DiskError>,
+        out: &mut Effects,
+    ) {
+        let Some(Pending::Boot(question)) = self.pending.remove(&ticket) else { return };
+        let Phase::Reading(reading) = &mut self.phase else { return };
+        reading.awaited -= 1;
+        let noted = match (question, result) {
+            (_, Err(error)) => Err(error.to_string()),
+            (_, Ok(None)) => Ok(()),
+            (Question::Meta(dir), Ok(Some(bytes))) => MetaProperties::parse(&bytes)
+                .map(|meta| reading.directories[usize::from(dir.0)] = Some(meta))
+                .map_err(|error| format!("meta.properties: {}", error.why)),
+            (_, Ok(Some(bytes))) => SavedElection::parse(&bytes)
+                .map(|election| reading.election = Some(election))
+                .map_err(|error| format!("quorum-state: {}", error.why)),
+        };
+        let done = reading.awaited == 0;
+        match noted {
+            Err(why) => self.refuse(&format!("a file of the node cannot be read: {why}"), out),
+            Ok(()) if done => self.on_small_files_read(now, out),
+            Ok(()) => {}
+        }
+    }
+
+    /// The small files are read: whose cluster is this?
+    fn on_small_files_read(&mut self, now: Now, out: &mut Effects) {
+        let Phase::Reading(mut reading) = std::mem::take(&mut self.phase) else { return };
+        let known = reading.directories.iter().flatten().next().cloned();
+        let cluster_id = match (&known, self.config.new_cluster) {
+            (Some(meta), _) => meta.cluster_id.clone(),
+            (None, true) => self.config.cluster_id.clone().unwrap_or_else(|| self.rng.uuid().to_string()),
+            (None, false) => {
+                let why = "the log directories belong to no cluster yet: found one with `ottla dev`, or with \
+                           `ottla serve --new-cluster` on exactly one node";
+                return self.refuse(why, out);
+            }
+        };
+        if let Err(why) = self.check_identity(&reading, &cluster_id) {
+            return self.refuse(&why, out);
+        }
+        self.metadata.cluster_id.clone_from(&cluster_id);
+        self.format(&mut reading, &cluster_id, out);
+        if reading.awaited > 0 {
+            self.phase = Phase::Formatting(reading);
+        } else {
+            self.replay(now, reading, out);
+        }
+    }
+
+    /// Gives each directory that has none its `meta.properties`.
+    fn format(&mut self, reading: &mut Reading, cluster_id: &str, out: &mut Effects) {
+        let node_id = self.node();
+        for place in 0..reading.directories.len() {
+            let dir = LogDirId(u16::try_from(place).expect("there are fewer directories"));
+            if reading.directories[place].is_some() || reading.boot.offline.contains(&dir) {
+                continue;
+            }
+            let meta = MetaProperties { cluster_id: cluster_id.to_owned(), node_id, directory_id: self.rng.uuid() };
+            let ticket = self.next_read();
+            self.pending.insert(ticket, Pending::Boot(Question::Formatted));
+            let bytes = Bytes::from(meta.encode());
+            self.logs.save(SaveRequest { path: Path::new(dir, META_PROPERTIES), bytes, ticket }, out);
+            reading.directories[place] = Some(meta);
+            reading.awaited += 1;
+        }
+    }
+
+    pub(super) fn on_saved(&mut self, now: Now, ticket: log::Ticket, out: &mut Effects) {
+        match self.pending.remove(&ticket) {
+            Some(Pending::Vote(id)) => self.on_vote_saved(now, id, out),
+            Some(Pending::Boot(Question::Formatted)) => {
+                let Phase::Formatting(reading) = &mut self.phase else { return };
+                reading.awaited -= 1;
+                if reading.awaited == 0
+                    && let Phase::Formatting(reading) = std::mem::take(&mut self.phase)
+                {
+                    self.replay(now, reading, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Every directory is the cluster's and this node's.
+    fn check_identity(&self, reading: &Reading, cluster_id: &str) -> Result<(), String> {
+        let wanted = self.config.cluster_id.as_deref().unwrap_or(cluster_id);
+        for (name, meta) in self.config.broker.storage.log_dirs().iter().zip(&reading.directories) {
+            let Some(meta) = meta else { continue };
+            if meta.cluster_id != wanted {
+                return Err(format!(
+                    "log directory {name} belongs to cluster {}, not to {wanted}: give this node a directory of its own",
+                    meta.cluster_id
+                ));
+            }
+            if meta.node_id != self.node() {
+                return Err(format!(
+                    "log directory {name} belongs to node {}, not to {}: set node.id, or give the node another directory",
+                    meta.node_id.0,
+                    self.node().0
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn replay(&mut self, now: Now, reading: Box<Reading>, out: &mut Effects) {
+        let Reading { boot, directories, election, .. } = *reading;
+        self.metadata.directories = directories.into_iter().flatten().map(|meta| meta.directory_id).collect();
+        self.metadata.missing = boot.missing.into_iter().map(|(_, partition, id)| (partition, id)).collect();
+        let partition = TopicPartition::new(METADATA_LOG, 0);
+        let (found, logs): (Vec<FoundLog>, Vec<FoundLog>) =
+            boot.logs.into_iter().partition(|found| found.partition == partition);
+        self.metadata.found = logs;
+        if let Some(damage) = found.iter().find_map(|found| found.damage.as_ref()) {
+            return self.refuse(&format!("the metadata log is damaged ({damage}); restore it from a copy"), out);
+        }
+        let config = self.metadata_log_config();
+        let log = match found.first() {
+            Some(found) => Some(found.log),
+            None => self.logs.create(now, partition, METADATA_TOPIC_ID, config.clone(), out),
+        };
+        let Some(log) = log else { return self.refuse("the metadata log cannot be made", out) };
+        self.logs.set_config(log, config);
+        self.metadata.set_log(log);
+        let next = self.logs.offsets(log).unwrap_or_default().log_start;
+        self.phase = Phase::Replaying(Box::new(Replaying { next, last_epoch: None, voters: None, election }));
+        self.read_on(log, next, out);
+    }
+
+    fn read_on(&mut self, log: LogId, from: Offset, out: &mut Effects) {
+        let ticket = self.next_read();
+        self.pending.insert(ticket, Pending::Boot(Question::Replay));
+        self.logs.read_bytes(log, from, ticket, out);
+    }
+
+    /// More of the metadata log is here.
+    pub(super) fn on_bytes(&mut self, now: Now, ticket: log::Ticket, bytes: Option<Bytes>, out: &mut Effects) {
+        if self.pending.remove(&ticket) != Some(Pending::Boot(Question::Replay)) {
+            return;
+        }
+        let Phase::Replaying(mut replaying) = std::mem::take(&mut self.phase) else { return };
+        let Some(bytes) = bytes else { return self.refuse("the metadata log cannot be read", out) };
+        if bytes.is_empty() {
+            return self.elect(now, *replaying, out);
+        }
+        for batch in record::batches(&bytes) {
+            let replayed = batch.map_err(|error| error.to_string());
+            if let Err(why) = replayed.and_then(|batch| self.replay_batch(&batch, &mut replaying)) {
+                // A record that cannot be applied must stop the node: going on would forget it (KAFKA-14104).
+                return self
+                    .refuse(&format!("the metadata log cannot be read at offset {}: {why}", replaying.next), out);
+            }
+        }
+        let (log, next) = (self.metadata.log().expect("it is being read"), replaying.next);
+        self.phase = Phase::Replaying(replaying);
+        self.read_on(log, next, out);
+    }
+
+    fn replay_batch(&mut self, batch: &RecordBatch<'_>, replaying: &mut Replaying) -> Result<(), String> {
+        batch.check_crc().map_err(|error| error.to_string())?;
+        let controls = crate::raft::control_records(batch).map_err(|error| error.why)?;
+        for control in controls {
+            if let crate::raft::ControlRecord::Voters(voters) = control {
+                replaying.voters = Some(voters);
+            }
+        }
+        let changes = controller::decode_batch(batch, u64::from(u32::MAX)).map_err(|error| error.to_string())?;
+        replaying.next = batch.header().next_offset();
+        replaying.last_epoch = Some(batch.header().leader_epoch);
+        self.metadata.controller.on_appended(replaying.next, changes);
+        let _ = self.metadata.controller.on_committed(replaying.next);
+        Ok(())
+    }
+
+    /// The metadata log is read: stand for election, alone.
+    fn elect(&mut self, now: Now, replaying: Replaying, out: &mut Effects) {
+        let directory_id = self.metadata.directories.first().copied().unwrap_or_default();
+        let node = VoterKey { id: self.node(), directory_id };
+        let born = replaying.next == Offset::ZERO && self.config.new_cluster;
+        let voters = replaying.voters.or_else(|| born.then(|| VoterSet::single(node, self.voter())));
+        let end_offset = replaying.next;
+        let start = Start { node, saved: replaying.election, voters, end_offset, last_epoch: replaying.last_epoch };
+        match Raft::new(start, self.config.planted) {
+            Err(error) => self.refuse(&error.to_string(), out),
+            Ok(mut raft) => {
+                self.phase = Phase::Electing;
+                let outcome = raft.on_start();
+                self.metadata.set_raft(raft);
+                self.on_raft(now, outcome, out);
+            }
+        }
+    }
+
+    /// This node leads the quorum: the broker in it asks to be registered.
+    pub(super) fn register(&mut self, now: Now, out: &mut Effects) {
+        if self.phase != Phase::Electing {
+            return;
+        }
+        let image = self.metadata.controller.speculative();
+        let mut changes = if image.features().next().is_none() { controller::bootstrap() } else { Vec::new() };
+        let log = self.metadata.log().expect("a leader has a log");
+        let end = self.logs.offsets(log).unwrap_or_default().log_end;
+        let place = end + i64::try_from(changes.len()).unwrap_or(0);
+        let registration = Registration {
+            id: self.node(),
+            incarnation: self.rng.uuid(),
+            endpoints: self.advertised(),
+            rack: self.config.broker.node.rack.clone(),
+            directories: self.metadata.directories.clone(),
+        };
+        match controller::register(image, registration, place) {
+            Err(refused) => self.refuse(&format!("the registration was refused: {}", refused.message), out),
+            Ok(decision) => {
+                changes.extend(decision.changes);
+                self.metadata.set_broker_epoch(decision.answer);
+                match self.append_changes(now, changes, out) {
+                    Some(end) => self.phase = Phase::Registering(end),
+                    None => self.refuse("the metadata log does not take the registration", out),
+                }
+            }
+        }
+    }
+
+    /// The metadata is committed up to `end`: when that has the registration, clients are served.
+    pub(super) fn on_registration_committed(&mut self, now: Now, end: Offset, out: &mut Effects) {
+        if !matches!(self.phase, Phase::Registering(until) if until <= end) {
+            return;
+        }
+        self.phase = Phase::Running;
+        self.adopt_logs(now, out);
+        out.push(Effect::Ready);
+    }
+
+    pub(super) fn on_logs_closed(&mut self, out: &mut Effects) {
+        self.phase = Phase::Stopped;
+        out.push(Effect::Stopped);
+    }
+
+    fn refuse(&mut self, why: &str, out: &mut Effects) {
+        out.note(Level::Error, why);
+        self.phase = Phase::Stopped;
+        out.push(Effect::Stopped);
+    }
+
+    fn ask(&mut self, question: Question, path: &Path, out: &mut Effects) {
+        let ticket = self.next_read();
+        self.pending.insert(ticket, Pending::Boot(question));
+        self.logs.load(path.clone(), ticket, out);
+    }
+
+    fn advertised(&self) -> Vec<BrokerEndpoint> {
+        let advertised = self.config.broker.listeners.advertised.iter();
+        let endpoint = |it: &crate::config::Endpoint| BrokerEndpoint {
+            name: it.name.clone(),
+            host: it.host.clone(),
+            port: it.port,
+        };
+        advertised.map(endpoint).collect()
+    }
+
+    fn voter(&self) -> Voter {
+        let listeners = self.config.broker.listeners.bound.iter().filter(|listener| listener.is_controller);
+        let endpoint = |it: &crate::config::Endpoint| VoterEndpoint {
+            name: it.name.clone(),
+            host: it.host.clone(),
+            port: it.port,
+        };
+        let endpoints = listeners.map(|listener| endpoint(&listener.endpoint)).collect();
+        Voter { endpoints, max_kraft_version: KRAFT_VERSION }
+    }
+
+    fn metadata_log_config(&self) -> LogConfig {
+        let metadata = &self.config.broker.metadata;
+        LogConfig {
+            segment_bytes: metadata.segment_bytes,
+            segment_ms: i64::try_from(metadata.segment_ms).unwrap_or(i64::MAX),
+            retention_ms: -1,
+            retention_bytes: -1,
+            delete: false,
+            ..LogConfig::default()
+        }
+    }
+}
+
+pub(super) fn election_path() -> Path {
+    Path::new(METADATA_DIR, format!("{METADATA_LOG}-0/quorum-state"))
+}
+
+/// What a change speaks of, for those who must act on it.
+pub(super) fn is_of_broker_config(change: &Change) -> bool {
+    matches!(change, Change::Config { resource, .. } if resource.kind == controller::ResourceKind::Broker)
+}

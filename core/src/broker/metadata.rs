@@ -1,0 +1,414 @@
+//! Changes to the metadata: from decision to effect.
+//!
+//! A decision's records are appended as one batch and replayed at once into the speculative image; when raft has
+//! committed them they are replayed into the committed one, acted on here (logs are made, led and removed), and only
+//! then answered. An answer that saw what is not committed waits for it too.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_wire::Uuid;
+
+use super::admin::Answered;
+use super::boot::{election_path, is_of_broker_config};
+use super::replicas::log_config;
+use super::{Broker, Outcome, Pending, TopicRef};
+use crate::clock::Now;
+use crate::config::{Config, FlushMode, Overrides};
+use crate::controller::{self, Change, Controller, MetadataImage, ResourceKind, TopicImage};
+use crate::log::{AppendOrigin, Batch, FoundLog, LogId, SaveRequest};
+use crate::machine::{Effects, Level, Ticket};
+use crate::raft::{self, Raft, SaveId};
+use crate::record;
+use crate::replication::{Leader, Replica};
+use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicPartition};
+
+/// The metadata log, its quorum, its images, and who waits for it.
+#[derive(Clone, Debug)]
+pub(super) struct Metadata {
+    pub(super) controller: Controller,
+    pub(super) cluster_id: String,
+    /// The ids of the log directories, in the order of `log.dirs`.
+    pub(super) directories: Vec<Uuid>,
+    /// The logs that the start found, until they are adopted.
+    pub(super) found: Vec<FoundLog>,
+    /// The logs that were durable once and are not there.
+    pub(super) missing: BTreeSet<(TopicPartition, Uuid)>,
+    log: Option<LogId>,
+    raft: Option<Raft>,
+    broker_epoch: Option<BrokerEpoch>,
+    waiting: VecDeque<(Offset, Ticket, Box<Answered>)>,
+    producer_ids: std::ops::Range<i64>,
+    /// The end of the batch that allocates the next block, and its first id.
+    allocating: Option<(Offset, i64)>,
+    id_waiters: VecDeque<Ticket>,
+}
+
+impl Metadata {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            controller: Controller::default(),
+            cluster_id: config.cluster_id.clone().unwrap_or_default(),
+            directories: Vec::new(),
+            found: Vec::new(),
+            missing: BTreeSet::new(),
+            log: None,
+            raft: None,
+            broker_epoch: None,
+            waiting: VecDeque::new(),
+            producer_ids: 0..0,
+            allocating: None,
+            id_waiters: VecDeque::new(),
+        }
+    }
+
+    pub(super) const fn image(&self) -> &MetadataImage {
+        self.controller.committed()
+    }
+
+    pub(super) const fn log(&self) -> Option<LogId> {
+        self.log
+    }
+
+    pub(super) fn set_log(&mut self, log: LogId) {
+        self.log = Some(log);
+    }
+
+    pub(super) fn is_log(&self, log: LogId) -> bool {
+        self.log == Some(log)
+    }
+
+    pub(super) fn set_raft(&mut self, raft: Raft) {
+        self.raft = Some(raft);
+    }
+
+    pub(super) const fn raft(&self) -> Option<&Raft> {
+        self.raft.as_ref()
+    }
+
+    pub(super) const fn broker_epoch(&self) -> Option<BrokerEpoch> {
+        self.broker_epoch
+    }
+
+    pub(super) fn set_broker_epoch(&mut self, epoch: BrokerEpoch) {
+        self.broker_epoch = Some(epoch);
+    }
+}
+
+impl Broker {
+    /// The committed metadata.
+    #[must_use]
+    pub const fn image(&self) -> &MetadataImage {
+        self.metadata.image()
+    }
+
+    /// The cluster's id.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.metadata.cluster_id
+    }
+
+    /// The leader of a partition and its epoch, as the metadata has it.
+    #[must_use]
+    pub fn leader_of(&self, topic: &TopicRef, partition: i32) -> Option<(BrokerId, LeaderEpoch)> {
+        let partition = self.image().partition(&topic.name, partition)?;
+        Some((partition.leader?, partition.leader_epoch))
+    }
+
+    /// Appends a decision's records, and answers when they are committed; at once if there are none and nothing
+    /// that the decision saw is still open.
+    pub(super) fn commit(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        changes: Vec<Change>,
+        answer: Answered,
+        out: &mut Effects,
+    ) {
+        let seen = self.metadata.controller.speculative().end();
+        let end = if changes.is_empty() { Some(seen) } else { self.append_changes(now, changes, out) };
+        match end {
+            None => self.release(ticket, Outcome::Close),
+            Some(end) if end <= self.image().end() => self.release(ticket, Outcome::Admin(Box::new(answer))),
+            Some(end) => self.metadata.waiting.push_back((end, ticket, Box::new(answer))),
+        }
+    }
+
+    /// Appends one atomic batch to the metadata log: the offset after it, or `None` if the log does not take it.
+    pub(super) fn append_changes(&mut self, now: Now, changes: Vec<Change>, out: &mut Effects) -> Option<Offset> {
+        let raft = self.metadata.raft.as_ref().filter(|raft| raft.is_leader())?;
+        let epoch = raft.epoch();
+        let end = self.append_metadata(now, epoch, controller::encode(&changes, now.wall.0), out)?;
+        self.metadata.controller.on_appended(end, changes);
+        self.on_metadata_progress(now, out);
+        Some(end)
+    }
+
+    fn append_metadata(&mut self, now: Now, epoch: LeaderEpoch, batch: Vec<u8>, out: &mut Effects) -> Option<Offset> {
+        let log = self.metadata.log?;
+        let facts = record::scan(&batch, u64::MAX).expect("a batch of our own is well-formed");
+        let batch = Batch { bytes: Bytes::from(batch), facts: &facts };
+        let appended = self.logs.append(now, log, epoch, batch, AppendOrigin::Coordinator, true, out);
+        match appended {
+            Ok(appended) => Some(appended.last_offset + 1),
+            Err(error) => {
+                out.note(Level::Error, format!("the metadata log refuses a change: {error:?}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn on_metadata_durable(&mut self, now: Now, _end: Offset, out: &mut Effects) {
+        self.on_metadata_progress(now, out);
+    }
+
+    /// The metadata log moved: the quorum is told how far it goes and how far it is durable.
+    fn on_metadata_progress(&mut self, now: Now, out: &mut Effects) {
+        let Some(offsets) = self.metadata.log.and_then(|log| self.logs.offsets(log)) else { return };
+        let Some(raft) = &mut self.metadata.raft else { return };
+        let outcome = raft.on_log(offsets.log_end, offsets.durable);
+        self.on_raft(now, outcome, out);
+    }
+
+    pub(super) fn on_vote_saved(&mut self, now: Now, id: SaveId, out: &mut Effects) {
+        let Some(raft) = &mut self.metadata.raft else { return };
+        let outcome = raft.on_saved(id);
+        self.on_raft(now, outcome, out);
+    }
+
+    /// Carries out what the quorum decided.
+    pub(super) fn on_raft(&mut self, now: Now, outcome: raft::Outcome, out: &mut Effects) {
+        if let Some(save) = outcome.save {
+            let ticket = self.next_read();
+            self.pending.insert(ticket, Pending::Vote(save.id));
+            self.logs.save(SaveRequest { path: election_path(), bytes: Bytes::from(save.bytes), ticket }, out);
+        }
+        if let Some(lead) = outcome.lead {
+            let log = self.metadata.log.expect("a leader has a log");
+            self.logs.begin_epoch(now, log, lead.epoch, out);
+            if self.append_metadata(now, lead.epoch, lead.batch, out).is_some() {
+                self.on_metadata_progress(now, out);
+                self.register(now, out);
+            }
+        }
+        if let Some(high_watermark) = outcome.high_watermark {
+            self.on_metadata_committed(now, high_watermark, out);
+        }
+    }
+
+    fn on_metadata_committed(&mut self, now: Now, end: Offset, out: &mut Effects) {
+        if let Some(log) = self.metadata.log {
+            self.logs.set_high_watermark(log, end);
+        }
+        let learned = self.metadata.controller.on_committed(end);
+        if self.is_running() {
+            self.act_on(now, &learned, out);
+        }
+        self.on_registration_committed(now, end, out);
+        self.give_producer_ids(now, end, out);
+        while self.metadata.waiting.front().is_some_and(|(until, ..)| *until <= end) {
+            let (_, ticket, answer) = self.metadata.waiting.pop_front().expect("it has a front");
+            self.release(ticket, Outcome::Admin(answer));
+        }
+    }
+
+    /// The metadata log failed: nobody who waits for it can be told that it worked.
+    pub(super) fn fail_metadata(&mut self) {
+        self.metadata.controller.revert();
+        if let Some(raft) = &mut self.metadata.raft {
+            raft.become_resigned();
+        }
+        self.metadata.allocating = None;
+        let waiting = std::mem::take(&mut self.metadata.waiting).into_iter().map(|(_, ticket, _)| ticket);
+        let waiting: Vec<Ticket> = waiting.chain(std::mem::take(&mut self.metadata.id_waiters)).collect();
+        for ticket in waiting {
+            self.release(ticket, Outcome::Close);
+        }
+    }
+
+    /// Does here what the metadata now says.
+    fn act_on(&mut self, now: Now, learned: &[Change], out: &mut Effects) {
+        let mut topics: BTreeSet<Arc<str>> = BTreeSet::new();
+        for change in learned {
+            let id = match change {
+                Change::RemoveTopic { id } => {
+                    self.remove_topic(now, *id, out);
+                    continue;
+                }
+                Change::Partition(new) => Some(new.topic_id),
+                Change::PartitionChange { topic_id, .. } => Some(*topic_id),
+                Change::Config { resource, .. } if resource.kind == ResourceKind::Topic => {
+                    topics.insert(Arc::clone(&resource.name));
+                    None
+                }
+                _ => None,
+            };
+            topics.extend(id.and_then(|id| self.image().topic_by_id(id)).map(|topic| Arc::clone(&topic.name)));
+        }
+        if learned.iter().any(is_of_broker_config) {
+            self.apply_broker_settings(out);
+            topics = self.image().topics().map(|topic| Arc::clone(&topic.name)).collect();
+        }
+        for name in topics {
+            if let Some(topic) = self.image().topic(&name).cloned() {
+                self.apply_topic(now, &topic, out);
+            }
+        }
+    }
+
+    /// At the start: the logs that were found become the replicas that the metadata knows. What it does not know is
+    /// a remnant of a deleted topic, and is removed: a topic made again must not inherit its records (KAFKA-14616).
+    pub(super) fn adopt_logs(&mut self, now: Now, out: &mut Effects) {
+        self.apply_broker_settings(out);
+        for found in std::mem::take(&mut self.metadata.found) {
+            let FoundLog { log, partition, topic_id, damage, high_watermark, .. } = found;
+            let known = self.image().topic(&partition.topic).filter(|topic| topic.id == topic_id);
+            let known = known.filter(|_| self.image().partition(&partition.topic, partition.partition).is_some());
+            let Some(topic) = known else {
+                out.note(Level::Warn, format!("{partition} belongs to no topic of the cluster any more: removed"));
+                self.logs.delete(now, log, out);
+                continue;
+            };
+            let config = self.config.broker.topic(&self.overrides_of(&topic.name.clone()));
+            let replica = Replica::new(partition, topic_id, log, high_watermark);
+            self.replicas.insert(replica, &config);
+            if let Some(damage) = damage {
+                self.take_offline(log, &format!("is damaged ({damage}); nothing of it is served or cut"), out);
+                self.replicas.mark_damaged(log);
+            }
+        }
+        let topics: Vec<TopicImage> = self.image().topics().cloned().collect();
+        for topic in &topics {
+            self.apply_topic(now, topic, out);
+        }
+    }
+
+    /// Makes the logs of a topic, leads what it is to lead, and applies its settings.
+    fn apply_topic(&mut self, now: Now, topic: &TopicImage, out: &mut Effects) {
+        let config = self.config.broker.topic(&self.overrides_of(&topic.name));
+        let node = self.node();
+        for (index, image) in (0..).zip(&topic.partitions) {
+            if !image.replicas.contains(&node) {
+                continue;
+            }
+            let partition = TopicPartition::new(Arc::clone(&topic.name), index);
+            let Some(log) = self.log_for(now, &partition, topic.id, &config, out) else { continue };
+            self.logs.set_config(log, log_config(&config));
+            self.replicas.set_config(log, &config);
+            if image.leader == Some(node) {
+                let leader = Leader {
+                    leader_epoch: image.leader_epoch,
+                    isr: image.isr.clone(),
+                    replication_factor: image.replicas.len(),
+                };
+                self.lead(now, log, leader, out);
+            }
+        }
+    }
+
+    fn log_for(
+        &mut self,
+        now: Now,
+        partition: &TopicPartition,
+        topic_id: Uuid,
+        config: &crate::config::TopicConfig,
+        out: &mut Effects,
+    ) -> Option<LogId> {
+        if let Some(log) = self.replicas.log(&partition.topic, partition.partition) {
+            return Some(log);
+        }
+        if self.metadata.missing.contains(&(partition.clone(), topic_id)) {
+            let lost =
+                "its log was durable once and is gone: it is not led. Restore its directory, or delete the topic";
+            out.note(Level::Error, format!("{partition}: {lost}"));
+            return None;
+        }
+        let Some(log) = self.logs.create(now, partition.clone(), topic_id, log_config(config), out) else {
+            out.note(Level::Error, format!("{partition}: no log directory takes it"));
+            return None;
+        };
+        self.replicas.insert(Replica::new(partition.clone(), topic_id, log, Offset::ZERO), config);
+        Some(log)
+    }
+
+    fn lead(&mut self, now: Now, log: LogId, leader: Leader, out: &mut Effects) {
+        if self.replicas.is_damaged(log) {
+            return;
+        }
+        let Some(replica) = self.replicas.get_mut(log) else { return };
+        if replica.leader() == Some(&leader) {
+            return;
+        }
+        let epoch = leader.leader_epoch;
+        replica.become_leader(leader);
+        self.logs.begin_epoch(now, log, epoch, out);
+        let offsets = self.logs.offsets(log).unwrap_or_default();
+        let counted = match self.config.broker.storage.flush {
+            FlushMode::Quorum => offsets.durable,
+            FlushMode::Async => offsets.written,
+        };
+        self.on_counted(now, log, counted, out);
+    }
+
+    fn remove_topic(&mut self, now: Now, id: Uuid, out: &mut Effects) {
+        let gone: Vec<LogId> = self.replicas.iter().filter(|it| it.topic_id == id).map(|it| it.log).collect();
+        for log in gone {
+            self.replicas.remove(log);
+            self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            self.wake_fetches(log, out);
+            self.logs.delete(now, log, out);
+        }
+    }
+
+    /// The dynamic settings of this broker and of all brokers, over the static ones.
+    fn apply_broker_settings(&mut self, out: &mut Effects) {
+        let overrides = |name: &str| self.image().overrides(ResourceKind::Broker, name).cloned().unwrap_or_default();
+        let (cluster, own) = (overrides(""), overrides(&self.node().0.to_string()));
+        let (config, errors) = self.config.broker.with_dynamic(cluster, own);
+        for error in errors {
+            out.note(Level::Warn, format!("a dynamic setting is ignored: {error}"));
+        }
+        self.config.broker = config;
+    }
+
+    pub(super) fn overrides_of(&self, topic: &str) -> Overrides {
+        self.image().overrides(ResourceKind::Topic, topic).cloned().unwrap_or_default()
+    }
+
+    /// Gives an idempotent producer its id: at once from the present block, else when the next one is committed.
+    pub fn init_producer_id(&mut self, now: Now, ticket: Ticket, out: &mut Effects) {
+        if let Some(id) = self.metadata.producer_ids.next() {
+            return self.release(ticket, Outcome::Admin(Box::new(Answered::ProducerId(id))));
+        }
+        self.metadata.id_waiters.push_back(ticket);
+        self.allocate_producer_ids(now, out);
+    }
+
+    fn allocate_producer_ids(&mut self, now: Now, out: &mut Effects) {
+        if self.metadata.allocating.is_some() {
+            return;
+        }
+        let epoch = self.metadata.broker_epoch.unwrap_or(BrokerEpoch(-1));
+        let decision = controller::allocate(self.metadata.controller.speculative(), self.node(), epoch);
+        match self.append_changes(now, decision.changes, out) {
+            Some(end) => self.metadata.allocating = Some((end, decision.answer)),
+            None => self.fail_metadata(),
+        }
+    }
+
+    /// A block is committed: those who wait get their ids of it, and if it does not suffice the next one is asked for.
+    fn give_producer_ids(&mut self, now: Now, end: Offset, out: &mut Effects) {
+        if let Some((_, first)) = self.metadata.allocating.filter(|(until, _)| *until <= end) {
+            self.metadata.allocating = None;
+            self.metadata.producer_ids = first..first.saturating_add(controller::BLOCK_SIZE);
+        }
+        while !self.metadata.id_waiters.is_empty() {
+            let Some(id) = self.metadata.producer_ids.next() else {
+                return self.allocate_producer_ids(now, out);
+            };
+            let ticket = self.metadata.id_waiters.pop_front().expect("it is not empty");
+            self.release(ticket, Outcome::Admin(Box::new(Answered::ProducerId(id))));
+        }
+    }
+}

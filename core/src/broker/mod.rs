@@ -1,0 +1,392 @@
+//! The broker: what a node does with what its parts know.
+//!
+//! Logs ([`crate::log`]) know offsets, replicas ([`crate::replication`]) know which of them count, the controller
+//! ([`crate::controller`]) knows which topics there are. Siblings never call each other: their outcomes come back
+//! here, are translated, and go on from here.
+//!
+//! * [`boot`]: from an empty machine to a leader of its partitions; and the end
+//! * [`produce`], [`fetch`], [`offsets`]: the data path; [`purgatory`]: those who wait
+//! * [`metadata`]: changes to the metadata, from decision to effect; [`replicas`]: the partitions that are here
+//!
+//! A request's answer leaves as a released [`Outcome`]; how it is encoded is `api`'s.
+
+mod admin;
+mod boot;
+mod fetch;
+mod metadata;
+mod offsets;
+mod produce;
+mod purgatory;
+mod replicas;
+mod view;
+
+pub use admin::{Answered, DeletedRecords, LogDirDescribed, ReplicaDescribed};
+pub use fetch::{FetchOutcome, FetchRequest, Fetched};
+pub use offsets::{ListOffset, Listed, OffsetSpec};
+pub use produce::{ProduceBatch, ProduceRequest, Produced};
+pub use view::View;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_wire::{ErrorCode, Uuid};
+
+use self::admin::Deletions;
+use self::boot::Phase;
+use self::fetch::ReadingFetch;
+use self::metadata::Metadata;
+use self::offsets::Listing;
+use self::produce::RewriteQueue;
+use self::purgatory::{Progress, Purgatory, WaitKey};
+use self::replicas::Replicas;
+use crate::clock::{Instant, Now};
+use crate::config::{Config, FlushMode};
+use crate::job::Report;
+use crate::log::{self, LogEvent, LogId, LogManager};
+use crate::machine::{ConnId, DiskResult, Effects, JobId, Level, ListenerId, LogDirId, OpId, Ticket};
+use crate::raft::SaveId;
+use crate::replication::{FetchSessions, Limits, SessionPartition};
+use crate::rng::Rng;
+use crate::types::{BrokerId, Offset, TopicPartition};
+
+/// The most partitions that one fetch session remembers: as many as a request may name.
+const SESSION_PARTITIONS: usize = 100_000;
+
+/// A topic as a client speaks of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicRef {
+    /// Its name; empty if the client gave an id that nobody has.
+    pub name: Arc<str>,
+    /// The id that the client gave; zero if it gave the name.
+    pub id: Uuid,
+}
+
+/// Where a client finds a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address<'a> {
+    /// Which broker.
+    pub id: BrokerId,
+    /// Its advertised host.
+    pub host: &'a str,
+    /// Its advertised port.
+    pub port: u16,
+    /// `broker.rack`
+    pub rack: Option<&'a str>,
+}
+
+/// What a request came to, when it is not answered at once.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Produce.
+    Produce { produced: Vec<Produced>, acks: i16 },
+    /// Fetch.
+    Fetch(FetchOutcome),
+    /// ListOffsets.
+    ListOffsets(Vec<Listed>),
+    /// A change of the metadata, or what waited for one.
+    Admin(Box<Answered>),
+    /// The connection is closed instead.
+    Close,
+}
+
+/// Everything that a node is, but for its connections.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    config: Config,
+    phase: Phase,
+    logs: LogManager,
+    replicas: Replicas,
+    metadata: Metadata,
+    purgatory: Purgatory,
+    sessions: FetchSessions,
+    rewrites: BTreeMap<LogId, RewriteQueue>,
+    jobs: BTreeMap<JobId, LogId>,
+    pending: BTreeMap<log::Ticket, Pending>,
+    reading: BTreeMap<WaitKey, ReadingFetch>,
+    listing: BTreeMap<WaitKey, Listing>,
+    deletions: Deletions,
+    next_read: u64,
+    rng: Rng,
+    released: Vec<(Ticket, Outcome)>,
+}
+
+/// Who asked the logs for something that the disk must answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    Fetch(WaitKey, usize),
+    Offset(WaitKey, usize),
+    Boot(boot::Question),
+    Vote(SaveId),
+}
+
+impl Broker {
+    /// A broker that has read nothing yet.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        let slots = usize::try_from(config.broker.fetch.max_sessions).unwrap_or(usize::MAX);
+        Self {
+            phase: Phase::default(),
+            logs: LogManager::new(boot::log_manager_config(&config.broker), config.planted),
+            replicas: Replicas::default(),
+            metadata: Metadata::new(&config),
+            purgatory: Purgatory::default(),
+            sessions: FetchSessions::new(Limits { slots, partitions: SESSION_PARTITIONS }),
+            rewrites: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            listing: BTreeMap::new(),
+            deletions: Deletions::default(),
+            next_read: 0,
+            rng: Rng::new(seed),
+            released: Vec::new(),
+            config,
+        }
+    }
+
+    /// A file operation completed.
+    pub fn on_disk(&mut self, now: Now, op: OpId, result: DiskResult, out: &mut Effects) {
+        self.logs.on_disk(now, op, result, out);
+    }
+
+    /// A job completed.
+    pub fn on_job(&mut self, now: Now, job: JobId, report: Box<Report>, out: &mut Effects) {
+        match (self.jobs.remove(&job), *report) {
+            (Some(log), Report::Recompressed(result)) => self.on_recompressed(now, log, result, out),
+            (_, report) => self.logs.on_job(now, job, Box::new(report), out),
+        }
+    }
+
+    /// Some deadline has come.
+    pub fn on_timeout(&mut self, now: Now, out: &mut Effects) {
+        self.logs.on_timeout(now, out);
+        while let Some(key) = self.purgatory.overdue(now.monotonic) {
+            let known = self.give_up_produce(key) || self.give_up_fetch(key, out);
+            assert!(known, "who has a deadline waits for something");
+        }
+    }
+
+    /// A connection has another frame: the fetch that is parked on it is answered with what there is.
+    pub fn on_next_frame(&mut self, conn: ConnId, out: &mut Effects) {
+        if let Some(key) = self.purgatory.parked_on(conn) {
+            self.give_up_fetch(key, out);
+        }
+    }
+
+    /// A connection is gone: nobody waits for its fetch any more.
+    pub fn on_closed(&mut self, conn: ConnId) {
+        if let Some(key) = self.purgatory.parked_on(conn) {
+            self.purgatory.take_fetch(key);
+        }
+    }
+
+    /// The end of a step: what the logs did is acted on, and a sync starts if one is due.
+    pub fn settle(&mut self, now: Now, out: &mut Effects) {
+        loop {
+            let events: Vec<LogEvent> = self.logs.events().collect();
+            if events.is_empty() {
+                break;
+            }
+            for event in events {
+                self.on_log_event(now, event, out);
+            }
+        }
+        self.logs.settle(now, out);
+    }
+
+    /// When [`Self::on_timeout`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.logs.next_deadline(), self.purgatory.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// What requests came to since the last call, in the order of release.
+    pub fn released(&mut self) -> Vec<(Ticket, Outcome)> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// Whether clients are served.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// The configuration, dynamic settings included.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A topic as a client names it: by name, or, where that is empty, by id.
+    #[must_use]
+    pub fn topic_ref(&self, name: &str, id: Uuid) -> TopicRef {
+        let image = self.metadata.image();
+        let known = if id == Uuid::default() { image.topic(name) } else { image.topic_by_id(id) };
+        let name = known.map_or_else(|| Arc::from(name), |topic| Arc::clone(&topic.name));
+        TopicRef { name, id }
+    }
+
+    /// Every unfenced broker at the address that a client of `listener` is told.
+    pub fn endpoints(&self, listener: ListenerId) -> impl Iterator<Item = Address<'_>> {
+        let bound = self.config.broker.listeners.bound.get(usize::from(listener.0));
+        let name = bound.map_or("", |bound| bound.endpoint.name.as_str());
+        self.image().brokers().filter(|(_, broker)| !broker.fenced).filter_map(move |(id, broker)| {
+            let endpoint = broker.endpoints.iter().find(|endpoint| endpoint.name == name)?;
+            Some(Address { id, host: &endpoint.host, port: endpoint.port, rack: broker.rack.as_deref() })
+        })
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub const fn node(&self) -> BrokerId {
+        BrokerId(self.config.broker.node.id)
+    }
+
+    fn on_log_event(&mut self, now: Now, event: LogEvent, out: &mut Effects) {
+        match event {
+            LogEvent::BootDone(boot) => self.on_logs_recovered(now, *boot, out),
+            LogEvent::Written { log, end } => self.on_written(now, log, end, out),
+            LogEvent::Durable { log, end } => self.on_durable(now, log, end, out),
+            LogEvent::Cut { log, end } => self.fail_produces(log, end, ErrorCode::KAFKA_STORAGE_ERROR),
+            LogEvent::ReadDone { ticket, plan } => {
+                if let Some(Pending::Fetch(key, place)) = self.pending.remove(&ticket) {
+                    self.on_fetch_read((key, place), plan);
+                }
+            }
+            LogEvent::TimestampDone { ticket, plan } => {
+                if let Some(Pending::Offset(key, place)) = self.pending.remove(&ticket) {
+                    self.on_listed((key, place), plan);
+                }
+            }
+            LogEvent::BytesDone { ticket, bytes } => self.on_bytes(now, ticket, bytes, out),
+            LogEvent::Saved { ticket } => self.on_saved(now, ticket, out),
+            LogEvent::Loaded { ticket, result } => self.on_loaded(now, ticket, result, out),
+            LogEvent::LogStartRaised { log, offset } => self.on_log_start(log, offset),
+            LogEvent::LogStartSaved { log, offset } => self.on_log_start_saved(log, offset),
+            LogEvent::Damaged { log, damage } => {
+                self.take_offline(log, &format!("is damaged ({damage}); nothing of it is served or cut"), out);
+            }
+            LogEvent::DirOffline { dir } => self.on_dir_offline(dir, out),
+            LogEvent::DirFull { dir } => {
+                self.note_dir(Level::Error, dir, "is full: writes are refused until there is room", out)
+            }
+            LogEvent::DirSpace { dir } => self.note_dir(Level::Info, dir, "has room again", out),
+            LogEvent::Created { .. } | LogEvent::Deleted { .. } => {}
+            LogEvent::ShutdownDone => self.on_logs_closed(out),
+        }
+    }
+
+    fn on_written(&mut self, now: Now, log: LogId, end: Offset, out: &mut Effects) {
+        self.release_produces(log, Progress::Written, end);
+        if self.config.broker.storage.flush == FlushMode::Async && !self.metadata.is_log(log) {
+            self.on_counted(now, log, end, out);
+        }
+    }
+
+    fn on_durable(&mut self, now: Now, log: LogId, end: Offset, out: &mut Effects) {
+        if self.metadata.is_log(log) {
+            self.on_metadata_durable(now, end, out);
+        } else if self.config.broker.storage.flush == FlushMode::Quorum {
+            self.on_counted(now, log, end, out);
+        }
+    }
+
+    /// The offset that counts rose: the high watermark may follow, and with it those who wait for it.
+    fn on_counted(&mut self, _now: Now, log: LogId, counted: Offset, out: &mut Effects) {
+        let Some(high_watermark) = self.replicas.on_progress(log, counted) else { return };
+        self.logs.set_high_watermark(log, high_watermark);
+        self.release_produces(log, Progress::Committed, high_watermark);
+        self.wake_fetches(log, out);
+    }
+
+    fn on_dir_offline(&mut self, dir: LogDirId, out: &mut Effects) {
+        self.note_dir(Level::Error, dir, "failed: its partitions are offline until a restart", out);
+        let here = |log: &LogId| self.logs.view(*log).is_some_and(|view| view.dir == dir);
+        let lost: Vec<LogId> = self.replicas.iter().map(|replica| replica.log).filter(here).collect();
+        for log in lost {
+            self.take_offline(log, "is offline with its directory", out);
+        }
+        if self.metadata.log().is_some_and(|log| self.logs.view(log).is_some_and(|view| view.dir == dir)) {
+            self.fail_metadata();
+        }
+    }
+
+    /// A log cannot be trusted any more: it is not led, and those who wait for it are told so (P6, P9).
+    fn take_offline(&mut self, log: LogId, why: &str, out: &mut Effects) {
+        if let Some(replica) = self.replicas.get_mut(log) {
+            let partition = replica.partition.clone();
+            replica.become_offline();
+            out.note(Level::Error, format!("{partition} {why}"));
+        }
+        self.fail_produces(log, Offset::ZERO, ErrorCode::KAFKA_STORAGE_ERROR);
+        self.fail_deletions(log);
+        self.wake_fetches(log, out);
+    }
+
+    fn note_dir(&self, level: Level, dir: LogDirId, what: &str, out: &mut Effects) {
+        let names = self.config.broker.storage.log_dirs();
+        let name = names.get(usize::from(dir.0)).map_or("?", String::as_str);
+        out.note(level, format!("log directory {name} {what}"));
+    }
+
+    fn release(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.released.push((ticket, outcome));
+    }
+
+    fn next_read(&mut self) -> log::Ticket {
+        self.next_read += 1;
+        log::Ticket(self.next_read)
+    }
+
+    /// The log of a partition that this broker leads.
+    fn leading(&self, topic: &TopicRef, partition: i32) -> Result<LogId, ErrorCode> {
+        let by_id = topic.id != Uuid::default();
+        let unknown = if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
+        if by_id && topic.name.is_empty() {
+            return Err(unknown);
+        }
+        let Some(log) = self.replicas.log(&topic.name, partition) else {
+            let known = self.metadata.image().partition(&topic.name, partition).is_some();
+            return Err(if known { ErrorCode::NOT_LEADER_OR_FOLLOWER } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION });
+        };
+        let replica = self.replicas.get(log).expect("the indexes agree");
+        if by_id && replica.topic_id != topic.id {
+            return Err(unknown);
+        }
+        if replica.leader().is_some() { Ok(log) } else { Err(ErrorCode::KAFKA_STORAGE_ERROR) }
+    }
+
+    fn leading_of(&self, partition: &SessionPartition) -> Result<LogId, ErrorCode> {
+        let topic = TopicRef { name: Arc::clone(&partition.topic), id: partition.topic_id };
+        self.leading(&topic, partition.partition)
+    }
+
+    /// Fences a client that believes in another leader epoch (KIP-320); -1 does not say.
+    fn check_leader_epoch(&self, log: LogId, believed: i32) -> Result<(), ErrorCode> {
+        let leader = self.replicas.get(log).and_then(|replica| replica.leader());
+        let current = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch.0;
+        match believed {
+            -1 => Ok(()),
+            believed if believed < current => Err(ErrorCode::FENCED_LEADER_EPOCH),
+            believed if believed > current => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            _ => Ok(()),
+        }
+    }
+
+    /// The log that a produce may append to.
+    fn producible(&self, topic: &TopicRef, partition: i32, acks: i16) -> Result<LogId, ErrorCode> {
+        if topic.name.starts_with("__cluster_metadata") {
+            return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+        }
+        let log = self.leading(topic, partition)?;
+        if acks == -1 && !self.replicas.has_enough_in_sync(log) {
+            return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
+        }
+        Ok(log)
+    }
+
+    /// What the state page calls a log.
+    fn name_of(&self, log: LogId) -> Option<&TopicPartition> {
+        self.replicas.get(log).map(|replica| &replica.partition)
+    }
+}

@@ -1,0 +1,139 @@
+//! What can be seen of a broker from outside: for the state page, the metrics, and the simulator's invariants.
+
+use serde::Serialize;
+
+use super::Broker;
+use super::boot::Phase;
+use crate::log::LogView;
+use crate::types::{LeaderEpoch, Offset};
+
+/// A look at a broker. It borrows nothing and is made when somebody asks.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct View {
+    /// Where the broker is on its way.
+    pub phase: &'static str,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// `node.id`
+    pub node_id: i32,
+    /// The epoch of its registration.
+    pub broker_epoch: Option<i64>,
+    /// The metadata log.
+    pub metadata: MetadataView,
+    /// Requests that wait.
+    pub purgatory: usize,
+    /// Fetch sessions.
+    pub fetch_sessions: usize,
+    /// Every partition here.
+    pub partitions: Vec<PartitionView>,
+}
+
+/// The metadata log and its quorum.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct MetadataView {
+    /// Whether this node leads the quorum.
+    pub leads: bool,
+    /// The quorum's epoch.
+    pub epoch: i32,
+    /// Below it records are committed.
+    pub high_watermark: i64,
+    /// The offset after its last record.
+    pub log_end: i64,
+}
+
+/// One partition.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PartitionView {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's index.
+    pub partition: i32,
+    /// The topic's id.
+    pub topic_id: String,
+    /// The epoch in which this broker leads it; `None` if it does not.
+    pub leader_epoch: Option<i32>,
+    /// Below it every record is on every in-sync replica.
+    pub high_watermark: i64,
+    /// The first offset that can be read.
+    pub log_start: i64,
+    /// The offset after the last record.
+    pub log_end: i64,
+    /// Below it all survives the process.
+    pub written: i64,
+    /// Below it all survives power loss.
+    pub durable: i64,
+    /// Bytes of its segments.
+    pub size: u64,
+    /// Base offset and bytes of each segment.
+    pub segments: Vec<(i64, u32)>,
+    /// Each leader epoch with its first offset.
+    pub leader_epochs: Vec<(i32, i64)>,
+    /// Whether the log is damaged.
+    pub damaged: bool,
+}
+
+impl Broker {
+    /// A look at everything.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let partitions = self.replicas.iter().filter_map(|replica| {
+            let log = self.logs.view(replica.log)?;
+            let leader_epoch = replica.leader().map(|leader| leader.leader_epoch.0);
+            Some(partition_view(log, leader_epoch, replica.high_watermark()))
+        });
+        View {
+            phase: self.phase_name(),
+            cluster_id: self.metadata.cluster_id.clone(),
+            node_id: self.node().0,
+            broker_epoch: self.metadata.broker_epoch().map(|epoch| epoch.0),
+            metadata: self.metadata_view(),
+            purgatory: self.purgatory.len(),
+            fetch_sessions: self.sessions.len(),
+            partitions: partitions.collect(),
+        }
+    }
+
+    fn metadata_view(&self) -> MetadataView {
+        let Some(raft) = self.metadata.raft() else { return MetadataView::default() };
+        let offsets = self.metadata.log().and_then(|log| self.logs.offsets(log)).unwrap_or_default();
+        MetadataView {
+            leads: raft.is_leader(),
+            epoch: raft.epoch().0,
+            high_watermark: raft.high_watermark().unwrap_or_default().0,
+            log_end: offsets.log_end.0,
+        }
+    }
+
+    const fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Recovering => "recovering",
+            Phase::Reading(_) => "reading",
+            Phase::Formatting(_) => "formatting",
+            Phase::Replaying(_) => "replaying",
+            Phase::Electing => "electing",
+            Phase::Registering(_) => "registering",
+            Phase::Running => "running",
+            Phase::Stopping => "stopping",
+            Phase::Stopped => "stopped",
+        }
+    }
+}
+
+fn partition_view(log: LogView, leader_epoch: Option<i32>, high_watermark: Offset) -> PartitionView {
+    let epochs = log.leader_epochs.into_iter().map(|(LeaderEpoch(epoch), start)| (epoch, start.0));
+    PartitionView {
+        topic: log.partition.topic.to_string(),
+        partition: log.partition.partition,
+        topic_id: log.topic_id.to_string(),
+        leader_epoch,
+        high_watermark: high_watermark.0,
+        log_start: log.offsets.log_start.0,
+        log_end: log.offsets.log_end.0,
+        written: log.offsets.written.0,
+        durable: log.offsets.durable.0,
+        size: log.size,
+        segments: log.segments.into_iter().map(|(base, size)| (base.0, size)).collect(),
+        leader_epochs: epochs.collect(),
+        damaged: log.damaged,
+    }
+}

@@ -1,0 +1,122 @@
+//! The machine: one step at a time, from an input to its effects.
+
+use super::connections::{Answer, Connections, Ticket};
+use super::{ConnId, Effect, Effects, Input, Level, Opened};
+use crate::api::{self, Call};
+use crate::broker::{Broker, View};
+use crate::clock::{Instant, Now};
+use crate::config::Config;
+use crate::ingress::{Malformed, Request};
+
+/// A node's whole logic.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    broker: Broker,
+    connections: Connections,
+    started: bool,
+}
+
+impl Machine {
+    /// A machine that has read nothing yet; its first step, whatever it is, begins to.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        let in_flight = config.broker.limits.connection_max_pending_requests;
+        Self { broker: Broker::new(config, seed), connections: Connections::new(in_flight), started: false }
+    }
+
+    /// One whole step.
+    ///
+    /// # Panics
+    /// If an invariant is broken. Nothing that a socket or a disk says can do that.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Effects) {
+        if !self.started {
+            self.started = true;
+            self.broker.start(now, out);
+        }
+        match input {
+            Input::Opened { conn, how } => self.on_opened(conn, how, out),
+            Input::Frame { conn, request } => self.on_frame(now, conn, &request, out),
+            Input::Malformed { conn, why } => self.on_malformed(conn, &why, out),
+            Input::Drained { .. } => {}
+            Input::Closed { conn } => self.on_closed(conn),
+            Input::Disk { op, result } => self.broker.on_disk(now, op, result, out),
+            Input::JobDone { job, report } => self.broker.on_job(now, job, report, out),
+            Input::Shutdown => self.broker.shutdown(now, out),
+            Input::Timeout => self.broker.on_timeout(now, out),
+        }
+        self.broker.settle(now, out);
+        self.answer_released(out);
+    }
+
+    /// When `Input::Timeout` is due: at or after this. `None`: not before something else comes.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.started { self.broker.next_deadline() } else { Some(Instant(0)) }
+    }
+
+    /// A look at everything.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.broker.view()
+    }
+
+    /// The connections, and the frames on them that are not answered yet.
+    #[must_use]
+    pub fn connections(&self) -> (usize, usize) {
+        (self.connections.len(), self.connections.unanswered())
+    }
+
+    fn on_opened(&mut self, conn: ConnId, how: Opened, out: &mut Effects) {
+        match how {
+            Opened::Accepted { listener, peer } if self.broker.is_running() => {
+                self.connections.on_accepted(conn, listener, peer);
+            }
+            // Nobody is served before the metadata says what is led here. We dial nobody yet.
+            Opened::Accepted { .. } | Opened::Dialled { .. } => out.push(Effect::Close { conn }),
+        }
+    }
+
+    fn on_frame(&mut self, now: Now, conn: ConnId, request: &Request, out: &mut Effects) {
+        let Some(ticket) = self.connections.on_frame(conn, request.head, out) else { return };
+        self.broker.on_next_frame(conn, out);
+        let Some(reply) = self.connections.reply(ticket) else { return };
+        let handled = api::handle(Call { broker: &mut self.broker, now, ticket, request, reply, out });
+        match handled {
+            Ok(Some(answer)) => self.answer(ticket, answer, out),
+            Ok(None) => {}
+            Err(error) => {
+                let why = Malformed { head: Some(request.head), error };
+                self.note_malformed(conn, &why, out);
+                self.answer(ticket, Answer::Close, out);
+            }
+        }
+    }
+
+    fn on_malformed(&mut self, conn: ConnId, why: &Malformed, out: &mut Effects) {
+        self.note_malformed(conn, why, out);
+        self.connections.close(conn, out);
+    }
+
+    fn on_closed(&mut self, conn: ConnId) {
+        self.connections.on_closed(conn);
+        self.broker.on_closed(conn);
+    }
+
+    fn answer_released(&mut self, out: &mut Effects) {
+        for (ticket, outcome) in self.broker.released() {
+            if let Some(reply) = self.connections.reply(ticket) {
+                let answer = api::encode(&self.broker, reply, outcome);
+                self.answer(ticket, answer, out);
+            }
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Answer, out: &mut Effects) {
+        self.connections.answer(ticket, answer, out);
+    }
+
+    fn note_malformed(&self, conn: ConnId, why: &Malformed, out: &mut Effects) {
+        let peer = self.connections.peer(conn).map_or_else(|| "a client".to_owned(), |(_, peer)| peer.to_string());
+        out.note(Level::Warn, format!("{peer} is disconnected: {why}"));
+    }
+}
