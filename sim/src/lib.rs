@@ -4,6 +4,7 @@
 //!
 //! * [`time`] and [`draw`]: the words; chance is a function of a label and an identity, never a stream
 //! * [`disk`], [`network`], [`clock`]: what a crash leaves, and what breaks without one
+//! * [`history`], [`logs`] and [`invariants`]: what clients saw, what was written, and what must hold
 //! * [`scenario`], with [`workload`] and [`faults`]: a run is a file and a seed
 
 #[cfg(not(madsim))]
@@ -17,6 +18,9 @@ pub mod clock;
 pub mod disk;
 pub mod draw;
 pub mod faults;
+pub mod history;
+pub mod invariants;
+pub mod logs;
 pub mod network;
 pub mod scenario;
 pub mod time;

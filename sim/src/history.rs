@@ -1,0 +1,173 @@
+//! What clients did and saw: the history that is judged from outside, by the rules of the Jepsen Kafka
+//! workload. Invocations and completions; a timeout is indefinite and stays so.
+//!
+//! Every value is unique: its first eight bytes are its number, counted from 1.
+
+use ottla_core::types::TopicPartition;
+
+use crate::time::Nanos;
+
+/// A written value's number.
+pub type ValueId = u64;
+
+/// A partition's place in the history.
+pub type PartitionIndex = usize;
+
+/// How a write ended, as far as its client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// No answer yet.
+    Pending,
+    /// Acknowledged at this offset. Without one if the client asked for no answer.
+    Acked { offset: i64 },
+    /// Refused, for certain: it must never appear.
+    Refused,
+    /// Nobody knows: it may appear once, at any time, or never.
+    Unknown,
+}
+
+/// One value that a client wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Write {
+    /// Where to.
+    pub partition: PartitionIndex,
+    /// By whom.
+    pub client: u16,
+    /// -1, 0 or 1.
+    pub acks: i16,
+    /// Whether the broker must store it once at most.
+    pub idempotent: bool,
+    /// When it was asked for.
+    pub invoked: Nanos,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether its acknowledgement still promises anything: one of acks=1 does not survive a power loss.
+    pub promised: bool,
+    /// Whether anyone has read it.
+    pub read: bool,
+}
+
+/// All writes, and which partitions there are.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    partitions: Vec<TopicPartition>,
+    writes: Vec<Write>,
+    /// Batches that were acknowledged.
+    pub acked_batches: u64,
+    /// Records that were read, each time counted.
+    pub records_read: u64,
+}
+
+impl History {
+    /// The place of a partition, given to it at its first mention.
+    pub fn partition(&mut self, partition: &TopicPartition) -> PartitionIndex {
+        if let Some(index) = self.partitions.iter().position(|known| known == partition) {
+            return index;
+        }
+        self.partitions.push(partition.clone());
+        self.partitions.len() - 1
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self, partition: PartitionIndex) -> &TopicPartition {
+        &self.partitions[partition]
+    }
+
+    /// All partitions that were mentioned.
+    #[must_use]
+    pub fn partitions(&self) -> &[TopicPartition] {
+        &self.partitions
+    }
+
+    /// The number of the next value.
+    #[must_use]
+    pub const fn next_value(&self) -> ValueId {
+        self.writes.len() as ValueId + 1
+    }
+
+    /// A client asks for a write; answers the value's number.
+    pub fn invoke(&mut self, write: Write) -> ValueId {
+        self.writes.push(write);
+        self.writes.len() as ValueId
+    }
+
+    /// A write ended.
+    pub fn complete(&mut self, value: ValueId, outcome: Outcome) {
+        if let Some(write) = self.write_mut(value) {
+            write.outcome = outcome;
+            write.promised = matches!(outcome, Outcome::Acked { .. }) && write.acks != 0;
+        }
+    }
+
+    /// A value was read; `None` if nobody wrote it.
+    pub fn read(&mut self, value: ValueId) -> Option<&Write> {
+        self.records_read += 1;
+        let write = self.write_mut(value)?;
+        write.read = true;
+        Some(write)
+    }
+
+    /// The power went: what was acknowledged by acks=1 promises nothing any more; nothing does without
+    /// `durable_acks` (`flush=async`).
+    pub fn power_lost(&mut self, durable_acks: bool) {
+        for write in self.writes.iter_mut().filter(|write| write.promised) {
+            write.promised = durable_acks && write.acks == -1;
+        }
+    }
+
+    /// One write.
+    #[must_use]
+    pub fn write(&self, value: ValueId) -> Option<&Write> {
+        self.writes.get(usize::try_from(value.checked_sub(1)?).ok()?)
+    }
+
+    /// All writes in order, with their numbers.
+    pub fn writes(&self) -> impl Iterator<Item = (ValueId, &Write)> {
+        (1..).zip(&self.writes)
+    }
+
+    fn write_mut(&mut self, value: ValueId) -> Option<&mut Write> {
+        self.writes.get_mut(usize::try_from(value.checked_sub(1)?).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(acks: i16) -> Write {
+        Write {
+            partition: 0,
+            client: 0,
+            acks,
+            idempotent: true,
+            invoked: 0,
+            outcome: Outcome::Pending,
+            promised: false,
+            read: false,
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_promises_what_its_acks_say() {
+        let mut history = History::default();
+        let values = [-1, 1, 0].map(|acks| history.invoke(write(acks)));
+        values.iter().for_each(|value| history.complete(*value, Outcome::Acked { offset: 0 }));
+        let promised = |history: &History| values.map(|value| history.write(value).expect("written").promised);
+        assert_eq!(promised(&history), [true, true, false]);
+        history.power_lost(true);
+        assert_eq!(promised(&history), [true, false, false]);
+        history.power_lost(false);
+        assert_eq!(promised(&history), [false; 3]);
+    }
+
+    #[test]
+    fn values_that_nobody_wrote_are_told() {
+        let mut history = History::default();
+        assert!(history.read(0).is_none() && history.read(1).is_none());
+        let value = history.invoke(write(1));
+        assert_eq!((value, history.next_value()), (1, 2));
+        assert!(history.read(value).is_some_and(|write| write.read));
+    }
+}

@@ -1,0 +1,47 @@
+//! duplicate: one value at two offsets. Source: the Jepsen Kafka workload. Of a producer without idempotence
+//! that is normal, since it sends again what it does not know the fate of.
+
+use std::collections::BTreeMap;
+
+use super::{Fact, Verdict};
+use crate::history::{PartitionIndex, ValueId};
+
+pub(super) const CODE: &str = "duplicate";
+
+/// Remembers where each value was.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Duplicate {
+    places: BTreeMap<ValueId, (PartitionIndex, i64)>,
+}
+
+impl Duplicate {
+    pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
+        let Fact::Polled { partition, offset, value, write: Some(write), .. } = fact else { return Ok(()) };
+        if !write.idempotent {
+            return Ok(());
+        }
+        match self.places.insert(*value, (*partition, *offset)) {
+            Some(known) if known != (*partition, *offset) => {
+                let (old_partition, old_offset) = known;
+                Err(format!(
+                    "value {value} is at {offset} of partition {partition}, and at {old_offset} of {old_partition}"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::polled;
+    use super::*;
+
+    #[test]
+    fn a_value_at_two_offsets_is_a_violation() {
+        let mut checker = Duplicate::default();
+        assert_eq!(polled(0, 5, 1, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(polled(1, 5, 1, |fact| checker.check(fact)), Ok(()));
+        assert!(polled(1, 6, 1, |fact| checker.check(fact)).is_err());
+    }
+}

@@ -1,0 +1,227 @@
+//! Invariants, one a file, named as the literature names them; `docs/correctness.md` lists them with their codes.
+//!
+//! Each is a small checker that looks at [`Fact`]s: what a step touched, what a client saw, what a restart
+//! found. It keeps what it needs of the past and knows nothing of the world, so that a synthetic history can
+//! break it in its test. The first violation ends a run.
+
+mod ack_truth;
+mod checkpoint_soundness;
+mod duplicate;
+mod fail_stop;
+mod inconsistent_offsets;
+mod indexes_agree;
+mod interior_damage;
+mod live_equals_replay;
+mod lost_write;
+mod malformed_input;
+mod no_bad_crc;
+mod no_duplicate;
+mod nonmonotonic_poll;
+mod offset_uniqueness;
+mod read_stability;
+mod recovered_prefix;
+mod response_order;
+mod segment_order;
+mod sequence_contiguity;
+
+use std::fmt;
+
+use ottla_core::types::TopicPartition;
+
+use crate::history::{History, PartitionIndex, ValueId, Write};
+use crate::logs::{BatchRef, FollowedLog, SegmentImage};
+
+pub use live_equals_replay::ProducerRow;
+
+/// Something that a checker may look at.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact<'a> {
+    /// The machine appends a batch to a log that ended at `end` before.
+    Appended { log: &'a TopicPartition, batch: &'a BatchRef, end: i64 },
+    /// The machine makes a segment for a log that ends at `end`.
+    Rolled { log: &'a TopicPartition, segment: i64, end: i64 },
+    /// A write or a sync of a log failed with an error that is not "full".
+    StorageFailed { log: &'a TopicPartition, followed: &'a FollowedLog },
+    /// A process starts, after a crash or a stop.
+    Booted,
+    /// A log as a start left it.
+    Recovered { log: &'a TopicPartition, found: Recovered<'a> },
+    /// A saved file claims that a log is durable up to `claims`; it can be read up to `end`.
+    Claimed { file: &'a str, log: &'a TopicPartition, claims: i64, end: i64 },
+    /// A segment with its indexes, at rest.
+    Indexed { log: &'a TopicPartition, segment: &'a SegmentImage },
+    /// What the machine knows of a log's producers, and what the log says of them.
+    Producers { log: &'a TopicPartition, live: &'a [ProducerRow], rebuilt: &'a [ProducerRow] },
+    /// A client learns that its value lies at `offset`.
+    Acked { log: &'a TopicPartition, value: ValueId, write: &'a Write, offset: i64, followed: Option<&'a FollowedLog> },
+    /// A client reads a value.
+    Polled { reader: u16, partition: PartitionIndex, offset: i64, value: ValueId, write: Option<&'a Write> },
+    /// A reader starts anew, at a place of its choice.
+    Sought { reader: u16, partition: PartitionIndex },
+    /// A reader got a batch whose CRC is wrong, or that cannot be read.
+    BadBatch { partition: PartitionIndex, offset: i64 },
+    /// A response leaves: the request it must answer, and the one it does; `None` where there is none.
+    Answered { conn: u64, owed: Option<i32>, answers: i32 },
+    /// A frame that cannot be read was handed in, and the step's effects closed the connection or answered.
+    Refused { conn: u64, closed: bool, answered: bool },
+    /// Everything is read, from the first offset (by partition) to the end.
+    AllRead { history: &'a History, starts: &'a [i64] },
+}
+
+/// What a start made of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Recovered<'a> {
+    /// What the log holds now, on the disk.
+    pub batches: &'a [BatchRef],
+    /// Whether that is all that its files hold.
+    pub whole: bool,
+    /// What was ever appended to it, and what it owes.
+    pub followed: &'a FollowedLog,
+    /// Whether the machine serves it.
+    pub online: bool,
+}
+
+/// What was violated, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant's code.
+    pub invariant: &'static str,
+    /// One sentence.
+    pub what: String,
+}
+
+/// A checker's verdict: a sentence on what is wrong.
+pub type Verdict = Result<(), String>;
+
+/// All checkers.
+#[derive(Clone, Debug, Default)]
+pub struct Invariants {
+    recovered_prefix: recovered_prefix::RecoveredPrefix,
+    segment_order: segment_order::SegmentOrder,
+    fail_stop: fail_stop::FailStop,
+    offset_uniqueness: offset_uniqueness::OffsetUniqueness,
+    no_duplicate: no_duplicate::NoDuplicate,
+    sequence_contiguity: sequence_contiguity::SequenceContiguity,
+    ack_truth: ack_truth::AckTruth,
+    read_stability: read_stability::ReadStability,
+    inconsistent_offsets: inconsistent_offsets::InconsistentOffsets,
+    duplicate: duplicate::Duplicate,
+    nonmonotonic_poll: nonmonotonic_poll::NonmonotonicPoll,
+}
+
+/// Every code, with what it says.
+pub const CODES: [(&str, &str); 19] = [
+    (recovered_prefix::CODE, "a log after a crash is a prefix of what it was, and holds all that was promised"),
+    (indexes_agree::CODE, "indexes agree with their log"),
+    (no_bad_crc::CODE, "no batch with a bad CRC is served"),
+    (checkpoint_soundness::CODE, "a saved file claims only what is durable"),
+    (interior_damage::CODE, "damage is never taken for a torn tail"),
+    (fail_stop::CODE, "after a failed write or sync nothing later in that log is acknowledged"),
+    (segment_order::CODE, "segments have their own base offsets, and offsets within 2^31 of them"),
+    (live_equals_replay::CODE, "what is known of producers equals a rebuild from the log"),
+    (no_duplicate::CODE, "a sequence number is appended once"),
+    (sequence_contiguity::CODE, "sequence numbers have no gaps"),
+    (ack_truth::CODE, "an acknowledged offset holds that record"),
+    (read_stability::CODE, "what was read once is read again"),
+    (offset_uniqueness::CODE, "an offset means one batch, and offsets grow"),
+    (response_order::CODE, "responses come in the order of their requests"),
+    (malformed_input::CODE, "malformed input is refused and harms nobody"),
+    (inconsistent_offsets::CODE, "an offset has one value"),
+    (duplicate::CODE, "a value has one offset"),
+    (lost_write::CODE, "what was acknowledged is read"),
+    (nonmonotonic_poll::CODE, "a reader goes forward"),
+];
+
+impl Invariants {
+    /// Shows a fact to every checker.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn check(&mut self, fact: &Fact<'_>) -> Result<(), Violation> {
+        let verdicts = [
+            (recovered_prefix::CODE, self.recovered_prefix.check(fact)),
+            (indexes_agree::CODE, indexes_agree::check(fact)),
+            (no_bad_crc::CODE, no_bad_crc::check(fact)),
+            (checkpoint_soundness::CODE, checkpoint_soundness::check(fact)),
+            (interior_damage::CODE, interior_damage::check(fact)),
+            (fail_stop::CODE, self.fail_stop.check(fact)),
+            (segment_order::CODE, self.segment_order.check(fact)),
+            (live_equals_replay::CODE, live_equals_replay::check(fact)),
+            (no_duplicate::CODE, self.no_duplicate.check(fact)),
+            (sequence_contiguity::CODE, self.sequence_contiguity.check(fact)),
+            (ack_truth::CODE, self.ack_truth.check(fact)),
+            (offset_uniqueness::CODE, self.offset_uniqueness.check(fact)),
+            (response_order::CODE, response_order::check(fact)),
+            (malformed_input::CODE, malformed_input::check(fact)),
+            (inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact)),
+            (duplicate::CODE, self.duplicate.check(fact)),
+            (lost_write::CODE, lost_write::check(fact)),
+            (nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact)),
+            (read_stability::CODE, self.read_stability.check(fact)),
+        ];
+        for (invariant, verdict) in verdicts {
+            verdict.map_err(|what| Violation { invariant, what })?;
+        }
+        Ok(())
+    }
+}
+
+impl Violation {
+    /// What stays the same when the run around it changes: which invariant, and the sentence without numbers.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut text: String = self.what.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
+        while text.contains("##") {
+            text = text.replace("##", "#");
+        }
+        format!("{}: {text}", self.invariant)
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// A batch as a broker stores it, for tests.
+#[cfg(test)]
+pub(crate) fn test_batch(base: i64, epoch: i32, values: &[&[u8]]) -> bytes::Bytes {
+    use ottla_core::record::{BatchBuilder, BatchOptions, Compression, NewRecord, Producer};
+    use ottla_core::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+    let mut builder = BatchBuilder::new(BatchOptions {
+        base_offset: Offset(base),
+        leader_epoch: LeaderEpoch(epoch),
+        compression: Compression::None,
+        append_time: None,
+        producer: Producer { id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: -1 },
+        transactional: false,
+        control: false,
+        delete_horizon_ms: None,
+    });
+    for value in values {
+        builder.append(&NewRecord { timestamp: base, key: None, value: Some(value), headers: &[] });
+    }
+    builder.build().into()
+}
+
+/// A batch reference of one record, for tests.
+#[cfg(test)]
+pub(crate) fn test_ref(base: i64, last: i64, crc: u32) -> BatchRef {
+    use ottla_core::record::Producer;
+    use ottla_core::types::{ProducerEpoch, ProducerId};
+    BatchRef {
+        base,
+        last,
+        epoch: 0,
+        crc,
+        pos: base.unsigned_abs() * 100,
+        segment: 0,
+        producer: Producer { id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: -1 },
+        max_timestamp: base,
+        control: false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! R6 ReadStability: what was read once is read again at that offset, by everybody, unless it was deleted.
+//! Source: correctness condition of Kafka's consumers; KIP-320.
+
+use std::collections::BTreeMap;
+
+use super::{Fact, Verdict};
+use crate::history::{PartitionIndex, ValueId};
+
+pub(super) const CODE: &str = "R6";
+
+/// Remembers what was read where, and where each reader is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReadStability {
+    read: BTreeMap<(PartitionIndex, i64), ValueId>,
+    at: BTreeMap<(u16, PartitionIndex), i64>,
+}
+
+impl ReadStability {
+    pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
+        if let Fact::Sought { reader, partition } = fact {
+            self.at.remove(&(*reader, *partition));
+        }
+        let Fact::Polled { reader, partition, offset, value, .. } = fact else { return Ok(()) };
+        let before = self.at.insert((*reader, *partition), *offset);
+        // Between two records that one reader got one after the other, nobody may have read a third.
+        if let Some(before) = before
+            && before < *offset
+            && let Some(((_, lost), known)) = self.read.range((*partition, before + 1)..(*partition, *offset)).next()
+        {
+            return Err(format!("partition {partition}: {lost} was read as value {known}, and is now passed over"));
+        }
+        match self.read.insert((*partition, *offset), *value) {
+            Some(known) if known != *value => {
+                Err(format!("partition {partition}: {offset} was read as value {known}, and is now {value}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::polled;
+    use super::*;
+
+    #[test]
+    fn an_offset_keeps_its_value() {
+        let mut checker = ReadStability::default();
+        assert_eq!(polled(0, 5, 1, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(polled(1, 5, 1, |fact| checker.check(fact)), Ok(()));
+        assert!(polled(2, 5, 2, |fact| checker.check(fact)).is_err());
+    }
+
+    #[test]
+    fn what_was_read_is_not_passed_over() {
+        let mut checker = ReadStability::default();
+        assert_eq!(polled(0, 5, 1, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(polled(1, 4, 9, |fact| checker.check(fact)), Ok(()));
+        assert!(polled(1, 6, 2, |fact| checker.check(fact)).is_err());
+        let mut checker = ReadStability::default();
+        assert_eq!(polled(0, 5, 1, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(polled(1, 4, 9, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(checker.check(&Fact::Sought { reader: 1, partition: 0 }), Ok(()));
+        assert_eq!(polled(1, 6, 2, |fact| checker.check(fact)), Ok(()));
+    }
+}

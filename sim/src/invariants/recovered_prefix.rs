@@ -1,0 +1,60 @@
+//! S1 RecoveredPrefix: a log after a crash is a valid prefix of what it was before, and reaches what was
+//! promised. Source: the ALICE and LazyFS papers' notion of a recovered log; DESIGN's promises P1 and P2.
+
+use super::{Fact, Verdict};
+
+pub(super) const CODE: &str = "S1";
+
+/// Looks at what each start finds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RecoveredPrefix {}
+
+impl RecoveredPrefix {
+    pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
+        let Fact::Recovered { log, found } = fact else { return Ok(()) };
+        if !found.online {
+            return Ok(());
+        }
+        let mut next = None;
+        for batch in found.batches {
+            if !found.followed.ever_held(batch) {
+                return Err(format!("{log} holds a batch at {} that was never appended", batch.base));
+            }
+            if next.is_some_and(|next| next != batch.base) {
+                return Err(format!("{log} has a gap before {}", batch.base));
+            }
+            next = Some(batch.last + 1);
+        }
+        let end = next.unwrap_or(0);
+        if end < found.followed.promised && !found.followed.damaged {
+            return Err(format!("{log} ends at {end} after a start, and {} was promised", found.followed.promised));
+        }
+        if !found.whole {
+            return Err(format!("{log} is served with bytes after {end} that are no batch"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{followed, log, recovered};
+    use super::*;
+
+    fn verdict(found: &[(i64, u32)], held: &[(i64, u32)], promised: i64) -> Verdict {
+        let followed = followed(held, promised);
+        recovered(found, |found| RecoveredPrefix::default().check(&Fact::Recovered { log: &log(), found }), &followed)
+    }
+
+    #[test]
+    fn what_was_promised_is_there() {
+        assert_eq!(verdict(&[(0, 1), (1, 2)], &[(0, 1), (1, 2), (2, 3)], 2), Ok(()));
+        assert!(verdict(&[(0, 1)], &[(0, 1), (1, 2)], 2).is_err());
+    }
+
+    #[test]
+    fn what_was_never_appended_is_not() {
+        assert!(verdict(&[(0, 1), (1, 9)], &[(0, 1), (1, 2)], 0).is_err());
+        assert!(verdict(&[(0, 1), (2, 3)], &[(0, 1), (1, 2), (2, 3)], 0).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! S7: segments have base offsets of their own, in order, and no offset 2^31 or more past its segment's.
+//! Source: KAFKA-6264, KAFKA-6388; `LogSegments` of Kafka.
+
+use std::collections::BTreeMap;
+
+use ottla_core::types::TopicPartition;
+
+use super::{Fact, Verdict};
+
+pub(super) const CODE: &str = "S7";
+
+/// Remembers the newest segment of each log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SegmentOrder {
+    newest: BTreeMap<TopicPartition, i64>,
+}
+
+impl SegmentOrder {
+    pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
+        if let Fact::Booted = fact {
+            // A start opens all segments again, in any order.
+            self.newest.clear();
+        } else if let Fact::Appended { log, batch, .. } = fact {
+            if batch.base < batch.segment || batch.last - batch.segment > i64::from(i32::MAX) {
+                return Err(format!("{log} appends {}..{} to segment {}", batch.base, batch.last, batch.segment));
+            }
+            let newest = self.newest.entry((*log).clone()).or_insert(batch.segment);
+            if batch.segment < *newest {
+                return Err(format!("{log} appends to segment {}, and has a newer one, {newest}", batch.segment));
+            }
+            *newest = batch.segment;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_ref;
+    use super::super::tests::log;
+    use super::*;
+
+    fn append(checker: &mut SegmentOrder, base: i64, segment: i64) -> Verdict {
+        let mut batch = test_ref(base, base, 1);
+        batch.segment = segment;
+        checker.check(&Fact::Appended { log: &log(), batch: &batch, end: base })
+    }
+
+    #[test]
+    fn offsets_fit_their_segment() {
+        let mut checker = SegmentOrder::default();
+        assert_eq!(append(&mut checker, i64::from(i32::MAX), 0), Ok(()));
+        assert!(append(&mut checker, i64::from(i32::MAX) + 1, 0).is_err());
+        assert!(append(&mut checker, 5, 6).is_err());
+    }
+
+    #[test]
+    fn only_the_newest_segment_is_appended_to() {
+        let mut checker = SegmentOrder::default();
+        assert_eq!(append(&mut checker, 10, 10), Ok(()));
+        assert!(append(&mut checker, 11, 5).is_err());
+    }
+}

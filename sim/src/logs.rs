@@ -1,0 +1,395 @@
+//! The logs as the machine wrote them, followed from its effects, and as they lie on the disk.
+//!
+//! The followed log is what checkers compare with: every batch that was ever appended, and what the log held
+//! at each moment. After a crash it is read anew from the disk. Only headers are kept; a batch's CRC stands
+//! for its content.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use ottla_core::machine::{FileAction, FileId, Path};
+use ottla_core::record::{BatchHeader, HEADER_LEN, Producer, batches};
+use ottla_core::types::TopicPartition;
+
+use crate::disk::{Disk, Operation};
+
+/// A batch, without its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchRef {
+    /// Its first offset.
+    pub base: i64,
+    /// Its last offset.
+    pub last: i64,
+    /// The leader epoch in which it was appended.
+    pub epoch: i32,
+    /// What stands for its content.
+    pub crc: u32,
+    /// Where it lies in its segment.
+    pub pos: u64,
+    /// The base offset of its segment.
+    pub segment: i64,
+    /// Who produced it.
+    pub producer: Producer,
+    /// The greatest timestamp in it.
+    pub max_timestamp: i64,
+    /// Whether it is a control batch.
+    pub control: bool,
+}
+
+/// One followed log.
+#[derive(Clone, Debug, Default)]
+pub struct FollowedLog {
+    /// What it holds.
+    pub batches: Vec<BatchRef>,
+    /// All that was ever appended: (base offset, leader epoch, CRC).
+    ever: BTreeSet<(i64, i32, u32)>,
+    /// Below it all was acknowledged for good, so it must survive.
+    pub promised: i64,
+    /// Where the log ended when its last successful sync was issued: below it all is synced.
+    pub synced: i64,
+    /// Whether the disk has damaged one of its files.
+    pub damaged: bool,
+}
+
+/// The logs of one node.
+#[derive(Clone, Debug, Default)]
+pub struct Logs {
+    logs: BTreeMap<TopicPartition, FollowedLog>,
+    open: BTreeMap<FileId, (TopicPartition, i64)>,
+    /// Syncs under way: where the log ended when they were issued.
+    syncing: BTreeMap<u64, (TopicPartition, i64)>,
+}
+
+/// What an effect did to the followed logs.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A batch was appended; the log ended at `end` before.
+    Appended { log: TopicPartition, batch: BatchRef, end: i64 },
+    /// A segment was made.
+    Rolled { log: TopicPartition, segment: i64, end: i64 },
+}
+
+/// One log as it lies on the disk.
+#[derive(Clone, Debug, Default)]
+pub struct LogImage {
+    /// Its segments by base offset.
+    pub segments: Vec<SegmentImage>,
+}
+
+/// One segment as it lies on the disk.
+#[derive(Clone, Debug)]
+pub struct SegmentImage {
+    /// The base offset of its name.
+    pub base: i64,
+    /// The batches from its start to the first that is cut or has a bad CRC.
+    pub batches: Vec<BatchRef>,
+    /// Whether all its bytes are such batches.
+    pub whole: bool,
+    /// Its offset index, if there is one.
+    pub index: Option<Bytes>,
+    /// Its time index, if there is one.
+    pub time_index: Option<Bytes>,
+}
+
+impl BatchRef {
+    /// The batch that a header begins.
+    #[must_use]
+    pub fn of(header: &BatchHeader, pos: u64, segment: i64) -> Self {
+        Self {
+            base: header.base_offset.0,
+            last: header.base_offset.0 + i64::from(header.last_offset_delta),
+            epoch: header.leader_epoch.0,
+            crc: header.crc,
+            pos,
+            segment,
+            producer: header.producer,
+            max_timestamp: header.max_timestamp,
+            control: header.attributes.is_control(),
+        }
+    }
+}
+
+impl FollowedLog {
+    /// The offset after its last record; 0 for an empty log.
+    #[must_use]
+    pub fn end(&self) -> i64 {
+        self.batches.last().map_or(0, |batch| batch.last + 1)
+    }
+
+    /// The batch that holds an offset.
+    #[must_use]
+    pub fn find(&self, offset: i64) -> Option<&BatchRef> {
+        let index = self.batches.partition_point(|batch| batch.last < offset);
+        self.batches.get(index).filter(|batch| batch.base <= offset)
+    }
+
+    /// Whether this very batch was ever appended to this log.
+    #[must_use]
+    pub fn ever_held(&self, batch: &BatchRef) -> bool {
+        self.ever.contains(&(batch.base, batch.epoch, batch.crc))
+    }
+
+    /// Appends a batch.
+    pub fn append(&mut self, batch: BatchRef) {
+        self.ever.insert((batch.base, batch.epoch, batch.crc));
+        self.batches.push(batch);
+    }
+
+    /// The batches that lie at `pos` or after it in a segment, and all after that segment, are cut off.
+    fn cut(&mut self, segment: i64, pos: u64) {
+        let at = self.batches.partition_point(|batch| (batch.segment, batch.pos) < (segment, pos));
+        self.batches.truncate(at);
+        self.synced = self.synced.min(self.end());
+    }
+}
+
+impl Logs {
+    /// One log.
+    #[must_use]
+    pub fn get(&self, log: &TopicPartition) -> Option<&FollowedLog> {
+        self.logs.get(log)
+    }
+
+    /// One log, made where it is new.
+    pub fn entry(&mut self, log: &TopicPartition) -> &mut FollowedLog {
+        if !self.logs.contains_key(log) {
+            self.logs.insert(log.clone(), FollowedLog::default());
+        }
+        self.logs.get_mut(log).expect("it was just made")
+    }
+
+    /// All logs.
+    pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &FollowedLog)> {
+        self.logs.iter()
+    }
+
+    /// The log that an open file is a segment of.
+    #[must_use]
+    pub fn log_of(&self, file: FileId) -> Option<&TopicPartition> {
+        self.open.get(&file).map(|(log, _)| log)
+    }
+
+    /// A file operation is issued.
+    pub fn on_issue(&mut self, op: u64, operation: &Operation) -> Option<Change> {
+        match operation {
+            Operation::Write { file, pos, head, rest } => self.on_write(*file, *pos, head, rest),
+            Operation::Sync { file } => {
+                if let Some((log, _)) = self.open.get(file) {
+                    let end = self.logs.get(log).map_or(0, FollowedLog::end);
+                    self.syncing.insert(op, (log.clone(), end));
+                }
+                None
+            }
+            Operation::Action(action) => self.on_action(action),
+        }
+    }
+
+    /// A sync ended; answers its log.
+    pub fn on_synced(&mut self, op: u64, good: bool) -> Option<TopicPartition> {
+        let (name, end) = self.syncing.remove(&op)?;
+        if good {
+            let log = self.logs.get_mut(&name)?;
+            log.synced = log.synced.max(end.min(log.end()));
+        }
+        Some(name)
+    }
+
+    /// The process died, and the disk holds what it holds: each followed log becomes what can be read of it.
+    pub fn on_crash(&mut self, disk: &Disk) {
+        self.open.clear();
+        self.syncing.clear();
+        let images = read_logs(disk);
+        for (name, log) in &mut self.logs {
+            log.batches = images.get(name).map(LogImage::readable).unwrap_or_default();
+            log.synced = log.synced.min(log.end());
+        }
+    }
+
+    fn on_write(&mut self, file: FileId, pos: u64, head: &Bytes, rest: &Bytes) -> Option<Change> {
+        let (name, segment) = self.open.get(&file)?.clone();
+        let mut header = [0; HEADER_LEN];
+        let have = head.len().min(HEADER_LEN);
+        header[..have].copy_from_slice(&head[..have]);
+        let more = (HEADER_LEN - have).min(rest.len());
+        header[have..have + more].copy_from_slice(&rest[..more]);
+        let header = BatchHeader::parse(&header).ok()?;
+        let batch = BatchRef::of(&header, pos, segment);
+        let log = self.entry(&name);
+        let end = log.end();
+        log.append(batch);
+        Some(Change::Appended { log: name, batch, end })
+    }
+
+    fn on_action(&mut self, action: &FileAction) -> Option<Change> {
+        match action {
+            FileAction::Open { file, path, .. } => {
+                let (log, segment) = segment_of(path)?;
+                let is_new = !self.open.values().any(|open| *open == (log.clone(), segment));
+                self.open.insert(*file, (log.clone(), segment));
+                let end = self.entry(&log).end();
+                is_new.then_some(Change::Rolled { log, segment, end })
+            }
+            FileAction::CloseFile { file } => {
+                self.open.remove(file);
+                None
+            }
+            FileAction::SetLen { file, len } => {
+                let (name, segment) = self.open.get(file)?.clone();
+                self.entry(&name).cut(segment, *len);
+                None
+            }
+            FileAction::Rename { from: path, .. } | FileAction::Remove { path } => {
+                self.on_gone(path);
+                None
+            }
+            FileAction::MakeDir { .. }
+            | FileAction::List { .. }
+            | FileAction::SyncDir { .. }
+            | FileAction::Read { .. }
+            | FileAction::FreeSpace { .. } => None,
+        }
+    }
+
+    /// A segment's or a log's name goes away.
+    fn on_gone(&mut self, path: &Path) {
+        if let Some((name, segment)) = segment_of(path) {
+            if let Some(log) = self.logs.get_mut(&name) {
+                log.batches.retain(|batch| batch.segment != segment);
+            }
+        } else if let Some(name) = TopicPartition::from_dir_name(&path.name) {
+            self.logs.remove(&name);
+            self.open.retain(|_, (log, _)| *log != name);
+        }
+    }
+}
+
+impl LogImage {
+    /// The batches that can be read from the start, without a gap between segments.
+    #[must_use]
+    pub fn readable(&self) -> Vec<BatchRef> {
+        let mut all: Vec<BatchRef> = Vec::new();
+        for segment in &self.segments {
+            if all.last().is_some_and(|last| last.last >= segment.base) {
+                break;
+            }
+            all.extend(&segment.batches);
+            if !segment.whole {
+                break;
+            }
+        }
+        all
+    }
+
+    /// The offset after the last batch that can be read.
+    #[must_use]
+    pub fn end(&self) -> i64 {
+        self.readable().last().map_or(0, |batch| batch.last + 1)
+    }
+}
+
+/// Reads every log on a disk, as the running kernel shows it, without touching the page cache.
+#[must_use]
+pub fn read_logs(disk: &Disk) -> BTreeMap<TopicPartition, LogImage> {
+    let mut logs: BTreeMap<TopicPartition, LogImage> = BTreeMap::new();
+    let files = disk.files();
+    let find = |name: &str| files.iter().find(|(_, path, _)| path == name).map(|(_, _, ino)| disk.peek(*ino));
+    for (dir, path, ino) in &files {
+        let place = Path::new(ottla_core::machine::LogDirId(*dir), path.as_str());
+        let Some((log, base)) = segment_of(&place) else { continue };
+        let stem = path.trim_end_matches(".log");
+        let (batches, whole) = read_segment(&disk.peek(*ino), base);
+        logs.entry(log).or_default().segments.push(SegmentImage {
+            base,
+            batches,
+            whole,
+            index: find(&format!("{stem}.index")),
+            time_index: find(&format!("{stem}.timeindex")),
+        });
+    }
+    logs.values_mut().for_each(|log| log.segments.sort_by_key(|segment| segment.base));
+    logs
+}
+
+/// The batches of a segment up to the first bad one, and whether that is all of it.
+fn read_segment(bytes: &Bytes, segment: i64) -> (Vec<BatchRef>, bool) {
+    let mut found: Vec<BatchRef> = Vec::new();
+    let mut pos = 0;
+    for batch in batches(bytes) {
+        let Ok(batch) = batch else { return (found, false) };
+        let next = BatchRef::of(batch.header(), pos, segment);
+        let in_order = found.last().is_none_or(|last| last.last < next.base);
+        if batch.check_crc().is_err() || !in_order {
+            return (found, false);
+        }
+        pos += batch.bytes().len() as u64;
+        found.push(next);
+    }
+    (found, true)
+}
+
+/// The log and the base offset of a segment's log file, by its path.
+fn segment_of(path: &Path) -> Option<(TopicPartition, i64)> {
+    let (dir, file) = path.name.rsplit_once('/')?;
+    let log = TopicPartition::from_dir_name(dir)?;
+    let base = file.strip_suffix(".log")?.parse().ok()?;
+    Some((log, base))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariants::test_batch;
+    use ottla_core::machine::{LogDirId, OpenMode};
+
+    fn path(name: &str) -> Path {
+        Path::new(LogDirId(0), name)
+    }
+
+    fn open(logs: &mut Logs, file: u32, name: &str) -> Option<Change> {
+        let action = FileAction::Open { file: FileId(file), path: path(name), mode: OpenMode::Create };
+        logs.on_issue(1, &Operation::Action(Box::new(action)))
+    }
+
+    fn append(logs: &mut Logs, file: u32, pos: u64, base: i64) -> Option<Change> {
+        let bytes = test_batch(base, 0, &[b"value"]);
+        let (head, rest) = (bytes.slice(..16), bytes.slice(16..));
+        logs.on_issue(1, &Operation::Write { file: FileId(file), pos, head, rest })
+    }
+
+    #[test]
+    fn appends_rolls_cuts_and_deletions_are_followed() {
+        let mut logs = Logs::default();
+        let log = TopicPartition::new("t", 0);
+        assert!(open(&mut logs, 1, "t-0/00000000000000000000.index").is_none());
+        assert!(matches!(
+            open(&mut logs, 2, "t-0/00000000000000000000.log"),
+            Some(Change::Rolled { segment: 0, end: 0, .. })
+        ));
+        for (pos, base) in [(0, 0), (100, 1), (200, 2)] {
+            assert!(matches!(append(&mut logs, 2, pos, base), Some(Change::Appended { end, .. }) if end == base));
+        }
+        open(&mut logs, 3, "t-0/00000000000000000003.log");
+        append(&mut logs, 3, 0, 3);
+        assert_eq!(logs.get(&log).map(FollowedLog::end), Some(4));
+        let cut = FileAction::SetLen { file: FileId(2), len: 150 };
+        logs.on_issue(1, &Operation::Action(Box::new(cut)));
+        assert_eq!(logs.get(&log).map(FollowedLog::end), Some(2));
+        let gone = FileAction::Remove { path: path("t-0/00000000000000000000.log") };
+        logs.on_issue(1, &Operation::Action(Box::new(gone)));
+        assert_eq!(logs.get(&log).map(FollowedLog::end), Some(0));
+    }
+
+    #[test]
+    fn a_segment_is_read_up_to_its_first_bad_batch() {
+        let mut bytes = Vec::new();
+        (0..3).for_each(|base| bytes.extend_from_slice(&test_batch(base, 0, &[b"value"])));
+        let whole = Bytes::from(bytes.clone());
+        assert_eq!(read_segment(&whole, 0).0.len(), 3);
+        let second = whole.len() / 3;
+        bytes[second + 65] ^= 1;
+        let (found, all) = read_segment(&Bytes::from(bytes), 0);
+        assert_eq!((found.len(), all), (1, false));
+        let (found, all) = read_segment(&whole.slice(..whole.len() - 1), 0);
+        assert_eq!((found.len(), all), (2, false));
+    }
+}
