@@ -98,3 +98,66 @@ fn typed(content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::*;
+    use crate::metrics::Family;
+
+    struct Recovering;
+
+    impl Observe for Recovering {
+        fn health(&self) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn readiness(&self) -> Result<(), String> {
+            Err("recovering".to_owned())
+        }
+
+        fn metrics(&self) -> Vec<Family> {
+            vec![Family::counter("ottla_rounds", "Rounds", 3.0)]
+        }
+
+        fn view(&self) -> String {
+            "{}".to_owned()
+        }
+    }
+
+    /// Serves on a free port from a thread of its own, which ends with the test's process.
+    fn start() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(serve(listener, Arc::new(Recovering)))
+        });
+        address
+    }
+
+    #[track_caller]
+    fn check(address: SocketAddr, request: &str, parts: &[&str]) {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        for part in parts {
+            assert!(answer.contains(part), "{part:?} is missing from {answer}");
+        }
+    }
+
+    #[test]
+    fn four_paths_answer() {
+        let address = start();
+        check(address, "GET /healthz", &["200 OK", "ok\n"]);
+        check(address, "GET /readyz", &["503 Service Unavailable", "recovering\n"]);
+        check(address, "GET /metrics", &["200 OK", metrics::CONTENT_TYPE, "ottla_rounds_total 3.0\n", "# EOF\n"]);
+        check(address, "GET /debug/state", &["200 OK", "application/json", "{}"]);
+        check(address, "GET /", &["404 Not Found", "/metrics"]);
+        check(address, "POST /healthz", &["405 Method Not Allowed"]);
+    }
+}

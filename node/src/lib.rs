@@ -8,4 +8,5 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 mod net;
+pub mod service;
 pub mod signals;

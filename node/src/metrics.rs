@@ -11,6 +11,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::driver::{Count, Counters};
+
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -84,6 +86,33 @@ pub fn render(families: Vec<Family>) -> String {
     // The only error is that of the String, which has none.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
     text
+}
+
+/// What the driver counts.
+#[must_use]
+pub fn of_driver(counters: &Counters) -> Vec<Family> {
+    let number = |count: &Count| count.get() as f64;
+    let syncs = Points::Histogram {
+        sum: counters.syncs.sum().as_secs_f64(),
+        count: counters.syncs.count(),
+        buckets: counters.syncs.buckets().collect(),
+    };
+    vec![
+        Family::counter("ottla_rounds", "Rounds of the machine that handled an input", number(&counters.rounds)),
+        Family::counter("ottla_inputs", "Inputs that the machine handled", number(&counters.inputs)),
+        Family::gauge("ottla_inbox_inputs", "Inputs that waited when the last round began", number(&counters.inbox)),
+        Family::gauge("ottla_connections", "Open connections", number(&counters.connections)),
+        Family::counter("ottla_connections_refused", "Connections refused for a limit", number(&counters.refused)),
+        Family::counter("ottla_connections_idle_closed", "Connections closed as idle", number(&counters.idle_closed)),
+        Family::counter("ottla_received_bytes", "Bytes received from connections", number(&counters.bytes_in)),
+        Family::counter("ottla_sent_bytes", "Bytes sent from memory", number(&counters.bytes_out)),
+        Family::counter("ottla_sent_file_bytes", "Bytes sent from files", number(&counters.bytes_out_file)),
+        Family::counter("ottla_file_writes", "File writes that the machine asked for", number(&counters.writes)),
+        Family::counter("ottla_file_write_calls", "Calls that carried them out", number(&counters.write_calls)),
+        Family::counter("ottla_file_written_bytes", "Bytes written to files", number(&counters.bytes_written)),
+        Family { name: "ottla_sync_seconds", help: "How long syncs of files and directories took", points: syncs },
+        Family::counter("ottla_syncs_failed", "Syncs that failed", number(&counters.syncs_failed)),
+    ]
 }
 
 /// Memory, processor time and open files of this process, under the names that Prometheus' own clients use.

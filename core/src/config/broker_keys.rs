@@ -618,6 +618,8 @@ broker_keys! { BROKER;
         "quorum: only synced records count towards the high watermark; async: written ones do, as in Kafka.";
     "ottla.flush.max.delay.ms", int(0), null, PerBrokerOrCluster, Used,
         "A dirty log is synced within this; 10 with flush=quorum and 100 with flush=async if not given.";
+    "ottla.disk.timeout.ms", int(1), "30000", Fixed, Used,
+        "A write or sync that takes longer fails its log directory.";
     "ottla.clock.step.max.ms", long(1), "60000", Fixed, Used,
         "A wall clock that steps further than this suspends removal by time.";
     "ottla.purgatory.max.requests", int(1), "100000", Fixed, Used,

@@ -206,7 +206,7 @@ impl Running {
     }
 }
 
-/// Asks a running node to shut down.
+/// A handle of a running node: asks it to shut down, and looks at it.
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<Shared>);
 
@@ -214,6 +214,17 @@ impl Stopper {
     /// As [`Running::shutdown`].
     pub fn shutdown(&self) {
         self.0.push(Input::Shutdown);
+    }
+
+    /// As [`Running::counters`].
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(self.0.counters())
+    }
+
+    /// As [`Running::inspect`].
+    pub fn inspect<R>(&self, look: impl FnOnce(&dyn Any) -> R) -> R {
+        self.0.inspect(look)
     }
 }
 

@@ -1,0 +1,310 @@
+//! A node's life around the machine: ports, directories, signals, the HTTP port, the line that says ready.
+//!
+//! Threads: the driver's own; and the shell's, a tokio current_thread runtime for signals and HTTP, which
+//! starts before the directories are taken, so that a signal during a long start is heard.
+//!
+//! Absent on purpose: any look inside the machine. What it is and what may be seen of it comes in as a
+//! [`Machinery`].
+
+use std::any::Any;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ottla_core::config::{BrokerConfig, Config, Endpoint, Source};
+
+use crate::cli::Failure;
+use crate::driver::{Brain, Node, NodeOptions, Running, StartError, Stopper};
+use crate::http::{self, Observe};
+use crate::metrics::{self, Family};
+use crate::signals::Signals;
+
+/// What the machine is, and what may be seen of it.
+#[derive(Clone, Copy)]
+pub struct Machinery {
+    /// Makes the machine from its configuration and seed.
+    pub make: fn(Config, u64) -> Box<dyn Brain>,
+    /// What a look at the machine measures.
+    pub metrics: fn(&dyn Any) -> Vec<Family>,
+    /// What a look at the machine shows, as JSON.
+    pub view: fn(&dyn Any) -> String,
+}
+
+/// How a node announces itself.
+#[derive(Clone, Debug)]
+pub enum Banner {
+    /// To a developer, who wants to know where things are.
+    Dev {
+        /// Where the data lives.
+        data: PathBuf,
+    },
+    /// To an operator's log.
+    Serve,
+}
+
+/// Runs a node until it has shut down. Fails if it cannot start, or stops without having been asked.
+pub fn run(mut config: Config, banner: Banner, machinery: Machinery) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let options = node_options(&config.broker)?;
+    let shell = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _runtime = shell.enter();
+        Signals::take()?
+    };
+    let http = config.broker.limits.http_listener.as_deref().map(bind_http).transpose()?;
+    let node = Node::bind(options).map_err(|error| explain(&error, &banner))?;
+    advertise(&mut config.broker, &node.addresses()?);
+    let announcement = Announcement { banner, config: &config.broker, http: http.as_ref() }.to_string();
+    let machine = (machinery.make)(config, seed()?);
+    let ready = Arc::new(AtomicBool::new(false));
+    let on_ready = {
+        let ready = Arc::clone(&ready);
+        move || {
+            ready.store(true, Ordering::Release);
+            tracing::info!("ready after {} ms", begun.elapsed().as_millis());
+            announce(&announcement);
+        }
+    };
+    let running = node.start_with(machine, on_ready).map_err(Failure::new)?;
+    let asked = Arc::new(AtomicBool::new(false));
+    let view = Observed { node: running.stopper(), ready, asked: Arc::clone(&asked), machinery };
+    start_shell(shell, signals, http, view)?;
+    wait(running, &asked)
+}
+
+/// Joins the node; a node that stops by itself has failed, and has said why in the log.
+fn wait(running: Running, asked: &AtomicBool) -> Result<(), Failure> {
+    running.wait();
+    if asked.load(Ordering::Acquire) {
+        tracing::info!("stopped");
+        Ok(())
+    } else {
+        Err(Failure::new("the node stopped by itself; its log says why"))
+    }
+}
+
+/// The shell's thread: signals, and the HTTP port where there is one. It ends with the process.
+fn start_shell(
+    shell: tokio::runtime::Runtime,
+    signals: Signals,
+    http: Option<TcpListener>,
+    node: Observed,
+) -> io::Result<()> {
+    let serve = async move {
+        let (stopper, asked) = (node.node.clone(), Arc::clone(&node.asked));
+        if let Some(listener) = http {
+            tokio::spawn(async move {
+                if let Err(error) = http::serve(listener, Arc::new(node)).await {
+                    tracing::error!("http: {error}");
+                }
+            });
+        }
+        let stop = || {
+            asked.store(true, Ordering::Release);
+            stopper.shutdown();
+        };
+        signals.watch(stop).await;
+    };
+    thread::Builder::new().name("shell".to_owned()).spawn(move || shell.block_on(serve))?;
+    Ok(())
+}
+
+/// What the HTTP port sees of a running node.
+struct Observed {
+    node: Stopper,
+    ready: Arc<AtomicBool>,
+    asked: Arc<AtomicBool>,
+    machinery: Machinery,
+}
+
+impl Observe for Observed {
+    fn health(&self) -> Result<(), String> {
+        // A broken invariant aborts the process and a hung device is the watchdog's: who answers, lives.
+        Ok(())
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        if self.asked.load(Ordering::Acquire) {
+            Err("shutting down".to_owned())
+        } else if self.ready.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err("recovering".to_owned())
+        }
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        let mut families = metrics::of_driver(&self.node.counters());
+        families.push(Family::gauge("ottla_ready", "1 if clients are served", f64::from(self.readiness().is_ok())));
+        families.extend(self.node.inspect(self.machinery.metrics));
+        families
+    }
+
+    fn view(&self) -> String {
+        self.node.inspect(self.machinery.view)
+    }
+}
+
+/// What the driver needs to know of the configuration. Host names are resolved here.
+fn node_options(config: &BrokerConfig) -> Result<NodeOptions, Failure> {
+    let network = &config.network;
+    let defaults = NodeOptions::default();
+    let bound = config.listeners.bound.iter();
+    let listeners = bound.map(|listener| resolve(&listener.endpoint)).collect::<Result<_, _>>()?;
+    let threads = config.layers.sources("num.network.threads").next();
+    let threads_given = threads.is_some_and(|(source, _)| source != Source::Default);
+    Ok(NodeOptions {
+        listeners,
+        log_dirs: config.storage.log_dirs().iter().map(PathBuf::from).collect(),
+        network_threads: if threads_given { to_usize(network.network_threads) } else { defaults.network_threads },
+        workers: defaults.workers,
+        request_max_bytes: network.request_max_bytes,
+        max_connections: to_usize(network.max_connections),
+        max_connections_per_ip: to_usize(network.max_connections_per_ip),
+        max_idle: network.max_idle_ms.map_or(Duration::MAX, Duration::from_millis),
+        disk_timeout: Duration::from_millis(config.storage.disk_timeout_ms),
+    })
+}
+
+fn to_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The first address of an endpoint; every interface, IPv6 where there is any, for an empty host.
+fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, Failure> {
+    let host = match endpoint.host.as_str() {
+        "" if UdpSocket::bind("[::]:0").is_ok() => "::",
+        "" => "0.0.0.0",
+        host => host,
+    };
+    first_address(host, endpoint.port).map_err(|error| {
+        Failure::usage(format!("listeners: {endpoint}: {error}; give an address of this host, or none for all of them"))
+    })
+}
+
+fn first_address(host: &str, port: u16) -> io::Result<SocketAddr> {
+    let mut addresses = (host, port).to_socket_addrs()?;
+    addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+}
+
+fn bind_http(address: &str) -> Result<TcpListener, Failure> {
+    let resolved = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    let resolved = resolved.ok_or_else(|| {
+        Failure::usage(format!("ottla.http.listener: {address} is no address; write HOST:PORT, as in 127.0.0.1:9644"))
+    })?;
+    TcpListener::bind(resolved).map_err(|error| {
+        Failure::new(format!("cannot listen on {resolved} for HTTP: {error}; choose another with --http HOST:PORT"))
+    })
+}
+
+/// Puts the host's name and the ports that were chosen where the configuration left them open.
+fn advertise(config: &mut BrokerConfig, addresses: &[SocketAddr]) {
+    let host_name = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    for (endpoint, address) in config.listeners.advertised.iter_mut().zip(addresses) {
+        if endpoint.host.is_empty() {
+            endpoint.host = host_name();
+        }
+        if endpoint.port == 0 {
+            endpoint.port = address.port();
+        }
+    }
+    for (listener, address) in config.listeners.bound.iter_mut().zip(addresses) {
+        listener.endpoint.port = address.port();
+    }
+}
+
+/// Why the node cannot start, and what to do.
+fn explain(error: &StartError, banner: &Banner) -> Failure {
+    let busy = matches!(error, StartError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse);
+    let remedy = match (busy, banner) {
+        (false, _) => return Failure::new(error),
+        (true, Banner::Dev { .. }) => "choose another with --listen HOST:PORT",
+        (true, Banner::Serve) => "choose another in `listeners`",
+    };
+    Failure::new(format!("{error}; another process has the port: stop it, or {remedy}"))
+}
+
+/// What the machine draws its random numbers from.
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// The one line on standard output that says where everything is.
+struct Announcement<'a> {
+    banner: Banner,
+    config: &'a BrokerConfig,
+    http: Option<&'a TcpListener>,
+}
+
+impl fmt::Display for Announcement<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ottla {} ready: ", env!("CARGO_PKG_VERSION"))?;
+        let listeners = &self.config.listeners;
+        let is_controller = |endpoint: &Endpoint| listeners.controllers.contains(&endpoint.name);
+        match &self.banner {
+            Banner::Dev { data } => {
+                let endpoint = listeners.advertised.iter().find(|endpoint| !is_controller(endpoint));
+                let (host, port) = endpoint.map_or(("", 0), |endpoint| (endpoint.host.as_str(), endpoint.port));
+                write!(f, "Kafka clients at {host}:{port}, data in {}", data.display())?;
+            }
+            Banner::Serve => {
+                write!(f, "node {}", self.config.node.id)?;
+                listeners.advertised.iter().try_for_each(|endpoint| write!(f, ", {endpoint}"))?;
+            }
+        }
+        match self.http.map(TcpListener::local_addr) {
+            Some(Ok(address)) => write!(f, ", HTTP at {address}"),
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+}
+
+/// Prints the line. Whoever started the node may have closed standard output; the node serves all the same.
+fn announce(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_ends_of_the_configuration_are_closed_by_what_was_bound() {
+        let mut config = BrokerConfig::for_test(1, &[("listeners", "PLAINTEXT://:0,CONTROLLER://127.0.0.1:0")]);
+        let addresses = ["0.0.0.0:4001".parse().expect("valid"), "127.0.0.1:4002".parse().expect("valid")];
+        advertise(&mut config, &addresses);
+        let told = &config.listeners.advertised;
+        assert!(!told[0].host.is_empty(), "an open host becomes the name of this one");
+        assert_eq!(told[0].port, 4001);
+        assert_eq!(told[1].to_string(), "CONTROLLER://127.0.0.1:4002");
+        assert_eq!(config.listeners.bound[1].endpoint.port, 4002);
+    }
+
+    #[test]
+    fn only_a_given_number_of_threads_counts() {
+        let threads = |settings| node_options(&BrokerConfig::for_test(1, settings)).expect("valid").network_threads;
+        assert_eq!(threads(&[]), NodeOptions::default().network_threads);
+        assert_eq!(threads(&[("num.network.threads", "5")]), 5);
+    }
+
+    #[test]
+    fn the_announcement_says_where_everything_is() {
+        let config = BrokerConfig::for_test(1, &[]);
+        let banner = Banner::Dev { data: "ottla-data".into() };
+        let line = Announcement { banner, config: &config, http: None }.to_string();
+        assert!(line.ends_with("ready: Kafka clients at 127.0.0.1:9092, data in ottla-data"), "{line}");
+        let line = Announcement { banner: Banner::Serve, config: &config, http: None }.to_string();
+        assert!(line.ends_with("node 1, PLAINTEXT://127.0.0.1:9092, CONTROLLER://127.0.0.1:9093"), "{line}");
+    }
+}
