@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use ottla_core::config::{BrokerConfig, Config, Endpoint, Source};
 
 use crate::cli::Failure;
-use crate::driver::{Brain, Node, NodeOptions, Running, StartError, Stopper};
+use crate::driver::{Brain, FrameLimits, Node, NodeOptions, Running, StartError, Stopper};
 use crate::http::{self, Observe};
 use crate::metrics::{self, Family};
 use crate::signals::Signals;
@@ -163,7 +163,10 @@ fn node_options(config: &BrokerConfig) -> Result<NodeOptions, Failure> {
         log_dirs: config.storage.log_dirs().iter().map(PathBuf::from).collect(),
         network_threads: if threads_given { to_usize(network.network_threads) } else { defaults.network_threads },
         workers: defaults.workers,
-        request_max_bytes: network.request_max_bytes,
+        frames: FrameLimits {
+            request_max_bytes: network.request_max_bytes,
+            inflated_max_bytes: config.limits.batch_max_inflated_bytes.into(),
+        },
         max_connections: to_usize(network.max_connections),
         max_connections_per_ip: to_usize(network.max_connections_per_ip),
         max_idle: network.max_idle_ms.map_or(Duration::MAX, Duration::from_millis),

@@ -132,6 +132,11 @@ impl OffsetIndex {
         self.entries.is_empty()
     }
 
+    /// What the index says, in order.
+    pub fn entries(&self) -> impl Iterator<Item = OffsetPosition> + '_ {
+        (0..self.entries.len()).map(|index| self.at(Some(index)))
+    }
+
     /// The length of the file that holds these entries, in bytes.
     #[must_use]
     pub const fn file_len(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! found (`log verify`). Errors go to standard error and say what to do; results go to standard output.
 
 mod config_print;
+mod log;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -29,6 +30,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at the files of logs, without a node
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// Print the version
     Version,
     /// Print a script of completions for a shell
@@ -90,6 +94,11 @@ impl Failure {
         Self { code: 1, message: message.to_string() }
     }
 
+    /// Damage was found.
+    pub fn damage(message: impl fmt::Display) -> Self {
+        Self { code: 3, message: message.to_string() }
+    }
+
     /// The arguments or the configuration are wrong.
     pub fn usage(message: impl fmt::Display) -> Self {
         Self { code: 2, message: message.to_string() }
@@ -120,6 +129,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     logging::start(&log).map_err(Failure::usage)?;
     match cli.command {
         Command::Config(ConfigCommand::Print(args)) => config_print::run(&args),
+        Command::Log(command) => log::run(&command),
         Command::Version => print(concat!("ottla ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Completions { shell } => {
             let mut script = Vec::new();
