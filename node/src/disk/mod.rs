@@ -132,7 +132,10 @@ impl Disk {
         let result = match action {
             FileAction::MakeDir { path } => self.dirs.make_dir(&path),
             FileAction::Open { file, path, mode } => self.open(file, &path, mode),
-            FileAction::CloseFile { file } => self.files.close(file),
+            FileAction::CloseFile { file } => {
+                self.files.close(file);
+                Ok(DiskResult::Done)
+            }
             FileAction::SetLen { file, len } => self.files.set_len(file, len),
             FileAction::Rename { from, to } => self.dirs.rename(&from, &to),
             FileAction::SyncDir { path } => return self.sync_dir(op, &path),

@@ -445,7 +445,7 @@ impl Disk {
             OpenMode::Create => self.tree.create(self.change, path)?,
             OpenMode::Existing => self.tree.find(path).ok_or(DiskError::NotFound)?,
         };
-        let len = self.tree.file(ino).ok_or(DiskError::NotFound)?.length();
+        let len = self.tree.file(ino).ok_or(DiskError::Io(tree::IS_A_DIRECTORY))?.length();
         self.process.open.insert(file, ino);
         Ok(DiskResult::Opened { len })
     }
@@ -454,6 +454,9 @@ impl Disk {
         self.change += 1;
         let ino = self.ino(file).ok_or(DiskError::Io(BAD_FILE))?;
         let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        if len == 0 {
+            return Ok(());
+        }
         let old = self.tree.file(ino).ok_or(DiskError::Io(BAD_FILE))?.length();
         let growth = (pos + len).saturating_sub(old);
         let fault = self.faults.strike(OpKind::Write).err().or_else(|| self.no_space(growth));

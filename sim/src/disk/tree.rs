@@ -97,13 +97,17 @@ impl Tree {
     /// Makes a directory; not an error if it is there.
     ///
     /// # Errors
-    /// Its parent is not there.
+    /// Its parent is not there, or the name is a file's.
     pub fn make_dir(&mut self, change: Change, path: &Path) -> Result<(), DiskError> {
-        if self.find(path).is_none() {
-            let (parent, name) = self.parent(path)?;
-            self.add(change, parent, name, Inode::Dir(BTreeMap::new()));
+        match self.find(path) {
+            None => {
+                let (parent, name) = self.parent(path)?;
+                self.add(change, parent, name, Inode::Dir(BTreeMap::new()));
+                Ok(())
+            }
+            Some(there) if self.names(there).is_some() => Ok(()),
+            Some(_) => Err(DiskError::Io(EXISTS)),
         }
-        Ok(())
     }
 
     /// The entries of a directory by name.
@@ -116,7 +120,7 @@ impl Tree {
             let file = self.file(ino);
             Entry { name: name.into(), is_dir: file.is_none(), len: file.map_or(0, File::length) }
         };
-        let names = self.names(dir).ok_or(DiskError::NotFound)?;
+        let names = self.names(dir).ok_or(DiskError::Io(NOT_A_DIRECTORY))?;
         Ok(names.iter().filter_map(|(name, ino)| Some((&**name, (*ino.cached())?))).map(entry).collect())
     }
 
@@ -161,7 +165,7 @@ impl Tree {
     pub fn sync_dir(&mut self, change: Change, path: &Path) -> Result<(), DiskError> {
         let dir = self.find(path).ok_or(DiskError::NotFound)?;
         let Some(Inode::Dir(names)) = self.inodes.get_mut(&dir) else {
-            return Err(DiskError::NotFound);
+            return Err(DiskError::Io(NOT_A_DIRECTORY));
         };
         names.values_mut().for_each(|name| name.sync(change));
         names.retain(|_, name| name.is_unsynced() || name.cached().is_some());
@@ -256,7 +260,9 @@ impl Tree {
 }
 
 /// EISDIR.
-const IS_A_DIRECTORY: i32 = 21;
+pub(super) const IS_A_DIRECTORY: i32 = 21;
+const NOT_A_DIRECTORY: i32 = 20;
+const EXISTS: i32 = 17;
 /// EXDEV.
 const CROSS_DEVICE: i32 = 18;
 /// ENOTEMPTY.
