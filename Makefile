@@ -1,6 +1,6 @@
 # What a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help interop crash-test durability
+.PHONY: help run test verify fix interop crash-test durability fuzz
 
 CARGO := cargo
 OTTLA_BIN ?= $(CURDIR)/target/release/ottla
@@ -9,9 +9,30 @@ export OTTLA_BIN
 help:              ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+run:               ## a broker on 127.0.0.1:9092, data in ./ottla-data (ARGS='--listen 127.0.0.1:9093')
+	$(CARGO) run --release -p ottla -- dev $(ARGS)
+
+test:              ## every test that needs nothing but Rust
+	$(CARGO) test --workspace
+
+verify:            ## writes nothing: formatting, lints as errors, tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --workspace
+
+fix:               ## formats, and mends what the lints can mend
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) fmt --all
+
 $(CURDIR)/target/release/ottla: FORCE
 	$(CARGO) build --release -p ottla
 FORCE:
 
 interop: $(OTTLA_BIN)  ## unmodified clients and tools against Ottla (ARGS='--against both --client java --case big')
 	$(CARGO) run --release -p ottla-tests --bin interop -- $(ARGS)
+
+FUZZ_SECONDS ?= 60
+fuzz:              ## a coverage-guided fuzzer on every decoder, FUZZ_SECONDS=60 each (needs a nightly and cargo-fuzz)
+	@cargo fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+	    cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done

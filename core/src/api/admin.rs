@@ -16,7 +16,7 @@ use ottla_wire::api::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, 
 use ottla_wire::{ErrorCode, Message, Uuid};
 
 use super::{Call, Handled, Reply, respond};
-use crate::broker::{Broker, DeletedRecords};
+use crate::broker::{Broker, DeletedRecords, DeletedTopic};
 use crate::config::describe_topic;
 use crate::controller::{CreatedTopic, MorePartitions, NewTopic, Refused, TopicChoice};
 use crate::machine::Answer;
@@ -91,10 +91,7 @@ pub(super) fn delete_topics(call: Call<'_>) -> Handled {
     Ok(None)
 }
 
-pub(super) fn encode_deleted(
-    reply: Reply,
-    results: &[(TopicChoice, Result<(std::sync::Arc<str>, Uuid), Refused>)],
-) -> Answer {
+pub(super) fn encode_deleted(reply: Reply, results: &[(TopicChoice, Result<DeletedTopic, Refused>)]) -> Answer {
     let responses = results.iter().map(|(choice, result)| match (choice, result) {
         (_, Ok((name, id))) => DeletableTopicResult { name: Some(name), topic_id: *id, ..Default::default() },
         (TopicChoice::Name(name), Err(refused)) => DeletableTopicResult {

@@ -85,6 +85,7 @@ pub(crate) fn handle(call: Call<'_>) -> Handled {
     if !known && api_key != ApiKey::ApiVersions {
         return Err(DecodeError::UnsupportedVersion(api_version));
     }
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is supported is listed above")]
     match api_key {
         ApiKey::Produce => produce::handle(call),
         ApiKey::Fetch => fetch::handle(call),
@@ -104,7 +105,6 @@ pub(crate) fn handle(call: Call<'_>) -> Handled {
         ApiKey::IncrementalAlterConfigs => configs::alter_incrementally(call),
         ApiKey::DescribeLogDirs => describe::log_dirs(call),
         ApiKey::DescribeCluster => describe::cluster(call),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "what is supported is listed above")]
         _ => Err(DecodeError::UnknownApiKey(api_key.code())),
     }
 }

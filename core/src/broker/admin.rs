@@ -13,13 +13,16 @@ use crate::log::{LogId, ProducerView};
 use crate::machine::{Effects, LogDirId, Ticket};
 use crate::types::{Offset, TopicPartition};
 
+/// A topic that was taken away: its name and its id.
+pub type DeletedTopic = (Arc<str>, Uuid);
+
 /// What an administrative request came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answered {
     /// CreateTopics: each topic.
     Created(Vec<(String, Result<CreatedTopic, Refused>)>),
     /// DeleteTopics: each topic.
-    Deleted(Vec<(TopicChoice, Result<(Arc<str>, Uuid), Refused>)>),
+    Deleted(Vec<(TopicChoice, Result<DeletedTopic, Refused>)>),
     /// CreatePartitions: each topic.
     MorePartitions(Vec<(String, Result<(), Refused>)>),
     /// AlterConfigs and IncrementalAlterConfigs: kind and name of each resource.

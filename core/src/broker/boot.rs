@@ -133,7 +133,7 @@ impl Broker {
         result: Result<Option<Bytes>, DiskError>,
         out: &mut Effects,
     ) {
-        let Some(Pending::Boot(question)) = self.pending.remove(&ticket) else { return };
+        let Some(Pending::Boot(question)) = self.questions.answered(ticket) else { return };
         let Phase::Reading(reading) = &mut self.phase else { return };
         reading.awaited -= 1;
         let noted = match (question, result) {
@@ -175,7 +175,7 @@ impl Broker {
         if reading.awaited > 0 {
             self.phase = Phase::Formatting(reading);
         } else {
-            self.replay(now, reading, out);
+            self.replay(now, *reading, out);
         }
     }
 
@@ -188,8 +188,7 @@ impl Broker {
                 continue;
             }
             let meta = MetaProperties { cluster_id: cluster_id.to_owned(), node_id, directory_id: self.rng.uuid() };
-            let ticket = self.next_read();
-            self.pending.insert(ticket, Pending::Boot(Question::Formatted));
+            let ticket = self.questions.ask(Pending::Boot(Question::Formatted));
             let bytes = Bytes::from(meta.encode());
             self.logs.save(SaveRequest { path: Path::new(dir, META_PROPERTIES), bytes, ticket }, out);
             reading.directories[place] = Some(meta);
@@ -198,7 +197,7 @@ impl Broker {
     }
 
     pub(super) fn on_saved(&mut self, now: Now, ticket: log::Ticket, out: &mut Effects) {
-        match self.pending.remove(&ticket) {
+        match self.questions.answered(ticket) {
             Some(Pending::Vote(id)) => self.on_vote_saved(now, id, out),
             Some(Pending::Boot(Question::Formatted)) => {
                 let Phase::Formatting(reading) = &mut self.phase else { return };
@@ -206,7 +205,7 @@ impl Broker {
                 if reading.awaited == 0
                     && let Phase::Formatting(reading) = std::mem::take(&mut self.phase)
                 {
-                    self.replay(now, reading, out);
+                    self.replay(now, *reading, out);
                 }
             }
             _ => {}
@@ -235,8 +234,8 @@ impl Broker {
         Ok(())
     }
 
-    fn replay(&mut self, now: Now, reading: Box<Reading>, out: &mut Effects) {
-        let Reading { boot, directories, election, .. } = *reading;
+    fn replay(&mut self, now: Now, reading: Reading, out: &mut Effects) {
+        let Reading { boot, directories, election, .. } = reading;
         self.metadata.directories = directories.into_iter().flatten().map(|meta| meta.directory_id).collect();
         self.metadata.missing = boot.missing.into_iter().map(|(_, partition, id)| (partition, id)).collect();
         let partition = TopicPartition::new(METADATA_LOG, 0);
@@ -260,14 +259,13 @@ impl Broker {
     }
 
     fn read_on(&mut self, log: LogId, from: Offset, out: &mut Effects) {
-        let ticket = self.next_read();
-        self.pending.insert(ticket, Pending::Boot(Question::Replay));
+        let ticket = self.questions.ask(Pending::Boot(Question::Replay));
         self.logs.read_bytes(log, from, ticket, out);
     }
 
     /// More of the metadata log is here.
     pub(super) fn on_bytes(&mut self, now: Now, ticket: log::Ticket, bytes: Option<Bytes>, out: &mut Effects) {
-        if self.pending.remove(&ticket) != Some(Pending::Boot(Question::Replay)) {
+        if self.questions.answered(ticket) != Some(Pending::Boot(Question::Replay)) {
             return;
         }
         let Phase::Replaying(mut replaying) = std::mem::take(&mut self.phase) else { return };
@@ -375,8 +373,7 @@ impl Broker {
     }
 
     fn ask(&mut self, question: Question, path: &Path, out: &mut Effects) {
-        let ticket = self.next_read();
-        self.pending.insert(ticket, Pending::Boot(question));
+        let ticket = self.questions.ask(Pending::Boot(question));
         self.logs.load(path.clone(), ticket, out);
     }
 

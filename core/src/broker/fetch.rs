@@ -250,11 +250,11 @@ impl Broker {
         }
         let max_bytes = u32::try_from(partition.max_bytes).unwrap_or(0).min(left);
         let upper = if read_committed { last_stable } else { high_watermark };
-        let ticket = self.next_read();
+        let ticket = self.questions.ticket();
         let request = ReadRequest { from: partition.fetch_offset, max_bytes, min_one_batch, upper, ticket };
         let plan = self.logs.read(log, request, out);
         if plan == ReadPlan::Pending {
-            self.pending.insert(ticket, Pending::Fetch(place.0, place.1));
+            self.questions.asked.insert(ticket, Pending::Fetch(place.0, place.1));
             return (fetched, true);
         }
         fetched.read(plan);

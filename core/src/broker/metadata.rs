@@ -180,8 +180,7 @@ impl Broker {
     /// Carries out what the quorum decided.
     pub(super) fn on_raft(&mut self, now: Now, outcome: raft::Outcome, out: &mut Effects) {
         if let Some(save) = outcome.save {
-            let ticket = self.next_read();
-            self.pending.insert(ticket, Pending::Vote(save.id));
+            let ticket = self.questions.ask(Pending::Vote(save.id));
             self.logs.save(SaveRequest { path: election_path(), bytes: Bytes::from(save.bytes), ticket }, out);
         }
         if let Some(lead) = outcome.lead {
@@ -242,7 +241,14 @@ impl Broker {
                     topics.insert(Arc::clone(&resource.name));
                     None
                 }
-                _ => None,
+                Change::Config { .. }
+                | Change::Topic { .. }
+                | Change::RegisterBroker { .. }
+                | Change::UnregisterBroker { .. }
+                | Change::BrokerChange { .. }
+                | Change::FeatureLevel { .. }
+                | Change::ProducerIds { .. }
+                | Change::Other => None,
             };
             topics.extend(id.and_then(|id| self.image().topic_by_id(id)).map(|topic| Arc::clone(&topic.name)));
         }

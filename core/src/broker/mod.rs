@@ -20,7 +20,7 @@ mod purgatory;
 mod replicas;
 mod view;
 
-pub use admin::{Answered, DeletedRecords, LogDirDescribed, ReplicaDescribed};
+pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, ReplicaDescribed};
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
 pub use offsets::{ListOffset, Listed, OffsetSpec};
 pub use produce::{ProduceBatch, ProduceRequest, Produced};
@@ -47,7 +47,7 @@ use crate::machine::{ConnId, DiskResult, Effects, JobId, Level, ListenerId, LogD
 use crate::raft::SaveId;
 use crate::replication::{FetchSessions, Limits, SessionPartition};
 use crate::rng::Rng;
-use crate::types::{BrokerId, Offset, TopicPartition};
+use crate::types::{BrokerId, Offset};
 
 /// The most partitions that one fetch session remembers: as many as a request may name.
 const SESSION_PARTITIONS: usize = 100_000;
@@ -101,11 +101,10 @@ pub struct Broker {
     sessions: FetchSessions,
     rewrites: BTreeMap<LogId, RewriteQueue>,
     jobs: BTreeMap<JobId, LogId>,
-    pending: BTreeMap<log::Ticket, Pending>,
+    questions: Questions,
     reading: BTreeMap<WaitKey, ReadingFetch>,
     listing: BTreeMap<WaitKey, Listing>,
     deletions: Deletions,
-    next_read: u64,
     rng: Rng,
     released: Vec<(Ticket, Outcome)>,
 }
@@ -117,6 +116,31 @@ enum Pending {
     Offset(WaitKey, usize),
     Boot(boot::Question),
     Vote(SaveId),
+}
+
+/// What was asked and is not answered yet.
+#[derive(Clone, Debug, Default)]
+struct Questions {
+    last: u64,
+    asked: BTreeMap<log::Ticket, Pending>,
+}
+
+impl Questions {
+    /// A ticket that was never used.
+    fn ticket(&mut self) -> log::Ticket {
+        self.last += 1;
+        log::Ticket(self.last)
+    }
+
+    fn ask(&mut self, pending: Pending) -> log::Ticket {
+        let ticket = self.ticket();
+        self.asked.insert(ticket, pending);
+        ticket
+    }
+
+    fn answered(&mut self, ticket: log::Ticket) -> Option<Pending> {
+        self.asked.remove(&ticket)
+    }
 }
 
 impl Broker {
@@ -133,11 +157,10 @@ impl Broker {
             sessions: FetchSessions::new(Limits { slots, partitions: SESSION_PARTITIONS }),
             rewrites: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            questions: Questions::default(),
             reading: BTreeMap::new(),
             listing: BTreeMap::new(),
             deletions: Deletions::default(),
-            next_read: 0,
             rng: Rng::new(seed),
             released: Vec::new(),
             config,
@@ -150,8 +173,8 @@ impl Broker {
     }
 
     /// A job completed.
-    pub fn on_job(&mut self, now: Now, job: JobId, report: Box<Report>, out: &mut Effects) {
-        match (self.jobs.remove(&job), *report) {
+    pub fn on_job(&mut self, now: Now, job: JobId, report: Report, out: &mut Effects) {
+        match (self.jobs.remove(&job), report) {
             (Some(log), Report::Recompressed(result)) => self.on_recompressed(now, log, result, out),
             (_, report) => self.logs.on_job(now, job, Box::new(report), out),
         }
@@ -249,12 +272,12 @@ impl Broker {
             LogEvent::Durable { log, end } => self.on_durable(now, log, end, out),
             LogEvent::Cut { log, end } => self.fail_produces(log, end, ErrorCode::KAFKA_STORAGE_ERROR),
             LogEvent::ReadDone { ticket, plan } => {
-                if let Some(Pending::Fetch(key, place)) = self.pending.remove(&ticket) {
+                if let Some(Pending::Fetch(key, place)) = self.questions.answered(ticket) {
                     self.on_fetch_read((key, place), plan);
                 }
             }
             LogEvent::TimestampDone { ticket, plan } => {
-                if let Some(Pending::Offset(key, place)) = self.pending.remove(&ticket) {
+                if let Some(Pending::Offset(key, place)) = self.questions.answered(ticket) {
                     self.on_listed((key, place), plan);
                 }
             }
@@ -333,11 +356,6 @@ impl Broker {
         self.released.push((ticket, outcome));
     }
 
-    fn next_read(&mut self) -> log::Ticket {
-        self.next_read += 1;
-        log::Ticket(self.next_read)
-    }
-
     /// The log of a partition that this broker leads.
     fn leading(&self, topic: &TopicRef, partition: i32) -> Result<LogId, ErrorCode> {
         let by_id = topic.id != Uuid::default();
@@ -383,10 +401,5 @@ impl Broker {
             return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
         }
         Ok(log)
-    }
-
-    /// What the state page calls a log.
-    fn name_of(&self, log: LogId) -> Option<&TopicPartition> {
-        self.replicas.get(log).map(|replica| &replica.partition)
     }
 }

@@ -171,10 +171,10 @@ impl Broker {
             OffsetSpec::MaxTimestamp => TimestampQuery::Greatest,
             OffsetSpec::AtOrAfter(time) => TimestampQuery::AtOrAfter(time),
         };
-        let ticket = self.next_read();
+        let ticket = self.questions.ticket();
         let plan = self.logs.find_timestamp(log, query, upper, ticket, out);
         if plan == TimestampPlan::Pending {
-            self.pending.insert(ticket, Pending::Offset(place.0, place.1));
+            self.questions.asked.insert(ticket, Pending::Offset(place.0, place.1));
             return Ok(true);
         }
         listed.found(plan);

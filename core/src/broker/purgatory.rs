@@ -193,12 +193,6 @@ impl Purgatory {
         self.produces.len() + self.fetches.len()
     }
 
-    /// Whether nobody waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     fn forget_if_empty(&mut self, log: LogId) {
         if self.by_log.get(&log).is_some_and(Waiters::is_empty) {
             self.by_log.remove(&log);

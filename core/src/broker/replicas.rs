@@ -61,12 +61,6 @@ impl Replicas {
         self.by_name.get(topic)?.get(&partition).copied()
     }
 
-    /// The logs of a topic.
-    #[must_use]
-    pub fn logs_of(&self, topic: &str) -> Vec<LogId> {
-        self.by_name.get(topic).map(|partitions| partitions.values().copied().collect()).unwrap_or_default()
-    }
-
     /// The replica whose log it is.
     #[must_use]
     pub fn get(&self, log: LogId) -> Option<&Replica> {

@@ -34,13 +34,13 @@ impl Machine {
             self.broker.start(now, out);
         }
         match input {
-            Input::Opened { conn, how } => self.on_opened(conn, how, out),
+            Input::Opened { conn, how } => self.on_opened(conn, &how, out),
             Input::Frame { conn, request } => self.on_frame(now, conn, &request, out),
             Input::Malformed { conn, why } => self.on_malformed(conn, &why, out),
             Input::Drained { .. } => {}
             Input::Closed { conn } => self.on_closed(conn),
             Input::Disk { op, result } => self.broker.on_disk(now, op, result, out),
-            Input::JobDone { job, report } => self.broker.on_job(now, job, report, out),
+            Input::JobDone { job, report } => self.broker.on_job(now, job, *report, out),
             Input::Shutdown => self.broker.shutdown(now, out),
             Input::Timeout => self.broker.on_timeout(now, out),
         }
@@ -66,10 +66,10 @@ impl Machine {
         (self.connections.len(), self.connections.unanswered())
     }
 
-    fn on_opened(&mut self, conn: ConnId, how: Opened, out: &mut Effects) {
+    fn on_opened(&mut self, conn: ConnId, how: &Opened, out: &mut Effects) {
         match how {
             Opened::Accepted { listener, peer } if self.broker.is_running() => {
-                self.connections.on_accepted(conn, listener, peer);
+                self.connections.on_accepted(conn, *listener, *peer);
             }
             // Nobody is served before the metadata says what is led here. We dial nobody yet.
             Opened::Accepted { .. } | Opened::Dialled { .. } => out.push(Effect::Close { conn }),
