@@ -1,7 +1,7 @@
 //! CreateTopics (19), DeleteTopics (20), CreatePartitions (37), DeleteRecords (21).
 //!
-//! Each item of a request stands or falls by itself. CreateTopics tells the settings from version 5 on (KIP-525) and the
-//! topic's id from 7 on; DeleteTopics takes ids from version 6 on.
+//! Each item of a request stands or falls by itself. CreateTopics tells the settings from version 5 on (KIP-525) and
+//! the topic's id from 7 on; DeleteTopics takes ids from version 6 on.
 
 use ottla_wire::api::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult,

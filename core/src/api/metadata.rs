@@ -1,7 +1,7 @@
 //! Metadata (3) and DescribeTopicPartitions (75): brokers, topics, partitions and who leads them.
 //!
-//! Topics by id from version 10 on (KIP-516). An empty list means all topics in version 0 and none from 1 on, where null
-//! means all. A topic that is not there is made if client and broker agree (`auto.create.topics.enable`), and the
+//! Topics by id from version 10 on (KIP-516). An empty list means all topics in version 0 and none from 1 on, where
+//! null means all. A topic that is not there is made if client and broker agree (`auto.create.topics.enable`), and the
 //! answer then waits for it: Kafka answers LEADER_NOT_AVAILABLE meanwhile, and every client asks again.
 
 use std::collections::BTreeMap;

@@ -57,7 +57,7 @@ pub(super) enum Phase {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Reading {
     boot: Boot,
-    awaited: usize,
+    outstanding: usize,
     directories: Vec<Option<MetaProperties>>,
     election: Option<SavedElection>,
 }
@@ -118,10 +118,10 @@ impl Broker {
         let usable: Vec<LogDirId> = usable.into_iter().filter(|dir| !boot.offline.contains(dir)).collect();
         let mut reading = Reading { boot, directories: vec![None; dirs], ..Reading::default() };
         for dir in usable {
-            reading.awaited += 1;
+            reading.outstanding += 1;
             self.ask(Question::Meta(dir), &Path::new(dir, META_PROPERTIES), out);
         }
-        reading.awaited += 1;
+        reading.outstanding += 1;
         self.ask(Question::Election, &election_path(), out);
         self.phase = Phase::Reading(Box::new(reading));
     }
@@ -135,7 +135,7 @@ impl Broker {
     ) {
         let Some(Pending::Boot(question)) = self.questions.answered(ticket) else { return };
         let Phase::Reading(reading) = &mut self.phase else { return };
-        reading.awaited -= 1;
+        reading.outstanding -= 1;
         let noted = match (question, result) {
             (_, Err(error)) => Err(error.to_string()),
             (_, Ok(None)) => Ok(()),
@@ -146,7 +146,7 @@ impl Broker {
                 .map(|election| reading.election = Some(election))
                 .map_err(|error| format!("quorum-state: {}", error.why)),
         };
-        let done = reading.awaited == 0;
+        let done = reading.outstanding == 0;
         match noted {
             Err(why) => self.refuse(&format!("a file of the node cannot be read: {why}"), out),
             Ok(()) if done => self.on_small_files_read(now, out),
@@ -172,7 +172,7 @@ impl Broker {
         }
         self.metadata.cluster_id.clone_from(&cluster_id);
         self.format(&mut reading, &cluster_id, out);
-        if reading.awaited > 0 {
+        if reading.outstanding > 0 {
             self.phase = Phase::Formatting(reading);
         } else {
             self.replay(now, *reading, out);
@@ -192,7 +192,7 @@ impl Broker {
             let bytes = Bytes::from(meta.encode());
             self.logs.save(SaveRequest { path: Path::new(dir, META_PROPERTIES), bytes, ticket }, out);
             reading.directories[place] = Some(meta);
-            reading.awaited += 1;
+            reading.outstanding += 1;
         }
     }
 
@@ -201,8 +201,8 @@ impl Broker {
             Some(Pending::Vote(id)) => self.on_vote_saved(now, id, out),
             Some(Pending::Boot(Question::Formatted)) => {
                 let Phase::Formatting(reading) = &mut self.phase else { return };
-                reading.awaited -= 1;
-                if reading.awaited == 0
+                reading.outstanding -= 1;
+                if reading.outstanding == 0
                     && let Phase::Formatting(reading) = std::mem::take(&mut self.phase)
                 {
                     self.replay(now, *reading, out);
@@ -219,13 +219,13 @@ impl Broker {
             let Some(meta) = meta else { continue };
             if meta.cluster_id != wanted {
                 return Err(format!(
-                    "log directory {name} belongs to cluster {}, not to {wanted}: give this node a directory of its own",
+                    "log directory {name} is of cluster {}, not of {wanted}: give this node a directory of its own",
                     meta.cluster_id
                 ));
             }
             if meta.node_id != self.node() {
                 return Err(format!(
-                    "log directory {name} belongs to node {}, not to {}: set node.id, or give the node another directory",
+                    "log directory {name} is of node {}, not of {}: set node.id, or give the node another directory",
                     meta.node_id.0,
                     self.node().0
                 ));

@@ -236,7 +236,8 @@ fn check_name(image: &MetadataImage, made: &BTreeSet<String>, name: &str) -> Res
     }
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
         return Err(invalid(format!(
-            "Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+            "Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, \
+             '.', '_' and '-'"
         )));
     }
     if image.topic(name).is_some() || name == "__cluster_metadata" {
@@ -382,7 +383,8 @@ fn spread(
     }
     if replicas > usable.len() {
         let why = format!(
-            "Unable to replicate the partition {replicas} time(s): The target replication factor of {replicas} cannot be \
+            "Unable to replicate the partition {replicas} time(s): The target replication factor of {replicas} cannot \
+             be \
              reached because only {} broker(s) are registered.",
             usable.len()
         );

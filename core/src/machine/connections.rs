@@ -4,7 +4,8 @@
 //! arrival (Kafka's contract, invariant W1). An answer that is ready before an earlier one waits in its slot.
 //! Each frame ends in exactly one last `Send` or one `Done`.
 //!
-//! Bounded: a connection with `ottla.connection.max.pending.requests` unanswered frames is not read until half are answered.
+//! Bounded: a connection with `ottla.connection.max.pending.requests` unanswered frames is not read until half of
+//! them are answered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
