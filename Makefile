@@ -36,3 +36,5 @@ fuzz:              ## a coverage-guided fuzzer on every decoder, FUZZ_SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
 	    cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
+durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves before what it rests on is durable
+	$(CARGO) run --release -p ottla-tests --bin durability -- $(ARGS)

@@ -1,0 +1,134 @@
+//! The checker on a small trace that is good, and on what becomes of it when one thing is left out or comes too late.
+
+use super::check::{Acknowledged, Proof, Rules, check};
+use super::strace::parse;
+
+/// A segment and its directory are made, one batch (offsets 5 to 7, 61 bytes) is written and synced, then the journal, and
+/// the answer to request 9 leaves in a call that carries request 8's too.
+fn good_trace() -> Vec<String> {
+    let log = hex("/d/t-0/00000000000000000000.log");
+    let batch = "\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x05\\x00\\x00\\x00\\x31\\x00\\x00\\x00\\x00";
+    let rest = "\\x02\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02".to_owned() + &"\\x00".repeat(34);
+    let (dir, root, journal) = (hex("/d/t-0"), hex("/d"), hex("/d/ottla-flush.journal"));
+    let peer = "TCP:[127.0.0.1:9092->127.0.0.1:5000]";
+    let answer = |id: u8| format!("\\x00\\x00\\x00\\x06\\x00\\x00\\x00\\x{id:02x}\\x01\\x02");
+    vec![
+        format!("10 mkdir(\"{dir}\", 0777) = 0"),
+        format!("10 openat(AT_FDCWD<{root}>, \"{log}\", O_RDWR|O_CREAT|O_CLOEXEC, 0666) = 6<{log}>"),
+        format!(
+            "10 pwritev(6<{log}>, [{{iov_base=\"{batch}\", iov_len=16}}, {{iov_base=\"{rest}\", iov_len=45}}], 2, 0) = 61"
+        ),
+        format!("11 fdatasync(6<{log}> <unfinished ...>"),
+        format!("10 write(4<{peer}>, \"{}\", 10) = 10", answer(7)),
+        "11 <... fdatasync resumed>)          = 0".to_owned(),
+        format!("11 fsync(7<{dir}>) = 0"),
+        format!("11 fsync(7<{root}>) = 0"),
+        format!("10 pwrite64(5<{journal}>, \"\\x01\", 1, 0) = 1"),
+        format!("11 fdatasync(5<{journal}>) = 0"),
+        format!(
+            "10 writev(4<{peer}>, [{{iov_base=\"{}\", iov_len=10}}, {{iov_base=\"{}\", iov_len=10}}], 2) = 20",
+            answer(8),
+            answer(9)
+        ),
+        "10 +++ exited with 0 +++".to_owned(),
+    ]
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+fn judge_for(lines: &[String], correlation_id: i32) -> Proof {
+    let request = Acknowledged {
+        client: "127.0.0.1:5000".to_owned(),
+        correlation_id,
+        partition: "t-0".to_owned(),
+        base_offset: 5,
+        last_offset: 7,
+    };
+    let rules = Rules { journal: Some("/ottla-flush.journal") };
+    check(&parse(&lines.join("\n")).unwrap(), &[request], &rules).unwrap()
+}
+
+fn violation(lines: &[String]) -> String {
+    let proof = judge_for(lines, 9);
+    assert_eq!(proof.violations.len(), 1, "{proof:?}");
+    proof.violations[0].clone()
+}
+
+#[test]
+fn a_good_trace_passes() {
+    assert_eq!(judge_for(&good_trace(), 9), Proof { answers: 1, violations: Vec::new() });
+}
+
+#[test]
+fn an_answer_that_leaves_before_the_syncs_is_found() {
+    let proof = judge_for(&good_trace(), 7);
+    assert_eq!(proof.violations.len(), 4, "{proof:?}");
+}
+
+#[test]
+fn a_sync_that_is_left_out_is_found() {
+    for (line, what) in
+        [(6, "the directory of /d/t-0/0"), (7, "the directory of /d/t-0 was"), (8, "journal"), (9, "journal")]
+    {
+        let mut trace = good_trace();
+        trace.remove(line);
+        assert!(violation(&trace).contains(what), "without line {line}: {}", violation(&trace));
+    }
+    let mut trace = good_trace();
+    trace.remove(5);
+    trace.remove(3);
+    assert!(violation(&trace).contains("00.log was synced"), "{}", violation(&trace));
+}
+
+#[test]
+fn a_sync_that_fails_or_is_of_another_file_is_none() {
+    let failed = |line: usize, from: &str, to: &str| {
+        let mut trace = good_trace();
+        trace[line] = trace[line].replace(from, to);
+        violation(&trace)
+    };
+    failed(5, "= 0", "= -1 EIO (Input/output error)");
+    failed(3, &hex("t-0"), &hex("t-1"));
+    failed(9, "= 0", "= -1 EIO (Input/output error)");
+}
+
+#[test]
+fn a_sync_that_began_before_the_write_proves_nothing() {
+    let mut trace = good_trace();
+    trace.swap(2, 3);
+    assert!(violation(&trace).contains("was synced"), "{}", violation(&trace));
+}
+
+#[test]
+fn an_answer_that_left_while_the_sync_ran_is_found() {
+    let mut trace = good_trace();
+    let resumed = trace.remove(5);
+    trace.insert(10, resumed);
+    assert!(violation(&trace).contains("00.log was synced"), "{}", violation(&trace));
+}
+
+#[test]
+fn a_partial_write_counts_when_its_rest_is_written() {
+    let mut trace = good_trace();
+    trace[2] = trace[2].replace("= 61", "= 40");
+    assert!(violation(&trace).contains("its batch was written"), "{}", violation(&trace));
+    let log = hex("/d/t-0/00000000000000000000.log");
+    trace.insert(3, format!("10 pwrite64(6<{log}>, \"{}\", 21, 40) = 21", "\\x00".repeat(21)));
+    assert_eq!(judge_for(&trace, 9).violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_trace_that_cannot_be_read_is_an_error() {
+    parse("10 fdatasync(6 = what").unwrap_err();
+    let calls = parse(&good_trace()[..3].join("\n")).unwrap();
+    let unanswered = Acknowledged {
+        client: "127.0.0.1:5000".to_owned(),
+        correlation_id: 9,
+        partition: "t-0".to_owned(),
+        base_offset: 5,
+        last_offset: 7,
+    };
+    check(&calls, &[unanswered], &Rules { journal: None }).unwrap_err();
+}
