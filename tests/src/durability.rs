@@ -4,9 +4,9 @@
 //! have told another thread of it, so "its exit stands above the entry of the call that sends the answer" is what must
 //! hold, and it holds for a right program whatever the scheduling.
 //!
-//! For each answer: the batch was written to its segment; a later fdatasync, fsync or syncfs that covers it succeeded; the
-//! flush journal was written and synced; and every directory entry on the way to the segment that was made in the trace
-//! has been synced in its directory.
+//! For each answer: the batch was written to its segment; a later fdatasync, fsync or syncfs that covers it
+//! succeeded; the flush journal was written and synced; and every directory entry on the way to the segment that
+//! was made in the trace has been synced in its directory.
 
 pub mod check;
 pub mod disk;

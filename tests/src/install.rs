@@ -135,8 +135,8 @@ impl Workshop {
             dependencies += &format!("<version>{version}</version></dependency>\n");
         }
         format!(
-            "<project>\n<modelVersion>4.0.0</modelVersion>\n<groupId>ottla</groupId>\n<artifactId>interop</artifactId>\n\
-             <version>1</version>\n<dependencies>\n{dependencies}</dependencies>\n</project>\n"
+            "<project>\n<modelVersion>4.0.0</modelVersion>\n\
+             <groupId>ottla</groupId>\n<artifactId>interop</artifactId>\n<version>1</version>\n<dependencies>\n{dependencies}</dependencies>\n</project>\n"
         )
     }
 

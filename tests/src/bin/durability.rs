@@ -1,4 +1,5 @@
-//! `make durability`: the broker under `strace`, a load of acks=all requests, and the proof that no answer left too soon.
+//! `make durability`: the broker under `strace`, a load of acks=all requests, and the proof that no answer left too
+//! soon.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program: what it proves is its output")]
 
 use std::fs;

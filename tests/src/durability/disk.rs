@@ -188,8 +188,8 @@ fn is_segment_of(path: &str, directory_suffix: &str) -> bool {
     is_segment(path) && parent(path).ends_with(directory_suffix)
 }
 
-/// The record batches in a write at `position`. A write that starts inside a batch (the rest of a partial write) has none
-/// that begin in it.
+/// The record batches in a write at `position`. A write that starts inside a batch (the rest of a partial write)
+/// has none that begin in it.
 fn batches(pieces: &[Piece], position: u64) -> Result<Vec<Batch>, String> {
     let total: u64 = pieces.iter().map(|piece| piece.len).sum();
     let mut found = Vec::new();

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-/// The options that make a trace that [`parse`] reads. `-s` must show every answer and every batch header whole; with `-D`
-/// the broker is our own child, and the tracer a stranger.
+/// The options that make a trace that [`parse`] reads. `-s` must show every answer and every batch header whole;
+/// with `-D` the broker is our own child, and the tracer a stranger.
 pub const STRACE: &[&str] = &["strace", "-D", "-f", "-yy", "-xx", "-v", "-s", "4096", "-e", "signal=none", "-e"];
 
 /// The calls to trace: all that write, sync, or change a name.
-pub const CALLS: &str = "trace=write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,syncfs,sync_file_range,sync,sendto,\
-     sendmsg,sendmmsg,sendfile,splice,openat,open,creat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,link,linkat,\
-     ftruncate,truncate,fallocate,io_uring_enter";
+pub const CALLS: &str = "trace=write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,syncfs,sync_file_range,sync,\
+     sendto,sendmsg,sendmmsg,sendfile,splice,openat,open,creat,rename,renameat,renameat2,unlink,unlinkat,\
+     mkdir,mkdirat,link,linkat,ftruncate,truncate,fallocate,io_uring_enter";
 
 /// One finished system call.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use super::check::{Acknowledged, Proof, Rules, check};
 use super::strace::parse;
 
-/// A segment and its directory are made, one batch (offsets 5 to 7, 61 bytes) is written and synced, then the journal, and
-/// the answer to request 9 leaves in a call that carries request 8's too.
+/// A segment and its directory are made, one batch (offsets 5 to 7, 61 bytes) is written and synced, then the
+/// journal, and the answer to request 9 leaves in a call that carries request 8's too.
 fn good_trace() -> Vec<String> {
     let log = hex("/d/t-0/00000000000000000000.log");
     let batch = "\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x05\\x00\\x00\\x00\\x31\\x00\\x00\\x00\\x00";
@@ -15,9 +15,7 @@ fn good_trace() -> Vec<String> {
     vec![
         format!("10 mkdir(\"{dir}\", 0777) = 0"),
         format!("10 openat(AT_FDCWD<{root}>, \"{log}\", O_RDWR|O_CREAT|O_CLOEXEC, 0666) = 6<{log}>"),
-        format!(
-            "10 pwritev(6<{log}>, [{{iov_base=\"{batch}\", iov_len=16}}, {{iov_base=\"{rest}\", iov_len=45}}], 2, 0) = 61"
-        ),
+        format!("10 pwritev(6<{log}>, [{}, {}], 2, 0) = 61", piece(batch, 16), piece(&rest, 45)),
         format!("11 fdatasync(6<{log}> <unfinished ...>"),
         format!("10 write(4<{peer}>, \"{}\", 10) = 10", answer(7)),
         "11 <... fdatasync resumed>)          = 0".to_owned(),
@@ -32,6 +30,10 @@ fn good_trace() -> Vec<String> {
         ),
         "10 +++ exited with 0 +++".to_owned(),
     ]
+}
+
+fn piece(bytes: &str, length: usize) -> String {
+    format!("{{iov_base=\"{bytes}\", iov_len={length}}}")
 }
 
 fn hex(text: &str) -> String {
