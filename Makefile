@@ -31,10 +31,11 @@ FORCE:
 interop: $(OTTLA_BIN)  ## unmodified clients and tools against Ottla (ARGS='--against both --client java --case big')
 	$(CARGO) run --release -p ottla-tests --bin interop -- $(ARGS)
 
+durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves before what it rests on is durable
+	$(CARGO) run --release -p ottla-tests --bin durability -- $(ARGS)
+
 FUZZ_SECONDS ?= 60
 fuzz:              ## a coverage-guided fuzzer on every decoder, FUZZ_SECONDS=60 each (needs a nightly and cargo-fuzz)
 	@cargo fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
 	    cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
-durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves before what it rests on is durable
-	$(CARGO) run --release -p ottla-tests --bin durability -- $(ARGS)

@@ -136,7 +136,8 @@ impl Workshop {
         }
         format!(
             "<project>\n<modelVersion>4.0.0</modelVersion>\n\
-             <groupId>ottla</groupId>\n<artifactId>interop</artifactId>\n<version>1</version>\n<dependencies>\n{dependencies}</dependencies>\n</project>\n"
+             <groupId>ottla</groupId>\n<artifactId>interop</artifactId>\n<version>1</version>\n\
+             <dependencies>\n{dependencies}</dependencies>\n</project>\n"
         )
     }
 
