@@ -2,10 +2,15 @@
 
 use super::*;
 use crate::config::BrokerConfig;
-use crate::record::RecordBatch;
+use crate::raft::{ControlRecord, control_records};
+use crate::record::{RecordBatch, batches};
 use crate::rng::Rng;
 use crate::types::BrokerId;
 use ottla_wire::Uuid;
+
+/// `__cluster_metadata` of a Kafka 4.3.1 node: topic `t` of two partitions, then three, its settings changed; topic
+/// `gone`, deleted; a broker setting; a block of producer ids; a controlled shutdown, and a second start.
+const KAFKAS_LOG: &[u8] = include_bytes!("../../tests/data/cluster_metadata_kafka_4_3_1.log");
 
 /// A controller with the log that it writes.
 struct Cluster {
@@ -163,4 +168,39 @@ fn settings_are_changed_and_checked_as_a_whole() {
     };
     let decision = alter(it.controller.speculative(), &it.config, &[bad]);
     assert_eq!(decision.answer[0].as_ref().unwrap_err().code, ErrorCode::INVALID_CONFIG);
+}
+
+#[test]
+fn a_log_that_kafka_wrote_is_replayed() {
+    let mut image = MetadataImage::default();
+    let mut voters = None;
+    for batch in batches(KAFKAS_LOG) {
+        let batch = batch.unwrap();
+        batch.check_crc().unwrap();
+        for record in control_records(&batch).unwrap() {
+            if let ControlRecord::Voters(set) = record {
+                voters = Some(set);
+            }
+        }
+        for change in decode_batch(&batch, 1 << 20).unwrap() {
+            image.replay(batch.header().next_offset(), &change);
+        }
+    }
+    assert_eq!(voters.unwrap().len(), 1);
+    assert_eq!(image.features().find(|(name, _)| *name == "metadata.version"), Some(("metadata.version", 30)));
+    assert_eq!(image.topics().map(|topic| &*topic.name).collect::<Vec<_>>(), ["t"]);
+    let settings = image.overrides(ResourceKind::Topic, "t").unwrap();
+    assert_eq!(settings, &[("cleanup.policy".to_owned(), "compact".to_owned())].into());
+    assert_eq!(image.overrides(ResourceKind::Broker, "").unwrap().get("message.max.bytes").unwrap(), "2000000");
+    let partitions = &image.topic("t").unwrap().partitions;
+    assert_eq!(partitions.len(), 3);
+    for it in partitions {
+        // Kafka's way of a controlled shutdown with eligible leader replicas (KIP-966).
+        assert_eq!((it.leader, &*it.isr, &*it.elr), (None, &[][..], &[BrokerId(1)][..]));
+        assert_eq!((it.leader_epoch.0, it.partition_epoch), (1, 1));
+    }
+    let broker = image.broker(BrokerId(1)).unwrap();
+    assert!(broker.fenced && broker.shutting_down);
+    assert_eq!((broker.epoch.0, broker.endpoints[0].port), (15, 29492));
+    assert_eq!(image.next_producer_id(), 1000);
 }

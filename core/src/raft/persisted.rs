@@ -29,11 +29,10 @@ impl SavedElection {
     pub fn encode(&self) -> Vec<u8> {
         let leader = self.leader.map_or(NOBODY, |leader| leader.0);
         let voted = self.voted.unwrap_or(VoterKey { id: BrokerId(NOBODY), directory_id: Uuid::ZERO });
-        format!(
-            "{{\"leaderId\":{leader},\"leaderEpoch\":{},\"votedId\":{},\"votedDirectoryId\":\"{}\",\"data_version\":1}}",
-            self.epoch, voted.id.0, voted.directory_id
-        )
-        .into_bytes()
+        let (epoch, id, directory_id) = (self.epoch, voted.id.0, voted.directory_id);
+        let elected = format!(r#""leaderId":{leader},"leaderEpoch":{epoch}"#);
+        let voted = format!(r#""votedId":{id},"votedDirectoryId":"{directory_id}""#);
+        format!("{{{elected},{voted},\"data_version\":1}}").into_bytes()
     }
 
     /// Reads a file.
@@ -67,15 +66,17 @@ impl SavedElection {
 mod tests {
     use super::*;
 
+    const VERSION: &str = r#""data_version":1}"#;
+
     #[test]
     fn the_format_is_kafkas() {
         let voted = Some(VoterKey { id: BrokerId(1), directory_id: Uuid(1) });
         let candidate = SavedElection { epoch: LeaderEpoch(7), leader: None, voted };
-        let file = br#"{"leaderId":-1,"leaderEpoch":7,"votedId":1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAQ","data_version":1}"#;
-        assert_eq!(candidate.encode(), file);
+        let file = r#"{"leaderId":-1,"leaderEpoch":7,"votedId":1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAQ","#;
+        assert_eq!(candidate.encode(), [file, VERSION].concat().into_bytes());
         let leader = SavedElection { epoch: LeaderEpoch(7), leader: Some(BrokerId(1)), voted: None };
-        let file = br#"{"leaderId":1,"leaderEpoch":7,"votedId":-1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAA","data_version":1}"#;
-        assert_eq!(leader.encode(), file);
+        let file = r#"{"leaderId":1,"leaderEpoch":7,"votedId":-1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAA","#;
+        assert_eq!(leader.encode(), [file, VERSION].concat().into_bytes());
         for election in [candidate, leader] {
             assert_eq!(SavedElection::parse(&election.encode()), Ok(election));
         }

@@ -1,4 +1,8 @@
+//! A quorum of one, step by step; what counts in a quorum of more; each planted bug showing itself.
+
 use super::*;
+#[cfg(feature = "planted-bugs")]
+use crate::planted::Plant;
 use crate::record::RecordBatch;
 use crate::types::BrokerId;
 use ottla_wire::Uuid;
@@ -113,4 +117,25 @@ fn votes_of_others_count_only_in_a_majority_of_the_voters() {
     let twice =
         VoterSet::new([NODE, VoterKey { directory_id: Uuid(1), ..NODE }].map(|key| (key, Voter::default())).into());
     assert_eq!(twice, None);
+}
+
+/// Each switch makes the node break what the same steps keep without it.
+#[cfg(feature = "planted-bugs")]
+mod planted {
+    use super::*;
+
+    #[test]
+    fn raft_01_it_leads_before_its_vote_is_durable() {
+        let mut raft = Raft::new(birth(), Planted::default().with(Plant::Raft01)).unwrap();
+        let outcome = raft.on_start();
+        assert!(outcome.save.is_some() && outcome.lead.is_some());
+    }
+
+    #[test]
+    fn raft_31_what_is_not_durable_is_committed() {
+        let mut raft = Raft::new(birth(), Planted::default().with(Plant::Raft31)).unwrap();
+        let save = raft.on_start().save.unwrap();
+        let _ = raft.on_saved(save.id);
+        assert_eq!(raft.on_log(Offset(3), Offset(0)).high_watermark, Some(Offset(3)));
+    }
 }

@@ -1,3 +1,5 @@
+//! Idempotence as KIP-98 and KIP-360 have it; truncation against the states that were; each planted bug showing itself.
+
 use super::*;
 use proptest::prelude::*;
 
@@ -259,5 +261,69 @@ proptest! {
             };
             prop_assert_eq!(state.check(retry), expected);
         }
+    }
+}
+
+/// Each switch makes the state break what the same steps keep without it.
+#[cfg(feature = "planted-bugs")]
+mod planted {
+    use super::*;
+
+    fn with(plant: Plant, batches: i32) -> ProducerState {
+        let mut state = ProducerState::new(MAX_PRODUCERS, Planted::default().with(plant));
+        for round in 0..batches {
+            state.apply(&batch(7, 0, round * 10, 10), Offset(100 + i64::from(round) * 10));
+        }
+        state
+    }
+
+    #[test]
+    fn idem_04_a_retry_is_appended_again() {
+        let mut state = with(Plant::Idem04, 2);
+        state.on_log_start(Offset(120));
+        assert_eq!(state.check(&batch(7, 0, 10, 10)), Check::Accept);
+    }
+
+    #[test]
+    fn idem_05_a_retry_gets_the_offset_of_an_aborted_batch() {
+        let mut state = with(Plant::Idem05, 0);
+        state.apply(&transactional(7, 0, 0, 10), Offset(100));
+        state.apply_marker(ID, ProducerEpoch(0), marker(false, 0), 1000, Offset(110));
+        assert_eq!(state.check(&transactional(7, 0, 0, 10)), duplicate(100));
+    }
+
+    #[test]
+    fn idem_06_a_retry_of_the_fourth_in_flight_is_an_error() {
+        let state = with(Plant::Idem06, 5);
+        assert_eq!(state.check(&batch(7, 0, 30, 10)), Check::OutOfOrderSequence);
+        assert_eq!(state.check(&batch(7, 0, 40, 10)), duplicate(140));
+    }
+
+    #[test]
+    fn idem_07_the_sequence_after_the_last_is_refused() {
+        let mut state = with(Plant::Idem07, 0);
+        state.apply(&batch(7, 0, i32::MAX, 1), Offset(0));
+        assert_eq!(state.check(&batch(7, 0, 0, 1)), Check::OutOfOrderSequence);
+    }
+
+    #[test]
+    fn idem_09_a_snapshot_of_records_that_are_no_more_stays() {
+        let planted = Planted::default().with(Plant::Idem09);
+        assert!(crate::log::producer_snapshot::above(&[Offset(11)], Offset(10), planted).is_empty());
+    }
+
+    #[test]
+    fn idem_11_a_duplicate_gets_offset_0() {
+        let Check::Duplicate { base_offset, .. } = with(Plant::Idem11, 1).check(&batch(7, 0, 0, 10)) else {
+            panic!("it is a duplicate")
+        };
+        assert_eq!(base_offset, Offset::ZERO);
+    }
+
+    #[test]
+    fn idem_14_a_truncated_batch_is_still_a_duplicate() {
+        let mut state = with(Plant::Idem14, 2);
+        assert_eq!(state.truncate_to(Offset(110)), Truncated::Done);
+        assert_eq!(state.check(&batch(7, 0, 10, 10)), duplicate(110));
     }
 }
