@@ -6,6 +6,7 @@ pub mod disk;
 pub mod driver;
 pub mod http;
 pub mod logging;
+mod machinery;
 pub mod metrics;
 mod net;
 pub mod service;

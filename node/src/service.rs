@@ -19,20 +19,29 @@ use std::time::{Duration, Instant};
 use ottla_core::config::{BrokerConfig, Config, Endpoint, Source};
 
 use crate::cli::Failure;
+use crate::disk::LockError;
 use crate::driver::{Brain, FrameLimits, Node, NodeOptions, Running, StartError, Stopper};
 use crate::http::{self, Observe};
 use crate::metrics::{self, Family};
 use crate::signals::Signals;
+
+const PROGRAM: &str = concat!("ottla ", env!("CARGO_PKG_VERSION"));
 
 /// What the machine is, and what may be seen of it.
 #[derive(Clone, Copy)]
 pub struct Machinery {
     /// Makes the machine from its configuration and seed.
     pub make: fn(Config, u64) -> Box<dyn Brain>,
-    /// What a look at the machine measures.
-    pub metrics: fn(&dyn Any) -> Vec<Family>,
-    /// What a look at the machine shows, as JSON.
-    pub view: fn(&dyn Any) -> String,
+    /// Looks at it, while it does nothing else: so a look copies what it needs, and no more.
+    pub look: fn(&dyn Any) -> Box<dyn Seen>,
+}
+
+/// What a look saw.
+pub trait Seen {
+    /// As metrics.
+    fn metrics(&self) -> Vec<Family>;
+    /// As JSON.
+    fn json(&self) -> String;
 }
 
 /// How a node announces itself.
@@ -59,7 +68,8 @@ pub fn run(mut config: Config, banner: Banner, machinery: Machinery) -> Result<(
     let http = config.broker.limits.http_listener.as_deref().map(bind_http).transpose()?;
     let node = Node::bind(options).map_err(|error| explain(&error, &banner))?;
     advertise(&mut config.broker, &node.addresses()?);
-    let announcement = Announcement { banner, config: &config.broker, http: http.as_ref() }.to_string();
+    let whereabouts = Whereabouts { banner, config: &config.broker, http: http.as_ref() }.to_string();
+    tracing::info!("{PROGRAM} starting: {whereabouts}");
     let machine = (machinery.make)(config, seed()?);
     let ready = Arc::new(AtomicBool::new(false));
     let on_ready = {
@@ -67,7 +77,7 @@ pub fn run(mut config: Config, banner: Banner, machinery: Machinery) -> Result<(
         move || {
             ready.store(true, Ordering::Release);
             tracing::info!("ready after {} ms", begun.elapsed().as_millis());
-            announce(&announcement);
+            announce(&format!("{PROGRAM} ready: {whereabouts}"));
         }
     };
     let running = node.start_with(machine, on_ready).map_err(Failure::new)?;
@@ -141,12 +151,12 @@ impl Observe for Observed {
     fn metrics(&self) -> Vec<Family> {
         let mut families = metrics::of_driver(&self.node.counters());
         families.push(Family::gauge("ottla_ready", "1 if clients are served", f64::from(self.readiness().is_ok())));
-        families.extend(self.node.inspect(self.machinery.metrics));
+        families.extend(self.node.inspect(self.machinery.look).metrics());
         families
     }
 
     fn view(&self) -> String {
-        self.node.inspect(self.machinery.view)
+        self.node.inspect(self.machinery.look).json()
     }
 }
 
@@ -223,13 +233,21 @@ fn advertise(config: &mut BrokerConfig, addresses: &[SocketAddr]) {
 
 /// Why the node cannot start, and what to do.
 fn explain(error: &StartError, banner: &Banner) -> Failure {
-    let busy = matches!(error, StartError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse);
-    let remedy = match (busy, banner) {
-        (false, _) => return Failure::new(error),
-        (true, Banner::Dev { .. }) => "choose another with --listen HOST:PORT",
-        (true, Banner::Serve) => "choose another in `listeners`",
+    let dev = matches!(banner, Banner::Dev { .. });
+    let remedy = match error {
+        StartError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
+            let other = if dev { "choose another with --listen HOST:PORT" } else { "choose another in `listeners`" };
+            format!("another process has the port: stop it, or {other}")
+        }
+        StartError::Listen { .. } if dev => "give an address of this host with --listen HOST:PORT".to_owned(),
+        StartError::Listen { .. } => "give an address of this host in `listeners`".to_owned(),
+        StartError::Lock(LockError::Io { .. }) => {
+            let setting = if dev { "--data DIR" } else { "`log.dirs`" };
+            format!("give a directory that this user may write to with {setting}")
+        }
+        StartError::Lock(LockError::Held { .. }) | StartError::Thread(_) => return Failure::new(error),
     };
-    Failure::new(format!("{error}; another process has the port: stop it, or {remedy}"))
+    Failure::new(format!("{error}; {remedy}"))
 }
 
 /// What the machine draws its random numbers from.
@@ -242,16 +260,15 @@ fn seed() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// The one line on standard output that says where everything is.
-struct Announcement<'a> {
+/// Where clients, data and operators' port are.
+struct Whereabouts<'a> {
     banner: Banner,
     config: &'a BrokerConfig,
     http: Option<&'a TcpListener>,
 }
 
-impl fmt::Display for Announcement<'_> {
+impl fmt::Display for Whereabouts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ottla {} ready: ", env!("CARGO_PKG_VERSION"))?;
         let listeners = &self.config.listeners;
         let is_controller = |endpoint: &Endpoint| listeners.controllers.contains(&endpoint.name);
         match &self.banner {
@@ -272,7 +289,8 @@ impl fmt::Display for Announcement<'_> {
     }
 }
 
-/// Prints the line. Whoever started the node may have closed standard output; the node serves all the same.
+/// Prints the line that says ready. Whoever started the node may have closed standard output; it serves all the
+/// same.
 fn announce(line: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -302,12 +320,12 @@ mod tests {
     }
 
     #[test]
-    fn the_announcement_says_where_everything_is() {
+    fn a_node_says_where_everything_is() {
         let config = BrokerConfig::for_test(1, &[]);
         let banner = Banner::Dev { data: "ottla-data".into() };
-        let line = Announcement { banner, config: &config, http: None }.to_string();
-        assert!(line.ends_with("ready: Kafka clients at 127.0.0.1:9092, data in ottla-data"), "{line}");
-        let line = Announcement { banner: Banner::Serve, config: &config, http: None }.to_string();
-        assert!(line.ends_with("node 1, PLAINTEXT://127.0.0.1:9092, CONTROLLER://127.0.0.1:9093"), "{line}");
+        let line = Whereabouts { banner, config: &config, http: None }.to_string();
+        assert!(line.starts_with("Kafka clients at 127.0.0.1:9092, data in ottla-data"), "{line}");
+        let line = Whereabouts { banner: Banner::Serve, config: &config, http: None }.to_string();
+        assert!(line.starts_with("node 1, PLAINTEXT://127.0.0.1:9092, CONTROLLER://127.0.0.1:9093"), "{line}");
     }
 }

@@ -1,8 +1,13 @@
 //! The real binary, as an operator meets it: what it prints, and how it fails.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+
+use ottla::disk::DirectoryLock;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// `ottla` with these arguments and an environment of nothing but the given variables.
 fn ottla(args: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -131,4 +136,124 @@ fn config_print_is_json_on_request() {
     assert_eq!(row("flush")["value"], "quorum");
     assert_eq!(row("flush")["source"], "default");
     assert_eq!(row("ssl.key.password")["value"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_busy_port_is_named_with_what_to_do() {
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = holder.local_addr().expect("it is bound").to_string();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = utf8(dir.path());
+    let parts = ["cannot listen on", &address, "another process has the port", "--listen HOST:PORT"];
+    check_failure(&["dev", "--data", data, "--listen", &address], &[], 1, &parts);
+    let args = ["dev", "--data", data, "--listen", "127.0.0.1:0", "--http", &address];
+    check_failure(&args, &[], 1, &["cannot listen on", &address, "for HTTP", "--http HOST:PORT"]);
+}
+
+#[test]
+fn a_second_process_names_directory_and_holder() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let _held = DirectoryLock::take(dir.path()).expect("nobody has it");
+    let (data, pid) = (utf8(dir.path()), format!("process {}", std::process::id()));
+    check_failure(&["dev", "--data", data, "--listen", "127.0.0.1:0"], &[], 1, &[data, &pid, "in use"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named_with_what_to_do() {
+    let file = PropertiesFile::new("");
+    let data = format!("{}/data", file.path());
+    let args = ["dev", "--data", &data, "--listen", "127.0.0.1:0"];
+    check_failure(&args, &[], 1, &[&data, "Not a directory", "--data DIR"]);
+}
+
+#[test]
+fn what_does_not_fit_together_is_no_start() {
+    let file = PropertiesFile::new("process.roles=broker\nnode.id=1\n");
+    check_failure(&["serve", "--config", file.path()], &[], 2, &["controller.quorum.bootstrap.servers"]);
+    check_failure(&["serve"], &[], 2, &["process.roles is required"]);
+}
+
+/// A node that was started, and its log.
+struct Started {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    _dir: tempfile::TempDir,
+}
+
+impl Started {
+    fn dev(args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        command.args(["dev", "--listen", "127.0.0.1:0", "--data", utf8(dir.path())]).args(args).env_clear();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let log = BufReader::new(child.stderr.take().expect("it is piped"));
+        Self { child, log, _dir: dir }
+    }
+
+    /// Reads the log up to the line that has `part`.
+    #[track_caller]
+    fn line_with(&mut self, part: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let start = seen.len();
+            let read = self.log.read_line(&mut seen).expect("the log is text");
+            assert_ne!(read, 0, "{part:?} is missing from {seen}");
+            if seen[start..].contains(part) {
+                return seen[start..].to_owned();
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill_process(Pid::from_raw(pid).expect("not zero"), signal).expect("it is our child");
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it was started")
+    }
+}
+
+impl Drop for Started {
+    /// No test leaves a process behind, however it ends.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_signal_shuts_down_in_good_order() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut node = Started::dev(&[]);
+        node.line_with("starting");
+        node.signal(signal);
+        node.line_with("stopped");
+        assert_eq!(node.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn log_lines_are_objects_on_request() {
+    let mut node = Started::dev(&["--log-format", "json"]);
+    let line: serde_json::Value = serde_json::from_str(&node.line_with("starting")).expect("a line is JSON");
+    assert_eq!(line["level"], "INFO");
+    assert!(line["message"].as_str().is_some_and(|message| message.contains("Kafka clients at 127.0.0.1:")));
+}
+
+#[test]
+fn the_http_port_shows_the_node() {
+    let mut node = Started::dev(&["--http", "127.0.0.1:0"]);
+    let line = node.line_with("starting");
+    let address = line.trim().rsplit(' ').next().expect("the line ends with the address").to_owned();
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        answer
+    };
+    assert!(get("/healthz").contains("200 OK"));
+    assert!(get("/metrics").contains("ottla_partitions "));
+    assert!(get("/debug/state").contains("\"node_id\": 1"));
 }

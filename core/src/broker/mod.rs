@@ -24,7 +24,7 @@ pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, Replica
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
 pub use offsets::{ListOffset, Listed, OffsetSpec};
 pub use produce::{ProduceBatch, ProduceRequest, Produced};
-pub use view::View;
+pub use view::{MetadataView, PartitionView, View};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 
 mod config_print;
 mod log;
+mod start;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -27,6 +28,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start a broker for development: one node, data in ./ottla-data, topics made on first use
+    Dev(DevArgs),
+    /// Start a node from a properties file with Kafka's keys
+    Serve(ServeArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -50,6 +55,43 @@ struct LogArgs {
     /// What is logged, as in `info,ottla::net=debug`; RUST_LOG says the same
     #[arg(long, global = true, value_name = "FILTER")]
     log_level: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct DevArgs {
+    /// Where the data lives
+    #[arg(long, value_name = "DIR", default_value = "ottla-data")]
+    data: PathBuf,
+    /// Where to listen for Kafka's clients
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    listen: String,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The properties file; without it, KAFKA_* variables and -c say everything
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Begin a new cluster on this node, if its directories are empty
+    #[arg(long)]
+    new_cluster: bool,
+    /// The id of the cluster; one is drawn for a new cluster if not given
+    #[arg(long, value_name = "ID", env = "CLUSTER_ID")]
+    cluster_id: Option<String>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct CommonArgs {
+    /// Where to serve health, readiness, metrics and the machine's view
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// Set one key of the configuration; may be repeated
+    #[arg(short = 'c', value_name = "KEY=VALUE", value_parser = parse_pair)]
+    settings: Vec<(String, String)>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,6 +170,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let log = LogOptions { format: cli.log.log_format, filter: cli.log.log_level };
     logging::start(&log).map_err(Failure::usage)?;
     match cli.command {
+        Command::Dev(args) => start::dev(&args),
+        Command::Serve(args) => start::serve(&args),
         Command::Config(ConfigCommand::Print(args)) => config_print::run(&args),
         Command::Log(command) => log::run(&command),
         Command::Version => print(concat!("ottla ", env!("CARGO_PKG_VERSION"), "\n")),

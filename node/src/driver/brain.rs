@@ -4,7 +4,7 @@
 use std::any::Any;
 
 use ottla_core::clock::{Instant, Now};
-use ottla_core::machine::{Effects, Input};
+use ottla_core::machine::{Effects, Input, Machine};
 
 /// What the driver needs of a machine.
 pub trait Brain: Any + Send {
@@ -12,4 +12,14 @@ pub trait Brain: Any + Send {
     fn handle(&mut self, now: Now, input: Input, out: &mut Effects);
     /// When to call with [`Input::Timeout`], if nothing else happens.
     fn next_deadline(&self) -> Option<Instant>;
+}
+
+impl Brain for Machine {
+    fn handle(&mut self, now: Now, input: Input, out: &mut Effects) {
+        Self::handle(self, now, input, out);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        Self::next_deadline(self)
+    }
 }

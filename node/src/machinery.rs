@@ -1,0 +1,86 @@
+//! The machine as the service runs it, and what operators may see of it.
+//!
+//! A look is one call of `Machine::view`, between two rounds; the text is made of it afterwards.
+
+use std::any::Any;
+
+use ottla_core::broker::{PartitionView, View};
+use ottla_core::machine::Machine;
+
+use crate::metrics::{Family, Point, Points};
+use crate::service::Machinery;
+
+/// The broker.
+pub(crate) const MACHINERY: Machinery =
+    Machinery { make: |config, seed| Box::new(Machine::new(config, seed)), look: |brain| Box::new(Seen::of(brain)) };
+
+/// What one look saw.
+#[derive(Debug)]
+struct Seen {
+    view: Option<View>,
+    unanswered: usize,
+}
+
+impl Seen {
+    fn of(brain: &dyn Any) -> Self {
+        let machine = brain.downcast_ref::<Machine>();
+        Self { view: machine.map(Machine::view), unanswered: machine.map_or(0, |machine| machine.connections().1) }
+    }
+}
+
+impl crate::service::Seen for Seen {
+    fn metrics(&self) -> Vec<Family> {
+        let mut families = vec![Family::gauge(
+            "ottla_requests_unanswered",
+            "Requests that are being worked on or wait",
+            self.unanswered as f64,
+        )];
+        if let Some(view) = &self.view {
+            families.extend(of_broker(view));
+            families.extend(of_partitions(&view.partitions));
+        }
+        families
+    }
+
+    fn json(&self) -> String {
+        serde_json::to_string_pretty(&self.view).unwrap_or_else(|error| format!("\"{error}\""))
+    }
+}
+
+fn of_broker(view: &View) -> Vec<Family> {
+    let count = |wanted: fn(&PartitionView) -> bool| view.partitions.iter().filter(|it| wanted(it)).count() as f64;
+    let metadata = &view.metadata;
+    vec![
+        Family::gauge("ottla_partitions", "Partitions that have a replica here", count(|_| true)),
+        Family::gauge(
+            "ottla_partitions_led",
+            "Partitions that this broker leads",
+            count(|it| it.leader_epoch.is_some()),
+        ),
+        Family::gauge("ottla_partitions_damaged", "Partitions whose log is damaged", count(|it| it.damaged)),
+        Family::gauge("ottla_purgatory_requests", "Requests that wait for something", view.purgatory as f64),
+        Family::gauge("ottla_fetch_sessions", "Incremental fetch sessions", view.fetch_sessions as f64),
+        Family::gauge("ottla_metadata_leader", "1 if this node leads the metadata quorum", f64::from(metadata.leads)),
+        Family::gauge("ottla_metadata_epoch", "Epoch of the metadata quorum", f64::from(metadata.epoch)),
+        Family::gauge("ottla_metadata_high_watermark", "Committed metadata records", metadata.high_watermark as f64),
+        Family::gauge("ottla_metadata_log_end_offset", "End of the metadata log", metadata.log_end as f64),
+    ]
+}
+
+fn of_partitions(partitions: &[PartitionView]) -> Vec<Family> {
+    let family = |name, help, value: fn(&PartitionView) -> f64| {
+        let point = |it: &PartitionView| Point {
+            labels: vec![("topic", it.topic.clone()), ("partition", it.partition.to_string())],
+            value: value(it),
+        };
+        Family { name, help, points: Points::Gauge(partitions.iter().map(point).collect()) }
+    };
+    vec![
+        family("ottla_partition_log_start_offset", "First offset that can be read", |it| it.log_start as f64),
+        family("ottla_partition_log_end_offset", "Offset after the last record", |it| it.log_end as f64),
+        family("ottla_partition_high_watermark", "Offset below which records can be read", |it| {
+            it.high_watermark as f64
+        }),
+        family("ottla_partition_size_bytes", "Bytes of the log's segments", |it| it.size as f64),
+    ]
+}
