@@ -373,9 +373,10 @@ impl PartitionImage {
         }
         if let Some(leader) = delta.leader {
             self.leader = leader;
-            self.leader_epoch.0 += 1;
+            // Saturating, as a record may hold any epoch.
+            self.leader_epoch.0 = self.leader_epoch.0.saturating_add(1);
         }
         self.recovering = delta.recovering.unwrap_or(self.recovering);
-        self.partition_epoch += 1;
+        self.partition_epoch = self.partition_epoch.saturating_add(1);
     }
 }

@@ -136,10 +136,14 @@ pub fn deleted_dir(partition: &TopicPartition, id: Uuid) -> String {
     format!("{topic}{suffix}")
 }
 
+/// A segment reaches at most 2^31 offsets beyond its base, so that no sum of the two overflows.
+const MAX_BASE_OFFSET: i64 = i64::MAX - (1 << 32);
+
 fn split(name: &str) -> Option<(Offset, SegmentFile)> {
     let (digits, suffix) = name.split_at_checked(20)?;
     let digits = digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(digits)?;
-    Some((Offset(digits.parse().ok()?), SegmentFile::from_suffix(suffix)?))
+    let base_offset = digits.parse().ok().filter(|offset| *offset <= MAX_BASE_OFFSET)?;
+    Some((Offset(base_offset), SegmentFile::from_suffix(suffix)?))
 }
 
 #[cfg(test)]
@@ -149,7 +153,7 @@ mod tests {
     #[test]
     fn segment_files_round_trip() {
         for file in [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TxnIndex] {
-            let base_offset = Offset(9_223_372_036_854_775_807);
+            let base_offset = Offset(MAX_BASE_OFFSET);
             assert_eq!(FileName::parse(&file.name(base_offset)), FileName::Segment { base_offset, file });
         }
         assert_eq!(SegmentFile::Log.name(Offset(42)), "00000000000000000042.log");
@@ -161,7 +165,14 @@ mod tests {
         assert_eq!(FileName::parse("00000000000000000000.timeindex.cleaned"), FileName::Leftover);
         let swap = FileName::Swap { base_offset: Offset(7), file: SegmentFile::Log };
         assert_eq!(FileName::parse("00000000000000000007.log.swap"), swap);
-        for name in ["", "7.log", "0000000000000000000x.log", "99999999999999999999.log", "leader-epoch-checkpoint"] {
+        for name in [
+            "",
+            "7.log",
+            "0000000000000000000x.log",
+            "99999999999999999999.log",
+            "09223372036854775807.log",
+            "leader-epoch-checkpoint",
+        ] {
             assert_eq!(FileName::parse(name), FileName::Other, "{name}");
         }
     }

@@ -115,7 +115,7 @@ fn entry(bytes: &[u8]) -> (ProducerId, ProducerEntry) {
         last_offset: Offset(i64::from_be_bytes(field(bytes, 14))),
         timestamp: entry.last_timestamp,
     };
-    if last.last_offset >= Offset::ZERO && last.offset_delta >= 0 && last.last_sequence >= 0 {
+    if is_possible(&last) && last.last_sequence >= 0 {
         entry.recent.push(last);
         entry.contiguous = u32::try_from(last.offset_delta).map_or(1, |delta| delta.saturating_add(1));
     }
@@ -144,15 +144,21 @@ fn take_tail(tail: &mut &[u8], entry: &mut ProducerEntry) -> Option<()> {
     entry.contiguous = u32::from_be_bytes(field(head, 0));
     entry.recent = Recent::default();
     for batch in batches.chunks_exact(BATCH_LEN) {
-        entry.recent.push(RememberedBatch {
+        let batch = RememberedBatch {
             last_sequence: i32::from_be_bytes(field(batch, 0)),
             offset_delta: i32::from_be_bytes(field(batch, 4)),
             last_offset: Offset(i64::from_be_bytes(field(batch, 8))),
             timestamp: i64::from_be_bytes(field(batch, 16)),
-        });
+        };
+        is_possible(&batch).then(|| entry.recent.push(batch))?;
     }
     *tail = rest;
     Some(())
+}
+
+/// Whether a batch of that many records can end at that offset.
+fn is_possible(batch: &RememberedBatch) -> bool {
+    batch.offset_delta >= 0 && batch.last_offset >= Offset(batch.offset_delta.into())
 }
 
 #[cfg(test)]

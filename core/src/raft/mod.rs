@@ -97,6 +97,9 @@ pub enum StartError {
     /// More than one voter.
     #[error("the quorum has {0} voters; this version can only be the single voter of its cluster")]
     SeveralVoters(usize),
+    /// There is no next epoch. Only a damaged or forged file says so.
+    #[error("the quorum is in its last possible epoch")]
+    EpochsExhausted,
 }
 
 /// This node's part in the metadata quorum.
@@ -126,6 +129,9 @@ impl Raft {
         }
         let saved_epoch = start.saved.map_or(LeaderEpoch(0), |saved| saved.epoch);
         let epoch = saved_epoch.max(start.last_epoch.unwrap_or_default());
+        if epoch.0 == i32::MAX {
+            return Err(StartError::EpochsExhausted);
+        }
         let voted = start.saved.filter(|saved| saved.epoch == epoch).and_then(|saved| saved.voted);
         Ok(Self {
             node: start.node,

@@ -89,6 +89,8 @@ fn a_quorum_of_several_is_refused() {
     let voters = VoterSet::new([NODE, other].into_iter().map(|key| (key, Voter::default())).collect());
     let refused = Raft::new(Start { voters, ..birth() }, Planted::default());
     assert_eq!(refused.unwrap_err(), StartError::SeveralVoters(2));
+    let last = Raft::new(Start { last_epoch: Some(LeaderEpoch(i32::MAX)), ..birth() }, Planted::default());
+    assert_eq!(last.unwrap_err(), StartError::EpochsExhausted);
 }
 
 #[test]
