@@ -18,6 +18,13 @@ use super::files::OpenFile;
 use super::watchdog::Outstanding;
 use crate::driver::Counters;
 
+/// From so many files on, a round is shared out: the file system commits what is asked for at the same time
+/// together. Files a second, one after the other against four threads: 10,000 and 18,000 with 16 files, 8,200 and
+/// 23,600 with 64. (syncfs does 26,000 and 34,000, but waits for everybody's dirty pages and cannot say which file
+/// failed.)
+const SHARE_FROM: usize = 8;
+const SHARES: usize = 4;
+
 /// What is to be made durable.
 #[derive(Debug)]
 pub(super) enum Target {
@@ -104,11 +111,20 @@ fn sync_round(round: Vec<(OpId, Target)>, outstanding: &Outstanding, counters: &
             Target::Dir(path) => dirs.entry(path).or_default().push(op),
         }
     }
-    for (file, ops) in files.into_values() {
-        finish(outstanding, ops, timed(counters, || file.sync()));
+    let files: Vec<_> = files.into_values().collect();
+    let sync = |files: &[(Arc<OpenFile>, Vec<OpId>)]| {
+        for (file, ops) in files {
+            finish(outstanding, ops, timed(counters, || file.sync()));
+        }
+    };
+    if files.len() < SHARE_FROM {
+        sync(&files);
+    } else {
+        let share = files.len().div_ceil(SHARES);
+        std::thread::scope(|scope| files.chunks(share).for_each(|files| drop(scope.spawn(|| sync(files)))));
     }
     for (path, ops) in dirs {
-        finish(outstanding, ops, timed(counters, || sync_dir(&path)));
+        finish(outstanding, &ops, timed(counters, || sync_dir(&path)));
     }
 }
 
@@ -128,8 +144,8 @@ fn sync_dir(path: &Path) -> Result<(), DiskError> {
     retry_on_intr(|| rustix::fs::fsync(&dir)).map_err(disk_error)
 }
 
-fn finish(outstanding: &Outstanding, ops: Vec<OpId>, result: Result<(), DiskError>) {
-    for op in ops {
+fn finish(outstanding: &Outstanding, ops: &[OpId], result: Result<(), DiskError>) {
+    for &op in ops {
         let result = match result {
             Ok(()) => DiskResult::Done,
             Err(error) => DiskResult::Failed(error),

@@ -128,3 +128,25 @@ pub(super) fn start(timeout: Duration, outstanding: &Arc<Outstanding>, queue: Ar
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_hung_operation_ends_once_and_as_failed() {
+        let (sender, completed) = mpsc::channel();
+        let outstanding = Outstanding::new(Arc::new(move |input: Input| drop(sender.send(input.to_string()))));
+        let (root, queue) = (Arc::from(Path::new("/data")), Queue::default());
+        outstanding.begin(OpId(1), "sync", &root);
+        outstanding.begin(OpId(2), "read", &root);
+        outstanding.end(OpId(2), DiskResult::Done);
+        outstanding.give_up(Duration::from_secs(1_000), &queue);
+        outstanding.give_up(Duration::ZERO, &queue);
+        outstanding.end(OpId(1), DiskResult::Done);
+        outstanding.give_up(Duration::ZERO, &queue);
+        drop(outstanding);
+        assert_eq!(completed.iter().collect::<Vec<_>>(), ["#2 done", "#1 failed: I/O error 110"]);
+    }
+}

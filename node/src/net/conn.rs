@@ -66,6 +66,8 @@ struct Out {
 pub(crate) struct Flushed {
     /// The queue became empty and a range had been in it: the machine wants to hear.
     pub(crate) drained: bool,
+    /// There is more to send, but others have their turn first.
+    turn_is_over: bool,
 }
 
 impl Conn {
@@ -150,7 +152,7 @@ impl Conn {
         if out.queue.is_empty() {
             self.emptied.notify_waiters();
         }
-        Flushed { drained: out.queue.is_empty() && !out.broken && out.queue.take_had_range() }
+        Flushed { drained: out.queue.is_empty() && !out.broken && out.queue.take_had_range(), turn_is_over: turn == 0 }
     }
 
     /// Has what is queued sent on the connection's own thread.
@@ -247,12 +249,18 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
         let Ok(ready) = ready else {
             return;
         };
-        if ready.is_writable() && interest.is_writable() && conn.flush(shared).drained {
-            inputs.push(Input::Drained { conn: conn.id });
-        }
         let mut turn = Turn::Wait;
+        if ready.is_writable() && interest.is_writable() {
+            let flushed = conn.flush(shared);
+            if flushed.drained {
+                inputs.push(Input::Drained { conn: conn.id });
+            }
+            if flushed.turn_is_over {
+                turn = Turn::Again;
+            }
+        }
         if ready.is_readable() && interest.is_readable() {
-            turn = read(shared, conn, &mut reader, limits, &mut inputs);
+            turn = turn.max(read(shared, conn, &mut reader, limits, &mut inputs));
         }
         if !inputs.is_empty() {
             shared.push_all(conn.thread, &mut inputs);
@@ -266,13 +274,13 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
     }
 }
 
-/// What follows one read.
-#[derive(Clone, Copy, Debug)]
+/// What follows a turn; of two, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
-    /// There may be more to read.
-    Again,
-    /// Wait until there is.
+    /// Wait until there is more to do.
     Wait,
+    /// There may be more to do, after the others had their turn.
+    Again,
     End,
 }
 
