@@ -26,4 +26,5 @@ pub mod raft;
 pub mod record;
 pub mod replication;
 pub mod rng;
+pub mod storage;
 pub mod types;

@@ -12,6 +12,24 @@ use std::str::FromStr;
 pub enum Plant {
     /// LOG-01 (KAFKA-3968): the directory is not synced when a segment file is created.
     Log01,
+    /// LOG-02 (KAFKA-16541): the leader-epoch checkpoint is rewritten without a sync.
+    Log02,
+    /// LOG-03 (KAFKA-10471): the clean-shutdown mark is removed only after the logs are loaded.
+    Log03,
+    /// LOG-04 (KAFKA-9892): producer snapshots are not synced before they get their name.
+    Log04,
+    /// LOG-05 (KAFKA-10778): after a failed write appends go on and are acknowledged.
+    Log05,
+    /// LOG-08 (KAFKA-6264): a segment is not rolled when an offset is 2^31 above its base.
+    Log08,
+    /// LOG-14 (Redpanda 5569deafab): a truncation leaves the indexes as they were.
+    Log14,
+    /// LOG-16 (Redpanda 9c70863180): the durable offset is raised by progress from before a truncation.
+    Log16,
+    /// LOG-18 (ATC'20, fsync failures): a failed sync is taken for done, as a retry would be.
+    Log18,
+    /// LOG-23 (KAFKA-15046): the recovery point advances before what lies below it is synced.
+    Log23,
     /// IDEM-04 (KAFKA-7190): a producer is forgotten when its records are deleted.
     Idem04,
     /// IDEM-05 (Redpanda 5026): a retry is answered with the offset of an aborted batch.
@@ -66,6 +84,15 @@ impl Plant {
     /// Every bug that can be planted, in the order of the catalogue.
     pub const ALL: &'static [Self] = &[
         Self::Log01,
+        Self::Log02,
+        Self::Log03,
+        Self::Log04,
+        Self::Log05,
+        Self::Log08,
+        Self::Log14,
+        Self::Log16,
+        Self::Log18,
+        Self::Log23,
         Self::Idem04,
         Self::Idem05,
         Self::Idem06,
@@ -82,6 +109,15 @@ impl Plant {
     pub const fn id(self) -> &'static str {
         match self {
             Self::Log01 => "LOG-01",
+            Self::Log02 => "LOG-02",
+            Self::Log03 => "LOG-03",
+            Self::Log04 => "LOG-04",
+            Self::Log05 => "LOG-05",
+            Self::Log08 => "LOG-08",
+            Self::Log14 => "LOG-14",
+            Self::Log16 => "LOG-16",
+            Self::Log18 => "LOG-18",
+            Self::Log23 => "LOG-23",
             Self::Idem04 => "IDEM-04",
             Self::Idem05 => "IDEM-05",
             Self::Idem06 => "IDEM-06",

@@ -9,7 +9,7 @@ use crate::job::Job;
 use crate::types::{LeaderEpoch, Offset};
 
 /// One thing to do. 64 bytes; what is rare is boxed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     /// Send bytes on a connection. A response is a run of `Send` and `SendRange` that ends in `last`.
     Send { conn: ConnId, bytes: Bytes, last: bool },

@@ -1,0 +1,345 @@
+//! Commit rounds: what makes a directory's logs durable, and in which order.
+//!
+//! **What must precede which reply.** This is the one place that decides it.
+//!
+//! 1. A round takes every log of the directory that has something new. For each it notes the end of what is
+//!    *written* (completed, not merely issued: a failed write must never be claimed) and issues a sync of every
+//!    file of the log written or cut since its last one, a sync of the log's directory if a name in it was made
+//!    or taken, and of the log directory if a log was. A log with a name still being made is left to the next
+//!    round, because a directory's sync covers only names that are there.
+//! 2. When all of these have completed the bytes are safe, but a start could not know it: a later loss of them
+//!    would look like a torn tail. So the flush journal gets one block with the claim of each log, which is
+//!    synced. Not earlier: a claim on disk before its bytes would make a power loss look like damage.
+//! 3. When that has completed, `durable` rises, and whoever waits for it is told: the high watermark of
+//!    `flush=quorum`, a follower's flushed offset, the answer to acks=all, and everything on the metadata log.
+//!
+//! Replies that wait for less: acks=1 and the readable end wait for *written* ([`super::stream`]); a vote, a
+//! saved checkpoint, a clean mark wait for their own save ([`super::atomic_save`]); a log's first name and its
+//! deletion wait for step 1, of which the events `Named` and `Deleted` come.
+//!
+//! One round is in flight a directory. Appends that come meanwhile share the next one: that is the group commit.
+//! It starts at once if somebody waits, and within `flush_max_delay` otherwise.
+//!
+//! A failed sync takes the directory offline. A round that finds no room for its journal block ends without
+//! effect; its logs are taken again when there is room.
+
+use crate::clock::Now;
+use crate::machine::{Effect, Effects, FileAction, FileId, LogDirId, OpenMode, Path};
+use crate::planted::Plant;
+
+use super::journal::{self, Mark};
+use super::{LogId, Owner, Storage, StorageEvent};
+
+/// A round in flight.
+#[derive(Clone, Debug)]
+pub(crate) struct Round {
+    logs: Vec<LogId>,
+    /// The logs whose own names it makes durable.
+    named: Vec<LogId>,
+    step: Step,
+    /// Operations of the step that have not completed.
+    left: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Data and directories.
+    Syncing,
+    /// A block at the end of the journal: so many bytes.
+    Appending(u64),
+    /// A new journal, beside the old one.
+    Replacing { file: FileId, len: u64 },
+    /// It is taking the old one's name.
+    Renaming { file: FileId, len: u64 },
+    /// That name's sync.
+    Naming { file: FileId, len: u64 },
+    /// There was no room; the rest of the operations fail or do not matter.
+    Failing,
+}
+
+impl Storage {
+    /// Step 1.
+    pub(super) fn start_round(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
+        let mut round = Round { logs: Vec::new(), named: Vec::new(), step: Step::Syncing, left: 0 };
+        for id in self.directory(dir).take_dirty() {
+            match self.stream(id) {
+                Some(stream) if stream.is_ready() => self.cover(id, &mut round, out),
+                Some(_) => self.directory(dir).put_back(id),
+                None => {}
+            }
+        }
+        if round.logs.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.directory(dir).root_dirty) {
+            self.sync_dir(Path::root(dir), &mut round, out);
+        }
+        let nothing_to_sync = round.left == 0;
+        self.directory(dir).round = Some(round);
+        if nothing_to_sync {
+            self.write_claims(now, dir, out);
+        }
+    }
+
+    /// Takes a log into a round. Behind a gate only its lower claim matters; its syncs wait for the next round.
+    fn cover(&mut self, id: LogId, round: &mut Round, out: &mut Effects) {
+        let Some(stream) = self.streams[id.0 as usize].as_mut() else {
+            return;
+        };
+        stream.queued = false;
+        stream.syncing = Some(stream.written);
+        round.logs.push(id);
+        if stream.is_gated() {
+            return;
+        }
+        let dir = stream.dir;
+        let files = std::mem::take(&mut stream.dirty_files);
+        let dirty = std::mem::take(&mut stream.names.dirty);
+        let is_new = dirty && std::mem::take(&mut stream.names.is_new);
+        let path = stream.path.clone();
+        for file in files {
+            let op = self.op(dir, Owner::Round);
+            out.push(Effect::Sync { op, file });
+            round.left += 1;
+        }
+        if is_new {
+            round.named.push(id);
+            self.directory(dir).root_dirty = true;
+        }
+        if dirty && !self.planted.has(Plant::Log01) {
+            self.sync_dir(path, round, out);
+        }
+    }
+
+    fn sync_dir(&mut self, path: Path, round: &mut Round, out: &mut Effects) {
+        self.act(path.dir, Owner::Round, FileAction::SyncDir { path }, out);
+        round.left += 1;
+    }
+
+    pub(super) fn on_round_synced(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
+        if self.is_step_over(dir) {
+            self.write_claims(now, dir, out);
+        }
+    }
+
+    /// Step 2.
+    fn write_claims(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
+        let mut claims: Vec<(LogId, Mark)> = Vec::new();
+        let round = self.directories[usize::from(dir.0)].round.as_ref();
+        for &id in round.map(|round| &*round.logs).unwrap_or_default() {
+            let syncing = self.stream(id).and_then(|stream| stream.syncing);
+            claims.extend(syncing.map(|mark| (id, mark)));
+        }
+        claims.retain(|&(id, mark)| self.stream(id).is_some_and(|stream| stream.claimed != mark.end));
+        for &(id, mark) in &claims {
+            if let Some(stream) = self.stream_mut(id) {
+                stream.claiming = Some(mark.end);
+                stream.claimed = stream.claimed.max(mark.end);
+            }
+        }
+        if claims.is_empty() {
+            return self.finish_round(now, dir, out);
+        }
+        let journal = &self.directories[usize::from(dir.0)].journal;
+        match journal.file.filter(|_| !journal.is_due_for_rotation()) {
+            Some(file) => self.append_claims(dir, file, &claims, out),
+            None => self.replace_journal(dir, out),
+        }
+    }
+
+    fn append_claims(&mut self, dir: LogDirId, file: FileId, claims: &[(LogId, Mark)], out: &mut Effects) {
+        let journal = &mut self.directories[usize::from(dir.0)].journal;
+        let mut block = journal.block();
+        for &(id, mark) in claims {
+            let Some(stream) = self.streams[id.0 as usize].as_mut() else {
+                continue;
+            };
+            let name = *stream.journal_id.get_or_insert_with(|| {
+                let name = journal.new_name();
+                block.name(name, &stream.key);
+                name
+            });
+            block.claim(name, &mark);
+        }
+        for name in std::mem::take(&mut journal.gone) {
+            block.gone(name);
+        }
+        let (pos, bytes) = (journal.len, block.finish());
+        let step = Step::Appending(bytes.len() as u64);
+        self.write_journal(dir, file, pos, bytes, out);
+        self.set_step(dir, step, 2);
+    }
+
+    /// The whole journal anew: the claims of this round, and those that stand.
+    fn replace_journal(&mut self, dir: LogDirId, out: &mut Effects) {
+        let file = self.new_file();
+        let open = FileAction::Open { file, path: Path::new(dir, journal::TEMPORARY), mode: OpenMode::Create };
+        self.act(dir, Owner::Journal, open, out);
+        let journal = &mut self.directories[usize::from(dir.0)].journal;
+        let mut block = journal.start_file();
+        for stream in self.streams.iter_mut().flatten().filter(|stream| stream.dir == dir) {
+            let name = journal.new_name();
+            stream.journal_id = Some(name);
+            block.name(name, &stream.key);
+            // The claim that stands is the durable mark, or what a truncation since has left of it.
+            let claiming = stream.syncing.filter(|_| stream.claiming.is_some());
+            block.claim(name, &claiming.unwrap_or(stream.durable));
+        }
+        journal.gone.clear();
+        let orphans: Vec<_> = journal.orphans.iter().map(|(key, mark)| (key.clone(), *mark)).collect();
+        for (key, mark) in orphans {
+            let name = journal.new_name();
+            block.name(name, &key);
+            block.claim(name, &mark);
+        }
+        let bytes = block.finish();
+        let len = bytes.len() as u64;
+        self.write_journal(dir, file, 0, bytes, out);
+        self.set_step(dir, Step::Replacing { file, len }, 3);
+    }
+
+    fn write_journal(&mut self, dir: LogDirId, file: FileId, pos: u64, bytes: Vec<u8>, out: &mut Effects) {
+        let op = self.op(dir, Owner::Journal);
+        let bytes = bytes.into();
+        out.push(Effect::Write { op, file, pos, bytes });
+        let op = self.op(dir, Owner::Journal);
+        out.push(Effect::Sync { op, file });
+    }
+
+    pub(super) fn on_journal(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
+        if !self.is_step_over(dir) {
+            return;
+        }
+        match self.directory(dir).round.as_ref().map(|round| round.step) {
+            Some(Step::Appending(bytes)) => {
+                self.directory(dir).journal.len += bytes;
+                self.finish_round(now, dir, out);
+            }
+            Some(Step::Replacing { file, len }) => {
+                let rename =
+                    FileAction::Rename { from: Path::new(dir, journal::TEMPORARY), to: Path::new(dir, journal::NAME) };
+                self.act(dir, Owner::Journal, rename, out);
+                self.set_step(dir, Step::Renaming { file, len }, 1);
+            }
+            Some(Step::Renaming { file, len }) => {
+                let path = Path::root(dir);
+                self.act(dir, Owner::Journal, FileAction::SyncDir { path }, out);
+                self.set_step(dir, Step::Naming { file, len }, 1);
+            }
+            Some(Step::Naming { file, len }) => {
+                let journal = &mut self.directory(dir).journal;
+                let old = journal.file;
+                journal.replaced(file, len);
+                if let Some(file) = old {
+                    self.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);
+                }
+                self.finish_round(now, dir, out);
+            }
+            Some(Step::Failing) => self.abandon_round(now, dir),
+            Some(Step::Syncing) | None => {}
+        }
+    }
+
+    /// Step 3.
+    fn finish_round(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
+        let Some(round) = self.directory(dir).round.take() else {
+            return;
+        };
+        for id in round.logs {
+            let Some(stream) = self.stream_mut(id) else {
+                continue;
+            };
+            if let Some(claimed) = stream.claiming.take() {
+                stream.claimed = claimed;
+            }
+            let mark = stream.syncing.take();
+            if let Some(mark) = mark.filter(|mark| mark.end > stream.durable.end) {
+                stream.durable = mark;
+                self.events.push(StorageEvent::Durable(id, mark.end));
+            }
+            self.open_gate(now, id, out);
+        }
+        self.events.extend(round.named.into_iter().map(StorageEvent::Named));
+        // What came meanwhile and is awaited does not wait any longer.
+        let awaited = |id: &LogId| self.stream(*id).is_some_and(super::stream::Stream::is_awaited);
+        if self.directories[usize::from(dir.0)].dirty.iter().any(awaited) {
+            self.directory(dir).want_round();
+        }
+    }
+
+    /// Lets go what a truncation held back, or sees to it that the next round does.
+    fn open_gate(&mut self, now: Now, id: LogId, out: &mut Effects) {
+        let Some(stream) = self.stream_mut(id).filter(|stream| stream.is_gated()) else {
+            return;
+        };
+        for effect in stream.open_gate() {
+            out.push(effect);
+        }
+        let (dir, gated) = (stream.dir, stream.is_gated());
+        if gated || !stream.dirty_files.is_empty() || stream.names.dirty {
+            self.mark_dirty(now, id);
+        }
+        if gated {
+            self.directory(dir).want_round();
+        }
+    }
+
+    pub(super) fn is_journal_failing(&self, dir: LogDirId) -> bool {
+        let round = self.directories[usize::from(dir.0)].round.as_ref();
+        round.is_some_and(|round| round.step == Step::Failing)
+    }
+
+    /// There is no room for the journal's block: what is on disk of it is replaced when there is.
+    pub(super) fn on_journal_no_room(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
+        self.run_out(now, dir, out);
+        let journal = &mut self.directory(dir).journal;
+        journal.blocked = true;
+        let file = journal.file.take();
+        if let Some(file) = file {
+            self.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);
+        }
+        if let Some(round) = &mut self.directory(dir).round {
+            round.step = Step::Failing;
+        }
+        if self.is_step_over(dir) {
+            self.abandon_round(now, dir);
+        }
+    }
+
+    fn abandon_round(&mut self, now: Now, dir: LogDirId) {
+        let Some(round) = self.directory(dir).round.take() else {
+            return;
+        };
+        for id in round.logs {
+            if let Some(stream) = self.stream_mut(id) {
+                stream.syncing = None;
+                stream.claiming = None;
+                self.mark_dirty(now, id);
+            }
+        }
+        for id in round.named {
+            if let Some(stream) = self.stream_mut(id) {
+                stream.names.is_new = true;
+                stream.names.dirty = true;
+            }
+        }
+    }
+
+    fn set_step(&mut self, dir: LogDirId, step: Step, left: u32) {
+        if let Some(round) = &mut self.directory(dir).round {
+            round.step = step;
+            round.left = left;
+        }
+    }
+
+    /// One operation of the step has completed: whether it was the last.
+    fn is_step_over(&mut self, dir: LogDirId) -> bool {
+        match &mut self.directory(dir).round {
+            Some(round) => {
+                round.left -= 1;
+                round.left == 0
+            }
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A log directory: its health, its journal, and which of its logs have something to sync.
+//!
+//! Online -> Full (no room; reads go on, appends are refused) -> Online when there is room;
+//! Online or Full -> Offline (a write or sync failed), for the rest of this process.
+
+use crate::clock::Instant;
+use crate::machine::LogDirId;
+
+use super::LogId;
+use super::commit::Round;
+use super::journal::Journal;
+
+/// Left behind by a directory that failed.
+pub(crate) const FAILED_MARK: &str = ".ottla-failed";
+
+/// Whether a directory can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    Online,
+    Full,
+    Offline,
+}
+
+/// One log directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    pub(crate) id: LogDirId,
+    pub(crate) health: Health,
+    pub(crate) journal: Journal,
+    /// The streams that the next round covers, each once.
+    pub(crate) dirty: Vec<LogId>,
+    pub(crate) round: Option<Round>,
+    /// The names in the directory itself have changed.
+    pub(crate) root_dirty: bool,
+    pub(crate) next_space_poll: Option<Instant>,
+    /// The last process left its mark; it goes when what recovery changed is durable.
+    pub(crate) failed_before: bool,
+    wanted: bool,
+    round_at: Option<Instant>,
+}
+
+impl Directory {
+    pub(crate) fn new(id: LogDirId) -> Self {
+        Self {
+            id,
+            health: Health::Online,
+            journal: Journal::default(),
+            dirty: Vec::new(),
+            round: None,
+            root_dirty: false,
+            next_space_poll: None,
+            failed_before: false,
+            wanted: false,
+            round_at: None,
+        }
+    }
+
+    /// A stream has something to sync; a round starts by `by` at the latest.
+    pub(crate) fn add_dirty(&mut self, stream: LogId, by: Instant) {
+        self.dirty.push(stream);
+        self.round_at = Some(self.round_at.map_or(by, |at| at.min(by)));
+    }
+
+    /// A stream that could not be covered waits for the next round, whatever that is due to.
+    pub(crate) fn put_back(&mut self, stream: LogId) {
+        self.dirty.push(stream);
+    }
+
+    /// Somebody waits: the next round starts as soon as none is in flight.
+    pub(crate) fn want_round(&mut self) {
+        self.wanted = true;
+    }
+
+    pub(crate) fn round_is_due(&self, now: Instant) -> bool {
+        let due = self.wanted || self.round_at.is_some_and(|at| at <= now);
+        due && self.can_start() && !self.dirty.is_empty()
+    }
+
+    /// Takes the streams for a round.
+    pub(crate) fn take_dirty(&mut self) -> Vec<LogId> {
+        self.wanted = false;
+        self.round_at = None;
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Whether nothing is being made durable, or waits to be.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.round.is_none() && self.dirty.is_empty() && self.health == Health::Online
+    }
+
+    pub(crate) fn fail(&mut self) {
+        self.health = Health::Offline;
+        self.round = None;
+        self.dirty.clear();
+        self.next_space_poll = None;
+        self.wanted = false;
+        self.round_at = None;
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let round = self.round_at.filter(|_| self.can_start() && !self.dirty.is_empty());
+        [self.next_space_poll, round].into_iter().flatten().min()
+    }
+
+    fn can_start(&self) -> bool {
+        self.round.is_none() && self.health != Health::Offline && !self.journal.blocked
+    }
+}

@@ -1,0 +1,58 @@
+//! Files that go: renamed to a name that says so at once, removed after a delay.
+//!
+//! Renames keep the order of the effects and removals do not, so only a rename can free a name that will be
+//! used again: a segment that was truncated away and then rolled anew. A start removes what it finds of these.
+
+use std::time::Duration;
+
+use crate::clock::{Instant, Now};
+use crate::machine::{Effect, Effects, FileAction, Path};
+
+use super::{LogId, Owner, Storage};
+
+#[derive(Clone, Debug)]
+pub(super) struct Removal {
+    path: Path,
+    delay: Duration,
+    due: Option<Instant>,
+}
+
+impl Storage {
+    /// Renames a file of a stream, and removes it after `delay`. The stream's next durable offset waits for it.
+    pub(crate) fn retire(&mut self, id: LogId, path: &Path, delay: Duration, out: &mut Effects) {
+        let removal = self.new_id();
+        let to = Path::new(path.dir, format!("{}.{removal}.deleted", path.name));
+        let op = self.op(path.dir, Owner::Retired(id, removal));
+        let rename = FileAction::Rename { from: path.clone(), to: to.clone() };
+        if let Some(stream) = self.stream_mut(id) {
+            stream.names.pending += 1;
+        }
+        let entry = Removal { path: to, delay, due: None };
+        self.removals.insert(removal, entry);
+        self.emit(id, Effect::File { op, action: Box::new(rename) }, out);
+    }
+
+    pub(super) fn on_retired(&mut self, now: Now, id: LogId, removal: u64) {
+        if let Some(removal) = self.removals.get_mut(&removal) {
+            removal.due = Some(now.monotonic + removal.delay);
+        }
+        self.on_named(now, id);
+    }
+
+    /// What goes with a directory needs no removal of its own.
+    pub(crate) fn drop_removals_below(&mut self, directory: &Path) {
+        self.removals.retain(|_, removal| super::atomic_save::parent(&removal.path) != *directory);
+    }
+
+    pub(super) fn remove_due(&mut self, now: Instant, out: &mut Effects) {
+        while let Some((&id, _)) = self.removals.iter().find(|(_, removal)| removal.due.is_some_and(|due| due <= now)) {
+            if let Some(Removal { path, .. }) = self.removals.remove(&id) {
+                self.act(path.dir, Owner::Nobody, FileAction::Remove { path }, out);
+            }
+        }
+    }
+
+    pub(super) fn next_removal(&self) -> Option<Instant> {
+        self.removals.values().filter_map(|removal| removal.due).min()
+    }
+}

@@ -1,0 +1,346 @@
+//! How far one log's bytes are: issued, written, durable.
+//!
+//! * *issued*: a write effect was pushed; lost when the process dies.
+//! * *written*: that write and all before it completed; lost when power goes.
+//! * *durable*: a commit round covered it: data, names and the flush journal are synced.
+//!
+//! A truncation cuts all three at once. Progress from before it cannot raise them again: writes above the cut
+//! leave the queue, so their completions find nothing, and what a round in flight will make durable is lowered.
+//!
+//! **The gate.** A log that is shorter than the journal's claim looks damaged. So a truncation below the claim
+//! first has a lower claim synced, and until then everything that the log does to its files is held back, in
+//! order. Nobody above notices but by the written offset standing still.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Now;
+use crate::machine::{Effect, Effects, FileAction, FileId, LogDirId, OpId, Path};
+use crate::planted::{Plant, Planted};
+use crate::types::{LeaderEpoch, Offset};
+
+use super::journal::Mark;
+use super::{LogId, Owner, Storage, StorageEvent};
+
+/// The progress of one log's files.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    pub(crate) dir: LogDirId,
+    /// The log's own directory.
+    pub(crate) path: Path,
+    /// What the journal knows it by.
+    pub(crate) key: Arc<str>,
+    /// Its number in the journal's present file.
+    pub(super) journal_id: Option<u32>,
+    writes: VecDeque<PendingWrite>,
+    pub(crate) written: Mark,
+    pub(crate) durable: Mark,
+    /// The highest claim that the journal may hold on disk.
+    pub(super) claimed: Offset,
+    /// What the round in flight makes durable.
+    pub(super) syncing: Option<Mark>,
+    /// The claim that the round in flight writes.
+    pub(super) claiming: Option<Offset>,
+    /// Files written or cut since their last sync was issued.
+    pub(super) dirty_files: Vec<FileId>,
+    pub(super) names: Names,
+    gate: Option<Gate>,
+    /// Somebody waits for durability up to here.
+    awaited: Offset,
+    /// Whether it is in its directory's list.
+    pub(super) queued: bool,
+}
+
+/// The names in a log's directory, and its own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    /// Operations that have not completed.
+    pub(super) pending: u32,
+    /// They have changed since the directory's last sync was issued.
+    pub(super) dirty: bool,
+    /// The log's own directory is new.
+    pub(super) is_new: bool,
+}
+
+#[derive(Clone, Debug)]
+struct PendingWrite {
+    op: OpId,
+    file: FileId,
+    mark: Mark,
+    done: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Gate {
+    cut: Offset,
+    held: Vec<Effect>,
+}
+
+impl Stream {
+    /// A log that goes to `written` and is known to be durable up to `durable`.
+    pub(crate) fn new(path: Path, key: Arc<str>, written: Mark, durable: Mark) -> Self {
+        Self {
+            dir: path.dir,
+            path,
+            key,
+            journal_id: None,
+            writes: VecDeque::new(),
+            written,
+            durable,
+            claimed: durable.end,
+            syncing: None,
+            claiming: None,
+            dirty_files: Vec::new(),
+            names: Names::default(),
+            gate: None,
+            awaited: Offset::ZERO,
+            queued: false,
+        }
+    }
+
+    /// A log that is being made.
+    pub(crate) fn created(path: Path, key: Arc<str>, empty: Mark) -> Self {
+        let mut stream = Self::new(path, key, empty, empty);
+        stream.names.is_new = true;
+        stream
+    }
+
+    /// Whether a round can cover it: names that were given have completed, or only the gate waits.
+    pub(super) fn is_ready(&self) -> bool {
+        self.names.pending == 0 || self.gate.is_some()
+    }
+
+    /// Whether somebody waits for what the next round covers.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited > self.durable.end || self.gate.is_some() || self.names.is_new
+    }
+
+    pub(super) fn is_gated(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// Whether everything issued is durable.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.queued
+            && self.syncing.is_none()
+            && self.writes.is_empty()
+            && self.gate.is_none()
+            && self.names.pending == 0
+    }
+
+    /// The effects that the journal's claim held back, once it is low enough.
+    pub(super) fn open_gate(&mut self) -> Vec<Effect> {
+        match self.gate.take_if(|gate| self.claimed <= gate.cut) {
+            Some(gate) => gate.held,
+            None => Vec::new(),
+        }
+    }
+
+    /// Cuts the progress to `mark`, below which nothing changes.
+    fn cut(&mut self, mark: Mark, planted: Planted) {
+        self.writes.retain(|write| write.mark.end <= mark.end);
+        self.awaited = self.awaited.min(mark.end);
+        for progress in [&mut self.written, &mut self.durable] {
+            if progress.end > mark.end {
+                *progress = mark;
+            }
+        }
+        let lowered = self.syncing.as_mut().filter(|syncing| syncing.end > mark.end);
+        if let Some(syncing) = lowered.filter(|_| !planted.has(Plant::Log16)) {
+            *syncing = mark;
+        }
+        if let Some(gate) = &mut self.gate {
+            gate.cut = gate.cut.min(mark.end);
+        } else if self.claimed > mark.end || self.claiming.is_some_and(|claiming| claiming > mark.end) {
+            self.gate = Some(Gate { cut: mark.end, held: Vec::new() });
+        }
+    }
+}
+
+impl Storage {
+    /// Takes a log under its care. `id` is the next that was never used.
+    pub(crate) fn add_stream(&mut self, stream: Stream) -> LogId {
+        let id = LogId(u32::try_from(self.streams.len()).expect("fewer than 2^32 logs are made in a process's life"));
+        self.directory(stream.dir).journal.orphans.remove(&stream.key);
+        self.streams.push(Some(stream));
+        id
+    }
+
+    /// Writes a batch: `rest` is it from byte 16 on; `mark` says where it lies. `awaited`: somebody waits for it.
+    #[expect(clippy::too_many_arguments, reason = "one effect's fields")]
+    pub(crate) fn append(
+        &mut self,
+        id: LogId,
+        file: FileId,
+        mark: Mark,
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        rest: Bytes,
+        awaited: bool,
+        out: &mut Effects,
+    ) {
+        let Some(dir) = self.stream(id).map(|stream| stream.dir) else {
+            return;
+        };
+        let op = self.op(dir, Owner::Batch(id));
+        if let Some(stream) = self.stream_mut(id) {
+            let done = false;
+            stream.writes.push_back(PendingWrite { op, file, mark, done });
+            if awaited {
+                stream.awaited = mark.end;
+            }
+        }
+        let effect = Effect::Append { op, file, pos: mark.start, base_offset, leader_epoch, rest };
+        self.emit(id, effect, out);
+    }
+
+    /// Makes, opens or renames something in the log's directory, or that directory itself.
+    pub(crate) fn name(&mut self, id: LogId, action: FileAction, out: &mut Effects) {
+        let Some(stream) = self.stream_mut(id) else {
+            return;
+        };
+        stream.names.pending += 1;
+        let dir = stream.dir;
+        let op = self.op(dir, Owner::Name(id));
+        let action = Box::new(action);
+        self.emit(id, Effect::File { op, action }, out);
+    }
+
+    /// Cuts a log's progress to `mark`: call this first, then [`Self::set_len`] and [`Self::retire`].
+    pub(crate) fn cut(&mut self, now: Now, id: LogId, mark: Mark) {
+        let planted = self.planted;
+        let Some(stream) = self.stream_mut(id) else {
+            return;
+        };
+        stream.cut(mark, planted);
+        if stream.is_gated() {
+            let dir = stream.dir;
+            self.mark_dirty(now, id);
+            self.directory(dir).want_round();
+        }
+    }
+
+    /// Cuts a file of a log.
+    pub(crate) fn set_len(&mut self, id: LogId, file: FileId, len: u32, out: &mut Effects) {
+        let Some(stream) = self.stream_mut(id) else {
+            return;
+        };
+        // Like a name, it must have completed before a round can cover the log.
+        stream.names.pending += 1;
+        let dir = stream.dir;
+        let op = self.op(dir, Owner::Cut(id, file));
+        let action = FileAction::SetLen { file, len: len.into() };
+        let action = Box::new(action);
+        self.emit(id, Effect::File { op, action }, out);
+    }
+
+    /// Closes a file of a log, after what is to be done to it.
+    pub(crate) fn close(&mut self, id: LogId, file: FileId, out: &mut Effects) {
+        let Some(stream) = self.stream_mut(id) else {
+            return;
+        };
+        stream.dirty_files.retain(|dirty| *dirty != file);
+        let dir = stream.dir;
+        let op = self.op(dir, Owner::Nobody);
+        let action = Box::new(FileAction::CloseFile { file });
+        self.emit(id, Effect::File { op, action }, out);
+    }
+
+    /// An effect on a log's files, which the gate may hold back.
+    pub(crate) fn emit(&mut self, id: LogId, effect: Effect, out: &mut Effects) {
+        match self.stream_mut(id).and_then(|stream| stream.gate.as_mut()) {
+            Some(gate) => gate.held.push(effect),
+            None => out.push(effect),
+        }
+    }
+
+    /// Whether a file of a log has something that no sync was issued for.
+    pub(crate) fn is_dirty(&self, id: LogId, file: FileId) -> bool {
+        let dirty = |stream: &Stream| {
+            stream.dirty_files.contains(&file) || stream.writes.iter().any(|write| write.file == file)
+        };
+        self.stream(id).is_some_and(dirty)
+    }
+
+    pub(super) fn on_written(&mut self, now: Now, id: LogId, op: OpId) {
+        let Some(stream) = self.stream_mut(id) else {
+            return;
+        };
+        let Some(write) = stream.writes.iter_mut().find(|write| write.op == op) else {
+            return;
+        };
+        write.done = true;
+        let before = stream.written.end;
+        while let Some(write) = stream.writes.pop_front_if(|write| write.done) {
+            stream.written = write.mark;
+            add_file(&mut stream.dirty_files, write.file);
+        }
+        let (dir, end) = (stream.dir, stream.written.end);
+        if end == before {
+            return;
+        }
+        let awaited = stream.awaited > stream.durable.end;
+        self.events.push(StorageEvent::Written(id, end));
+        self.mark_dirty(now, id);
+        if awaited {
+            self.directory(dir).want_round();
+        }
+    }
+
+    pub(super) fn on_named(&mut self, now: Now, id: LogId) {
+        let Some(stream) = self.stream_mut(id) else {
+            return;
+        };
+        stream.names.pending -= 1;
+        stream.names.dirty = true;
+        let dir = stream.dir;
+        self.mark_dirty(now, id);
+        self.directory(dir).want_round();
+    }
+
+    pub(super) fn on_cut(&mut self, now: Now, id: LogId, file: FileId) {
+        if let Some(stream) = self.stream_mut(id) {
+            stream.names.pending -= 1;
+            self.mark_file_dirty(now, id, file);
+        }
+    }
+
+    /// A write or a new file did not fit. The log is told to cut itself to what is written.
+    pub(super) fn on_no_room(&mut self, now: Now, id: LogId, dir: LogDirId, out: &mut Effects) {
+        self.run_out(now, dir, out);
+        self.events.push(StorageEvent::NoRoom(id));
+    }
+
+    /// Whether an operation's batch still counts: a truncation may have taken it.
+    pub(super) fn is_pending(&self, id: LogId, op: OpId) -> bool {
+        self.stream(id).is_some_and(|stream| stream.writes.iter().any(|write| write.op == op))
+    }
+
+    /// A log has something that a round must cover.
+    pub(crate) fn mark_dirty(&mut self, now: Now, id: LogId) {
+        let by = now.monotonic + self.flush_max_delay;
+        let Some(stream) = self.stream_mut(id) else {
+            return;
+        };
+        let (dir, queued) = (stream.dir, std::mem::replace(&mut stream.queued, true));
+        if !queued {
+            self.directory(dir).add_dirty(id, by);
+        }
+    }
+
+    /// What recovery found written and not known to be durable is synced like what is appended.
+    pub(crate) fn mark_file_dirty(&mut self, now: Now, id: LogId, file: FileId) {
+        if let Some(stream) = self.stream_mut(id) {
+            add_file(&mut stream.dirty_files, file);
+            self.mark_dirty(now, id);
+        }
+    }
+}
+
+fn add_file(files: &mut Vec<FileId>, file: FileId) {
+    if !files.contains(&file) {
+        files.push(file);
+    }
+}
