@@ -8,6 +8,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::log::Scan;
 use crate::machine::FileId;
 use crate::record::{self, BatchFacts, RecordBatch, Refusal, Rewrite, ScanError};
 
@@ -19,6 +20,8 @@ pub const SLICE: u32 = 1 << 20;
 pub enum Job {
     /// Puts a produced batch into the codec that its topic asks for.
     Recompress(Recompress),
+    /// Walks over a segment and checks it; `None` once it has reported.
+    Scan(Option<Box<Scan>>),
 }
 
 /// A batch that is to change its codec, and its bounds.
@@ -48,14 +51,23 @@ pub enum Next {
 pub enum Report {
     /// The batch as it is to be appended, with its facts.
     Recompressed(Result<(Bytes, BatchFacts), Refusal>),
+    /// The scan itself, with what it found.
+    Scan(Box<Scan>),
 }
 
 impl Job {
     /// Goes on: `read` is what the last [`Next::Read`] gave, `None` at first, `Some(Err)` if the read failed.
+    ///
+    /// # Panics
+    /// If the job has reported: a driver steps it no more then.
     pub fn step(&mut self, read: Option<Result<Bytes, crate::machine::DiskError>>) -> Next {
-        drop(read);
         match self {
             Self::Recompress(work) => Next::Done(Box::new(Report::Recompressed(work.run()))),
+            Self::Scan(scan) => {
+                let (rest, next) = scan.take().expect("a job that has reported is not stepped").step(read);
+                *scan = rest;
+                next
+            }
         }
     }
 }
@@ -73,6 +85,8 @@ impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Recompress(work) => write!(f, "recompress {} B", work.batch.len()),
+            Self::Scan(Some(scan)) => scan.fmt(f),
+            Self::Scan(None) => f.write_str("scan"),
         }
     }
 }
@@ -82,6 +96,7 @@ impl fmt::Display for Report {
         match self {
             Self::Recompressed(Ok((bytes, _))) => write!(f, "recompressed {} B", bytes.len()),
             Self::Recompressed(Err(refusal)) => write!(f, "refused: {}", refusal.message),
+            Self::Scan(scan) => scan.fmt(f),
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::log::{self, Boot, FoundLog, LogConfig, LogId, LogManagerConfig, SaveR
 use crate::machine::{DiskError, Effect, Effects, Level, LogDirId, Path};
 use crate::raft::{KRAFT_VERSION, Raft, SavedElection, Start, Voter, VoterEndpoint, VoterKey, VoterSet};
 use crate::record::{self, RecordBatch};
-use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 const META_PROPERTIES: &str = "meta.properties";
 const METADATA_LOG: &str = "__cluster_metadata";
@@ -106,7 +106,7 @@ impl Broker {
             return;
         }
         self.phase = Phase::Stopping;
-        self.logs.shutdown(now, self.metadata.broker_epoch().unwrap_or(BrokerEpoch(-1)), out);
+        self.logs.shutdown(now, self.metadata.broker_epoch(), out);
     }
 
     pub(super) fn on_logs_recovered(&mut self, _now: Now, boot: Boot, out: &mut Effects) {

@@ -294,7 +294,7 @@ impl Broker {
                 self.note_dir(Level::Error, dir, "is full: writes are refused until there is room", out)
             }
             LogEvent::DirSpace { dir } => self.note_dir(Level::Info, dir, "has room again", out),
-            LogEvent::Created { .. } | LogEvent::Deleted { .. } => {}
+            LogEvent::Created { .. } | LogEvent::Deleted { .. } | LogEvent::Truncated { .. } => {}
             LogEvent::ShutdownDone => self.on_logs_closed(out),
         }
     }

@@ -162,6 +162,7 @@ pub fn log_config(config: &TopicConfig) -> LogConfig {
         retention_bytes: bound(config.retention.retention_bytes),
         file_delete_delay: std::time::Duration::from_millis(config.retention.file_delete_delay_ms),
         delete: config.retention.cleanup_policy.delete,
+        gaps: config.retention.cleanup_policy.compact,
     }
 }
 

@@ -10,11 +10,8 @@ use ottla_wire::Uuid;
 
 use crate::machine::{DiskError, FileRange, LogDirId, Path};
 use crate::record::BatchFacts;
+pub use crate::storage::LogId;
 use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
-
-/// A log, for as long as the process lives. Never used for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogId(pub u32);
 
 /// What a parent knows a pending question by. The parent chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +36,8 @@ pub struct LogConfig {
     pub file_delete_delay: Duration,
     /// Whether `cleanup.policy` has `delete`. DeleteRecords is heeded either way.
     pub delete: bool,
+    /// Whether offsets may be missing between batches: `cleanup.policy` has, or had, `compact`.
+    pub gaps: bool,
 }
 
 /// What holds for all logs of a broker.
@@ -242,6 +241,8 @@ pub enum LogEvent {
     Durable { log: LogId, end: Offset },
     /// There was no room: what lay at `end` and above was not written and is gone.
     Cut { log: LogId, end: Offset },
+    /// A truncation is done, as far as readers and appends can tell.
+    Truncated { log: LogId, end: Offset },
     /// Answers a pending [`ReadRequest`].
     ReadDone { ticket: Ticket, plan: ReadPlan },
     /// Answers a pending read of bytes: whole batches, empty at the end, `None` if they cannot be read.
@@ -336,6 +337,7 @@ impl Default for LogConfig {
             retention_bytes: -1,
             file_delete_delay: Duration::from_secs(60),
             delete: true,
+            gaps: false,
         }
     }
 }
@@ -352,12 +354,6 @@ impl Default for LogManagerConfig {
             checkpoint_bytes: 64 << 20,
             cold_segments: 64,
         }
-    }
-}
-
-impl fmt::Display for LogId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "l{}", self.0)
     }
 }
 

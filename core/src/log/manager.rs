@@ -3,85 +3,150 @@
 //! A parent passes each file completion, each of the logs' job reports and each timeout in, asks and orders in
 //! between, drains [`LogManager::events`] after each call, and calls [`LogManager::settle`] at the end of each
 //! step, so that the appends of one step share a sync.
+//!
+//! Here is only routing: which log, which start, which save a completion is for. [`super::partition::Log`] and
+//! its verbs decide what happens to a log, [`crate::storage`] what is durable, [`super::boot`] what a start does.
+
+use std::collections::{BTreeMap, VecDeque};
 
 use ottla_wire::Uuid;
 
 use super::api::*;
+use super::boot::Starting;
+use super::housekeeping::Housekeeping;
+use super::names::{self, SegmentFile};
+use super::partition::{Birth, Condition, Io, JobFor, Jobs, Log};
+use super::partition_metadata;
+use super::producer_state::{MAX_PRODUCERS, ProducerState};
+use super::questions::{Asked, Questions};
+use super::recovery::stream_key;
+use super::scan::Derived;
+use super::segment::Segment;
 use crate::clock::{Instant, Now};
-use crate::job::Report;
-use crate::machine::{DiskResult, Effects, JobId, LogDirId, OpId, Path};
+use crate::job::{Report, SLICE};
+use crate::machine::{DiskResult, Effects, FileAction, JobId, LogDirId, OpId, OpenMode, Path};
 use crate::planted::Planted;
+use crate::storage::{Health, LoadOwner, LogOp, Mark, SaveOwner, Storage, StorageEvent, Stream};
 use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 
 /// Every log of a broker.
 #[derive(Clone, Debug)]
 pub struct LogManager {
-    config: LogManagerConfig,
-    planted: Planted,
-    events: Vec<LogEvent>,
-    next_job: u64,
+    pub(super) logs: Vec<Option<Box<Log>>>,
+    by_partition: BTreeMap<TopicPartition, LogId>,
+    pub(super) parts: Parts,
+    starting: Option<Starting>,
+    pub(super) housekeeping: Housekeeping,
+}
+
+/// What a log is given while it does something, beside itself.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    pub(super) config: LogManagerConfig,
+    pub(super) storage: Storage,
+    pub(super) jobs: Jobs,
+    pub(super) events: Vec<LogEvent>,
+    pub(super) cold: VecDeque<(LogId, Offset)>,
+    pub(super) now: Now,
 }
 
 impl LogManager {
     /// Starts nothing.
     #[must_use]
     pub fn new(config: LogManagerConfig, planted: Planted) -> Self {
-        Self { config, planted, events: Vec::new(), next_job: 1 }
+        let storage = Storage::new(config.dirs, config.flush_max_delay, planted);
+        Self {
+            logs: Vec::new(),
+            by_partition: BTreeMap::new(),
+            housekeeping: Housekeeping::new(config.dirs),
+            parts: Parts {
+                config,
+                storage,
+                jobs: Jobs::default(),
+                events: Vec::new(),
+                cold: VecDeque::new(),
+                now: Now::default(),
+            },
+            starting: None,
+        }
     }
 
     /// Reads the directories and recovers every log in them; [`LogEvent::BootDone`] follows.
     pub fn start(&mut self, now: Now, out: &mut Effects) {
-        let _ = (now, out, &self.config, self.planted);
-        self.events.push(LogEvent::BootDone(Box::default()));
+        self.parts.now = now;
+        self.starting = Some(Starting::begin(&mut self.parts.io(out)));
     }
 
     /// Every completion of a file operation.
     pub fn on_disk(&mut self, now: Now, op: OpId, result: DiskResult, out: &mut Effects) {
-        let _ = (now, op, result, out);
+        self.parts.now = now;
+        self.parts.storage.on_disk(now, op, result, out);
+        self.route(out);
     }
 
     /// Every report of a job that is a log's.
     pub fn on_job(&mut self, now: Now, job: JobId, report: Box<Report>, out: &mut Effects) {
-        let _ = (now, job, report, out);
+        self.parts.now = now;
+        let owner = self.parts.jobs.take(job);
+        let Report::Scan(scan) = *report else {
+            return;
+        };
+        match owner {
+            Some(JobFor::Recovery(number)) => {
+                if let Some(starting) = &mut self.starting {
+                    starting.on_scan(number, *scan, &mut self.parts.io(out));
+                }
+                self.advance_start(out);
+            }
+            Some(JobFor::Question(id, number)) => self.with(id, out, |log, io| log.on_scan(job, number, *scan, io)),
+            Some(JobFor::Cut(id)) => self.with(id, out, |log, io| log.on_cut_found(*scan, io)),
+            Some(JobFor::Rebuild(id)) => self.with(id, out, |log, io| log.on_replayed(*scan, io)),
+            None => {}
+        }
+        self.route(out);
     }
 
     /// When [`Self::next_deadline`] has come; harmless before.
     pub fn on_timeout(&mut self, now: Now, out: &mut Effects) {
-        let _ = (now, out);
+        self.parts.now = now;
+        self.keep_house(out);
+        self.route(out);
     }
 
     /// When to call [`Self::on_timeout`].
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        let storage = self.parts.storage.next_deadline();
+        [storage, self.housekeeping.next_deadline()].into_iter().flatten().min()
     }
 
-    /// At the end of each step: starts a commit round where one is due.
+    /// At the end of each step: starts what is due, and gives up what is held too long.
     pub fn settle(&mut self, now: Now, out: &mut Effects) {
-        let _ = (now, out);
+        self.parts.now = now;
+        self.parts.storage.settle(now, out);
+        self.shed_cold(out);
+        self.advance_shutdown(out);
+        self.route(out);
     }
 
     /// What happened since the last call.
     pub fn events(&mut self) -> std::vec::Drain<'_, LogEvent> {
-        self.events.drain(..)
+        self.parts.events.drain(..)
     }
 
     /// A number for a job of the parent's own: jobs share one sequence.
     pub fn next_job(&mut self) -> JobId {
-        let job = JobId(self.next_job);
-        self.next_job += 1;
-        job
+        self.parts.jobs.next()
     }
 
     /// The log of a partition.
     #[must_use]
     pub fn find(&self, partition: &TopicPartition) -> Option<LogId> {
-        let _ = partition;
-        None
+        self.by_partition.get(partition).copied()
     }
 
     /// Makes a log: directory, `partition.metadata`, first segment. Usable at once; [`LogEvent::Created`] follows
-    /// when its names are durable. `None` if the partition has a log, or every directory is offline or full.
+    /// when its names are durable. `None` if the partition has a log, or no directory takes appends.
     pub fn create(
         &mut self,
         now: Now,
@@ -90,11 +155,50 @@ impl LogManager {
         config: LogConfig,
         out: &mut Effects,
     ) -> Option<LogId> {
-        let _ = (now, partition, topic_id, config, out);
-        None
+        self.parts.now = now;
+        if self.by_partition.contains_key(&partition) || self.housekeeping.is_stopping() {
+            return None;
+        }
+        let dir = self.least_used_dir()?;
+        let io = &mut self.parts.io(out);
+        let path = Path::new(dir, partition.to_string());
+        let empty = Mark::empty(Offset::ZERO);
+        let key = stream_key(&path.name, topic_id);
+        let id = io.storage.add_stream(Stream::created(path.clone(), key, empty));
+        io.storage.name(id, FileAction::MakeDir { path: path.clone() }, io.out);
+        let file = io.storage.new_file();
+        let open =
+            FileAction::Open { file, path: path.join(&SegmentFile::Log.name(Offset::ZERO)), mode: OpenMode::Create };
+        io.storage.name(id, open, io.out);
+        let metadata = partition_metadata::encode(topic_id).into();
+        io.storage.save(path.join(names::PARTITION_METADATA), metadata, SaveOwner::Metadata(id), io.out);
+        let segment = Segment::new(Offset::ZERO, file, &config, now.wall);
+        let log = Log {
+            id,
+            partition,
+            topic_id,
+            path,
+            config,
+            log_start: Offset::ZERO,
+            log_end: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            segments: VecDeque::from([segment]),
+            derived: Derived {
+                epochs: super::leader_epoch_cache::LeaderEpochCache::new(),
+                producers: ProducerState::new(MAX_PRODUCERS, io.storage.planted),
+            },
+            condition: Condition::Usable,
+            checkpoints: super::checkpointing::Checkpoints::default(),
+            questions: Questions::default(),
+            birth: Birth { unnamed: true, unmarked: true },
+            wanted_cut: None,
+        };
+        self.add(log);
+        Some(id)
     }
 
     /// Appends a batch. `awaited`: somebody waits for it to be durable, so the next round starts at once.
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing, and all are needed")]
     pub fn append(
         &mut self,
         now: Now,
@@ -105,35 +209,49 @@ impl LogManager {
         awaited: bool,
         out: &mut Effects,
     ) -> Result<Appended, AppendError> {
-        let _ = (now, log, leader_epoch, batch, origin, awaited, out);
-        Err(AppendError::NoLog)
+        self.parts.now = now;
+        if self.housekeeping.is_stopping() {
+            return Err(AppendError::Storage);
+        }
+        let log = self.logs.get_mut(log.0 as usize).and_then(Option::as_mut).ok_or(AppendError::NoLog)?;
+        log.append(leader_epoch, batch, origin, awaited, &mut self.parts.io(out))
     }
 
     /// Notes the start of a leader epoch at the log's end, as a new leader does before it appends.
     pub fn begin_epoch(&mut self, now: Now, log: LogId, leader_epoch: LeaderEpoch, out: &mut Effects) {
-        let _ = (now, log, leader_epoch, out);
+        self.parts.now = now;
+        self.with(log, out, |log, io| {
+            if log.derived.epochs.assign(leader_epoch, log.log_end) {
+                log.save_epochs(io);
+            }
+        });
     }
 
     /// How far a log goes; `None` if there is no such log.
     #[must_use]
     pub fn offsets(&self, log: LogId) -> Option<Offsets> {
-        let _ = log;
-        None
+        Some(self.log(log)?.offsets(&self.parts.storage))
     }
 
     /// Where records are.
     pub fn read(&mut self, log: LogId, request: ReadRequest, out: &mut Effects) -> ReadPlan {
-        let _ = (log, request, out);
-        ReadPlan::Storage
+        match self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) {
+            Some(log) => log.read(request, &mut self.parts.io(out)),
+            None => ReadPlan::Storage,
+        }
     }
 
     /// Whole batches from `from` on (at most 1 MiB, unless one is larger), as bytes: [`LogEvent::BytesDone`] follows.
     pub fn read_bytes(&mut self, log: LogId, from: Offset, ticket: Ticket, out: &mut Effects) {
-        let _ = (log, from, out);
-        self.events.push(LogEvent::BytesDone { ticket, bytes: None });
+        let request = ReadRequest { from, max_bytes: SLICE, min_one_batch: true, upper: Offset(i64::MAX), ticket };
+        match self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) {
+            Some(log) => log.park(Asked::Bytes(request, None), &mut self.parts.io(out)),
+            None => self.parts.events.push(LogEvent::BytesDone { ticket, bytes: None }),
+        }
     }
 
-    /// The first record at or after a time, or with the greatest time, below `upper`.
+    /// The first record at or after a time, or with the greatest time, below `upper`:
+    /// [`LogEvent::TimestampDone`] follows.
     pub fn find_timestamp(
         &mut self,
         log: LogId,
@@ -142,106 +260,332 @@ impl LogManager {
         ticket: Ticket,
         out: &mut Effects,
     ) -> TimestampPlan {
-        let _ = (log, query, upper, ticket, out);
-        TimestampPlan::Storage
+        match self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) {
+            Some(log) => {
+                let from = log.log_start;
+                let asked = Asked::Time { query, upper, ticket, from };
+                log.park(asked, &mut self.parts.io(out));
+                TimestampPlan::Pending
+            }
+            None => TimestampPlan::Storage,
+        }
     }
 
     /// The end of the greatest epoch at or below `leader_epoch`, and that epoch (KIP-101, KIP-279).
     #[must_use]
     pub fn end_offset_for_epoch(&self, log: LogId, leader_epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        let _ = (log, leader_epoch);
-        None
+        let log = self.log(log)?;
+        let end = log.derived.epochs.end_offset_for(leader_epoch, log.log_end)?;
+        Some((end.epoch, end.end_offset))
     }
 
     /// The latest leader epoch of the log.
     #[must_use]
     pub fn latest_epoch(&self, log: LogId) -> Option<LeaderEpoch> {
-        let _ = log;
-        None
+        Some(self.log(log)?.derived.epochs.latest()?.epoch)
     }
 
     /// The leader epoch of the record at `offset`.
     #[must_use]
     pub fn epoch_of(&self, log: LogId, offset: Offset) -> Option<LeaderEpoch> {
-        let _ = (log, offset);
-        None
+        self.log(log)?.derived.epochs.epoch_at(offset)
     }
 
-    /// Cuts the log so that it ends at `offset` or, if that lies within a batch, before that batch. In memory at
-    /// once. Ranges that were handed out above the cut are the caller's to close first.
+    /// Cuts the log so that it ends at `offset` or, if that lies within a batch, before that batch;
+    /// [`LogEvent::Truncated`] says when and where, mostly before this returns. Ranges that were handed out above
+    /// the cut are the caller's to close first.
     pub fn truncate_to(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
-        let _ = (now, log, offset, out);
+        self.parts.now = now;
+        self.with(log, out, |log, io| log.truncate_to(offset, io));
     }
 
     /// Raises the log start offset (DeleteRecords): [`LogEvent::LogStartSaved`] follows when that is durable.
     pub fn advance_log_start(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
-        let _ = (now, log, offset, out);
+        self.parts.now = now;
+        self.raise_log_start(log, offset, out);
     }
 
     /// Deletes a log. It is gone at once; [`LogEvent::Deleted`] follows when that is durable.
     pub fn delete(&mut self, now: Now, log: LogId, out: &mut Effects) {
-        let _ = (now, log, out);
+        self.parts.now = now;
+        let Some(mut log) = self.logs.get_mut(log.0 as usize).and_then(Option::take) else {
+            return;
+        };
+        self.by_partition.remove(&log.partition);
+        let io = &mut self.parts.io(out);
+        log.refuse_all(io);
+        for file in log.segments.iter().filter_map(Segment::file_id) {
+            io.storage.close(log.id, file, io.out);
+        }
+        // A name that no other deletion has, should the same log be deleted twice before the first is done.
+        let unique = Uuid(log.topic_id.0 ^ u128::from(log.id.0) ^ u128::from(io.now.monotonic.0) << 32);
+        let to = Path::new(log.dir(), names::deleted_dir(&log.partition, unique));
+        io.storage.delete_stream(log.id, to, log.config.file_delete_delay, io.out);
     }
 
     /// Changes a log's configuration.
     pub fn set_config(&mut self, log: LogId, config: LogConfig) {
-        let _ = (log, config);
+        if let Some(log) = self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) {
+            log.config = config;
+        }
     }
 
     /// Says how far the log can no longer change: what producers did below it needs no undoing, and retention
     /// never passes it.
     pub fn set_high_watermark(&mut self, log: LogId, offset: Offset) {
-        let _ = (log, offset);
+        if let Some(log) = self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) {
+            log.high_watermark = offset;
+            log.derived.producers.on_high_watermark(offset);
+            self.housekeeping.high_watermark_moved(self.parts.now, &self.parts.config);
+        }
     }
 
     /// The greatest offset below which no transaction is open, at most the high watermark.
     #[must_use]
     pub fn last_stable_offset(&self, log: LogId) -> Option<Offset> {
-        let _ = log;
-        None
+        let log = self.log(log)?;
+        let unstable = log.derived.producers.first_unstable_offset();
+        Some(unstable.map_or(log.high_watermark, |offset| offset.min(log.high_watermark)))
     }
 
     /// The producers of a log, for DescribeProducers.
     #[must_use]
     pub fn producers(&self, log: LogId) -> Vec<ProducerView> {
-        let _ = log;
-        Vec::new()
+        let producers = self.log(log).map(|log| log.derived.producers.iter());
+        let view = |(id, entry): (crate::types::ProducerId, &super::producer_state::ProducerEntry)| ProducerView {
+            producer_id: id.0,
+            producer_epoch: entry.epoch.0,
+            last_sequence: entry.last_sequence,
+            last_timestamp: entry.last_timestamp,
+            coordinator_epoch: entry.coordinator_epoch,
+            current_txn_start_offset: entry.txn_first_offset,
+        };
+        producers.into_iter().flatten().map(view).collect()
     }
 
     /// Saves a file atomically: a new file, synced, renamed into place, the directory synced. [`LogEvent::Saved`]
     /// follows. Saves of one path are durable in the order of the calls.
     pub fn save(&mut self, request: SaveRequest, out: &mut Effects) {
-        let _ = (request, out);
+        let owner = SaveOwner::Parent(request.ticket.0);
+        self.parts.storage.save(request.path, request.bytes, owner, out);
     }
 
     /// Reads a small file: [`LogEvent::Loaded`] follows.
     pub fn load(&mut self, path: Path, ticket: Ticket, out: &mut Effects) {
-        let _ = (path, ticket, out);
+        self.parts.storage.load(path, LoadOwner::Parent(ticket.0), out);
     }
 
     /// Syncs all, saves what a start needs, leaves the clean marks: [`LogEvent::ShutdownDone`] follows. Appends
     /// are refused from now on.
-    pub fn shutdown(&mut self, now: Now, broker_epoch: BrokerEpoch, out: &mut Effects) {
-        let _ = (now, broker_epoch, out);
-        self.events.push(LogEvent::ShutdownDone);
+    pub fn shutdown(&mut self, now: Now, broker_epoch: Option<BrokerEpoch>, out: &mut Effects) {
+        self.parts.now = now;
+        self.begin_shutdown(broker_epoch, out);
+        self.route(out);
     }
 
     /// One log, for the state page, DescribeLogDirs and the invariants.
     #[must_use]
     pub fn view(&self, log: LogId) -> Option<LogView> {
-        let _ = log;
-        None
+        Some(self.log(log)?.view(&self.parts.storage))
     }
 
     /// Every log there is.
     pub fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
-        std::iter::empty()
+        self.by_partition.values().copied()
     }
 
     /// Whether a directory takes appends.
     #[must_use]
     pub fn is_usable(&self, dir: LogDirId) -> bool {
-        let _ = dir;
-        true
+        self.parts.storage.health(dir) == Health::Online
+    }
+
+    fn log(&self, log: LogId) -> Option<&Log> {
+        self.logs.get(log.0 as usize)?.as_deref()
+    }
+
+    fn add(&mut self, log: Log) {
+        let at = log.id.0 as usize;
+        if self.logs.len() <= at {
+            self.logs.resize_with(at + 1, || None);
+        }
+        self.by_partition.insert(log.partition.clone(), log.id);
+        self.logs[at] = Some(Box::new(log));
+    }
+
+    /// Does something with a log, if it is still there.
+    pub(super) fn with(&mut self, log: LogId, out: &mut Effects, act: impl FnOnce(&mut Log, &mut Io<'_>)) {
+        if let Some(log) = self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) {
+            act(log, &mut self.parts.io(out));
+        }
+    }
+
+    /// Takes what the storage has to say to whom it concerns, until it has no more to say.
+    fn route(&mut self, out: &mut Effects) {
+        while !self.parts.storage.events.is_empty() {
+            for event in std::mem::take(&mut self.parts.storage.events) {
+                self.on_storage(event, out);
+            }
+        }
+    }
+
+    fn on_storage(&mut self, event: StorageEvent, out: &mut Effects) {
+        match event {
+            StorageEvent::Written(log, end) => self.parts.events.push(LogEvent::Written { log, end }),
+            StorageEvent::Durable(log, end) => self.parts.events.push(LogEvent::Durable { log, end }),
+            StorageEvent::Named(log) => self.on_born(log, |birth| birth.unnamed = false),
+            StorageEvent::Deleted(log) => self.parts.events.push(LogEvent::Deleted { log }),
+            StorageEvent::NoRoom(log) => self.with(log, out, Log::on_no_room),
+            StorageEvent::Saved(owner) => self.on_saved(owner, out),
+            StorageEvent::Loaded(owner, result) => self.on_loaded(owner, result, out),
+            StorageEvent::Offline(dir) => self.on_offline(dir, out),
+            StorageEvent::Full(dir) => self.parts.events.push(LogEvent::DirFull { dir }),
+            StorageEvent::Room(dir) => self.parts.events.push(LogEvent::DirSpace { dir }),
+            StorageEvent::Log(log, LogOp::Opened(base), result) => {
+                self.with(log, out, |log, io| log.on_opened(base, &result, io));
+            }
+            StorageEvent::Log(log, LogOp::Slice(number), result) => {
+                self.with(log, out, |log, io| log.on_slice(number, result, io));
+            }
+            StorageEvent::Boot(dir, what, result) => {
+                if let Some(starting) = &mut self.starting {
+                    starting.on_disk(dir, what, result, &mut self.parts.io(out));
+                }
+                self.advance_start(out);
+            }
+        }
+    }
+
+    fn on_saved(&mut self, owner: SaveOwner, out: &mut Effects) {
+        match owner {
+            SaveOwner::Parent(ticket) => {
+                let ticket = Ticket(ticket);
+                self.parts.events.push(LogEvent::Saved { ticket });
+            }
+            SaveOwner::Metadata(log) => self.on_born(log, |birth| birth.unmarked = false),
+            SaveOwner::Checkpoint(log, id) => self.with(log, out, |log, io| log.on_checkpoint_saved(id, io)),
+            SaveOwner::LogStart(dir) => self.on_log_starts_saved(dir, out),
+            SaveOwner::Epochs(_) | SaveOwner::HighWatermarks(_) => {}
+            SaveOwner::RecoveryPoints(dir) | SaveOwner::CleanMark(dir) => self.on_shutdown_saved(dir),
+        }
+    }
+
+    fn on_loaded(&mut self, owner: LoadOwner, result: super::cold::Loaded, out: &mut Effects) {
+        match owner {
+            LoadOwner::Parent(ticket) => {
+                let ticket = Ticket(ticket);
+                self.parts.events.push(LogEvent::Loaded { ticket, result });
+            }
+            LoadOwner::Root(dir, slot) => {
+                if let Some(starting) = &mut self.starting {
+                    starting.on_root_loaded(dir, slot, result, &mut self.parts.io(out));
+                }
+                self.advance_start(out);
+            }
+            LoadOwner::Recovery(number, slot) => {
+                if let Some(starting) = &mut self.starting {
+                    starting.on_loaded(number, slot, result, &mut self.parts.io(out));
+                }
+                self.advance_start(out);
+            }
+            LoadOwner::Producers(log, at) => self.with(log, out, |log, io| log.on_producers_loaded(at, result, io)),
+            LoadOwner::Index(log, base) => self.with(log, out, |log, io| log.on_index_loaded(base, result, io)),
+            LoadOwner::TimeIndex(log, base) => {
+                self.with(log, out, |log, io| log.on_time_index_loaded(base, result, io))
+            }
+        }
+    }
+
+    fn on_born(&mut self, log: LogId, change: impl FnOnce(&mut Birth)) {
+        let Some(log) = self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        if log.birth == Birth::default() {
+            return;
+        }
+        change(&mut log.birth);
+        if log.birth == Birth::default() {
+            self.parts.events.push(LogEvent::Created { log: log.id });
+        }
+    }
+
+    fn on_offline(&mut self, dir: LogDirId, out: &mut Effects) {
+        self.parts.events.push(LogEvent::DirOffline { dir });
+        let io = &mut self.parts.io(out);
+        for log in self.logs.iter_mut().flatten().filter(|log| log.dir() == dir) {
+            log.refuse_all(io);
+        }
+    }
+
+    fn advance_start(&mut self, out: &mut Effects) {
+        let Some(starting) = &mut self.starting else {
+            return;
+        };
+        let recovered = starting.take_recovered();
+        let is_over = starting.is_over();
+        for log in recovered {
+            self.add(log);
+        }
+        if !is_over {
+            return;
+        }
+        let Some(starting) = self.starting.take() else {
+            return;
+        };
+        let mut boot = starting.finish(&mut self.parts.io(out));
+        boot.logs = self.logs.iter().flatten().map(|log| found(log, &self.parts.storage)).collect();
+        boot.logs.sort_by(|a, b| (a.dir, &a.partition).cmp(&(b.dir, &b.partition)));
+        self.housekeeping.start(self.parts.now, &self.parts.config);
+        self.parts.events.push(LogEvent::BootDone(Box::new(boot)));
+    }
+
+    /// The directory with the fewest logs, of those that take appends.
+    fn least_used_dir(&self) -> Option<LogDirId> {
+        let usable = (0..self.parts.config.dirs).map(LogDirId).filter(|&dir| self.is_usable(dir));
+        usable.min_by_key(|&dir| self.logs.iter().flatten().filter(|log| log.dir() == dir).count())
+    }
+
+    /// Gives up older segments beyond the bound, those that were taken up first.
+    fn shed_cold(&mut self, out: &mut Effects) {
+        let mut tries = self.parts.cold.len().saturating_sub(self.parts.config.cold_segments);
+        while tries > 0 {
+            tries -= 1;
+            let Some((id, base)) = self.parts.cold.pop_front() else {
+                return;
+            };
+            let log = self.logs.get_mut(id.0 as usize).and_then(Option::as_mut);
+            if log.is_some_and(|log| !log.close_cold(base, &mut self.parts.storage, out)) {
+                self.parts.cold.push_back((id, base));
+            }
+        }
+    }
+}
+
+impl Parts {
+    pub(super) fn io<'a>(&'a mut self, out: &'a mut Effects) -> Io<'a> {
+        Io {
+            now: self.now,
+            storage: &mut self.storage,
+            jobs: &mut self.jobs,
+            events: &mut self.events,
+            cold: &mut self.cold,
+            config: &self.config,
+            out,
+        }
+    }
+}
+
+fn found(log: &Log, storage: &Storage) -> FoundLog {
+    FoundLog {
+        log: log.id,
+        partition: log.partition.clone(),
+        topic_id: log.topic_id,
+        dir: log.dir(),
+        offsets: log.offsets(storage),
+        high_watermark: log.high_watermark,
+        damage: match &log.condition {
+            Condition::Damaged(damage) => Some(damage.clone()),
+            Condition::Usable | Condition::Rebuilding => None,
+        },
     }
 }

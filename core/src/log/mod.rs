@@ -1,5 +1,13 @@
 //! Kafka's log: segments of record batches with their indexes and what is derived from them.
 //!
+//! [`LogManager`] is what a broker sees: all logs, and all file operations. Below it, each in its own file:
+//!
+//! * [`partition`]: one log, with its verbs [`append`], [`read`], [`truncate`], [`retention`], [`checkpointing`]
+//! * [`segment`]: one segment; [`cold`]: what is held of older ones; [`questions`], [`timestamps`]: what the
+//!   disk must answer
+//! * [`boot`], [`recovery`]: a start; [`rebuild`]: the producers after a deep truncation
+//! * [`scan`], [`walk`]: the job that looks at batches on disk; [`housekeeping`]: what the clock brings
+//!
 //! The leaves are pure: bytes or records in, bytes or answers out. They know a file's format and its rules and
 //! nothing of when it is written; that is decided above them. Every format is Kafka's own, so `kafka-dump-log`
 //! reads our directories.
@@ -15,7 +23,23 @@
 //! then rebuilt from the log, a checkpoint is taken as absent, and nothing is guessed.
 
 mod api;
+mod append;
+mod boot;
+mod checkpointing;
+mod cold;
+mod housekeeping;
 mod manager;
+mod partition;
+mod questions;
+mod read;
+mod rebuild;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod timestamps;
+mod truncate;
+mod walk;
 
 pub mod checkpoint;
 pub mod clean_shutdown;
@@ -32,6 +56,7 @@ pub mod txn_index;
 
 pub use api::*;
 pub use manager::LogManager;
+pub use scan::Scan;
 
 use std::fmt;
 

@@ -1,0 +1,300 @@
+//! A start: each log directory is listed, its own files read, the marks of the last run taken away, and then
+//! every log in it recovered, so many at a time.
+//!
+//! Listing -> Reading -> Unmarking -> Recovering -> done; or offline, if the directory cannot be read.
+//!
+//! The clean-shutdown mark is removed, and the removal synced, *before* anything is loaded that could be written:
+//! a crash during the load must not leave a mark over dirty logs (KAFKA-10471). The mark of a failed directory
+//! goes after everything above the journal's claims is cut, durably.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::api::Boot;
+use super::checkpoint::{self, OffsetCheckpoint};
+use super::clean_shutdown;
+use super::cold::Loaded;
+use super::names::{self, DirName};
+use super::partition::{Io, Log};
+use super::recovery::{Hints, Recovered, Recovery};
+use super::scan::Scan;
+use crate::machine::{DiskError, DiskResult, Entry, FileAction, Level, LogDirId, Path};
+use crate::planted::Plant;
+use crate::storage::{BootOp, FAILED_MARK, JOURNAL, LoadOwner, Mark, Owner, journal_claims};
+use crate::types::{BrokerEpoch, Offset, TopicPartition};
+
+/// How many logs are recovered at a time.
+const AT_A_TIME: usize = 64;
+
+const CLEAN: u8 = 0;
+const CLAIMS: u8 = 1;
+const LOG_STARTS: u8 = 2;
+const HIGH_WATERMARKS: u8 = 3;
+
+/// A start under way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Starting {
+    dirs: Vec<DirStart>,
+    /// Logs whose turn has not come.
+    waiting: VecDeque<(LogDirId, TopicPartition, Hints)>,
+    running: BTreeMap<u32, Recovery>,
+    last: u32,
+    recovered: Vec<Log>,
+}
+
+#[derive(Clone, Debug)]
+struct DirStart {
+    id: LogDirId,
+    step: Step,
+    /// Names of the logs in it.
+    logs: Vec<TopicPartition>,
+    /// Files that are being read.
+    left: u8,
+    is_clean: bool,
+    broker_epoch: Option<BrokerEpoch>,
+    failed: bool,
+    claims: BTreeMap<Arc<str>, Mark>,
+    log_starts: OffsetCheckpoint,
+    high_watermarks: OffsetCheckpoint,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Listing,
+    Reading,
+    Unmarking,
+    Recovering,
+    Offline,
+}
+
+impl Starting {
+    pub(crate) fn begin(io: &mut Io<'_>) -> Self {
+        let mut starting = Self::default();
+        for id in (0..io.config.dirs).map(LogDirId) {
+            let list = FileAction::List { path: Path::root(id) };
+            io.storage.act(id, Owner::Boot(BootOp::Root), list, io.out);
+            starting.dirs.push(DirStart::new(id));
+        }
+        starting
+    }
+
+    /// A completion of the start's own.
+    pub(crate) fn on_disk(&mut self, dir: LogDirId, what: BootOp, result: DiskResult, io: &mut Io<'_>) {
+        match (what, result) {
+            (BootOp::Log(number), result) => self.advance(number, io, |recovery, io| recovery.on_disk(result, io)),
+            (_, DiskResult::Failed(error)) => self.give_up(dir, error, io),
+            (BootOp::Root, DiskResult::Entries(entries)) => self.on_listed(dir, &entries, io),
+            (BootOp::Root, _) => {}
+            (BootOp::Unmark, _) => {
+                let path = Path::root(dir);
+                io.storage.act(dir, Owner::Boot(BootOp::UnmarkSync), FileAction::SyncDir { path }, io.out);
+            }
+            (BootOp::UnmarkSync, _) => self.recover_in(dir, io),
+        }
+    }
+
+    fn on_listed(&mut self, dir: LogDirId, entries: &[Entry], io: &mut Io<'_>) {
+        let start = &mut self.dirs[usize::from(dir.0)];
+        start.step = Step::Reading;
+        let root = Path::root(dir);
+        for entry in entries {
+            let slot = match &*entry.name {
+                names::CLEAN_SHUTDOWN => CLEAN,
+                JOURNAL => CLAIMS,
+                names::LOG_START_CHECKPOINT => LOG_STARTS,
+                names::HIGH_WATERMARK_CHECKPOINT => HIGH_WATERMARKS,
+                FAILED_MARK => {
+                    start.failed = true;
+                    continue;
+                }
+                _ => {
+                    start.sort(entry, io);
+                    continue;
+                }
+            };
+            start.left += 1;
+            io.storage.load(root.join(&entry.name), LoadOwner::Root(dir, slot), io.out);
+        }
+        if start.left == 0 {
+            self.unmark(dir, io);
+        }
+    }
+
+    /// A file of a log directory was read.
+    pub(crate) fn on_root_loaded(&mut self, dir: LogDirId, slot: u8, result: Loaded, io: &mut Io<'_>) {
+        let bytes = match result {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) => return self.give_up(dir, error, io),
+        };
+        let start = &mut self.dirs[usize::from(dir.0)];
+        match slot {
+            CLEAN => {
+                let mark = clean_shutdown::parse(&bytes);
+                start.is_clean = mark.is_ok();
+                start.broker_epoch = mark.ok().flatten();
+            }
+            CLAIMS => {
+                let (claims, damaged) = journal_claims(&bytes);
+                start.claims = claims;
+                if damaged {
+                    let text =
+                        format!("log directory {}: the flush journal is damaged; claims in it may be too low", dir.0);
+                    io.out.note(Level::Error, text);
+                }
+            }
+            LOG_STARTS => start.log_starts = checkpoint::parse(&bytes).unwrap_or_default(),
+            _ => start.high_watermarks = checkpoint::parse(&bytes).unwrap_or_default(),
+        }
+        start.left -= 1;
+        if start.left == 0 {
+            self.unmark(dir, io);
+        }
+    }
+
+    fn unmark(&mut self, dir: LogDirId, io: &mut Io<'_>) {
+        let start = &mut self.dirs[usize::from(dir.0)];
+        start.step = Step::Unmarking;
+        if !start.is_clean || io.storage.planted.has(Plant::Log03) {
+            return self.recover_in(dir, io);
+        }
+        let path = Path::new(dir, names::CLEAN_SHUTDOWN);
+        io.storage.act(dir, Owner::Boot(BootOp::Unmark), FileAction::Remove { path }, io.out);
+    }
+
+    fn recover_in(&mut self, dir: LogDirId, io: &mut Io<'_>) {
+        let start = &mut self.dirs[usize::from(dir.0)];
+        start.step = Step::Recovering;
+        for partition in std::mem::take(&mut start.logs) {
+            let name = partition.to_string();
+            let of_log = |key: &Arc<str>| key.rsplit_once(' ').is_some_and(|(log, _)| *log == name);
+            let claims = start.claims.iter().filter(|(key, _)| of_log(key));
+            let hints = Hints {
+                claims: claims.map(|(key, mark)| (Arc::clone(key), *mark)).collect(),
+                log_start: start.log_starts.get(&partition).copied().unwrap_or_default(),
+                high_watermark: start.high_watermarks.get(&partition).copied().unwrap_or_default(),
+                clean: start.is_clean,
+                failed: start.failed,
+            };
+            self.waiting.push_back((dir, partition, hints));
+        }
+        let claims = std::mem::take(&mut self.dirs[usize::from(dir.0)].claims);
+        io.storage.directory(dir).journal.orphans = claims;
+        self.take_turns(io);
+    }
+
+    fn take_turns(&mut self, io: &mut Io<'_>) {
+        while self.running.len() < AT_A_TIME {
+            let Some((dir, partition, hints)) = self.waiting.pop_front() else {
+                return;
+            };
+            self.last += 1;
+            let path = Path::new(dir, partition.to_string());
+            let recovery = Recovery::new(self.last, partition, path, hints, io.config.default_log.clone());
+            recovery.start(io);
+            self.running.insert(self.last, recovery);
+        }
+    }
+
+    /// A file of a log was read.
+    pub(crate) fn on_loaded(&mut self, number: u32, slot: u8, result: Loaded, io: &mut Io<'_>) {
+        self.advance(number, io, |recovery, io| recovery.on_loaded(slot, result, io));
+    }
+
+    /// A segment was walked.
+    pub(crate) fn on_scan(&mut self, number: u32, scan: Scan, io: &mut Io<'_>) {
+        self.advance(number, io, |recovery, io| recovery.on_walked(scan, io));
+    }
+
+    fn advance(&mut self, number: u32, io: &mut Io<'_>, step: impl FnOnce(&mut Recovery, &mut Io<'_>) -> Recovered) {
+        let Some(recovery) = self.running.get_mut(&number) else {
+            return;
+        };
+        if let Recovered::Done(log) = step(recovery, io) {
+            self.running.remove(&number);
+            self.recovered.push(*log);
+            self.take_turns(io);
+        }
+    }
+
+    /// The logs that were recovered since the last call.
+    pub(crate) fn take_recovered(&mut self) -> Vec<Log> {
+        std::mem::take(&mut self.recovered)
+    }
+
+    /// Whether the start is over.
+    pub(crate) fn is_over(&self) -> bool {
+        let over = |start: &DirStart| matches!(start.step, Step::Recovering | Step::Offline);
+        self.running.is_empty() && self.waiting.is_empty() && self.dirs.iter().all(over)
+    }
+
+    /// What is left to do and to say at its end. The logs are the parent's to add.
+    pub(crate) fn finish(&self, io: &mut Io<'_>) -> Boot {
+        let mut boot = Boot::default();
+        for start in &self.dirs {
+            let offline = start.step == Step::Offline;
+            boot.clean.push(start.broker_epoch.filter(|_| start.is_clean && !offline));
+            if offline {
+                boot.offline.push(start.id);
+            }
+            let orphans = &io.storage.directory(start.id).journal.orphans;
+            boot.missing.extend(orphans.keys().filter_map(|key| missing(start.id, key)));
+            if start.is_clean && io.storage.planted.has(Plant::Log03) {
+                let path = Path::new(start.id, names::CLEAN_SHUTDOWN);
+                io.storage.act(start.id, Owner::Nobody, FileAction::Remove { path }, io.out);
+            }
+            io.storage.directory(start.id).failed_before = start.failed;
+        }
+        boot
+    }
+
+    fn give_up(&mut self, dir: LogDirId, error: DiskError, io: &mut Io<'_>) {
+        let start = &mut self.dirs[usize::from(dir.0)];
+        start.step = Step::Offline;
+        io.storage.take_offline(dir, error, io.out);
+    }
+}
+
+impl DirStart {
+    fn new(id: LogDirId) -> Self {
+        Self {
+            id,
+            step: Step::Listing,
+            logs: Vec::new(),
+            left: 0,
+            is_clean: false,
+            broker_epoch: None,
+            failed: false,
+            claims: BTreeMap::new(),
+            log_starts: OffsetCheckpoint::new(),
+            high_watermarks: OffsetCheckpoint::new(),
+        }
+    }
+
+    /// A name that is none of the directory's own files.
+    fn sort(&mut self, entry: &Entry, io: &mut Io<'_>) {
+        let path = Path::root(self.id).join(&entry.name);
+        if !entry.is_dir {
+            if entry.name.ends_with(".tmp") {
+                io.storage.act(self.id, Owner::Nobody, FileAction::Remove { path }, io.out);
+            }
+            return;
+        }
+        match DirName::parse(&entry.name) {
+            DirName::Partition(partition) => self.logs.push(partition),
+            DirName::Deleted => io.storage.remove_directory(path, io.out),
+            DirName::Stray | DirName::Other => {}
+        }
+    }
+}
+
+/// A log that the journal knows and the directory lacks.
+fn missing(dir: LogDirId, key: &str) -> Option<(LogDirId, TopicPartition, ottla_wire::Uuid)> {
+    let (name, topic_id) = key.rsplit_once(' ')?;
+    Some((dir, TopicPartition::from_dir_name(name)?, topic_id.parse().ok()?))
+}
+
+/// The offsets of a checkpoint file, of the logs that lie in a directory.
+pub(crate) fn checkpoint_of<'a>(logs: impl Iterator<Item = &'a Log>, offset: impl Fn(&Log) -> Offset) -> bytes::Bytes {
+    let offsets: OffsetCheckpoint = logs.map(|log| (log.partition.clone(), offset(log))).collect();
+    checkpoint::encode(&offsets).into()
+}

@@ -1,0 +1,86 @@
+//! Older segments: their files are opened and their indexes read when asked for, and given up beyond a bound.
+//!
+//! An index that is missing or cannot be right is as if it were empty: a walk then starts at the segment's
+//! beginning, and what it finds on the way is remembered. Nothing is guessed from it (S2).
+
+use super::names::SegmentFile;
+use super::offset_index::OffsetIndex;
+use super::partition::{Io, Log};
+use super::segment::{Handle, Indexes};
+use super::time_index::TimeIndex;
+use super::txn_index::TxnIndex;
+use crate::machine::{DiskError, Effects, FileAction};
+use crate::storage::{LoadOwner, Owner, Storage};
+use crate::types::Offset;
+
+/// What a load brings: the file, `None` if it is not there, or why it cannot be read.
+pub(crate) type Loaded = Result<Option<bytes::Bytes>, DiskError>;
+
+impl Log {
+    /// Reads a segment's indexes, one file after the other.
+    pub(crate) fn load_indexes(&mut self, base: Offset, io: &mut Io<'_>) {
+        if self.questions.loading.contains_key(&base) {
+            return;
+        }
+        self.questions.loading.insert(base, None);
+        let path = self.file(base, SegmentFile::OffsetIndex);
+        io.storage.load(path, LoadOwner::Index(self.id, base), io.out);
+    }
+
+    pub(crate) fn on_index_loaded(&mut self, base: Offset, bytes: Loaded, io: &mut Io<'_>) {
+        self.questions.loading.insert(base, bytes.ok().flatten());
+        let path = self.file(base, SegmentFile::TimeIndex);
+        io.storage.load(path, LoadOwner::TimeIndex(self.id, base), io.out);
+    }
+
+    pub(crate) fn on_time_index_loaded(&mut self, base: Offset, bytes: Loaded, io: &mut Io<'_>) {
+        let offsets = self.questions.loading.remove(&base).flatten();
+        let times = bytes.ok().flatten();
+        let end = self.end_of(self.segment_at(base));
+        let max = self.config.index_size_max_bytes as usize;
+        let config = self.config.clone();
+        let Some(segment) = self.segment_mut(base) else {
+            return;
+        };
+        let offsets = offsets.and_then(|bytes| OffsetIndex::parse(base, max, &bytes, segment.size).ok());
+        let times = times.and_then(|bytes| TimeIndex::parse(base, max, &bytes, end).ok());
+        let last = times.as_ref().map(TimeIndex::last);
+        if segment.times.ceiling.is_none() {
+            segment.times.greatest = last;
+            segment.times.ceiling = Some(last.map_or(i64::MAX, |last| last.timestamp));
+        }
+        if segment.indexes.is_none() {
+            let size = segment.size;
+            segment.indexes = Some(match (offsets, times) {
+                (Some(offsets), Some(times)) => Indexes::loaded(offsets, times, TxnIndex::new(), size),
+                _ => Indexes::new(base, &config),
+            });
+        }
+        self.answer_idle(io);
+        io.cold.push_back((self.id, base));
+    }
+
+    /// Gives up what is held of an older segment. `false`: somebody is using it.
+    pub(crate) fn close_cold(&mut self, base: Offset, storage: &mut Storage, out: &mut Effects) -> bool {
+        if !self.questions.is_empty() {
+            return false;
+        }
+        let (is_active, dir) = (self.active().base == base, self.dir());
+        let Some(segment) = self.segment_mut(base).filter(|_| !is_active) else {
+            return true;
+        };
+        if let Handle::Open(file) = segment.file {
+            // Its last bytes may still wait for a sync.
+            if storage.is_dirty(self.id, file) {
+                return false;
+            }
+            storage.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);
+        }
+        if let Some(segment) = self.segment_mut(base) {
+            segment.file = Handle::Closed;
+            segment.indexes = None;
+            segment.places.clear();
+        }
+        true
+    }
+}

@@ -1,0 +1,268 @@
+//! What a log manager does by the clock and for a whole directory: retention, offset checkpoints, shutdown.
+//!
+//! **Clocks.** Removal by time counts only wall time that the monotonic clock confirms: the wall clock as it was
+//! at the start plus the monotonic time since. While the two are more than a minute apart, removal by time is
+//! suspended, with a note; it goes on when they agree again (promise P8).
+//!
+//! **Log starts.** A raised log start offset is saved durably before any segment below it goes: removals may be
+//! carried out in any order by a crash, and a start must not find a log with a hole.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::api::{LogEvent, LogManagerConfig};
+use super::boot::checkpoint_of;
+use super::clean_shutdown;
+use super::manager::LogManager;
+use super::names;
+use crate::clock::{Instant, Now, WallTime};
+use crate::machine::{Effects, Level, LogDirId, Path};
+use crate::storage::{Health, LogId, SaveOwner};
+use crate::types::{BrokerEpoch, Offset};
+
+/// Two clocks that differ by more do not agree.
+const MAX_DISAGREEMENT_MS: u64 = 60_000;
+
+/// What is done by the clock.
+#[derive(Clone, Debug)]
+pub(super) struct Housekeeping {
+    started: Option<Now>,
+    /// Whether removal by time was suspended when it was last due.
+    suspended: bool,
+    next_retention: Option<Instant>,
+    next_high_watermarks: Option<Instant>,
+    /// For each directory the saves of log starts in flight, each with what it makes durable.
+    log_starts: BTreeMap<LogDirId, VecDeque<Vec<(LogId, Offset)>>>,
+    stopping: Option<Stopping>,
+}
+
+/// A shutdown under way: every directory goes through these steps, together.
+#[derive(Clone, Debug)]
+struct Stopping {
+    broker_epoch: Option<BrokerEpoch>,
+    step: Step,
+    /// Directories whose save has not completed.
+    waiting: Vec<LogDirId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Everything is being made durable, and checkpoints are made.
+    Settling,
+    /// The recovery points and the other offset checkpoints.
+    Checkpoints,
+    /// The clean marks.
+    Marks,
+    Done,
+}
+
+impl Housekeeping {
+    pub(super) fn new(dirs: u16) -> Self {
+        Self {
+            started: None,
+            suspended: false,
+            next_retention: None,
+            next_high_watermarks: None,
+            log_starts: (0..dirs).map(|dir| (LogDirId(dir), VecDeque::new())).collect(),
+            stopping: None,
+        }
+    }
+
+    /// The logs are recovered.
+    pub(super) fn start(&mut self, now: Now, config: &LogManagerConfig) {
+        self.started = Some(now);
+        self.next_retention = Some(now.monotonic + config.retention_check_interval);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// A high watermark moved: it is saved within the interval.
+    pub(super) fn high_watermark_moved(&mut self, now: Now, config: &LogManagerConfig) {
+        let by = now.monotonic + config.high_watermark_checkpoint_interval;
+        self.next_high_watermarks.get_or_insert(by);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [self.next_retention, self.next_high_watermarks].into_iter().flatten().min()
+    }
+
+    /// The wall time that both clocks vouch for; `None` while they disagree.
+    fn confirmed(&self, now: Now) -> Option<WallTime> {
+        let started = self.started?;
+        let passed = i64::try_from(now.monotonic.since(started.monotonic).as_millis()).unwrap_or(i64::MAX);
+        let expected = started.wall.0.saturating_add(passed);
+        (now.wall.0.abs_diff(expected) <= MAX_DISAGREEMENT_MS).then_some(WallTime(now.wall.0.min(expected)))
+    }
+}
+
+impl LogManager {
+    /// What is due by the clock.
+    pub(super) fn keep_house(&mut self, out: &mut Effects) {
+        let now = self.parts.now;
+        if self.housekeeping.is_stopping() {
+            return;
+        }
+        if self.housekeeping.next_high_watermarks.is_some_and(|at| at <= now.monotonic) {
+            self.housekeeping.next_high_watermarks = None;
+            for dir in self.online_dirs() {
+                self.save_high_watermarks(dir, out);
+            }
+        }
+        if self.housekeeping.next_retention.is_some_and(|at| at <= now.monotonic) {
+            self.housekeeping.next_retention = Some(now.monotonic + self.parts.config.retention_check_interval);
+            self.retain(out);
+        }
+    }
+
+    /// Retention of every log, and expiry of its producers.
+    fn retain(&mut self, out: &mut Effects) {
+        let confirmed = self.housekeeping.confirmed(self.parts.now);
+        if self.housekeeping.suspended != confirmed.is_none() {
+            self.housekeeping.suspended = confirmed.is_none();
+            out.note(
+                Level::Warn,
+                match confirmed {
+                    None => "the wall clock has stepped: removal by time is suspended until the clocks agree again",
+                    Some(_) => "the clocks agree again: removal by time goes on",
+                },
+            );
+        }
+        let expiration = self.parts.config.producer_id_expiration_ms;
+        let mut raised = Vec::new();
+        let io = &mut self.parts.io(out);
+        for log in self.logs.iter_mut().flatten() {
+            if let Some(now) = confirmed {
+                log.derived.producers.expire(now, expiration);
+            }
+            raised.extend(log.expired(confirmed, io).map(|start| (log.id, start)));
+        }
+        for (id, start) in raised {
+            self.raise_log_start(id, start, out);
+        }
+    }
+
+    /// A log begins later: the deletion of what lies before follows when that is durable.
+    pub(super) fn raise_log_start(&mut self, id: LogId, offset: Offset, out: &mut Effects) {
+        let Some(log) = self.logs.get_mut(id.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let offset = offset.min(log.log_end);
+        if offset > log.log_start {
+            log.log_start = offset;
+            log.derived.epochs.truncate_start(offset);
+            log.derived.producers.on_log_start(offset);
+            self.parts.events.push(LogEvent::LogStartRaised { log: id, offset });
+        }
+        let (dir, offset) = (log.dir(), log.log_start);
+        let logs = self.logs.iter().flatten().map(|log| &**log);
+        let bytes =
+            checkpoint_of(logs.filter(|log| log.dir() == dir && log.log_start > Offset::ZERO), |log| log.log_start);
+        let path = Path::new(dir, names::LOG_START_CHECKPOINT);
+        self.parts.storage.save(path, bytes, SaveOwner::LogStart(dir), out);
+        self.housekeeping.log_starts.entry(dir).or_default().push_back(vec![(id, offset)]);
+    }
+
+    pub(super) fn on_log_starts_saved(&mut self, dir: LogDirId, out: &mut Effects) {
+        let saved = self.housekeeping.log_starts.get_mut(&dir).and_then(VecDeque::pop_front);
+        for (log, offset) in saved.unwrap_or_default() {
+            self.parts.events.push(LogEvent::LogStartSaved { log, offset });
+            self.with(log, out, |log, io| log.delete_below(offset, io));
+        }
+    }
+
+    fn save_high_watermarks(&mut self, dir: LogDirId, out: &mut Effects) {
+        let logs = self.logs.iter().flatten().map(|log| &**log).filter(|log| log.dir() == dir);
+        let bytes = checkpoint_of(logs, |log| log.high_watermark);
+        let path = Path::new(dir, names::HIGH_WATERMARK_CHECKPOINT);
+        self.parts.storage.save(path, bytes, SaveOwner::HighWatermarks(dir), out);
+    }
+
+    /// See [`LogManager::shutdown`].
+    pub(super) fn begin_shutdown(&mut self, broker_epoch: Option<BrokerEpoch>, out: &mut Effects) {
+        if self.housekeeping.is_stopping() {
+            return;
+        }
+        self.housekeeping.stopping = Some(Stopping { broker_epoch, step: Step::Settling, waiting: Vec::new() });
+        let io = &mut self.parts.io(out);
+        for log in self.logs.iter_mut().flatten() {
+            if log.condition == super::partition::Condition::Usable && io.storage.health(log.dir()) == Health::Online {
+                log.checkpoint(io);
+            }
+        }
+        for dir in self.online_dirs() {
+            self.parts.storage.directory(dir).want_round();
+            self.save_high_watermarks(dir, out);
+        }
+    }
+
+    /// Called at the end of each step: the next step of the shutdown, where its time has come.
+    pub(super) fn advance_shutdown(&mut self, out: &mut Effects) {
+        let Some(stopping) = &self.housekeeping.stopping else {
+            return;
+        };
+        let (step, broker_epoch) = (stopping.step, stopping.broker_epoch);
+        if step == Step::Done || !stopping.waiting.is_empty() {
+            return;
+        }
+        match step {
+            Step::Settling if self.is_settled() => {
+                for dir in self.online_dirs() {
+                    self.save_recovery_points(dir, out);
+                }
+                self.stop_step(Step::Checkpoints);
+            }
+            Step::Checkpoints => {
+                for dir in self.online_dirs() {
+                    let path = Path::new(dir, names::CLEAN_SHUTDOWN);
+                    let mark = clean_shutdown::encode(broker_epoch).into();
+                    self.parts.storage.save(path, mark, SaveOwner::CleanMark(dir), out);
+                }
+                self.stop_step(Step::Marks);
+            }
+            Step::Marks => {
+                self.stop_step(Step::Done);
+                self.parts.events.push(LogEvent::ShutdownDone);
+            }
+            Step::Settling | Step::Done => {}
+        }
+    }
+
+    pub(super) fn on_shutdown_saved(&mut self, dir: LogDirId) {
+        if let Some(stopping) = &mut self.housekeeping.stopping {
+            stopping.waiting.retain(|waiting| *waiting != dir);
+        }
+    }
+
+    fn stop_step(&mut self, step: Step) {
+        let dirs = self.online_dirs();
+        if let Some(stopping) = &mut self.housekeeping.stopping {
+            stopping.step = step;
+            stopping.waiting = if step == Step::Done { Vec::new() } else { dirs };
+        }
+    }
+
+    fn save_recovery_points(&mut self, dir: LogDirId, out: &mut Effects) {
+        let storage = &self.parts.storage;
+        let logs = self.logs.iter().flatten().map(|log| &**log).filter(|log| log.dir() == dir);
+        let bytes = checkpoint_of(logs, |log| log.offsets(storage).durable);
+        let path = Path::new(dir, names::RECOVERY_POINT_CHECKPOINT);
+        self.parts.storage.save(path, bytes, SaveOwner::RecoveryPoints(dir), out);
+    }
+
+    /// Whether everything is durable, and every checkpoint made.
+    fn is_settled(&self) -> bool {
+        let online = self.online_dirs();
+        let checkpointing = |dir| {
+            let mut logs = self.logs.iter().flatten().filter(|log| log.dir() == dir);
+            logs.any(|log| log.checkpoints.is_running())
+        };
+        let storage = &self.parts.storage;
+        online.iter().all(|&dir| storage.is_settled(dir) && storage.saves_in(dir) == 0 && !checkpointing(dir))
+    }
+
+    fn online_dirs(&self) -> Vec<LogDirId> {
+        let dirs = (0..self.parts.config.dirs).map(LogDirId);
+        dirs.filter(|&dir| self.parts.storage.health(dir) == Health::Online).collect()
+    }
+}

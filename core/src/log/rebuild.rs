@@ -1,0 +1,94 @@
+//! Rebuilding what a log knows of its producers, after a truncation below what can be undone step by step: the
+//! newest snapshot at or below the new end, and then the batches from there on.
+
+use super::cold::Loaded;
+use super::names::SegmentFile;
+use super::partition::{Condition, Io, JobFor, Log};
+use super::producer_snapshot;
+use super::producer_state::{MAX_PRODUCERS, ProducerState};
+use super::scan::{Derived, Purpose, Rebuild, Scan};
+use super::segment::Segment;
+use super::walk::Walk;
+use crate::job::Job;
+use crate::storage::LoadOwner;
+use crate::types::Offset;
+
+impl Log {
+    /// Until it is done the log takes and gives nothing.
+    pub(crate) fn rebuild_producers(&mut self, io: &mut Io<'_>) {
+        self.condition = Condition::Rebuilding;
+        match self.checkpoints.newest_at(self.log_end) {
+            Some(at) => {
+                let path = self.file(at, SegmentFile::Snapshot);
+                io.storage.load(path, LoadOwner::Producers(self.id, at), io.out);
+            }
+            None => {
+                let producers = ProducerState::new(MAX_PRODUCERS, io.storage.planted);
+                let first = self.segments.front().map_or(self.log_start, |first| first.base);
+                self.replay_from(first, producers, first, io);
+            }
+        }
+    }
+
+    pub(crate) fn on_producers_loaded(&mut self, at: Offset, bytes: Loaded, io: &mut Io<'_>) {
+        let parsed = bytes.ok().flatten().and_then(|bytes| producer_snapshot::parse(&bytes).ok());
+        let Some(producers) = parsed.filter(|_| at <= self.log_end) else {
+            self.checkpoints.snapshots.retain(|&other| other != at);
+            return self.rebuild_producers(io);
+        };
+        let producers = ProducerState::restore(producers, at, MAX_PRODUCERS, io.storage.planted);
+        self.replay_from(at, producers, at, io);
+    }
+
+    /// Walks the segment that holds `offset`; batches below `from` are in the state already.
+    fn replay_from(&mut self, offset: Offset, producers: ProducerState, from: Offset, io: &mut Io<'_>) {
+        let index = self.segment_at(offset);
+        if offset >= self.log_end || self.segments[index].size == 0 {
+            return self.replayed(producers, io);
+        }
+        let file = self.ensure_open(index, io);
+        let segment = &self.segments[index];
+        let pos = segment.indexes.as_ref().map_or(0, |indexes| indexes.offsets.lookup(offset).position);
+        let rebuild = Rebuild {
+            began: pos,
+            segment: Segment::found(segment.base, pos, io.now.wall),
+            derived: Derived { epochs: self.derived.epochs.clone(), producers },
+            config: self.config.clone(),
+            from,
+            next: segment.base,
+            claim: None,
+            claim_met: false,
+            last: None,
+        };
+        let walk = Walk::new(pos, segment.size, true);
+        let job = Job::Scan(Some(Box::new(Scan::new(file, walk, Purpose::Rebuild(Box::new(rebuild))))));
+        io.jobs.run(job, JobFor::Rebuild(self.id), io.out);
+    }
+
+    pub(crate) fn on_replayed(&mut self, scan: Scan, io: &mut Io<'_>) {
+        let Purpose::Rebuild(rebuild) = scan.purpose else {
+            return;
+        };
+        let segment = rebuild.segment.base;
+        let failed = scan.failed.map(|error| (rebuild.segment.size, error.to_string()));
+        if let Some((pos, why)) = scan.bad.or(failed) {
+            return self.damaged(super::api::Damage { segment, pos, why }, io);
+        }
+        let next = self.segments.iter().map(|segment| segment.base).find(|&base| base > segment);
+        match next {
+            Some(next) => self.replay_from(next, rebuild.derived.producers, rebuild.from, io),
+            None => self.replayed(rebuild.derived.producers, io),
+        }
+    }
+
+    fn replayed(&mut self, mut producers: ProducerState, io: &mut Io<'_>) {
+        producers.advance(self.log_end);
+        producers.on_high_watermark(self.high_watermark);
+        self.derived.producers = producers;
+        self.condition = Condition::Usable;
+        self.answer_all(io);
+        if let Some(offset) = self.wanted_cut.take() {
+            self.truncate_to(offset, io);
+        }
+    }
+}

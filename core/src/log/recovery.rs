@@ -1,0 +1,587 @@
+//! Recovery of one log at a start.
+//!
+//! Listing -> Reading (its small files) -> Walking (segment by segment, by jobs) -> done.
+//!
+//! The walk begins at the newest checkpoint that the flush journal covers, so what it costs does not grow with
+//! the log; everything that it meets it checks. What it cannot take for a batch is judged by the journal:
+//!
+//! * at or above the claim it is a *torn tail*: writes that were never promised. It is cut, with a note.
+//! * below the claim it is *damage*, and so is a claim whose last batch is not where, or not what, it says. The
+//!   log is never cut then (promise P5); it is offline until it is repaired.
+//!
+//! After a clean shutdown nothing is walked but the last stretch of an index interval, and no CRC is computed.
+//! After a failed write or sync (the directory's mark says so) all above the claim is cut, valid or not: the page
+//! cache may show what the disk does not have.
+
+use std::sync::Arc;
+
+use ottla_wire::Uuid;
+
+use super::api::{Damage, LogConfig};
+use super::checkpointing::Checkpoints;
+use super::cold::Loaded;
+use super::leader_epoch_cache::LeaderEpochCache;
+use super::names::{self, FileName, SegmentFile};
+use super::offset_index::OffsetIndex;
+use super::partition::{Birth, Condition, Io, JobFor, Log};
+use super::partition_metadata;
+use super::producer_snapshot;
+use super::producer_state::{MAX_PRODUCERS, ProducerState};
+use super::questions::Questions;
+use super::scan::{Derived, Purpose, Rebuild, Scan};
+use super::segment::{Handle, Indexes, Segment};
+use super::time_index::TimeIndex;
+use super::txn_index::TxnIndex;
+use super::walk::Walk;
+use crate::job::Job;
+use crate::machine::{DiskResult, Entry, FileAction, FileId, Level, OpenMode, Path};
+use crate::planted::Plant;
+use crate::storage::{BootOp, LoadOwner, LogId, Mark, Owner, Stream};
+use crate::types::{Offset, TopicPartition};
+
+/// What the directory's own files say of a log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hints {
+    /// The flush journal's claims for the directory's name, by topic id.
+    pub(crate) claims: Vec<(Arc<str>, Mark)>,
+    pub(crate) log_start: Offset,
+    pub(crate) high_watermark: Offset,
+    /// The last shutdown was clean.
+    pub(crate) clean: bool,
+    /// The last process saw the directory fail.
+    pub(crate) failed: bool,
+}
+
+/// One log's recovery.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovery {
+    number: u32,
+    partition: TopicPartition,
+    path: Path,
+    hints: Hints,
+    config: LogConfig,
+    files: Files,
+    topic_id: Uuid,
+    claim: Option<Mark>,
+    epochs: Option<LeaderEpochCache>,
+    /// Files that are being read.
+    left: u8,
+    /// Where the walk begins: the checkpoint, and its producers.
+    from: Offset,
+    producers: Option<ProducerState>,
+    indexes: [Option<bytes::Bytes>; 3],
+    walked: Walked,
+}
+
+/// The files of its directory.
+#[derive(Clone, Debug, Default)]
+struct Files {
+    /// Segments by base offset, with their bytes.
+    logs: Vec<(Offset, u32)>,
+    snapshots: Vec<Offset>,
+    others: Vec<Box<str>>,
+}
+
+/// What the walk has come to.
+#[derive(Clone, Debug, Default)]
+struct Walked {
+    /// The segment that is being walked.
+    index: usize,
+    /// Those done.
+    segments: Vec<Segment>,
+    derived: Option<Derived>,
+    last: Option<Mark>,
+    claim_met: bool,
+    file: Option<FileId>,
+    damage: Option<Damage>,
+    /// The log ends here, in the segment at `index`; what lies above goes.
+    cut: bool,
+}
+
+/// What became of a recovery.
+#[derive(Clone, Debug)]
+pub(crate) enum Recovered {
+    /// It goes on.
+    Working,
+    /// The log, and its claim's key.
+    Done(Box<Log>),
+}
+
+const METADATA: u8 = 0;
+const EPOCHS: u8 = 1;
+const SNAPSHOT: u8 = 2;
+const INDEXES: u8 = 3;
+
+impl Recovery {
+    pub(crate) fn new(number: u32, partition: TopicPartition, path: Path, hints: Hints, config: LogConfig) -> Self {
+        Self {
+            number,
+            partition,
+            path,
+            hints,
+            config,
+            files: Files::default(),
+            topic_id: Uuid::ZERO,
+            claim: None,
+            epochs: None,
+            left: 0,
+            from: Offset::ZERO,
+            producers: None,
+            indexes: [None, None, None],
+            walked: Walked::default(),
+        }
+    }
+
+    pub(crate) fn start(&self, io: &mut Io<'_>) {
+        let list = FileAction::List { path: self.path.clone() };
+        io.storage.act(self.path.dir, Owner::Boot(BootOp::Log(self.number)), list, io.out);
+    }
+
+    /// A list, or an open.
+    pub(crate) fn on_disk(&mut self, result: DiskResult, io: &mut Io<'_>) -> Recovered {
+        match result {
+            DiskResult::Entries(entries) => self.on_listed(&entries, io),
+            DiskResult::Opened { len } => self.on_opened(len, io),
+            DiskResult::Failed(error) => {
+                let why = format!("it cannot be read: {error}");
+                self.damage(self.files.logs.first().map_or(Offset::ZERO, |log| log.0), 0, why);
+                self.finish(io)
+            }
+            DiskResult::Done | DiskResult::Bytes(_) | DiskResult::Space(_) => Recovered::Working,
+        }
+    }
+
+    fn on_listed(&mut self, entries: &[Entry], io: &mut Io<'_>) -> Recovered {
+        for entry in entries {
+            self.sort(entry, io);
+        }
+        self.drop_below_start(io);
+        for (slot, name) in [(METADATA, names::PARTITION_METADATA), (EPOCHS, names::LEADER_EPOCH_CHECKPOINT)] {
+            if self.files.others.iter().any(|other| &**other == name) {
+                self.load(slot, self.path.join(name), io);
+            }
+        }
+        if self.left == 0 { self.begin(io) } else { Recovered::Working }
+    }
+
+    fn sort(&mut self, entry: &Entry, io: &mut Io<'_>) {
+        match FileName::parse(&entry.name) {
+            FileName::Segment { base_offset, file: SegmentFile::Log } => {
+                let len = u32::try_from(entry.len).unwrap_or(u32::MAX);
+                self.files.logs.push((base_offset, len));
+            }
+            FileName::Segment { base_offset, file: SegmentFile::Snapshot } => self.files.snapshots.push(base_offset),
+            FileName::Segment { .. } => self.files.others.push(entry.name.clone()),
+            FileName::Leftover | FileName::Swap { .. } => self.remove(&entry.name, io),
+            FileName::Other if entry.name.ends_with(".tmp") => self.remove(&entry.name, io),
+            FileName::Other => self.files.others.push(entry.name.clone()),
+        }
+    }
+
+    /// Segments wholly below the log start are what a deletion did not come to.
+    fn drop_below_start(&mut self, io: &mut Io<'_>) {
+        self.files.logs.sort_unstable();
+        self.files.snapshots.sort_unstable();
+        while let [first, second, ..] = self.files.logs[..] {
+            if second.0 > self.hints.log_start {
+                break;
+            }
+            self.files.logs.remove(0);
+            for file in [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TxnIndex] {
+                self.remove(&file.name(first.0), io);
+            }
+        }
+    }
+
+    fn remove(&self, name: &str, io: &mut Io<'_>) {
+        let path = self.path.join(name);
+        io.storage.act(self.path.dir, Owner::Nobody, FileAction::Remove { path }, io.out);
+    }
+
+    fn load(&mut self, slot: u8, path: Path, io: &mut Io<'_>) {
+        self.left += 1;
+        io.storage.load(path, LoadOwner::Recovery(self.number, slot), io.out);
+    }
+
+    /// A small file was read.
+    pub(crate) fn on_loaded(&mut self, slot: u8, result: Loaded, io: &mut Io<'_>) -> Recovered {
+        self.left -= 1;
+        let bytes = result.ok().flatten();
+        match slot {
+            METADATA => {
+                self.topic_id = bytes.and_then(|bytes| partition_metadata::parse(&bytes).ok()).unwrap_or_default()
+            }
+            EPOCHS => self.epochs = bytes.and_then(|bytes| LeaderEpochCache::parse(&bytes).ok()),
+            SNAPSHOT => {
+                self.take_snapshot(bytes, io);
+                return self.choose_snapshot(io);
+            }
+            index => self.indexes[usize::from(index - INDEXES)] = bytes,
+        }
+        match (self.left, slot) {
+            (0, METADATA | EPOCHS) => self.begin(io),
+            (0, _) => self.open_segment(io),
+            _ => Recovered::Working,
+        }
+    }
+
+    /// Everything but the snapshot is known that decides where the walk begins.
+    fn begin(&mut self, io: &mut Io<'_>) -> Recovered {
+        let key = stream_key(&self.path.name, self.topic_id);
+        let claims = &self.hints.claims;
+        let own = claims.iter().find(|(claimed, _)| *claimed == key);
+        let only = claims.first().filter(|_| self.topic_id.is_zero());
+        self.claim = own.or(only).map(|(_, mark)| *mark);
+        if self.files.logs.is_empty() {
+            return self.begin_empty(io);
+        }
+        if let Some(claim) = self.claim.filter(|claim| claim.end > self.hints.log_start && claim.pos > 0)
+            && let Err(why) = self.has_claimed(&claim)
+        {
+            self.damage(claim.segment, claim.start, why);
+            return self.finish(io);
+        }
+        if self.hints.failed {
+            self.forget_above_claim(io);
+        }
+        self.choose_snapshot(io)
+    }
+
+    /// Whether the bytes that the journal claims are there at all.
+    fn has_claimed(&self, claim: &Mark) -> Result<(), String> {
+        match self.files.logs.iter().find(|(base, _)| *base == claim.segment) {
+            None => Err(format!("the segment is missing, though it was durable up to offset {}", claim.end)),
+            Some((_, len)) if *len < claim.pos => Err(format!("it has {len} bytes, and {} were durable", claim.pos)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// A directory without a segment: it was being made.
+    fn begin_empty(&mut self, io: &mut Io<'_>) -> Recovered {
+        if let Some(claim) = self.claim.filter(|claim| claim.end > self.hints.log_start && claim.pos > 0) {
+            self.damage(claim.segment, 0, "every segment is missing".into());
+            return self.finish(io);
+        }
+        let base = self.claim.map_or(self.hints.log_start, |claim| claim.end.max(self.hints.log_start));
+        self.files.logs.push((base, 0));
+        self.from = base;
+        self.producers = Some(ProducerState::restore(Default::default(), base, MAX_PRODUCERS, io.storage.planted));
+        let file = io.storage.new_file();
+        self.walked.file = Some(file);
+        let open =
+            FileAction::Open { file, path: self.path.join(&SegmentFile::Log.name(base)), mode: OpenMode::Create };
+        io.storage.act(self.path.dir, Owner::Boot(BootOp::Log(self.number)), open, io.out);
+        Recovered::Working
+    }
+
+    /// After a failure only the journal is believed.
+    fn forget_above_claim(&mut self, io: &mut Io<'_>) {
+        let claim = self.claim.unwrap_or_default();
+        let keep = self.files.logs.partition_point(|(base, _)| *base <= claim.segment).max(1);
+        for (base, _) in self.files.logs.split_off(keep) {
+            self.remove(&SegmentFile::Log.name(base), io);
+        }
+        if let Some(last) = self.files.logs.last_mut() {
+            let kept = if claim.segment == last.0 { claim.pos } else { 0 };
+            self.walked.cut |= last.1 > kept;
+            last.1 = last.1.min(kept);
+        }
+    }
+
+    /// The newest snapshot that a checkpoint below the claim has left, or the beginning of the log.
+    fn choose_snapshot(&mut self, io: &mut Io<'_>) -> Recovered {
+        if self.producers.is_none() {
+            let unbounded = self.hints.clean || io.storage.planted.has(Plant::Log23);
+            let claimed = self.claim.map_or(Offset(-1), |claim| claim.end);
+            let bound = if unbounded { Offset(i64::MAX) } else { claimed };
+            let first = self.files.logs[0].0;
+            let usable = |at: &Offset| *at <= bound && *at >= first && self.epochs.is_some();
+            if let Some(at) = self.files.snapshots.iter().copied().rfind(usable) {
+                self.from = at;
+                self.load(SNAPSHOT, self.path.join(&SegmentFile::Snapshot.name(at)), io);
+                return Recovered::Working;
+            }
+            self.from = first;
+            self.producers = Some(ProducerState::restore(Default::default(), first, MAX_PRODUCERS, io.storage.planted));
+        }
+        let after = self.files.logs.partition_point(|(base, _)| *base <= self.from);
+        self.walked.index = after.saturating_sub(1);
+        let base = self.files.logs[self.walked.index].0;
+        if self.from > base {
+            for (slot, file) in
+                [SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TxnIndex].iter().enumerate()
+            {
+                let name = file.name(base);
+                if self.files.others.iter().any(|other| **other == *name) {
+                    self.load(INDEXES + u8::try_from(slot).unwrap_or(0), self.path.join(&name), io);
+                }
+            }
+        }
+        if self.left == 0 { self.open_segment(io) } else { Recovered::Working }
+    }
+
+    fn take_snapshot(&mut self, bytes: Option<bytes::Bytes>, io: &mut Io<'_>) {
+        let at = self.from;
+        match bytes.map(|bytes| producer_snapshot::parse(&bytes)) {
+            Some(Ok(producers)) => {
+                self.producers = Some(ProducerState::restore(producers, at, MAX_PRODUCERS, io.storage.planted));
+            }
+            _ => {
+                let text =
+                    format!("{}: the producer snapshot at {at} is not whole; an older one is used", self.partition);
+                io.out.note(Level::Warn, text);
+                self.files.snapshots.retain(|&other| other != at);
+                self.remove(&SegmentFile::Snapshot.name(at), io);
+            }
+        }
+    }
+
+    fn open_segment(&mut self, io: &mut Io<'_>) -> Recovered {
+        let (base, _) = self.files.logs[self.walked.index];
+        let file = io.storage.new_file();
+        self.walked.file = Some(file);
+        let open =
+            FileAction::Open { file, path: self.path.join(&SegmentFile::Log.name(base)), mode: OpenMode::Existing };
+        io.storage.act(self.path.dir, Owner::Boot(BootOp::Log(self.number)), open, io.out);
+        Recovered::Working
+    }
+
+    fn on_opened(&mut self, _len: u64, io: &mut Io<'_>) -> Recovered {
+        let (base, len) = self.files.logs[self.walked.index];
+        let Some(file) = self.walked.file else {
+            return Recovered::Working;
+        };
+        let segment = self.known_of(base, len, file, io);
+        let derived = self.walked.derived.take().unwrap_or_else(|| Derived {
+            epochs: self.epochs.take().unwrap_or_default(),
+            producers: self.producers.take().expect("the snapshot was chosen before a segment is opened"),
+        });
+        let walk = Walk::new(segment.size, len, !self.hints.clean);
+        let rebuild = Rebuild {
+            began: segment.size,
+            segment,
+            derived,
+            config: self.config.clone(),
+            from: self.from,
+            next: self.walked.last.map_or(base, |last| last.end),
+            claim: self.claim.filter(|claim| claim.segment == base),
+            claim_met: false,
+            last: None,
+        };
+        let scan = Box::new(Scan::new(file, walk, Purpose::Rebuild(Box::new(rebuild))));
+        if len == 0 {
+            return self.on_walked(*scan, io);
+        }
+        io.jobs.run(Job::Scan(Some(scan)), JobFor::Recovery(self.number), io.out);
+        Recovered::Working
+    }
+
+    /// A segment as far as its indexes are to be believed: up to the last entry below the checkpoint, and no
+    /// further than the batch that the claim names.
+    fn known_of(&mut self, base: Offset, len: u32, file: FileId, io: &Io<'_>) -> Segment {
+        let max = self.config.index_size_max_bytes as usize;
+        let mut segment = Segment::new(base, file, &self.config, io.now.wall);
+        let [offsets, times, aborted] = std::mem::take(&mut self.indexes);
+        let first_time =
+            times.as_ref().and_then(|bytes| bytes.first_chunk::<8>()).map(|bytes| i64::from_be_bytes(*bytes));
+        let offsets = offsets.and_then(|bytes| OffsetIndex::parse(base, max, &bytes, len).ok());
+        let times = times.and_then(|bytes| TimeIndex::parse(base, max, &bytes, Offset(i64::MAX)).ok());
+        let aborted = aborted.map_or(Ok(TxnIndex::new()), |bytes| TxnIndex::parse(base, &bytes));
+        let (Some(mut offsets), Some(mut times), Ok(mut aborted)) = (offsets, times, aborted) else {
+            return segment;
+        };
+        let claimed = self.claim.filter(|claim| claim.segment == base).map_or(u32::MAX, |claim| claim.start);
+        let by_offset = offsets.lookup(self.from);
+        let at = if by_offset.position <= claimed { by_offset } else { offsets.lookup_position(claimed) };
+        if at.position == 0 {
+            return segment;
+        }
+        segment.times.ceiling = Some(times.last().timestamp);
+        let _ = (offsets.truncate_to(at.offset), times.truncate_to(at.offset), aborted.truncate_to(self.from));
+        segment.times.greatest = Some(times.last());
+        segment.times.first = first_time;
+        segment.size = at.position;
+        segment.indexes = Some(Indexes::loaded(offsets, times, aborted, at.position));
+        segment
+    }
+
+    /// A segment is walked.
+    pub(crate) fn on_walked(&mut self, scan: Scan, io: &mut Io<'_>) -> Recovered {
+        let Purpose::Rebuild(rebuild) = scan.purpose else {
+            return Recovered::Working;
+        };
+        let (index, last_index) = (self.walked.index, self.files.logs.len() - 1);
+        let Rebuild { mut segment, derived, last, claim_met, next, began, .. } = *rebuild;
+        self.walked.claim_met |= claim_met;
+        self.walked.last = last.or(self.walked.last);
+        let base = segment.base;
+        let failed = scan.failed.map(|error| (segment.size, format!("it cannot be read: {error}")));
+        let bad = scan.bad.or(failed);
+        if !self.hints.clean && segment.size > began {
+            segment.checked.add(began, segment.size);
+        }
+        self.walked.segments.push(segment);
+        self.walked.derived = Some(derived);
+        if let Some((pos, why)) = bad {
+            return self.on_bad(base, pos, why, scan.failed.is_some(), io);
+        }
+        let gap = self.files.logs.get(index + 1).filter(|(base, _)| *base < next);
+        if let Some(&(base, _)) = gap {
+            let why = format!("it begins before offset {next}, where the segment before it ends");
+            return self.on_bad(base, 0, why, false, io);
+        }
+        if index < last_index {
+            self.walked.index += 1;
+            return self.open_segment(io);
+        }
+        self.check_claim();
+        self.finish(io)
+    }
+
+    /// Torn or damaged: the claim decides.
+    fn on_bad(&mut self, base: Offset, pos: u32, why: String, unreadable: bool, io: &mut Io<'_>) -> Recovered {
+        let claimed = self.claim.is_some_and(|claim| {
+            claim.end > self.hints.log_start && (base < claim.segment || (base == claim.segment && pos < claim.pos))
+        });
+        if claimed || unreadable {
+            self.damage(base, pos, why);
+            return self.finish(io);
+        }
+        let lost: u64 = self.files.logs.iter().filter(|(other, _)| *other > base).map(|(_, len)| u64::from(*len)).sum();
+        let len = self.files.logs.iter().find(|(other, _)| *other == base).map_or(0, |(_, len)| len - pos.min(*len));
+        let text = format!(
+            "{}: {} bytes after offset {} were being written and are cut: {why}",
+            self.partition,
+            lost + u64::from(len),
+            self.end(),
+        );
+        io.out.note(Level::Warn, text);
+        self.walked.cut = true;
+        self.check_claim();
+        self.finish(io)
+    }
+
+    /// The last batch that was durable must be there, and be the one.
+    fn check_claim(&mut self) {
+        let Some(claim) = self.claim.filter(|claim| claim.end > self.hints.log_start && claim.pos > 0) else {
+            return;
+        };
+        let in_walk = self.walked.segments.iter().any(|segment| segment.base == claim.segment);
+        if in_walk && !self.walked.claim_met && !self.hints.clean {
+            let why = format!("its batch before offset {} is not the one that was durable", claim.end);
+            self.damage(claim.segment, claim.start, why);
+        }
+    }
+
+    fn damage(&mut self, segment: Offset, pos: u32, why: String) {
+        self.walked.damage.get_or_insert(Damage { segment, pos, why });
+    }
+
+    fn end(&self) -> Offset {
+        let base = self.walked.segments.last().map_or(Offset::ZERO, |segment| segment.base);
+        self.walked.last.map_or(base, |last| last.end.max(base))
+    }
+
+    /// Puts the log together and hands it over.
+    fn finish(&mut self, io: &mut Io<'_>) -> Recovered {
+        let walked = std::mem::take(&mut self.walked);
+        let end = match walked.segments.last() {
+            Some(active) => walked.last.map_or(active.base, |last| last.end.max(active.base)),
+            None => self.claim.map_or(self.hints.log_start, |claim| claim.end),
+        };
+        let first = walked.segments.first().map_or(Offset(i64::MAX), |segment| segment.base);
+        let older = self.files.logs.iter().filter(|(base, _)| *base < first);
+        let mut segments: std::collections::VecDeque<Segment> =
+            older.map(|&(base, len)| Segment::found(base, len, io.now.wall)).collect();
+        segments.extend(walked.segments);
+        if segments.is_empty() {
+            segments.push_back(Segment::found(end, 0, io.now.wall));
+        }
+        let written = self.mark_of_end(&segments, walked.last, end);
+        let id = self.add_stream(written, walked.damage.is_some(), io);
+        let mut derived = walked.derived.unwrap_or_else(|| Derived {
+            epochs: self.epochs.take().unwrap_or_default(),
+            producers: ProducerState::new(MAX_PRODUCERS, io.storage.planted),
+        });
+        let epochs_cut = derived.epochs.truncate_end(end);
+        derived.producers.advance(end);
+        let log_start = self.hints.log_start.max(segments[0].base).min(end);
+        let mut log = Log {
+            id,
+            partition: self.partition.clone(),
+            topic_id: self.topic_id,
+            path: self.path.clone(),
+            config: self.config.clone(),
+            log_start,
+            log_end: end,
+            high_watermark: self.hints.high_watermark.clamp(log_start, end),
+            segments,
+            derived,
+            condition: walked.damage.map_or(Condition::Usable, Condition::Damaged),
+            checkpoints: Checkpoints::found(std::mem::take(&mut self.files.snapshots)),
+            questions: Questions::default(),
+            birth: Birth::default(),
+            wanted_cut: None,
+        };
+        if log.condition == Condition::Usable {
+            self.tidy(&mut log, walked.cut, epochs_cut, io);
+        }
+        Recovered::Done(Box::new(log))
+    }
+
+    fn mark_of_end(&self, segments: &std::collections::VecDeque<Segment>, last: Option<Mark>, end: Offset) -> Mark {
+        let active = segments.back().map_or((end, 0), |active| (active.base, active.size));
+        match last.filter(|last| last.segment == active.0) {
+            Some(last) => last,
+            None => Mark { end, segment: active.0, start: active.1, pos: active.1, crc: None },
+        }
+    }
+
+    /// The claim stands, unless it is of records that were deleted since; a damaged log keeps it, so that the
+    /// next start sees the damage too.
+    fn add_stream(&mut self, written: Mark, is_damaged: bool, io: &mut Io<'_>) -> LogId {
+        let durable = match self.claim {
+            Some(claim) if claim.end <= written.end || is_damaged => claim,
+            Some(_) => written,
+            None => Mark::default(),
+        };
+        let key = stream_key(&self.path.name, self.topic_id);
+        io.storage.add_stream(Stream::new(self.path.clone(), key, written, durable))
+    }
+
+    /// Makes the files agree with the log, and what is written durable.
+    fn tidy(&self, log: &mut Log, cut: bool, epochs_cut: bool, io: &mut Io<'_>) {
+        let index = log.segments.len() - 1;
+        for segment in log.segments.iter_mut().rev().skip(1) {
+            if let Handle::Open(_) = segment.file {
+                io.cold.push_back((log.id, segment.base));
+            }
+        }
+        let file = log.ensure_open(index, io);
+        let (base, size) = (log.active().base, log.active().size);
+        if cut {
+            io.storage.set_len(log.id, file, size, io.out);
+            for &(later, _) in self.files.logs.iter().filter(|(later, _)| *later > base) {
+                let found = Segment::found(later, 0, io.now.wall);
+                log.retire_segment(found, io);
+            }
+        }
+        let written = log.offsets(io.storage);
+        if written.written > written.durable {
+            for segment in &log.segments {
+                if let (Handle::Open(file), true) = (segment.file, segment.indexes.is_some()) {
+                    io.storage.mark_file_dirty(io.now, log.id, file);
+                }
+            }
+        }
+        log.drop_snapshots_above(log.log_end, io);
+        if epochs_cut {
+            log.save_epochs(io);
+        }
+    }
+}
+
+/// What the flush journal knows a log by: a topic made anew under an old name is another log.
+pub(crate) fn stream_key(name: &str, topic_id: Uuid) -> Arc<str> {
+    format!("{name} {topic_id}").into()
+}

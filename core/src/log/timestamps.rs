@@ -1,0 +1,95 @@
+//! Look-ups by time: the first record at or after a timestamp, or with the greatest (KIP-79, KIP-734).
+//!
+//! A segment is passed over if none of its records can match, which its time index tells; in the one that may,
+//! a job walks the batches from where the index points, and then looks at the records of one batch.
+
+use super::api::{Damage, TimestampPlan, TimestampQuery};
+use super::partition::{Io, Log};
+use super::read::Need;
+use super::scan::Find;
+use super::segment::Segment;
+use crate::machine::FileId;
+use crate::storage::Storage;
+use crate::types::{LeaderEpoch, Offset};
+
+/// The answer, or what is missing for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimePlan {
+    Answer(TimestampPlan),
+    Need(Need),
+}
+
+impl Log {
+    /// What to do next. Segments below `from` are known to hold nothing.
+    pub(crate) fn plan_time(&self, query: TimestampQuery, from: Offset, upper: Offset, storage: &Storage) -> TimePlan {
+        if self.is_out_of_use(storage) {
+            return TimePlan::Answer(TimestampPlan::Storage);
+        }
+        let upper = upper.min(self.offsets(storage).written);
+        let first = self.segment_at(from.max(self.log_start));
+        let candidates = || self.segments.iter().skip(first).filter(|segment| segment.size > 0 && segment.base < upper);
+        if from > self.log_end || candidates().next().is_none() {
+            return TimePlan::Answer(TimestampPlan::NotFound);
+        }
+        if let TimestampQuery::Greatest = query
+            && let Some(unknown) = candidates().find(|segment| segment.times.ceiling.is_none())
+        {
+            return TimePlan::Need(Need::Index(unknown.base));
+        }
+        let ceiling = |segment: &Segment| segment.times.ceiling.unwrap_or(i64::MAX);
+        let segment = match query {
+            TimestampQuery::AtOrAfter(target) => candidates().find(|segment| ceiling(segment) >= target),
+            // The first of several with the same.
+            TimestampQuery::Greatest => candidates().rev().max_by_key(|segment| ceiling(segment)),
+        };
+        let Some(segment) = segment else {
+            return TimePlan::Answer(TimestampPlan::NotFound);
+        };
+        TimePlan::Need(need_in(segment, query, upper))
+    }
+
+    /// A walk for a timestamp has come back.
+    pub(crate) fn on_find(
+        &mut self,
+        number: u64,
+        find: Find,
+        file: FileId,
+        bad: Option<(u32, String)>,
+        io: &mut Io<'_>,
+    ) {
+        let segment = self.segments.iter().find(|segment| segment.file_id() == Some(file));
+        let Some(base) = segment.map(|segment| segment.base) else {
+            return self.answer_time(number, TimestampPlan::Storage, io);
+        };
+        if let Some((offset, timestamp, leader_epoch)) = find.found {
+            let plan = TimestampPlan::Found { offset, timestamp, leader_epoch: LeaderEpoch(leader_epoch) };
+            return self.answer_time(number, plan, io);
+        }
+        match bad {
+            Some((pos, why)) if !self.is_index_to_blame(base, pos) => {
+                let damage = Damage { segment: base, pos, why };
+                self.damaged(damage, io);
+            }
+            Some(_) | None => match find.query {
+                TimestampQuery::AtOrAfter(_) => self.go_on_after(number, base, io),
+                TimestampQuery::Greatest => self.answer_time(number, TimestampPlan::NotFound, io),
+            },
+        }
+    }
+}
+
+fn need_in(segment: &Segment, query: TimestampQuery, upper: Offset) -> Need {
+    if segment.file_id().is_none() {
+        return Need::File(segment.base);
+    }
+    let Some(indexes) = &segment.indexes else {
+        return Need::Index(segment.base);
+    };
+    let target = match query {
+        TimestampQuery::AtOrAfter(target) => target.saturating_sub(1),
+        // What lies below the last entry has no greater timestamp than it, but may have the same.
+        TimestampQuery::Greatest => indexes.times.last().timestamp.saturating_sub(1),
+    };
+    let known = indexes.times.lookup(target);
+    Need::Walk { segment: segment.base, pos: indexes.offsets.lookup(known.offset).position, upper }
+}

@@ -1,0 +1,182 @@
+//! Cutting the log's end, in memory at once; the files follow ([`crate::storage`] says in which order).
+//!
+//! A cut is exact: it ends the log before the batch that holds the offset. Where that batch starts is known near
+//! the end of the log; further back a job has to look, and until it has the log takes and gives nothing.
+
+use super::api::{LogEvent, ReadRequest, Ticket};
+use super::checkpointing::Checkpoints;
+use super::names::SegmentFile;
+use super::partition::{Condition, Io, JobFor, Log};
+use super::producer_snapshot;
+use super::producer_state::Truncated;
+use super::scan::{Check, Purpose, Scan};
+use super::segment::{Handle, Indexes};
+use super::walk::Walk;
+use crate::job::Job;
+use crate::machine::{FileAction, OpenMode};
+use crate::planted::Plant;
+use crate::storage::Mark;
+use crate::types::Offset;
+
+impl Log {
+    /// See [`super::LogManager::truncate_to`].
+    pub(crate) fn truncate_to(&mut self, offset: Offset, io: &mut Io<'_>) {
+        if offset >= self.log_end {
+            return;
+        }
+        if self.condition != Condition::Usable {
+            self.wanted_cut = Some(self.wanted_cut.map_or(offset, |wanted| wanted.min(offset)));
+            return;
+        }
+        let offset = offset.max(self.segments.front().map_or(offset, |first| first.base));
+        let index = self.segment_at(offset);
+        let segment = &self.segments[index];
+        let relative = u32::try_from(offset - segment.base).unwrap_or(u32::MAX);
+        if relative == 0 {
+            return self.cut(Mark::empty(offset), io);
+        }
+        if let Some(place) = segment.places.holding(relative) {
+            let mark = Mark {
+                end: segment.base + i64::from(place.relative),
+                segment: segment.base,
+                start: 0,
+                pos: place.pos,
+                crc: None,
+            };
+            return self.cut(mark, io);
+        }
+        self.look_for_cut(index, offset, io);
+    }
+
+    /// A job finds the batch. Nothing else happens to the log meanwhile.
+    fn look_for_cut(&mut self, index: usize, offset: Offset, io: &mut Io<'_>) {
+        let file = self.ensure_open(index, io);
+        let segment = &self.segments[index];
+        let hint = segment.indexes.as_ref().map_or(0, |indexes| indexes.offsets.lookup(offset).position);
+        let request =
+            ReadRequest { from: offset, max_bytes: 0, min_one_batch: true, upper: self.log_end, ticket: Ticket(0) };
+        let check = Check::new(self, index, &request, self.log_end + 1, hint);
+        let walk = Walk::new(hint, segment.size, true);
+        let job = Job::Scan(Some(Box::new(Scan::new(file, walk, Purpose::Check(check)))));
+        io.jobs.run(job, JobFor::Cut(self.id), io.out);
+        self.condition = Condition::Rebuilding;
+        self.answer_all(io);
+    }
+
+    /// The batch that holds the cut's offset is found.
+    pub(crate) fn on_cut_found(&mut self, scan: Scan, io: &mut Io<'_>) {
+        self.condition = Condition::Usable;
+        let Purpose::Check(check) = scan.purpose else {
+            return;
+        };
+        let place = check.places.iter().find(|place| Some(place.pos) == check.start);
+        match (place, scan.bad) {
+            (Some(place), _) => {
+                let mark = Mark {
+                    end: check.base + i64::from(place.relative),
+                    segment: check.base,
+                    start: 0,
+                    pos: place.pos,
+                    crc: None,
+                };
+                self.cut(mark, io);
+            }
+            (None, bad) => {
+                let (pos, why) = bad.unwrap_or((check.checked, "the batch to cut at is not there".into()));
+                let damage = super::api::Damage { segment: check.base, pos, why };
+                self.damaged(damage, io);
+            }
+        }
+    }
+
+    /// A write did not fit: all that was not written goes.
+    pub(crate) fn on_no_room(&mut self, io: &mut Io<'_>) {
+        let Some(written) = io.storage.stream(self.id).map(|stream| stream.written) else {
+            return;
+        };
+        if self.log_end > written.end || self.active().base > written.segment {
+            self.cut(written, io);
+            io.events.push(LogEvent::Cut { log: self.id, end: written.end });
+        }
+    }
+
+    /// Ends the log at `mark`.
+    pub(crate) fn cut(&mut self, mark: Mark, io: &mut Io<'_>) {
+        io.storage.cut(io.now, self.id, mark);
+        while self.segments.len() > 1 && self.active().base > mark.segment {
+            self.retire_last(io);
+        }
+        let file = self.ensure_open(self.segments.len() - 1, io);
+        io.storage.set_len(self.id, file, mark.pos, io.out);
+        let config = self.config.clone();
+        let planted = io.storage.planted;
+        let active = self.active_mut();
+        if active.indexes.is_none() {
+            active.indexes = Some(Indexes::new(active.base, &config));
+        }
+        if planted.has(Plant::Log14) {
+            active.size = mark.pos;
+        } else {
+            active.truncate(mark.end, mark.pos);
+        }
+        self.log_end = mark.end;
+        self.high_watermark = self.high_watermark.min(mark.end);
+        self.log_start = self.log_start.min(mark.end);
+        self.drop_snapshots_above(mark.end, io);
+        if self.derived.epochs.truncate_end(mark.end) {
+            self.save_epochs(io);
+        }
+        if let Truncated::Rebuild = self.derived.producers.truncate_to(mark.end) {
+            self.rebuild_producers(io);
+        }
+        io.events.push(LogEvent::Truncated { log: self.id, end: mark.end });
+        self.answer_all(io);
+    }
+
+    /// The last segment's files go. The one before is the active one from now on.
+    fn retire_last(&mut self, io: &mut Io<'_>) {
+        if let Some(segment) = self.segments.pop_back() {
+            self.retire_segment(segment, io);
+        }
+    }
+
+    /// The files of a segment that is no more part of the log go.
+    pub(crate) fn retire_segment(&mut self, segment: super::segment::Segment, io: &mut Io<'_>) {
+        let files = [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TxnIndex];
+        for file in files {
+            let path = self.file(segment.base, file);
+            io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
+        }
+        match segment.file {
+            Handle::Open(file) => io.storage.close(self.id, file, io.out),
+            Handle::Closed | Handle::Opening(_) => {}
+        }
+    }
+
+    /// Snapshots above the end describe records that are no more.
+    pub(crate) fn drop_snapshots_above(&mut self, end: Offset, io: &mut Io<'_>) {
+        let Checkpoints { snapshots, .. } = &mut self.checkpoints;
+        let gone = producer_snapshot::above(snapshots, end, io.storage.planted);
+        snapshots.retain(|at| *at <= end);
+        self.checkpoints.drop_above(end);
+        for at in gone {
+            let path = self.file(at, SegmentFile::Snapshot);
+            io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
+        }
+    }
+
+    /// The number of a segment's file, which is opened if it is not open. Opens keep the order of the effects, so
+    /// it can be used at once.
+    pub(crate) fn ensure_open(&mut self, index: usize, io: &mut Io<'_>) -> crate::machine::FileId {
+        let path = self.file(self.segments[index].base, SegmentFile::Log);
+        let segment = &mut self.segments[index];
+        if let Handle::Open(file) | Handle::Opening(file) = segment.file {
+            return file;
+        }
+        let file = io.storage.new_file();
+        segment.file = Handle::Open(file);
+        let open = FileAction::Open { file, path, mode: OpenMode::Existing };
+        io.storage.name(self.id, open, io.out);
+        file
+    }
+}

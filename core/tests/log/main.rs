@@ -1,0 +1,328 @@
+//! The logs on a disk with three layers: what survives what.
+
+mod disk;
+mod world;
+
+use std::time::Duration;
+
+use disk::Crash;
+use ottla_core::log::*;
+use ottla_core::machine::DiskError;
+use ottla_core::record;
+use ottla_core::types::{LeaderEpoch, Offset};
+use world::{World, batch, idempotent, small};
+
+/// The bytes that a log of these batches holds, each with its offset and leader epoch 1.
+fn logged(batches: &[bytes::Bytes]) -> Vec<u8> {
+    let (mut all, mut offset) = (Vec::new(), 0);
+    for bytes in batches {
+        let facts = record::scan(bytes, 1 << 20).unwrap();
+        all.extend(record::BatchHead::new(Offset(offset), LeaderEpoch(1), bytes.len() - 16).0);
+        all.extend_from_slice(&bytes[16..]);
+        offset += i64::from(facts.last_offset_delta) + 1;
+    }
+    all
+}
+
+fn batches(count: usize) -> Vec<bytes::Bytes> {
+    (0..count).map(|index| batch(1 + index % 3, 1000 + 10 * i64::try_from(index).unwrap())).collect()
+}
+
+/// A world with a log of so many batches, all durable.
+fn filled(count: usize) -> (World, Vec<bytes::Bytes>) {
+    let mut world = World::new(small());
+    world.create();
+    let batches = batches(count);
+    for bytes in &batches {
+        world.append(bytes, true).unwrap();
+    }
+    world.run();
+    (world, batches)
+}
+
+#[test]
+fn what_was_appended_is_read_and_durable() {
+    let (mut world, batches) = filled(100);
+    let offsets = world.offsets();
+    assert_eq!(offsets.durable, offsets.log_end);
+    assert!(world.events.iter().any(|event| matches!(event, LogEvent::Created { .. })));
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+    assert!(world.logs.view(world.log()).unwrap().segments.len() > 3);
+    assert_eq!(world.read(Offset(-1), 100), ReadPlan::OutOfRange);
+    assert_eq!(world.read(offsets.log_end + 1, 100), ReadPlan::OutOfRange);
+    assert!(world.disk.open_files() < 8, "{} files are open", world.disk.open_files());
+}
+
+#[test]
+fn an_append_is_readable_when_written_and_durable_later() {
+    let mut world = World::new(small());
+    world.create();
+    world.run();
+    world.append(&batch(2, 5), false).unwrap();
+    assert_eq!(world.offsets().written, Offset(0));
+    assert_eq!(world.read(Offset(0), 100), ReadPlan::Empty);
+    assert!(world.step());
+    assert_eq!(world.offsets().written, Offset(2));
+    assert_eq!(world.offsets().durable, Offset(0));
+    assert!(matches!(world.read(Offset(0), 100), ReadPlan::Ready { .. }));
+    world.run();
+    assert_eq!(world.offsets().durable, Offset(2));
+}
+
+#[test]
+fn a_restart_finds_what_was_there() {
+    for crash in [Crash::Kill, Crash::Power(1)] {
+        let (mut world, batches) = filled(60);
+        let before = world.offsets();
+        let boot = world.restart(crash);
+        assert_eq!(boot.clean, [None]);
+        assert_eq!(boot.logs.len(), 1);
+        assert_eq!(boot.logs[0].damage, None);
+        assert_eq!(boot.logs[0].topic_id, world::TOPIC);
+        assert_eq!(world.offsets().log_end, before.log_end);
+        assert_eq!(world.offsets().durable, before.log_end);
+        assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+        world.append(&batch(1, 0), true).unwrap();
+        world.run();
+        assert_eq!(world.offsets().durable, before.log_end + 1);
+    }
+}
+
+#[test]
+fn a_clean_stop_is_known_at_the_start_and_only_once() {
+    let (mut world, batches) = filled(60);
+    world.shutdown();
+    assert_eq!(world.append(&batch(1, 0), true), Err(AppendError::Storage));
+    let boot = world.restart(Crash::Power(3));
+    assert_eq!(boot.clean, [Some(ottla_core::types::BrokerEpoch(5))]);
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+    let boot = world.restart(Crash::Kill);
+    assert_eq!(boot.clean, [None]);
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_damage_is_not() {
+    let (mut world, batches) = filled(30);
+    let end = world.offsets().log_end;
+    let last = *world.logs.view(world.log()).unwrap().segments.last().unwrap();
+    let file = format!("t-0/{:020}.log", last.0.0);
+    world.disk.bytes(&file).extend([7; 40]);
+    world.restart(Crash::Kill);
+    assert_eq!(world.offsets().log_end, end);
+    assert_eq!(world.disk.bytes(&file).len(), last.1 as usize);
+    world.disk.bytes(&file)[last.1 as usize - 1] ^= 1;
+    let boot = world.restart(Crash::Kill);
+    let damage = boot.logs[0].damage.clone().expect("a durable batch is damaged");
+    assert_eq!(damage.segment, last.0);
+    assert_eq!(world.append(&batch(1, 0), true), Err(AppendError::Storage));
+    assert_eq!(world.read(Offset(0), 100), ReadPlan::Storage);
+    assert_eq!(world.disk.bytes(&file).len(), last.1 as usize, "what is damaged is not cut");
+    let boot = world.restart(Crash::Kill);
+    assert!(boot.logs[0].damage.is_some(), "the next start sees it too");
+    drop(batches);
+}
+
+#[test]
+fn a_bad_batch_far_back_is_never_sent() {
+    for byte in 0..200 {
+        let (mut world, _) = filled(40);
+        world.restart(Crash::Kill);
+        world.disk.bytes("t-0/00000000000000000000.log")[byte] ^= 1;
+        assert_eq!(world.read_all(Offset(0)), Err(ReadPlan::Storage), "byte {byte}");
+        assert!(world.events.iter().any(|event| matches!(event, LogEvent::Damaged { .. })));
+    }
+}
+
+#[test]
+fn a_spoilt_index_is_not_believed() {
+    let (mut world, batches) = filled(60);
+    world.restart(Crash::Kill);
+    let index = world.disk.bytes("t-0/00000000000000000000.index");
+    assert!(index.len() >= 16);
+    index[7] = index[7].wrapping_add(3);
+    let from = Offset(7);
+    let ReadPlan::Ready { end, .. } = world.read(from, 200) else {
+        panic!("the log is good");
+    };
+    assert!(end > from);
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+}
+
+#[test]
+fn duplicates_are_answered_with_the_first_offsets() {
+    let mut world = World::new(small());
+    world.create();
+    let first = world.append(&idempotent(9, 0, 0, 3), true).unwrap();
+    world.append(&idempotent(9, 0, 3, 2), true).unwrap();
+    assert_eq!(world.append(&idempotent(9, 0, 9, 1), true), Err(AppendError::OutOfOrderSequence));
+    world.run();
+    for crash in [Crash::Kill, Crash::Power(9)] {
+        world.restart(crash);
+        let again = world.append(&idempotent(9, 0, 0, 3), true).unwrap();
+        assert_eq!(again, Appended { duplicate: true, ..first });
+    }
+    assert_eq!(world.offsets().log_end, Offset(5));
+}
+
+#[test]
+fn truncation_survives_power_loss_and_offsets_are_given_anew() {
+    let (mut world, batches) = filled(40);
+    let keep = 25;
+    let end = batches[..keep].iter().map(|bytes| i64::from(record::scan(bytes, 1 << 20).unwrap().record_count)).sum();
+    world.truncate(Offset(end));
+    world.run();
+    assert_eq!(world.offsets().log_end, Offset(end));
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches[..keep]));
+    let mut now = batches[..keep].to_vec();
+    for bytes in &batches[..10] {
+        world.append(bytes, true).unwrap();
+        now.push(bytes.clone());
+    }
+    world.run();
+    for crash in [Crash::Kill, Crash::Power(4)] {
+        let boot = world.restart(crash);
+        assert_eq!(boot.logs[0].damage, None);
+        assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&now));
+    }
+}
+
+#[test]
+fn deleted_records_are_gone_and_their_segments_later() {
+    let (mut world, _) = filled(60);
+    let third = world.logs.view(world.log()).unwrap().segments[2].0;
+    world.delete_records(third + 1);
+    assert_eq!(world.offsets().log_start, third + 1);
+    world.run();
+    assert!(world.events.iter().any(|event| matches!(event, LogEvent::LogStartSaved { .. })));
+    assert_eq!(world.logs.view(world.log()).unwrap().segments[0].0, third);
+    assert_eq!(world.read(Offset(0), 100), ReadPlan::OutOfRange);
+    let left = |world: &World| world.disk.names().iter().filter(|name| name.contains(".deleted")).count();
+    assert!(left(&world) > 0);
+    world.pass(Duration::from_millis(200));
+    world.run();
+    assert_eq!(left(&world), 0);
+    world.restart(Crash::Power(8));
+    assert_eq!(world.offsets().log_start, third + 1);
+}
+
+#[test]
+fn retention_by_size_and_by_age_spares_what_is_above_the_high_watermark() {
+    let mut config = small();
+    config.default_log.retention_bytes = 5000;
+    let mut world = World::new(config);
+    world.create();
+    let now = world.now.wall.0;
+    for _ in 0..100 {
+        world.append(&batch(2, now), true).unwrap();
+    }
+    world.run();
+    world.pass(Duration::from_secs(301));
+    world.run();
+    assert_eq!(world.offsets().log_start, Offset(0), "the high watermark is 0");
+    world.set_high_watermark(world.offsets().log_end);
+    world.pass(Duration::from_secs(301));
+    world.run();
+    let size = world.logs.view(world.log()).unwrap().size;
+    assert!((5000..7000).contains(&size), "{size} bytes are left");
+    world.pass(Duration::from_secs(8 * 24 * 3600));
+    world.run();
+    assert_eq!(world.offsets().log_start, world.offsets().log_end);
+    assert_eq!(world.logs.view(world.log()).unwrap().segments.len(), 1);
+    world.append(&batch(2, now), true).unwrap();
+    world.run();
+    world.restart(Crash::Power(5));
+    assert_eq!(world.offsets().log_start, Offset(200));
+    assert_eq!(world.offsets().log_end, Offset(202));
+}
+
+#[test]
+fn a_deleted_log_is_gone_and_may_be_made_anew() {
+    let (mut world, batches) = filled(30);
+    world.delete();
+    world.create();
+    world.append(&batches[0], true).unwrap();
+    world.run();
+    assert!(world.events.iter().any(|event| matches!(event, LogEvent::Deleted { .. })));
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches[..1]));
+    world.pass(Duration::from_millis(200));
+    world.run();
+    assert!(!world.disk.names().iter().any(|name| name.contains("delete")), "{:?}", world.disk.names());
+    let boot = world.restart(Crash::Power(2));
+    assert_eq!(boot.logs.len(), 1);
+    assert_eq!(boot.missing, []);
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches[..1]));
+}
+
+#[test]
+fn a_failed_write_or_sync_stops_the_directory() {
+    for nth in 1..30 {
+        let (mut world, batches) = filled(10);
+        let before = world.offsets().durable;
+        world.disk.fail.insert(world.disk.done + nth, DiskError::Io(5));
+        for bytes in &batches {
+            let _ = world.append(bytes, true);
+        }
+        world.run();
+        if !world.events.iter().any(|event| matches!(event, LogEvent::DirOffline { .. })) {
+            continue;
+        }
+        let durable = world.offsets().durable;
+        assert_eq!(world.append(&batches[0], true), Err(AppendError::Storage));
+        let boot = world.restart(Crash::Power(nth));
+        assert_eq!(boot.logs[0].damage, None, "failing operation {nth}");
+        assert!(world.offsets().log_end >= durable && durable >= before);
+        world.append(&batches[0], true).unwrap();
+        world.run();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
+    for room in (0..3000).step_by(97) {
+        let (mut world, batches) = filled(10);
+        world.disk.room = room;
+        let mut accepted = batches.clone();
+        for bytes in batches.iter().cycle().take(40) {
+            if world.append(bytes, true).is_ok() {
+                accepted.push(bytes.clone());
+            }
+            world.step();
+        }
+        world.run();
+        assert!(world.events.iter().any(|event| matches!(event, LogEvent::DirFull { .. })));
+        assert_eq!(world.append(&batches[0], true), Err(AppendError::Storage));
+        assert_eq!(world.offsets().log_end, world.offsets().written);
+        let before = world.read_all(Offset::ZERO).unwrap();
+        world.disk.room = 1 << 30;
+        world.pass(Duration::from_secs(2));
+        world.run();
+        assert!(world.events.iter().any(|event| matches!(event, LogEvent::DirSpace { .. })));
+        world.append(&batches[0], true).unwrap();
+        world.run();
+        assert_eq!(world.offsets().durable, world.offsets().log_end);
+        let after = world.read_all(Offset::ZERO).unwrap();
+        assert!(after.starts_with(&before) && after.len() > before.len());
+        let boot = world.restart(Crash::Power(room));
+        assert_eq!(boot.logs[0].damage, None);
+        assert_eq!(world.read_all(Offset::ZERO).unwrap(), after);
+    }
+}
+
+#[test]
+fn timestamps_are_found_to_the_record() {
+    let (mut world, _) = filled(60);
+    for _ in 0..2 {
+        for (target, want) in [(0, 0), (1000, 0), (1011, 2), (1012, 3), (1100, 19)] {
+            let plan = world.find(TimestampQuery::AtOrAfter(target));
+            assert!(
+                matches!(plan, TimestampPlan::Found { offset, .. } if offset == Offset(want)),
+                "at or after {target}: {plan:?}"
+            );
+        }
+        assert_eq!(world.find(TimestampQuery::AtOrAfter(100_000)), TimestampPlan::NotFound);
+        let greatest = world.find(TimestampQuery::Greatest);
+        assert!(matches!(greatest, TimestampPlan::Found { timestamp: 1592, .. }), "{greatest:?}");
+        world.restart(Crash::Kill);
+    }
+}
