@@ -101,7 +101,7 @@ groups! {
 
     /// The metadata log.
     pub struct MetadataLogConfig {
-        dir: Option<String> = "metadata.log.dir",
+        metadata_dir: Option<String> = "metadata.log.dir",
         segment_bytes: u32 = "metadata.log.segment.bytes",
         segment_ms: u64 = "metadata.log.segment.ms",
         max_record_bytes_between_snapshots: u64 = "metadata.log.max.record.bytes.between.snapshots",

@@ -45,21 +45,21 @@ broker_keys! { BROKER;
         "Kafka's request handler threads; requests are handled by the network threads here.";
     "background.threads", int(1), "10", PerBrokerOrCluster, Ignored,
         "Kafka's threads for background tasks.";
-    "queued.max.requests", int(1), "500", Fixed, Used,
+    "queued.max.requests", int(1), "500", Fixed, Ignored,
         "Requests that may wait before connections are no longer read.";
-    "queued.max.request.bytes", long(-1), "-1", Fixed, Used,
+    "queued.max.request.bytes", long(-1), "-1", Fixed, Ignored,
         "Bytes of requests that may wait before connections are no longer read; -1 for no bound.";
-    "socket.send.buffer.bytes", int(-1), "102400", Fixed, Used,
+    "socket.send.buffer.bytes", int(-1), "102400", Fixed, Ignored,
         "SO_SNDBUF of a client's connection; -1 leaves it to the system.";
-    "socket.receive.buffer.bytes", int(-1), "102400", Fixed, Used,
+    "socket.receive.buffer.bytes", int(-1), "102400", Fixed, Ignored,
         "SO_RCVBUF of a client's connection; -1 leaves it to the system.";
     "socket.request.max.bytes", int(1), "104857600", Fixed, Used,
         "The largest request; a connection that sends more is closed.";
-    "socket.listen.backlog.size", int(1), "50", Fixed, Used,
+    "socket.listen.backlog.size", int(1), "50", Fixed, Ignored,
         "Connections that the kernel holds before they are accepted.";
-    "socket.connection.setup.timeout.ms", long(1), "10000", Fixed, Used,
+    "socket.connection.setup.timeout.ms", long(1), "10000", Fixed, Ignored,
         "How long a first attempt to connect to another node may take.";
-    "socket.connection.setup.timeout.max.ms", long(1), "30000", Fixed, Used,
+    "socket.connection.setup.timeout.max.ms", long(1), "30000", Fixed, Ignored,
         "How long a later attempt to connect to another node may take.";
     "connections.max.idle.ms", long(-1), "600000", Fixed, Used,
         "A connection silent for so long is closed.";
@@ -71,64 +71,64 @@ broker_keys! { BROKER;
         "Connections that this broker holds at most.";
     "max.connections.per.ip", int(0), "2147483647", PerBrokerOrCluster, Used,
         "Connections from one address at most.";
-    "max.connections.per.ip.overrides", Text, "", PerBrokerOrCluster, Used,
+    "max.connections.per.ip.overrides", Text, "", PerBrokerOrCluster, Ignored,
         "Exceptions to max.connections.per.ip, ADDRESS:COUNT separated by commas.";
-    "max.connection.creation.rate", int(0), "2147483647", PerBrokerOrCluster, Used,
+    "max.connection.creation.rate", int(0), "2147483647", PerBrokerOrCluster, Ignored,
         "New connections a second at most.";
-    "request.timeout.ms", int(1), "30000", Fixed, Used,
+    "request.timeout.ms", int(1), "30000", Fixed, Ignored,
         "How long a request to another node may take.";
     "controller.socket.timeout.ms", int_any(), "30000", Fixed, Ignored,
         "Socket timeout of Kafka's channel to the controllers.";
     "server.max.startup.time.ms", long(0), "9223372036854775807", Fixed, Ignored,
         "How long a start may take before Kafka gives up.";
     // Metadata quorum.
-    "controller.quorum.bootstrap.servers", List(&[]), "", Fixed, Used,
+    "controller.quorum.bootstrap.servers", List(&[]), "", Fixed, Ignored,
         "HOST:PORT of controllers to ask who the quorum's leader is.";
     "controller.quorum.voters", List(&[]), "", Fixed, Refused,
         "Kafka's static quorum, ID@HOST:PORT; voters are kept in the metadata log here.";
-    "controller.quorum.auto.join.enable", Boolean, "false", Fixed, Used,
+    "controller.quorum.auto.join.enable", Boolean, "false", Fixed, Ignored,
         "A controller that is not a voter asks to become one.";
-    "controller.quorum.election.timeout.ms", int(0), "1000", Fixed, Used,
+    "controller.quorum.election.timeout.ms", int(0), "1000", Fixed, Ignored,
         "How long a candidate waits for votes before the next election.";
-    "controller.quorum.election.backoff.max.ms", int(0), "1000", Fixed, Used,
+    "controller.quorum.election.backoff.max.ms", int(0), "1000", Fixed, Ignored,
         "The longest wait between two elections.";
-    "controller.quorum.fetch.timeout.ms", int(0), "2000", Fixed, Used,
+    "controller.quorum.fetch.timeout.ms", int(0), "2000", Fixed, Ignored,
         "A voter that cannot fetch for so long starts an election; a leader without a majority resigns.";
-    "controller.quorum.request.timeout.ms", int(0), "2000", Fixed, Used,
+    "controller.quorum.request.timeout.ms", int(0), "2000", Fixed, Ignored,
         "How long a request between controllers may take.";
-    "controller.quorum.retry.backoff.ms", int(0), "20", Fixed, Used,
+    "controller.quorum.retry.backoff.ms", int(0), "20", Fixed, Ignored,
         "How long to wait before a request between controllers is sent again.";
-    "controller.quorum.append.linger.ms", int(0), "25", Fixed, Used,
+    "controller.quorum.append.linger.ms", int(0), "25", Fixed, Ignored,
         "How long the quorum's leader gathers records before it writes them.";
-    "controller.quorum.fetch.max.bytes", int(1), "1048576", Fixed, Used,
+    "controller.quorum.fetch.max.bytes", int(1), "1048576", Fixed, Ignored,
         "Bytes of metadata records in one fetch at most.";
-    "controller.quorum.fetch.snapshot.max.bytes", int(1), "1048576", Fixed, Used,
+    "controller.quorum.fetch.snapshot.max.bytes", int(1), "1048576", Fixed, Ignored,
         "Bytes of a metadata snapshot in one fetch at most.";
     // Metadata log.
-    "metadata.log.dir", Text, null, Fixed, Used,
+    "metadata.log.dir", Text, null, Fixed, Ignored,
         "Where the metadata log lives; the first of log.dirs if not given.";
     "metadata.log.segment.bytes", int(8388608), "1073741824", Fixed, Used,
         "Size at which a segment of the metadata log is closed.";
     "metadata.log.segment.ms", long(1), "604800000", Fixed, Used,
         "Age at which a segment of the metadata log is closed.";
-    "metadata.log.max.record.bytes.between.snapshots", long(1), "20971520", Fixed, Used,
+    "metadata.log.max.record.bytes.between.snapshots", long(1), "20971520", Fixed, Ignored,
         "Bytes of new metadata records after which a snapshot is written.";
-    "metadata.log.max.snapshot.interval.ms", long(0), "3600000", Fixed, Used,
+    "metadata.log.max.snapshot.interval.ms", long(0), "3600000", Fixed, Ignored,
         "A snapshot is written at least so often if there are new records; 0 for never.";
-    "metadata.max.idle.interval.ms", int(0), "500", Fixed, Used,
+    "metadata.max.idle.interval.ms", int(0), "500", Fixed, Ignored,
         "How often an idle quorum leader writes a no-op record; 0 for never.";
-    "metadata.max.retention.bytes", long(-1), "104857600", Fixed, Used,
+    "metadata.max.retention.bytes", long(-1), "104857600", Fixed, Ignored,
         "Size of old metadata segments and snapshots that are kept.";
-    "metadata.max.retention.ms", long(-1), "604800000", Fixed, Used,
+    "metadata.max.retention.ms", long(-1), "604800000", Fixed, Ignored,
         "Age to which old metadata segments and snapshots are kept.";
     // Registration.
-    "broker.heartbeat.interval.ms", int(1), "2000", Fixed, Used,
+    "broker.heartbeat.interval.ms", int(1), "2000", Fixed, Ignored,
         "How often a broker reports to the controller.";
-    "broker.session.timeout.ms", int(1), "9000", Fixed, Used,
+    "broker.session.timeout.ms", int(1), "9000", Fixed, Ignored,
         "A broker that has not reported for so long is fenced.";
-    "initial.broker.registration.timeout.ms", int(1), "60000", Fixed, Used,
+    "initial.broker.registration.timeout.ms", int(1), "60000", Fixed, Ignored,
         "How long a starting broker tries to register before it gives up.";
-    "controlled.shutdown.enable", Boolean, "true", Fixed, Used,
+    "controlled.shutdown.enable", Boolean, "true", Fixed, Ignored,
         "A stopping broker first hands its leaderships over.";
     // Topics.
     "num.partitions", int(1), "1", Fixed, Used,
@@ -141,11 +141,11 @@ broker_keys! { BROKER;
         "Topics may be deleted.";
     "max.request.partition.size.limit", int(1), "2000", Fixed, Used,
         "Partitions in one answer to DescribeTopicPartitions at most.";
-    "auto.leader.rebalance.enable", Boolean, "true", Fixed, Used,
+    "auto.leader.rebalance.enable", Boolean, "true", Fixed, Ignored,
         "The controller returns leadership to preferred replicas.";
-    "leader.imbalance.check.interval.seconds", long(1), "300", Fixed, Used,
+    "leader.imbalance.check.interval.seconds", long(1), "300", Fixed, Ignored,
         "How often preferred leaders are looked at.";
-    "unclean.leader.election.enable", Boolean, "false", PerBrokerOrCluster, Used,
+    "unclean.leader.election.enable", Boolean, "false", PerBrokerOrCluster, Ignored,
         "A replica outside the in-sync set may be elected, losing records.";
     "min.insync.replicas", int(1), "1", Cluster, Used,
         "In-sync replicas that an acks=all write needs.";
@@ -168,7 +168,7 @@ broker_keys! { BROKER;
         "How often logs are looked at for what may be deleted.";
     "log.flush.offset.checkpoint.interval.ms", int(0), "60000", Fixed, Ignored,
         "How often Kafka saves recovery points; the flush journal is written with every sync here.";
-    "log.flush.start.offset.checkpoint.interval.ms", int(0), "60000", Fixed, Used,
+    "log.flush.start.offset.checkpoint.interval.ms", int(0), "60000", Fixed, Ignored,
         "How often log start offsets are saved.";
     "log.flush.scheduler.interval.ms", long_any(), "9223372036854775807", Fixed, Ignored,
         "How often Kafka looks for logs to flush; see ottla.flush.max.delay.ms.";
@@ -176,7 +176,7 @@ broker_keys! { BROKER;
         "How long after the start Kafka first looks at its logs.";
     "producer.id.expiration.ms", int(1), "86400000", PerBrokerOrCluster, Used,
         "A producer idle for so long is forgotten.";
-    "producer.id.expiration.check.interval.ms", int(1), "600000", Fixed, Used,
+    "producer.id.expiration.check.interval.ms", int(1), "600000", Fixed, Ignored,
         "How often idle producers are looked for.";
     // Defaults of topics.
     "message.max.bytes", int(0), "1048588", PerBrokerOrCluster, Used,
@@ -196,9 +196,9 @@ broker_keys! { BROKER;
         "Age at which a segment is closed; log.roll.hours if not given.";
     "log.roll.hours", int(1), "168", Fixed, Used,
         "Age at which a segment is closed, in hours.";
-    "log.roll.jitter.ms", long(0), null, PerBrokerOrCluster, Used,
+    "log.roll.jitter.ms", long(0), null, PerBrokerOrCluster, Ignored,
         "A segment's age limit is cut by up to so much, at random; log.roll.jitter.hours if not given.";
-    "log.roll.jitter.hours", int(0), "0", Fixed, Used,
+    "log.roll.jitter.hours", int(0), "0", Fixed, Ignored,
         "The jitter of the age limit, in hours.";
     "log.retention.ms", long(-1), null, PerBrokerOrCluster, Used,
         "Age to which records are kept, -1 for ever; log.retention.minutes if not given.";
@@ -232,26 +232,26 @@ broker_keys! { BROKER;
         "How far behind the broker's clock a record's time may be.";
     "log.message.timestamp.after.max.ms", long(0), "3600000", PerBrokerOrCluster, Used,
         "How far ahead of the broker's clock a record's time may be.";
-    "log.cleaner.delete.retention.ms", long(0), "86400000", PerBrokerOrCluster, Used,
+    "log.cleaner.delete.retention.ms", long(0), "86400000", PerBrokerOrCluster, Ignored,
         "How long a compacted topic keeps tombstones.";
-    "log.cleaner.min.cleanable.ratio", Double { least: 0.0, most: 1.0 }, "0.5", PerBrokerOrCluster, Used,
+    "log.cleaner.min.cleanable.ratio", Double { least: 0.0, most: 1.0 }, "0.5", PerBrokerOrCluster, Ignored,
         "Share of a log that must be dirty before it is compacted.";
-    "log.cleaner.min.compaction.lag.ms", long(0), "0", PerBrokerOrCluster, Used,
+    "log.cleaner.min.compaction.lag.ms", long(0), "0", PerBrokerOrCluster, Ignored,
         "A record younger than this is not compacted.";
-    "log.cleaner.max.compaction.lag.ms", long(1), "9223372036854775807", PerBrokerOrCluster, Used,
+    "log.cleaner.max.compaction.lag.ms", long(1), "9223372036854775807", PerBrokerOrCluster, Ignored,
         "A record older than this is compacted, however little is dirty.";
     // Cleaner.
-    "log.cleaner.enable", Boolean, "true", Fixed, Used,
+    "log.cleaner.enable", Boolean, "true", Fixed, Ignored,
         "Whether logs are compacted.";
     "log.cleaner.threads", int(0), "1", PerBrokerOrCluster, Ignored,
         "Threads that compact logs.";
-    "log.cleaner.backoff.ms", long(0), "15000", PerBrokerOrCluster, Used,
+    "log.cleaner.backoff.ms", long(0), "15000", PerBrokerOrCluster, Ignored,
         "How long to wait when there is nothing to compact.";
-    "log.cleaner.dedupe.buffer.size", long(1048576), "134217728", PerBrokerOrCluster, Used,
+    "log.cleaner.dedupe.buffer.size", long(1048576), "134217728", PerBrokerOrCluster, Ignored,
         "Memory for the keys of one compaction.";
-    "log.cleaner.io.buffer.size", int(0), "524288", PerBrokerOrCluster, Used,
+    "log.cleaner.io.buffer.size", int(0), "524288", PerBrokerOrCluster, Ignored,
         "Memory for reading and writing in one compaction.";
-    "log.cleaner.io.buffer.load.factor", Double { least: f64::MIN, most: f64::MAX }, "0.9", PerBrokerOrCluster, Used,
+    "log.cleaner.io.buffer.load.factor", Double { least: f64::MIN, most: f64::MAX }, "0.9", PerBrokerOrCluster, Ignored,
         "How full the table of keys may become.";
     "log.cleaner.io.max.bytes.per.second", Double
         { least: f64::MIN, most: f64::MAX }, "1.7976931348623157E308", PerBrokerOrCluster, Ignored,
@@ -259,21 +259,21 @@ broker_keys! { BROKER;
     // Replication.
     "num.replica.fetchers", int(1), "1", PerBrokerOrCluster, Ignored,
         "Fetching threads for each leader a broker follows.";
-    "replica.lag.time.max.ms", long(1), "30000", Fixed, Used,
+    "replica.lag.time.max.ms", long(1), "30000", Fixed, Ignored,
         "A follower that has not caught up for so long leaves the in-sync set.";
-    "replica.fetch.max.bytes", int(0), "1048576", Fixed, Used,
+    "replica.fetch.max.bytes", int(0), "1048576", Fixed, Ignored,
         "Bytes of one partition in a follower's fetch.";
-    "replica.fetch.response.max.bytes", int(0), "10485760", Fixed, Used,
+    "replica.fetch.response.max.bytes", int(0), "10485760", Fixed, Ignored,
         "Bytes of all partitions in a follower's fetch.";
-    "replica.fetch.wait.max.ms", int(0), "500", Fixed, Used,
+    "replica.fetch.wait.max.ms", int(0), "500", Fixed, Ignored,
         "How long a leader holds a follower's empty fetch.";
-    "replica.fetch.min.bytes", int(1), "1", Fixed, Used,
+    "replica.fetch.min.bytes", int(1), "1", Fixed, Ignored,
         "Bytes that a leader waits for before it answers a follower's fetch.";
-    "replica.fetch.backoff.ms", int(0), "1000", Fixed, Used,
+    "replica.fetch.backoff.ms", int(0), "1000", Fixed, Ignored,
         "How long a follower waits after a failed fetch of a partition.";
-    "replica.socket.timeout.ms", int(1), "30000", Fixed, Used,
+    "replica.socket.timeout.ms", int(1), "30000", Fixed, Ignored,
         "How long a follower's request may take.";
-    "replica.socket.receive.buffer.bytes", int(-1), "65536", Fixed, Used,
+    "replica.socket.receive.buffer.bytes", int(-1), "65536", Fixed, Ignored,
         "SO_RCVBUF of a follower's connection to its leader.";
     "replica.high.watermark.checkpoint.interval.ms", long(1), "5000", Fixed, Used,
         "How often high watermarks are saved.";
@@ -301,16 +301,16 @@ broker_keys! { BROKER;
     "delete.records.purgatory.purge.interval.requests", int_any(), "1", Fixed, Ignored,
         "How often Kafka sweeps its DeleteRecords purgatory.";
     // Groups.
-    "group.initial.rebalance.delay.ms", int(0), "3000", Fixed, Used,
+    "group.initial.rebalance.delay.ms", int(0), "3000", Fixed, Ignored,
         "How long the first rebalance of an empty classic group waits for more members.";
-    "group.min.session.timeout.ms", int(1), "6000", Fixed, Used,
+    "group.min.session.timeout.ms", int(1), "6000", Fixed, Ignored,
         "The shortest session timeout of a classic member.";
-    "group.max.session.timeout.ms", int(1), "1800000", Fixed, Used,
+    "group.max.session.timeout.ms", int(1), "1800000", Fixed, Ignored,
         "The longest session timeout of a classic member.";
-    "group.max.size", int(1), "2147483647", Fixed, Used,
+    "group.max.size", int(1), "2147483647", Fixed, Ignored,
         "Members of a classic group at most.";
     "group.coordinator.rebalance.protocols", List(&["consumer", "classic", "share", "streams"]),
-        "classic,consumer,streams", Fixed, Used,
+        "classic,consumer,streams", Fixed, Ignored,
         "The group protocols that are served.";
     "group.coordinator.threads", int(1), "4", Fixed, Ignored,
         "Threads of Kafka's group coordinator.";
@@ -320,28 +320,28 @@ broker_keys! { BROKER;
         "How long the group coordinator gathers records before it writes them; -1 adapts.";
     "group.coordinator.cached.buffer.max.bytes", int(524288), "1048588", PerBrokerOrCluster, Ignored,
         "Size of the write buffer that Kafka's group coordinator keeps.";
-    "group.consumer.session.timeout.ms", int(1), "45000", Fixed, Used,
+    "group.consumer.session.timeout.ms", int(1), "45000", Fixed, Ignored,
         "A consumer group member silent for so long is removed (KIP-848).";
-    "group.consumer.min.session.timeout.ms", int(1), "45000", Fixed, Used,
+    "group.consumer.min.session.timeout.ms", int(1), "45000", Fixed, Ignored,
         "The shortest session timeout that a consumer group may set.";
-    "group.consumer.max.session.timeout.ms", int(1), "60000", Fixed, Used,
+    "group.consumer.max.session.timeout.ms", int(1), "60000", Fixed, Ignored,
         "The longest session timeout that a consumer group may set.";
-    "group.consumer.heartbeat.interval.ms", int(1), "5000", Fixed, Used,
+    "group.consumer.heartbeat.interval.ms", int(1), "5000", Fixed, Ignored,
         "How often members of a consumer group report.";
-    "group.consumer.min.heartbeat.interval.ms", int(1), "5000", Fixed, Used,
+    "group.consumer.min.heartbeat.interval.ms", int(1), "5000", Fixed, Ignored,
         "The shortest heartbeat interval that a consumer group may set.";
-    "group.consumer.max.heartbeat.interval.ms", int(1), "15000", Fixed, Used,
+    "group.consumer.max.heartbeat.interval.ms", int(1), "15000", Fixed, Ignored,
         "The longest heartbeat interval that a consumer group may set.";
-    "group.consumer.max.size", int(1), "2147483647", Fixed, Used,
+    "group.consumer.max.size", int(1), "2147483647", Fixed, Ignored,
         "Members of a consumer group at most.";
-    "group.consumer.assignors", List(&[]), "uniform,range", Fixed, Used,
+    "group.consumer.assignors", List(&[]), "uniform,range", Fixed, Ignored,
         "Server-side assignors; the first is the default.";
     "group.consumer.migration.policy", OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]),
-        "bidirectional", Fixed, Used,
+        "bidirectional", Fixed, Ignored,
         "Which way groups may change between the classic and the consumer protocol.";
-    "group.consumer.regex.refresh.interval.ms", int(10000), "600000", Fixed, Used,
+    "group.consumer.regex.refresh.interval.ms", int(10000), "600000", Fixed, Ignored,
         "How often regular expressions are matched again with the topics.";
-    "group.consumer.assignment.interval.ms", int(0), "1000", PerBrokerOrCluster, Used,
+    "group.consumer.assignment.interval.ms", int(0), "1000", PerBrokerOrCluster, Ignored,
         "The least time between two assignments of a consumer group.";
     "group.consumer.min.assignment.interval.ms", int(0), "0", Fixed, Ignored,
         "The shortest assignment interval that a consumer group may set.";
@@ -354,17 +354,17 @@ broker_keys! { BROKER;
         "Replicas of __consumer_offsets.";
     "offsets.topic.segment.bytes", int(1), "104857600", Fixed, Used,
         "Segment size of __consumer_offsets.";
-    "offsets.topic.compression.codec", int_in(0, 4), "0", Fixed, Used,
+    "offsets.topic.compression.codec", int_in(0, 4), "0", Fixed, Ignored,
         "Codec of the offsets topic's batches, by its number.";
     "offsets.load.buffer.size", int(1), "5242880", Fixed, Ignored,
         "Bytes of one read while a coordinator loads.";
-    "offsets.retention.minutes", int(1), "10080", Fixed, Used,
+    "offsets.retention.minutes", int(1), "10080", Fixed, Ignored,
         "How long the offsets of an empty group are kept.";
     "offsets.retention.check.interval.ms", long(1), "600000", Fixed, Used,
         "How often expired offsets are looked for.";
-    "offsets.commit.timeout.ms", int(1), "5000", Fixed, Used,
+    "offsets.commit.timeout.ms", int(1), "5000", Fixed, Ignored,
         "How long a commit waits for its replicas.";
-    "offset.metadata.max.bytes", int(0), "4096", Fixed, Used,
+    "offset.metadata.max.bytes", int(0), "4096", Fixed, Ignored,
         "Size of the metadata beside an offset.";
     // Share groups.
     "group.share.session.timeout.ms", int(1), "45000", Fixed, Ignored,
@@ -480,26 +480,26 @@ broker_keys! { BROKER;
         "Segment size of __transaction_state.";
     "transaction.state.log.load.buffer.size", int(1), "5242880", Fixed, Ignored,
         "Bytes of one read while a transaction coordinator loads.";
-    "transaction.max.timeout.ms", int(1), "900000", Fixed, Used,
+    "transaction.max.timeout.ms", int(1), "900000", Fixed, Ignored,
         "The longest timeout that a producer may ask for its transactions.";
-    "transactional.id.expiration.ms", int(1), "604800000", Fixed, Used,
+    "transactional.id.expiration.ms", int(1), "604800000", Fixed, Ignored,
         "A transactional id unused for so long is forgotten.";
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms", int(1), "10000", Fixed, Used,
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms", int(1), "10000", Fixed, Ignored,
         "How often transactions that timed out are looked for.";
-    "transaction.remove.expired.transaction.cleanup.interval.ms", int(1), "3600000", Fixed, Used,
+    "transaction.remove.expired.transaction.cleanup.interval.ms", int(1), "3600000", Fixed, Ignored,
         "How often expired transactional ids are looked for.";
-    "transaction.partition.verification.enable", Boolean, "true", PerBrokerOrCluster, Used,
+    "transaction.partition.verification.enable", Boolean, "true", PerBrokerOrCluster, Ignored,
         "A batch is taken only if its partition belongs to an ongoing transaction (KIP-890).";
     "transaction.two.phase.commit.enable", Boolean, "false", Fixed, Ignored,
         "Transactions of external coordinators, without a timeout (KIP-939).";
-    "add.partitions.to.txn.retry.backoff.ms", int(1), "20", Fixed, Used,
+    "add.partitions.to.txn.retry.backoff.ms", int(1), "20", Fixed, Ignored,
         "How long a broker first waits before it asks the transaction coordinator again.";
-    "add.partitions.to.txn.retry.backoff.max.ms", int(0), "100", Fixed, Used,
+    "add.partitions.to.txn.retry.backoff.max.ms", int(0), "100", Fixed, Ignored,
         "How long a broker waits at most before it asks the transaction coordinator again.";
     // Quotas.
-    "quota.window.num", int(1), "11", Fixed, Used,
+    "quota.window.num", int(1), "11", Fixed, Ignored,
         "Windows that a client's rate is measured over.";
-    "quota.window.size.seconds", int(1), "1", Fixed, Used,
+    "quota.window.size.seconds", int(1), "1", Fixed, Ignored,
         "Length of such a window.";
     "replication.quota.window.num", int(1), "11", Fixed, Ignored,
         "Windows that replication's rate is measured over.";
@@ -620,25 +620,25 @@ broker_keys! { BROKER;
         "A dirty log is synced within this; 10 with flush=quorum and 100 with flush=async if not given.";
     "ottla.disk.timeout.ms", int(1), "30000", Fixed, Used,
         "A write or sync that takes longer fails its log directory.";
-    "ottla.clock.step.max.ms", long(1), "60000", Fixed, Used,
+    "ottla.clock.step.max.ms", long(1), "60000", Fixed, Ignored,
         "A wall clock that steps further than this suspends removal by time.";
-    "ottla.purgatory.max.requests", int(1), "100000", Fixed, Used,
+    "ottla.purgatory.max.requests", int(1), "100000", Fixed, Ignored,
         "Requests that wait in the broker at most; the next one is answered at once.";
     "ottla.connection.max.pending.requests", int(1), "256", Fixed, Used,
         "Requests of one connection in work before it is no longer read.";
-    "ottla.connection.max.unsent.bytes", int(65536), "67108864", Fixed, Used,
+    "ottla.connection.max.unsent.bytes", int(65536), "67108864", Fixed, Ignored,
         "Bytes of answers that wait for one connection before it is no longer read.";
-    "ottla.unauthenticated.request.max.bytes", int(1024), "65536", Fixed, Used,
+    "ottla.unauthenticated.request.max.bytes", int(1024), "65536", Fixed, Ignored,
         "The largest request of a client that has yet to authenticate.";
     "ottla.batch.max.inflated.bytes", int(1048576), "268435456", Fixed, Used,
         "A compressed batch that inflates beyond this is refused.";
-    "ottla.log.max.producers", int(1), "100000", Fixed, Used,
+    "ottla.log.max.producers", int(1), "100000", Fixed, Ignored,
         "Producers that one partition remembers; beyond it the longest idle is forgotten.";
-    "ottla.max.groups", int(1), "100000", Fixed, Used,
+    "ottla.max.groups", int(1), "100000", Fixed, Ignored,
         "Groups that one coordinator partition holds at most.";
     "ottla.max.partitions", int(1), "100000", Fixed, Used,
         "Partitions that the cluster holds at most.";
-    "ottla.index.tail.entries", int(1), "4096", Fixed, Used,
+    "ottla.index.tail.entries", int(1), "4096", Fixed, Ignored,
         "Entries of a log's newest offset index that are kept in memory.";
     "ottla.http.listener", Text, "", Fixed, Used,
         "HOST:PORT where health, readiness, metrics and the machine's view are served; nowhere if empty.";

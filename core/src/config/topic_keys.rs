@@ -19,7 +19,7 @@ other_keys! { TOPIC, Topic;
         "Level of lz4 where the broker compresses.";
     "compression.zstd.level", int_in(-131072, 22), "3", ["compression.zstd.level" * 1], Used,
         "Level of zstd where the broker compresses.";
-    "delete.retention.ms", long(0), "86400000", ["log.cleaner.delete.retention.ms" * 1], Used,
+    "delete.retention.ms", long(0), "86400000", ["log.cleaner.delete.retention.ms" * 1], Ignored,
         "How long a compacted topic keeps tombstones.";
     "file.delete.delay.ms", long(0), "60000", ["log.segment.delete.delay.ms" * 1], Used,
         "How long a deleted segment's files remain.";
@@ -40,7 +40,7 @@ other_keys! { TOPIC, Topic;
         "Size to which tiered records are kept locally.";
     "local.retention.ms", long(-2), "-2", ["log.local.retention.ms" * 1], Ignored,
         "Age to which tiered records are kept locally.";
-    "max.compaction.lag.ms", long(1), "9223372036854775807", ["log.cleaner.max.compaction.lag.ms" * 1], Used,
+    "max.compaction.lag.ms", long(1), "9223372036854775807", ["log.cleaner.max.compaction.lag.ms" * 1], Ignored,
         "A record older than this is compacted, however little is dirty.";
     "max.message.bytes", int(0), "1048588", ["message.max.bytes" * 1], Used,
         "The largest record batch, after compression.";
@@ -52,9 +52,9 @@ other_keys! { TOPIC, Topic;
     "message.timestamp.type", OneOf(&["CreateTime", "LogAppendTime"]),
         "CreateTime", ["log.message.timestamp.type" * 1], Used,
         "Whether records carry the producer's time or the broker's.";
-    "min.cleanable.dirty.ratio", Double { least: 0.0, most: 1.0 }, "0.5", ["log.cleaner.min.cleanable.ratio" * 1], Used,
+    "min.cleanable.dirty.ratio", Double { least: 0.0, most: 1.0 }, "0.5", ["log.cleaner.min.cleanable.ratio" * 1], Ignored,
         "Share of the log that must be dirty before it is compacted.";
-    "min.compaction.lag.ms", long(0), "0", ["log.cleaner.min.compaction.lag.ms" * 1], Used,
+    "min.compaction.lag.ms", long(0), "0", ["log.cleaner.min.compaction.lag.ms" * 1], Ignored,
         "A record younger than this is not compacted.";
     "min.insync.replicas", int(1), "1", ["min.insync.replicas" * 1], Used,
         "In-sync replicas that an acks=all write needs.";
@@ -75,20 +75,20 @@ other_keys! { TOPIC, Topic;
         "Size at which a segment is closed.";
     "segment.index.bytes", int(4), "10485760", ["log.index.size.max.bytes" * 1], Used,
         "Size of an offset index at which its segment is closed.";
-    "segment.jitter.ms", long(0), "0", ["log.roll.jitter.ms" * 1, "log.roll.jitter.hours" * 3600000], Used,
+    "segment.jitter.ms", long(0), "0", ["log.roll.jitter.ms" * 1, "log.roll.jitter.hours" * 3600000], Ignored,
         "The age limit of a segment is cut by up to so much, at random.";
     "segment.ms", long(1), "604800000", ["log.roll.ms" * 1, "log.roll.hours" * 3600000], Used,
         "Age at which a segment is closed.";
-    "unclean.leader.election.enable", Boolean, "false", ["unclean.leader.election.enable" * 1], Used,
+    "unclean.leader.election.enable", Boolean, "false", ["unclean.leader.election.enable" * 1], Ignored,
         "A replica outside the in-sync set may be elected, losing records.";
 }
 
 other_keys! { GROUP, Group;
     "consumer.assignment.interval.ms", int(0), "1000", ["group.consumer.assignment.interval.ms" * 1], Ignored,
         "The least time between two assignments.";
-    "consumer.heartbeat.interval.ms", int(1), "5000", ["group.consumer.heartbeat.interval.ms" * 1], Used,
+    "consumer.heartbeat.interval.ms", int(1), "5000", ["group.consumer.heartbeat.interval.ms" * 1], Ignored,
         "How often members report (KIP-848).";
-    "consumer.session.timeout.ms", int(1), "45000", ["group.consumer.session.timeout.ms" * 1], Used,
+    "consumer.session.timeout.ms", int(1), "45000", ["group.consumer.session.timeout.ms" * 1], Ignored,
         "A member silent for so long is removed (KIP-848).";
     "share.assignment.interval.ms", int(0), "1000", ["group.share.assignment.interval.ms" * 1], Ignored,
         "The least time between two assignments.";
