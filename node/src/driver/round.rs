@@ -208,6 +208,7 @@ impl Shared {
             self.counters.inputs.add(count(core.batch.len()));
             let mut batch = mem::take(&mut core.batch);
             for input in batch.drain(..) {
+                tracing::trace!(target: "ottla::step", "{} < {input}", now.monotonic);
                 core.brain.handle(now, input, &mut core.effects);
                 self.carry_out(core);
             }
@@ -222,6 +223,7 @@ impl Shared {
     fn carry_out(self: &Arc<Self>, core: &mut Core) {
         let mut effects = mem::take(&mut core.effects);
         for effect in effects.drain() {
+            tracing::trace!(target: "ottla::step", "> {effect}");
             self.carry_out_one(core, effect);
         }
         core.effects = effects;
