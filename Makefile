@@ -31,6 +31,9 @@ FORCE:
 interop: $(OTTLA_BIN)  ## unmodified clients and tools against Ottla (ARGS='--against both --client java --case big')
 	$(CARGO) run --release -p ottla-tests --bin interop -- $(ARGS)
 
+crash-test: $(OTTLA_BIN)  ## kill -9 in the middle of a load, a hundred times (ARGS='--rounds 20 --seed 7')
+	$(CARGO) run --release -p ottla-tests --features load --bin crash-test -- $(ARGS)
+
 durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves before what it rests on is durable
 	$(CARGO) run --release -p ottla-tests --bin durability -- $(ARGS)
 

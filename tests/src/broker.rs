@@ -139,6 +139,15 @@ impl Plan {
 
     /// Starts the process and waits until it answers.
     pub fn start(&self) -> Result<Broker, String> {
+        let mut broker = self.spawn()?;
+        let child = &mut broker.child;
+        let ready = probe::wait_until_ready(self.address, START_LIMIT, || Ok(child.try_wait()?.is_none()));
+        ready.map_err(|error| format!("{error}; the end of its log:\n{}", broker.log_tail()))?;
+        Ok(broker)
+    }
+
+    /// Starts the process, and waits for nothing.
+    pub fn spawn(&self) -> Result<Broker, String> {
         let log = self.dir.join("broker.log");
         let explain = |error: io::Error| format!("cannot start {}: {error}", self.program.join(" "));
         let out = File::options().create(true).append(true).open(&log).map_err(explain)?;
@@ -147,11 +156,8 @@ impl Plan {
         command.args(words).arg(self.dir.join("server.properties"));
         command.env("KAFKA_LOG4J_OPTS", "").current_dir(&self.dir).stdin(Stdio::null());
         command.stdout(out.try_clone().map_err(explain)?).stderr(out);
-        let mut child = command.spawn().map_err(explain)?;
-        let ready = probe::wait_until_ready(self.address, START_LIMIT, || Ok(child.try_wait()?.is_none()));
-        let broker = Broker { plan: self.clone(), child, was_ended: false };
-        ready.map_err(|error| format!("{error}; the end of {}:\n{}", log.display(), tail(&log)))?;
-        Ok(broker)
+        let child = command.spawn().map_err(explain)?;
+        Ok(Broker { plan: self.clone(), child, was_ended: false })
     }
 }
 

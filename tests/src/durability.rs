@@ -10,6 +10,7 @@
 
 pub mod check;
 pub mod disk;
+pub mod journal;
 pub mod load;
 pub mod strace;
 

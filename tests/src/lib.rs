@@ -5,6 +5,7 @@
 //! sees it. (The effect scripts are the exception: they speak the language of the boundary.)
 
 pub mod broker;
+pub mod crash;
 pub mod durability;
 pub mod effect_scripts;
 pub mod install;

@@ -23,9 +23,6 @@ answer left only after its bytes, their journal entry and their names were durab
 --expect-violations turns the exit code round: for a planted fault, or for Apache Kafka, which by default
 does not sync before it answers.";
 
-/// The flush journal's name in each log directory.
-const JOURNAL: &str = "/ottla-flush.journal";
-
 struct Options {
     kind: Kind,
     requests: u64,
@@ -126,8 +123,8 @@ fn run(options: &Options) -> Result<Proof, String> {
     broker.stop()?;
     let text = finished_trace(&trace, broker.id())?;
     println!("{} acknowledged with acks=all; a trace of {} calls", acknowledged.len(), text.lines().count());
-    let journal = (options.kind == Kind::Ottla).then_some(JOURNAL);
-    let proof = check(&strace::parse(&text)?, &acknowledged, &Rules { journal })?;
+    let rules = Rules { has_journal: options.kind == Kind::Ottla };
+    let proof = check(&strace::parse(&text)?, &acknowledged, rules)?;
     if proof.violations.is_empty() || options.expects_violations {
         fs::remove_dir_all(&dir).map_err(|error| error.to_string())?;
     } else {

@@ -20,11 +20,11 @@ pub struct Acknowledged {
     pub last_offset: i64,
 }
 
-/// The name of the flush journal in each log directory, and whether it is demanded.
-#[derive(Debug, Clone)]
+/// What is demanded of the broker.
+#[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The end of the journal's path; `None` for a broker that has none.
-    pub journal: Option<&'static str>,
+    /// It has a flush journal in each log directory.
+    pub has_journal: bool,
 }
 
 /// What was checked.
@@ -37,7 +37,7 @@ pub struct Proof {
 }
 
 /// Checks every acknowledged request against the trace.
-pub fn check(calls: &[Call], acknowledged: &[Acknowledged], rules: &Rules) -> Result<Proof, String> {
+pub fn check(calls: &[Call], acknowledged: &[Acknowledged], rules: Rules) -> Result<Proof, String> {
     let mut disk = Disk::default();
     for call in calls {
         disk.apply(call)?;
@@ -63,7 +63,7 @@ pub fn check(calls: &[Call], acknowledged: &[Acknowledged], rules: &Rules) -> Re
 }
 
 /// What had not ended when the answer left at line `left`.
-fn broken(disk: &Disk, request: &Acknowledged, left: Line, rules: &Rules) -> Vec<String> {
+fn broken(disk: &Disk, request: &Acknowledged, left: Line, rules: Rules) -> Vec<String> {
     let mut broken = Vec::new();
     let suffix = format!("/{}", request.partition);
     let Some((path, batch)) = disk.batch(&suffix, request.last_offset) else {
@@ -73,31 +73,21 @@ fn broken(disk: &Disk, request: &Acknowledged, left: Line, rules: &Rules) -> Vec
     let Some(written) = in_time(disk.written(path, batch)) else {
         return vec![format!("its batch was written to {path}")];
     };
-    if in_time(disk.synced_after(path, written)).is_none() {
+    let synced = in_time(disk.synced_after(path, written));
+    if synced.is_none() {
         broken.push(format!("{path} was synced (written at line {})", written + 1));
     }
-    if let Some(journal) = rules.journal {
-        broken.extend(journal_broken(disk, journal, written, left));
+    // A claim on disk before its bytes would make a power loss look like damage: it is written after their sync.
+    let base = synced.unwrap_or(written);
+    if rules.has_journal && in_time(disk.claimed_after(&request.partition, request.last_offset, base)).is_none() {
+        broken.push(format!("a claim of the flush journal for it was durable (its bytes were at line {})", base + 1));
     }
-    let journals = rules.journal.into_iter().flat_map(|journal| disk.paths_ending(journal));
-    for (name, made) in journals.chain([path]).flat_map(|path| disk.names_made(path)) {
+    for (name, made) in disk.names_made(path) {
         if in_time(disk.synced_after(parent(&name), made)).is_none() {
             broken.push(format!("the directory of {name} was synced (made at line {})", made + 1));
         }
     }
     broken
-}
-
-/// The journal is written after the batch, and synced after that.
-fn journal_broken(disk: &Disk, journal: &str, written: Line, left: Line) -> Option<String> {
-    let durable = |path: &str| {
-        let entry = disk.written_after(path, written)?;
-        disk.synced_after(path, entry).filter(|line| *line < left)
-    };
-    if disk.paths_ending(journal).any(|path| durable(path).is_some()) {
-        return None;
-    }
-    Some(format!("the flush journal was written and synced (batch written at line {})", written + 1))
 }
 
 /// The line at which each answer began to leave, by the client's address and correlation id.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::journal::{self, Names};
 use super::strace::{Call, Piece};
 
 /// A moment: a line of the trace.
@@ -13,7 +14,6 @@ pub type Line = usize;
 struct Write {
     from: u64,
     to: u64,
-    begin: Line,
     end: Line,
 }
 
@@ -35,11 +35,22 @@ pub struct Batch {
     to: u64,
 }
 
+/// A claim of the flush journal, and the write that made it.
+#[derive(Debug, Clone)]
+struct Claim {
+    directory: String,
+    end_offset: i64,
+    begin: Line,
+    end: Line,
+}
+
 #[derive(Debug, Default, Clone)]
 struct File {
     writes: Vec<Write>,
     syncs: Vec<Sync>,
     batches: Vec<Batch>,
+    claims: Vec<Claim>,
+    journal_names: Names,
     /// When the present name was made, if the trace saw it.
     named: Option<Line>,
     length: u64,
@@ -49,6 +60,8 @@ struct File {
 #[derive(Debug, Default)]
 pub struct Disk {
     files: BTreeMap<String, File>,
+    /// Flush journals that another took the name of.
+    replaced: Vec<(String, File)>,
     /// `syncfs` and `sync` cover all.
     everything: Vec<Sync>,
 }
@@ -104,14 +117,27 @@ impl Disk {
 
     /// When a sync that began after `moment` was the first to end, of this file or of all.
     pub fn synced_after(&self, path: &str, moment: Line) -> Option<Line> {
-        let own = self.files.get(path).into_iter().flat_map(|file| &file.syncs);
-        own.chain(&self.everything).filter(|sync| sync.begin > moment).map(|sync| sync.end).min()
+        self.files.get(path).and_then(|file| self.file_synced_after(file, moment))
     }
 
-    /// When a write to this file that began after `moment` was the first to end.
-    pub fn written_after(&self, path: &str, moment: Line) -> Option<Line> {
-        let file = self.files.get(path)?;
-        file.writes.iter().filter(|write| write.begin > moment).map(|write| write.end).min()
+    fn file_synced_after(&self, file: &File, moment: Line) -> Option<Line> {
+        let syncs = file.syncs.iter().chain(&self.everything);
+        syncs.filter(|sync| sync.begin > moment).map(|sync| sync.end).min()
+    }
+
+    /// When a claim that `directory` is durable up to `last_offset`, written after `moment`, was first durable under
+    /// the journal's name.
+    pub fn claimed_after(&self, directory: &str, last_offset: i64, moment: Line) -> Option<Line> {
+        let current = self.files.iter().map(|(path, file)| (path.as_str(), file));
+        let journals = current.chain(self.replaced.iter().map(|(path, file)| (path.as_str(), file)));
+        let durable = |(path, file): (&str, &File)| {
+            let covers =
+                |claim: &&Claim| claim.directory == directory && claim.end_offset > last_offset && claim.begin > moment;
+            let claim = file.claims.iter().filter(covers).map(|claim| claim.end).min()?;
+            let named = file.named.map_or(Some(0), |made| self.synced_after(parent(path), made))?;
+            Some(self.file_synced_after(file, claim)?.max(named))
+        };
+        journals.filter(|(path, _)| path.ends_with(journal::NAMES[0])).filter_map(durable).min()
     }
 
     /// The names on the way to `path` that the trace saw made, and when.
@@ -127,11 +153,6 @@ impl Disk {
         made
     }
 
-    /// The paths that end in `suffix`.
-    pub fn paths_ending<'a>(&'a self, suffix: &'a str) -> impl Iterator<Item = &'a str> {
-        self.files.keys().map(String::as_str).filter(move |path| path.ends_with(suffix))
-    }
-
     fn target(&mut self, call: &Call) -> &mut File {
         self.files.entry(call.target().unwrap_or_default()).or_default()
     }
@@ -144,11 +165,21 @@ impl Disk {
         let from = call.position().unwrap_or(file.length);
         let to = from + u64::try_from(call.result).unwrap_or(0);
         file.length = file.length.max(to);
-        file.writes.push(Write { from, to, begin: call.begin, end: call.end });
+        file.writes.push(Write { from, to, end: call.end });
         if is_segment(&path) {
             let found =
                 batches(&call.pieces(), from).map_err(|error| format!("line {}: {path}: {error}", call.begin))?;
             file.batches.extend(found);
+        }
+        if journal::NAMES.iter().any(|name| path.ends_with(name)) {
+            let found = journal::claims(&call.pieces(), &mut file.journal_names)
+                .map_err(|error| format!("line {}: {error}", call.begin + 1))?;
+            file.claims.extend(found.into_iter().map(|(directory, end_offset)| Claim {
+                directory,
+                end_offset,
+                begin: call.begin,
+                end: call.end,
+            }));
         }
         Ok(())
     }
@@ -166,6 +197,9 @@ impl Disk {
         let inside = format!("{from}/");
         let moved: Vec<_> =
             self.files.keys().filter(|path| *path == from || path.starts_with(&inside)).cloned().collect();
+        if let Some(before) = self.files.remove(to).filter(|before| !before.claims.is_empty()) {
+            self.replaced.push((to.clone(), before));
+        }
         for path in moved {
             if let Some(file) = self.files.remove(&path) {
                 self.files.insert(format!("{to}{}", &path[from.len()..]), file);

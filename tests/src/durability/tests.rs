@@ -9,7 +9,8 @@ fn good_trace() -> Vec<String> {
     let log = hex("/d/t-0/00000000000000000000.log");
     let batch = "\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x05\\x00\\x00\\x00\\x31\\x00\\x00\\x00\\x00";
     let rest = "\\x02\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02".to_owned() + &"\\x00".repeat(34);
-    let (dir, root, journal) = (hex("/d/t-0"), hex("/d"), hex("/d/ottla-flush.journal"));
+    let (dir, root, journal) = (hex("/d/t-0"), hex("/d"), hex("/d/flush-journal"));
+    let block = block(8);
     let peer = "TCP:[127.0.0.1:9092->127.0.0.1:5000]";
     let answer = |id: u8| format!("\\x00\\x00\\x00\\x06\\x00\\x00\\x00\\x{id:02x}\\x01\\x02");
     vec![
@@ -21,7 +22,7 @@ fn good_trace() -> Vec<String> {
         "11 <... fdatasync resumed>)          = 0".to_owned(),
         format!("11 fsync(7<{dir}>) = 0"),
         format!("11 fsync(7<{root}>) = 0"),
-        format!("10 pwrite64(5<{journal}>, \"\\x01\", 1, 0) = 1"),
+        format!("10 pwrite64(5<{journal}>, \"{}\", {}, 0) = 1", escaped(&block), block.len()),
         format!("11 fdatasync(5<{journal}>) = 0"),
         format!(
             "10 writev(4<{peer}>, [{{iov_base=\"{}\", iov_len=10}}, {{iov_base=\"{}\", iov_len=10}}], 2) = 20",
@@ -37,7 +38,26 @@ fn piece(bytes: &str, length: usize) -> String {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()
+    escaped(text.as_bytes())
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+/// The journal's beginning and one block: the name of a log, and the claim that it is durable up to `end`.
+fn block(end: i64) -> Vec<u8> {
+    let mut body = vec![0, 0, 0, 0, 0, 0, 0, 1];
+    body.extend([0, 0, 0, 0, 1, 0, 7]);
+    body.extend(b"t-0 xyz");
+    body.extend([1, 0, 0, 0, 1]);
+    body.extend(end.to_be_bytes());
+    body.extend([0; 21]);
+    let mut block = b"OTTLAFJ1".to_vec();
+    block.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
+    block.extend(crc32c::crc32c(&body).to_be_bytes());
+    block.extend(body);
+    block
 }
 
 fn judge_for(lines: &[String], correlation_id: i32) -> Proof {
@@ -48,8 +68,7 @@ fn judge_for(lines: &[String], correlation_id: i32) -> Proof {
         base_offset: 5,
         last_offset: 7,
     };
-    let rules = Rules { journal: Some("/ottla-flush.journal") };
-    check(&parse(&lines.join("\n")).unwrap(), &[request], &rules).unwrap()
+    check(&parse(&lines.join("\n")).unwrap(), &[request], Rules { has_journal: true }).unwrap()
 }
 
 fn violation(lines: &[String]) -> String {
@@ -97,6 +116,35 @@ fn a_sync_that_fails_or_is_of_another_file_is_none() {
 }
 
 #[test]
+fn a_claim_that_is_too_low_or_too_early_is_found() {
+    let mut trace = good_trace();
+    trace[8] = trace[8].replace(&escaped(&block(8)), &escaped(&block(7)));
+    assert!(violation(&trace).contains("flush journal"), "{}", violation(&trace));
+    let mut trace = good_trace();
+    let claim = trace.remove(8);
+    trace.insert(4, claim);
+    assert!(violation(&trace).contains("flush journal"), "{}", violation(&trace));
+}
+
+#[test]
+fn a_journal_that_is_replaced_counts_once_its_name_is_durable() {
+    let renamed = format!("10 rename(\"{}\", \"{}\") = 0", hex("/d/flush-journal.tmp"), hex("/d/flush-journal"));
+    let mut trace = good_trace();
+    for line in &mut trace[8..=9] {
+        *line = line.replace(&hex("/flush-journal"), &hex("/flush-journal.tmp"));
+    }
+    trace.insert(10, renamed);
+    assert!(violation(&trace).contains("flush journal"), "{}", violation(&trace));
+    trace.insert(11, format!("11 fsync(7<{}>) = 0", hex("/d")));
+    assert_eq!(judge_for(&trace, 9).violations, Vec::<String>::new());
+    // What a later one replaces counts for what was answered before.
+    let mut trace = good_trace();
+    let later = trace.len() - 1;
+    trace.insert(later, format!("10 rename(\"{}\", \"{}\") = 0", hex("/d/flush-journal.tmp"), hex("/d/flush-journal")));
+    assert_eq!(judge_for(&trace, 9).violations, Vec::<String>::new());
+}
+
+#[test]
 fn a_sync_that_began_before_the_write_proves_nothing() {
     let mut trace = good_trace();
     trace.swap(2, 3);
@@ -132,5 +180,5 @@ fn a_trace_that_cannot_be_read_is_an_error() {
         base_offset: 5,
         last_offset: 7,
     };
-    check(&calls, &[unanswered], &Rules { journal: None }).unwrap_err();
+    check(&calls, &[unanswered], Rules { has_journal: false }).unwrap_err();
 }

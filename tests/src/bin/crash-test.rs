@@ -1,0 +1,144 @@
+//! `make crash-test`: `kill -9` in the middle of a load, a hundred times.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program: its progress is its output")]
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lexopt::prelude::*;
+use ottla_tests::broker::{Kind, Plan};
+use ottla_tests::crash::ledger::{Promise, contradictions};
+use ottla_tests::crash::load::{self, PARTITIONS, Shared, TOPICS};
+use ottla_tests::install::Workshop;
+use ottla_tests::records::Random;
+
+const HELP: &str = "\
+crash-test [--against ottla|kafka] [--rounds N] [--seed N]
+
+Starts the broker in OTTLA_BIN and a load of librdkafka producers with acks=all, with and without
+idempotence, kills the broker at moments drawn from the seed, starts it again on the same directory and
+port, and at the end checks every record that was acknowledged and every offset that was read.";
+
+struct Options {
+    kind: Kind,
+    rounds: u32,
+    seed: u64,
+}
+
+fn parse() -> Result<Option<Options>, lexopt::Error> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut options = Options { kind: Kind::Ottla, rounds: 100, seed: u64::from(now.subsec_nanos()) };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("against") => {
+                options.kind = match arguments.value()?.string()?.as_str() {
+                    "ottla" => Kind::Ottla,
+                    "kafka" => Kind::Kafka,
+                    other => return Err(format!("--against is ottla or kafka, not {other}").into()),
+                }
+            }
+            Long("rounds") => options.rounds = arguments.value()?.parse()?,
+            Long("seed") => options.seed = arguments.value()?.parse()?,
+            Long("help") | Short('h') => return Ok(None),
+            Long(_) | Short(_) | Value(_) => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn main() -> ExitCode {
+    let options = match parse() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("crash-test: {error}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    println!("crash-test --against {} --rounds {} --seed {}", options.kind.name(), options.rounds, options.seed);
+    match run(&options) {
+        Ok(wrong) if wrong.is_empty() => ExitCode::SUCCESS,
+        Ok(wrong) => {
+            wrong.iter().take(50).for_each(|text| println!("WRONG {text}"));
+            println!("{} violations; again with --seed {}", wrong.len(), options.seed);
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("\ncrash-test: {error}\nagain with --seed {}", options.seed);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is wrong in the end, one sentence each.
+fn run(options: &Options) -> Result<Vec<String>, String> {
+    let workshop = Workshop::open().map_err(|error| error.to_string())?;
+    let dir = workshop.out.join(format!("crash-{}-{}", options.kind.name(), std::process::id()));
+    let mut plan = Plan::new(&workshop, options.kind, &dir)?;
+    plan.properties.push(("num.partitions".to_owned(), PARTITIONS.to_string()));
+    // Small segments, so that crashes fall into rolls too.
+    plan.properties.push(("log.segment.bytes".to_owned(), "1048576".to_owned()));
+    plan.prepare(&workshop)?;
+    let mut broker = plan.start()?;
+    let ledger = Shared::default();
+    let running = load::start(&plan.bootstrap(), &ledger, options.seed).map_err(|error| error.to_string())?;
+    let mut random = Random::new(options.seed);
+    for round in 1..=options.rounds {
+        // Log-uniform from 20 ms to 2.5 s: many crashes soon after the start, some in full load.
+        thread::sleep(Duration::from_millis(20 << random.below(8)));
+        broker.kill().map_err(|error| error.to_string())?;
+        if random.below(4) == 0 {
+            // Again, while it recovers.
+            let mut early = plan.spawn()?;
+            thread::sleep(Duration::from_millis(random.below(400)));
+            early.kill().map_err(|error| error.to_string())?;
+        }
+        broker = plan.start().map_err(|error| format!("round {round}: {error}"))?;
+        progress(round, options.rounds, &ledger);
+    }
+    let seen = running.finish()?;
+    let logs = load::read_all(&plan.bootstrap())?;
+    broker.stop()?;
+    let promise =
+        |topic: &str| TOPICS.iter().find(|(name, _)| *name == topic).map_or(Promise::AtLeastOnce, |pair| pair.1);
+    let ledger = load::lock(&ledger);
+    let mut wrong = ledger.judge(&logs, promise);
+    wrong.extend(contradictions(&seen, &logs));
+    let read: usize = logs.values().map(Vec::len).sum();
+    let tailed: usize = seen.values().map(|records| records.len()).sum();
+    println!(
+        "\n{} crashes: {} records acknowledged, {read} read at the end, {tailed} read between, {} in doubt",
+        options.rounds,
+        ledger.acknowledged(),
+        ledger.in_doubt()
+    );
+    if wrong.is_empty() {
+        fs::remove_dir_all(&dir).map_err(|error| error.to_string())?;
+    } else {
+        println!("the broker's directory is {}", dir.display());
+    }
+    Ok(wrong)
+}
+
+/// One line that is written over, or a line every ten rounds where the output is no terminal.
+fn progress(round: u32, rounds: u32, ledger: &Shared) {
+    let ledger = load::lock(ledger);
+    let text =
+        format!("crash {round} of {rounds}: {} acknowledged, {} in doubt", ledger.acknowledged(), ledger.in_doubt());
+    let mut out = io::stdout();
+    // Progress only: a closed terminal must not end the run.
+    let written = if out.is_terminal() {
+        write!(out, "\r{text}    ")
+    } else if round.is_multiple_of(10) || round == rounds {
+        writeln!(out, "{text}")
+    } else {
+        Ok(())
+    };
+    drop(written.and_then(|()| out.flush()));
+}

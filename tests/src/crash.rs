@@ -1,0 +1,6 @@
+//! Kills a broker in the middle of a load, again and again, and checks that nothing it acknowledged was lost, doubled,
+//! moved or changed.
+
+pub mod ledger;
+#[cfg(feature = "load")]
+pub mod load;
