@@ -11,7 +11,7 @@ use ottla_wire::{Message, Reader, Writer};
 use super::KRAFT_VERSION;
 use super::voter_set::{Voter, VoterEndpoint, VoterKey, VoterSet};
 use crate::log::Corrupt;
-use crate::record::{ControlType, RecordBatch, control_batch};
+use crate::record::{ControlType, NO_TIMESTAMP, RecordBatch, control_batch};
 use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 /// Version 1 names the voters' directories, but Kafka 4.3's tools read every LeaderChange as version 0.
@@ -53,8 +53,9 @@ pub(super) fn epoch_start(
         (ControlType::KRaftVoters, &voters),
     ];
     let count = if births { 3 } else { 1 };
-    // Kafka has the time of the election here. Nothing reads it, and a quorum has no clock.
-    control_batch(Offset::ZERO, epoch, 0, &records[..count])
+    // Kafka has the time of the election here. Nothing reads it, and a quorum has no clock. No time at all, rather
+    // than 1970: a segment that begins so long ago would be rolled at the next append.
+    control_batch(Offset::ZERO, epoch, NO_TIMESTAMP, &records[..count])
 }
 
 /// The control records of a batch; none if it is not a control batch.
