@@ -206,15 +206,16 @@ impl Broker {
     /// The end of a step: what the logs did is acted on, and a sync starts if one is due.
     pub fn settle(&mut self, now: Now, out: &mut Effects) {
         loop {
+            self.logs.settle(now, out);
+            // Settling may be the end of something too: nothing may wait for the next step, which may never come.
             let events: Vec<LogEvent> = self.logs.events().collect();
             if events.is_empty() {
-                break;
+                return;
             }
             for event in events {
                 self.on_log_event(now, event, out);
             }
         }
-        self.logs.settle(now, out);
     }
 
     /// When [`Self::on_timeout`] is due.
