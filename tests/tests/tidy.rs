@@ -40,7 +40,7 @@ const BOUNDARY: &[&str] = &["machine", "ingress", "job"];
 /// Words that have no place in the core, each with what to do instead.
 const IMPURE: &[(&str, &str)] = &[
     ("std::fs", "file operations are effects"),
-    ("std::net::Tcp", "sockets belong to the driver"),
+    ("std::net::TcpStream", "sockets belong to the driver"),
     ("std::thread", "the machine has no threads"),
     ("Instant::now", "time comes in as Now"),
     ("SystemTime", "time comes in as Now"),
@@ -101,7 +101,7 @@ fn the_core_is_pure() {
     let mut faults = String::new();
     for file in sources(&["core/src", "core/wire/src"]) {
         for (number, line) in code(&read(&file)) {
-            for (word, instead) in IMPURE.iter().filter(|(word, _)| line.contains(word)) {
+            for (word, instead) in IMPURE.iter().filter(|(word, _)| has_word(line, word)) {
                 writeln!(faults, "{}:{number}: `{word}`: {instead}", name(&file)).unwrap();
             }
         }
@@ -139,7 +139,7 @@ fn nothing_is_left_lying_about() {
             if let Some(word) = DEBRIS.iter().find(|word| line.contains(**word)) {
                 writeln!(faults, "{}:{}: {word}", name(&file), number + 1).unwrap();
             }
-            if line.chars().count() > LINE_WIDTH {
+            if line.chars().count() > LINE_WIDTH && !FLAT_TABLES.contains(&&*name(&file)) {
                 writeln!(faults, "{}:{}: wider than {LINE_WIDTH}", name(&file), number + 1).unwrap();
             }
         }
@@ -201,6 +201,12 @@ fn test_lines(text: &str) -> usize {
 
 fn is_test(name: &str) -> bool {
     name.contains("/tests/") || name.ends_with("/tests.rs") || name.ends_with("_tests.rs")
+}
+
+/// Whether `word` stands in `line` and does not go on.
+fn has_word(line: &str, word: &str) -> bool {
+    let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    line.split(word).skip(1).any(|rest| !goes_on(rest))
 }
 
 fn first_word(text: &str) -> &str {

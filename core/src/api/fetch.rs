@@ -1,8 +1,8 @@
 //! Fetch (1): records of partitions, versions 4 to 18.
 //!
-//! Sessions from version 7 on (KIP-227), leader epochs from 9 on (KIP-320), diverging epochs from 12 on (KIP-595), topics
-//! by id from 13 on (KIP-516). The response's buffers are cut where records belong, and the records go out as file ranges:
-//! they never pass through here.
+//! Sessions from version 7 on (KIP-227), leader epochs from 9 on (KIP-320), diverging epochs from 12 on (KIP-595),
+//! topics by id from 13 on (KIP-516). The response's buffers are cut where records belong, and the records go out as
+//! file ranges: they never pass through here.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! | waits   | until                                                        | or until               |
 //! |---------|--------------------------------------------------------------|------------------------|
-//! | produce | each log's written (acks=1) or committed (acks=all) offset passes its last record | `timeout.ms`: REQUEST_TIMED_OUT |
+//! | produce | each log's written (acks=1) or committed (acks=all) offset passes its last record | REQUEST_TIMED_OUT |
 //! | fetch   | `min_bytes` can be read                                      | `max_wait_ms`: what there is |
 //! | change  | the metadata log's high watermark passes its records          | the log fails          |
 //!

@@ -155,7 +155,9 @@ macro_rules! message {
                 fn arbitrary(g: &mut $crate::arbitrary::Entropy, v: $crate::primitives::Version, _: bool) -> Self {
                     Self {
                         $($field: if $crate::message::message!(@has v, $($in)?) {
-                            $crate::arbitrary::Arbitrary::arbitrary(g, v, $crate::message::message!(@null v, $($($null)?)?))
+                            $crate::arbitrary::Arbitrary::arbitrary(
+                                g, v, $crate::message::message!(@null v, $($($null)?)?)
+                            )
                         } else {
                             $crate::message::message!(@default $($default)?)
                         },)*

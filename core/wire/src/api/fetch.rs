@@ -2,7 +2,8 @@
 //!
 //! Topics have names up to version 12 and ids from 13 on (KIP-516). From version 7 on there are fetch sessions
 //! (KIP-227), from 9 on the leader epoch is fenced (KIP-320), from 12 on logs that diverged are found by the last
-//! fetched epoch (KIP-595), and from 15 on a replica names its broker epoch (KIP-903). [`FetchRequest::walk`] reads a request
+//! fetched epoch (KIP-595), and from 15 on a replica names its broker epoch (KIP-903). [`FetchRequest::walk`] reads a
+//! request
 //! without allocating.
 
 use super::walk::{self, TopicRef};
