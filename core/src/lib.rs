@@ -10,10 +10,12 @@
 //! * `record`: record batches; `storage`: file operations and their durability; `log`: Kafka's log
 //! * `raft` and `controller`: the metadata log and the image it describes
 //! * `broker`: partitions, waiting requests, fetch sessions; `api`: one file an API key
+//! * [`rpc`]: outgoing calls; [`client`]: a Kafka client on them, apart from the broker
 //! * [`machine`]: the boundary, connections and dispatch
 
 pub mod api;
 pub mod broker;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod controller;
@@ -26,5 +28,6 @@ pub mod raft;
 pub mod record;
 pub mod replication;
 pub mod rng;
+pub mod rpc;
 pub mod storage;
 pub mod types;

@@ -29,7 +29,8 @@ const FLAT_TABLES: &[&str] = &[
 const LAYERS: &[&[&str]] = &[
     &["types"],
     &["clock", "rng", "planted", "config"],
-    &["record"],
+    &["record", "rpc"],
+    &["client"],
     &["storage"],
     &["log"],
     &["replication", "raft"],

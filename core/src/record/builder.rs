@@ -154,6 +154,11 @@ impl BatchBuilder {
         self.count
     }
 
+    /// Says who produces it: a client knows that only when it sends the batch.
+    pub fn set_producer(&mut self, producer: Producer) {
+        self.options.producer = producer;
+    }
+
     /// The whole batch.
     pub fn build(mut self) -> Vec<u8> {
         let compression = self.options.compression;

@@ -36,7 +36,7 @@ pub use header::{
 };
 pub use policy::{Accepted, RecordError, Refusal, TopicPolicy, record_errors, validate};
 pub use records::{Headers, Record, RecordProblem, Records};
-pub use rewrite::{Rewrite, Stamp, restamped_header, rewrite};
+pub use rewrite::{Rewrite, Stamp, resequenced_header, restamped_header, rewrite};
 pub use scan::{BatchFacts, ScanError, Timestamps, scan, scan_batch};
 
 /// The timestamp of a record that has none.

@@ -10,7 +10,7 @@
 
 use super::builder;
 use super::compression::{Codec, Compression};
-use super::header::{BatchHeader, CRC_START, HEADER_LEN, RecordBatch, TimestampType};
+use super::header::{BatchHeader, CRC_START, HEADER_LEN, Producer, RecordBatch, TimestampType};
 use super::policy::{Refusal, check_size};
 use super::scan::ScanError;
 
@@ -41,11 +41,24 @@ pub struct Stamp {
 
 /// The header that a batch has after a restamp; its other bytes stay.
 pub fn restamped_header(old: &BatchHeader, stamp: Stamp) -> [u8; HEADER_LEN] {
-    let mut header = BatchHeader {
-        attributes: old.attributes.with_timestamp_type(stamp.timestamp_type),
-        max_timestamp: stamp.max_timestamp,
-        ..*old
-    };
+    resealed(
+        old,
+        BatchHeader {
+            attributes: old.attributes.with_timestamp_type(stamp.timestamp_type),
+            max_timestamp: stamp.max_timestamp,
+            ..*old
+        },
+    )
+}
+
+/// The header that a batch has when it is sent as another producer's, or at another place of its sequence; its
+/// other bytes stay.
+pub fn resequenced_header(old: &BatchHeader, producer: Producer) -> [u8; HEADER_LEN] {
+    resealed(old, BatchHeader { producer, ..*old })
+}
+
+/// The bytes of `header`, which takes the place of `old` before the same records.
+fn resealed(old: &BatchHeader, mut header: BatchHeader) -> [u8; HEADER_LEN] {
     let covered = |header: &BatchHeader| crc32c::crc32c(&header.to_bytes()[CRC_START..]);
     let difference = covered(old) ^ covered(&header);
     let rest_len = old.size().saturating_sub(HEADER_LEN);

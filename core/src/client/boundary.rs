@@ -1,0 +1,204 @@
+//! What comes into the client and what goes out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_wire::ErrorCode;
+
+use crate::machine::ConnId;
+use crate::rpc::{Action, RpcError};
+use crate::types::{Offset, TopicPartition};
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum ClientInput {
+    /// A dial that [`ClientEffect::Connect`] asked for came to an end. `conn` is a number that the driver never
+    /// used before; on `Err` it means nothing.
+    Opened { conn: ConnId, token: u64, result: Result<(), Box<str>> },
+    /// A whole frame came, without its length prefix.
+    Frame { conn: ConnId, bytes: Bytes },
+    /// A connection is gone, whoever closed it.
+    Closed { conn: ConnId },
+    /// `Client::next_deadline` has come.
+    Timeout,
+    /// The program wants something.
+    Command(Command),
+}
+
+/// What a program can ask for. Tokens are its own: they come back in events, and need not differ.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Write a record. Ends in one [`Event::Delivered`] or [`Event::Failed`] with the token.
+    Produce { token: u64, record: Box<ProduceRecord> },
+    /// Send everything that lingers. Ends in one [`Event::Flushed`], when all records that were handed in before
+    /// are delivered or failed.
+    Flush { token: u64 },
+}
+
+/// A record to be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProduceRecord {
+    /// To which topic.
+    pub topic: Arc<str>,
+    /// To which partition; `None`: by the key as Java's producer chooses, or, without a key, any.
+    pub partition: Option<i32>,
+    /// In ms since 1970; `None`: the time of the command.
+    pub timestamp_ms: Option<i64>,
+    /// `None` is null.
+    pub key: Option<Bytes>,
+    /// `None` is null, a tombstone.
+    pub value: Option<Bytes>,
+    /// Key and value of each header.
+    pub headers: Vec<(Bytes, Option<Bytes>)>,
+}
+
+/// One thing for the driver to do, or for the program to know.
+#[derive(Clone, Debug)]
+pub enum ClientEffect {
+    /// Dial `host:port`; answered by [`ClientInput::Opened`] with the token.
+    Connect { token: u64, address: Box<str> },
+    /// Send bytes, which have their length prefix.
+    Send { conn: ConnId, bytes: Bytes },
+    /// Close a connection; what still comes of it is ignored.
+    Close { conn: ConnId },
+    /// Tell the program.
+    Event(Event),
+}
+
+/// What the program is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A record was written, and acknowledged as `acks` asks.
+    Delivered {
+        token: u64,
+        partition: TopicPartition,
+        /// Not known with acks=0, and for some duplicates.
+        offset: Option<Offset>,
+    },
+    /// A record was not acknowledged.
+    Failed {
+        token: u64,
+        error: ClientError,
+        /// Whether the record will never appear. Otherwise it may have been written, or be written yet.
+        definite: bool,
+    },
+    /// A flush is over.
+    Flushed { token: u64 },
+}
+
+/// Why something failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// The broker said so.
+    #[error("{code}: {message}", code = .0, message = .0.message())]
+    Broker(ErrorCode),
+    /// The connection broke, or no answer came.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// It took longer than `delivery.timeout.ms`; the last error, if there was one, says why.
+    #[error("not delivered within delivery.timeout.ms{}", .0.map(|code| format!(", last because of {code}")).unwrap_or_default())]
+    DeliveryTimeout(Option<ErrorCode>),
+    /// The topic's metadata did not come within `max.block.ms`.
+    #[error("no metadata of the topic within max.block.ms{}", .0.map(|code| format!(": {code}")).unwrap_or_default())]
+    NoMetadata(Option<ErrorCode>),
+    /// The topic has no such partition.
+    #[error("the topic has no partition {0}")]
+    NoPartition(i32),
+    /// Records take all of `buffer.memory`.
+    #[error("buffer.memory is full")]
+    BufferFull,
+    /// The record is larger than `max.request.size`.
+    #[error("a record of {0} bytes exceeds max.request.size")]
+    RecordTooLarge(usize),
+    /// An earlier record's fate is unknown, and with it this one's.
+    #[error("the broker lost track of the producer's sequence, and an earlier attempt may have been written")]
+    SequenceLost,
+}
+
+/// The sink that effects go to. The caller owns it and uses it again for each step.
+#[derive(Clone, Debug, Default)]
+pub struct ClientEffects {
+    list: Vec<ClientEffect>,
+    /// What a step tells the program; moved behind its actions when it ends.
+    pub(super) events: Vec<Event>,
+}
+
+impl ClientEffects {
+    /// An empty sink.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { list: Vec::new(), events: Vec::new() }
+    }
+
+    /// The effects so far, in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[ClientEffect] {
+        &self.list
+    }
+
+    /// Takes all effects out, in order.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, ClientEffect> {
+        self.list.drain(..)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn finish(&mut self, actions: &mut Vec<Action>) {
+        self.list.extend(actions.drain(..).map(ClientEffect::from));
+        self.list.extend(self.events.drain(..).map(ClientEffect::Event));
+    }
+}
+
+impl From<Action> for ClientEffect {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Connect { token, address } => Self::Connect { token, address },
+            Action::Send { conn, bytes } => Self::Send { conn, bytes },
+            Action::Close { conn } => Self::Close { conn },
+        }
+    }
+}
+
+impl fmt::Display for ClientEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { token, address } => write!(f, "connect {address} token={token}"),
+            Self::Send { conn, bytes } => write!(f, "{conn} send {} B", bytes.len()),
+            Self::Close { conn } => write!(f, "{conn} close"),
+            Self::Event(event) => event.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivered { token, partition, offset: Some(offset) } => {
+                write!(f, "delivered {token} {partition}@{offset}")
+            }
+            Self::Delivered { token, partition, offset: None } => write!(f, "delivered {token} {partition}"),
+            Self::Failed { token, error, definite: true } => write!(f, "failed {token}: {error}"),
+            Self::Failed { token, error, definite: false } => write!(f, "in doubt {token}: {error}"),
+            Self::Flushed { token } => write!(f, "flushed {token}"),
+        }
+    }
+}
+
+impl fmt::Display for ClientInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened { conn, token, result: Ok(()) } => write!(f, "{conn} opened token={token}"),
+            Self::Opened { token, result: Err(why), .. } => write!(f, "dial token={token} failed: {why}"),
+            Self::Frame { conn, bytes } => write!(f, "{conn} frame {} B", bytes.len()),
+            Self::Closed { conn } => write!(f, "{conn} closed"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Command(Command::Produce { token, record }) => write!(f, "produce {token} to {}", record.topic),
+            Self::Command(Command::Flush { token }) => write!(f, "flush {token}"),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a client can be told, in the names and with the defaults of Kafka's own clients.
+
+use crate::record::Compression;
+use crate::rpc::{Backoff, RpcConfig};
+
+/// The whole configuration of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// Where to begin, each as `host:port`.
+    pub bootstrap_servers: Vec<Box<str>>,
+    /// Connections.
+    pub rpc: RpcConfig,
+    /// The first wait before a retry.
+    pub retry_backoff_ms: u64,
+    /// The longest such wait.
+    pub retry_backoff_max_ms: u64,
+    /// How old metadata may become.
+    pub metadata_max_age_ms: u64,
+    /// How long the metadata of a topic is kept that nobody uses.
+    pub metadata_max_idle_ms: u64,
+    /// Whether asking for a topic may create it, where the broker allows that.
+    pub allow_auto_create_topics: bool,
+    /// Writing.
+    pub producer: ProducerConfig,
+}
+
+/// How to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerConfig {
+    /// Whose acknowledgement counts.
+    pub acks: Acks,
+    /// Whether the broker drops what a retry sends twice. Needs acks=all.
+    pub enable_idempotence: bool,
+    /// Bytes of a batch, uncompressed, at which it is full.
+    pub batch_size: usize,
+    /// How long a batch waits for more records.
+    pub linger_ms: u64,
+    /// Bytes of records that are neither delivered nor failed.
+    pub buffer_memory: usize,
+    /// The most bytes of a request, and so of a record.
+    pub max_request_size: usize,
+    /// Codec and level.
+    pub compression: Compression,
+    /// The longest time from the first record of a batch to its end, whatever is retried.
+    pub delivery_timeout_ms: u64,
+    /// How long a record waits for its topic's metadata.
+    pub max_block_ms: u64,
+    /// Whether to ignore keys when partitions are chosen.
+    pub partitioner_ignore_keys: bool,
+}
+
+/// Whose acknowledgement a Produce waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acks {
+    /// Nobody's: there is no answer.
+    None,
+    /// The leader's.
+    Leader,
+    /// All in-sync replicas'.
+    #[default]
+    All,
+}
+
+impl ClientConfig {
+    /// Whether the settings fit each other.
+    ///
+    /// # Errors
+    /// What does not, in a sentence.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let in_flight = self.rpc.max_in_flight_requests_per_connection;
+        let producer = &self.producer;
+        if in_flight == 0 {
+            return Err("max.in.flight.requests.per.connection is at least 1");
+        }
+        if self.bootstrap_servers.len() > usize::from(u16::MAX) {
+            return Err("bootstrap.servers has too many entries");
+        }
+        if producer.enable_idempotence && producer.acks != Acks::All {
+            return Err("enable.idempotence needs acks=all");
+        }
+        if producer.enable_idempotence && in_flight > BATCHES_REMEMBERED {
+            return Err("enable.idempotence needs max.in.flight.requests.per.connection of 5 at most");
+        }
+        if producer.max_request_size > 1 << 30 {
+            return Err("max.request.size is at most 1 GiB");
+        }
+        if producer.delivery_timeout_ms < producer.linger_ms + self.rpc.request_timeout_ms {
+            return Err("delivery.timeout.ms is at least linger.ms + request.timeout.ms");
+        }
+        Ok(())
+    }
+
+    pub(super) fn backoff(&self) -> Backoff {
+        Backoff { first_ms: self.retry_backoff_ms, max_ms: self.retry_backoff_max_ms }
+    }
+}
+
+/// How many batches of a producer a broker remembers, to know a duplicate when it comes.
+pub(super) const BATCHES_REMEMBERED: usize = 5;
+
+impl Acks {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn code(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Leader => 1,
+            Self::All => -1,
+        }
+    }
+}
+
+impl Default for ClientConfig {
+    /// Kafka's defaults. There is no server to begin with.
+    fn default() -> Self {
+        Self {
+            bootstrap_servers: Vec::new(),
+            rpc: RpcConfig::default(),
+            retry_backoff_ms: 100,
+            retry_backoff_max_ms: 1_000,
+            metadata_max_age_ms: 300_000,
+            metadata_max_idle_ms: 300_000,
+            allow_auto_create_topics: true,
+            producer: ProducerConfig::default(),
+        }
+    }
+}
+
+impl Default for ProducerConfig {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            acks: Acks::All,
+            enable_idempotence: true,
+            batch_size: 16_384,
+            linger_ms: 5,
+            buffer_memory: 32 << 20,
+            max_request_size: 1 << 20,
+            compression: Compression::None,
+            delivery_timeout_ms: 120_000,
+            max_block_ms: 60_000,
+            partitioner_ignore_keys: false,
+        }
+    }
+}

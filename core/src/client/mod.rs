@@ -1,0 +1,176 @@
+//! A Kafka client as a state machine: the simulator drives it, and so do the CLI and any Rust program, with
+//! tokio. It speaks to Ottla and to Apache Kafka alike.
+//!
+//! One call is one whole step, `(now, input) -> effects`, as with the broker's machine:
+//!
+//! ```text
+//! let mut client = Client::new(&ClientConfig { bootstrap_servers: vec!["a:9092".into()], ..Default::default() }, seed);
+//! client.handle(now, ClientInput::Command(Command::Produce { token: 1, record }), &mut effects);
+//! // carry out effects: Connect, Send, Close; look at events: Delivered { token: 1, .. }
+//! // call handle(Timeout) at next_deadline()
+//! ```
+//!
+//! * [`Producer`](producer): accumulator, idempotence, retries; [`partitioner`]: Java's choice of partitions
+//! * `metadata`: who leads what, kept fresh
+//!
+//! Invariants: each Produce command ends in exactly one Delivered or Failed; a failure is `definite` only if the
+//! record will never appear (I6); with idempotence a record appears once at most, and records of one partition in
+//! the order of their commands. Every queue is bounded by a setting of Kafka's name ([`ClientConfig`]).
+//!
+//! Absent on purpose: threads, sockets, name resolution and framing, which are the driver's; waiting for room
+//! (`max.block.ms` covers metadata only: a command that finds `buffer.memory` full fails at once).
+
+mod boundary;
+mod config;
+mod metadata;
+pub mod partitioner;
+mod producer;
+mod turn;
+
+pub use boundary::{ClientEffect, ClientEffects, ClientError, ClientInput, Command, Event, ProduceRecord};
+pub use config::{Acks, ClientConfig, ProducerConfig};
+
+use crate::clock::{Instant, Now};
+use crate::rng::Rng;
+use crate::rpc::{Outcome, Peer, Pool, Sink};
+
+use metadata::Metadata;
+use producer::Producer;
+use turn::{Turn, Wake};
+
+/// The client. See the module for the contract.
+#[derive(Clone, Debug)]
+pub struct Client {
+    rng: Rng,
+    pool: Pool,
+    metadata: Metadata,
+    producer: Producer,
+    /// When time alone makes something due, connections apart.
+    wake: Wake,
+    sink: Sink,
+}
+
+impl Client {
+    /// A client that knows only where to begin; it dials when it has something to do.
+    ///
+    /// # Panics
+    /// If the configuration contradicts itself: see [`ClientConfig::check`].
+    #[must_use]
+    pub fn new(config: &ClientConfig, seed: u64) -> Self {
+        config.check().expect("the caller checked the configuration");
+        let mut rng = Rng::new(seed);
+        let mut pool = Pool::new(config.rpc.clone(), rng.next_u64());
+        let mut sink = Sink::default();
+        for (place, address) in (0..).zip(&config.bootstrap_servers) {
+            pool.set_address(Peer::Bootstrap(place), address, &mut sink);
+        }
+        let metadata = Metadata::new(config);
+        let producer = Producer::new(&config.producer, config.backoff(), &config.rpc);
+        Self { rng, pool, metadata, producer, wake: Wake::default(), sink }
+    }
+
+    /// One step.
+    pub fn handle(&mut self, now: Now, input: ClientInput, out: &mut ClientEffects) {
+        let mut events = std::mem::take(&mut out.events);
+        let moved = self.take(now, input, &mut events);
+        if moved || self.wake.is_due(now.monotonic) {
+            self.pump(now, &mut events);
+        }
+        out.events = events;
+        out.finish(&mut self.sink.actions);
+    }
+
+    /// When [`ClientInput::Timeout`] must be handed in; it may lie in the past.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.pool.next_deadline(), self.wake.at()].into_iter().flatten().min()
+    }
+
+    /// How many bytes of `buffer.memory` are taken: while any are, records wait to be delivered or to fail.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.producer.buffered_bytes()
+    }
+
+    /// Takes an input in. Whether there may be something to send.
+    fn take(&mut self, now: Now, input: ClientInput, events: &mut Vec<Event>) -> bool {
+        let at = now.monotonic;
+        match input {
+            ClientInput::Opened { conn, token, result } => {
+                self.pool.on_opened(at, (conn, token), result, &mut self.sink);
+            }
+            ClientInput::Frame { conn, bytes } => self.pool.on_frame(at, conn, bytes, &mut self.sink),
+            ClientInput::Closed { conn } => self.pool.on_closed(at, conn, &mut self.sink),
+            ClientInput::Timeout => self.pool.on_timeout(at, &mut self.sink),
+            ClientInput::Command(command) => return self.on_command(now, command, events),
+        }
+        true
+    }
+
+    fn on_command(&mut self, now: Now, command: Command, events: &mut Vec<Event>) -> bool {
+        let (producer, mut turn) = self.turn(now, events);
+        match command {
+            Command::Produce { token, record } => producer.produce(token, record, &mut turn),
+            Command::Flush { token } => {
+                producer.flush(token);
+                true
+            }
+        }
+    }
+
+    /// Lets every part do what it can, until nothing more happens.
+    fn pump(&mut self, now: Now, events: &mut Vec<Event>) {
+        self.wake = Wake::default();
+        loop {
+            for outcome in std::mem::take(&mut self.sink.outcomes) {
+                self.on_outcome(now, outcome, events);
+            }
+            let (producer, mut turn) = self.turn(now, events);
+            producer.pump(&mut turn);
+            self.metadata.pump(now.monotonic, &mut self.pool, &mut self.rng, &mut self.sink, &mut self.wake);
+            if self.sink.outcomes.is_empty() {
+                break;
+            }
+        }
+    }
+
+    fn on_outcome(&mut self, now: Now, outcome: Outcome, events: &mut Vec<Event>) {
+        match outcome {
+            Outcome::Answered(answer) => {
+                let result = Ok(&answer);
+                if self.metadata.owns(answer.call) {
+                    return self.metadata.on_result(
+                        now.monotonic,
+                        result,
+                        &mut self.pool,
+                        &mut self.rng,
+                        &mut self.sink,
+                    );
+                }
+                let (producer, mut turn) = self.turn(now, events);
+                producer.on_result(answer.call, result, &mut turn);
+            }
+            Outcome::Failed { call, error } => {
+                if self.metadata.owns(call) {
+                    return self.metadata.on_result(
+                        now.monotonic,
+                        Err(error),
+                        &mut self.pool,
+                        &mut self.rng,
+                        &mut self.sink,
+                    );
+                }
+                let (producer, mut turn) = self.turn(now, events);
+                producer.on_result(call, Err(error), &mut turn);
+            }
+            Outcome::Up { .. } => {}
+            Outcome::Down { .. } => self.metadata.on_down(),
+        }
+    }
+
+    /// The producer, and all else that it works with.
+    fn turn<'a>(&'a mut self, now: Now, events: &'a mut Vec<Event>) -> (&'a mut Producer, Turn<'a>) {
+        let Self { rng, pool, metadata, producer, wake, sink } = self;
+        (producer, Turn { now, rng, pool, metadata, wake, sink, events })
+    }
+}
