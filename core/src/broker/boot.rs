@@ -245,6 +245,10 @@ impl Broker {
         if let Some(damage) = found.iter().find_map(|found| found.damage.as_ref()) {
             return self.refuse(&format!("the metadata log is damaged ({damage}); restore it from a copy"), out);
         }
+        if found.is_empty() && self.metadata.missing.iter().any(|(lost, _)| *lost == partition) {
+            // To begin anew would elect this node over a lost log, and forget every topic (promise P9).
+            return self.refuse("the metadata log was durable here once and is gone; restore its directory", out);
+        }
         let config = self.metadata_log_config();
         let log = match found.first() {
             Some(found) => Some(found.log),
@@ -314,7 +318,7 @@ impl Broker {
             Err(error) => self.refuse(&error.to_string(), out),
             Ok(mut raft) => {
                 self.phase = Phase::Electing;
-                let outcome = raft.on_start();
+                let outcome = raft.on_start(now.wall);
                 self.metadata.set_raft(raft);
                 self.on_raft(now, outcome, out);
             }

@@ -173,7 +173,7 @@ impl Broker {
 
     pub(super) fn on_vote_saved(&mut self, now: Now, id: SaveId, out: &mut Effects) {
         let Some(raft) = &mut self.metadata.raft else { return };
-        let outcome = raft.on_saved(id);
+        let outcome = raft.on_saved(id, now.wall);
         self.on_raft(now, outcome, out);
     }
 

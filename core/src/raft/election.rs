@@ -5,12 +5,13 @@ use super::persisted::SavedElection;
 use super::quorum_state::{Candidate, Prospective, QuorumState, Resigned, Tally};
 use super::voter_set::VoterKey;
 use super::{Lead, Outcome, Raft, Save, SaveId, records};
+use crate::clock::WallTime;
 use crate::planted::Plant;
 use crate::types::{LeaderEpoch, Offset};
 
 impl Raft {
     /// The node may take part from now on. A voter stands at once; with others it would first wait for a leader.
-    pub fn on_start(&mut self) -> Outcome {
+    pub fn on_start(&mut self, now: WallTime) -> Outcome {
         let QuorumState::Unattached(it) = &self.role else { return Outcome::default() };
         let (epoch, voted) = (it.epoch, it.voted);
         if !self.is_voter() {
@@ -19,11 +20,11 @@ impl Raft {
         let mut tally = Tally::default();
         tally.note(self.node, true);
         self.role = QuorumState::Prospective(Prospective { epoch, voted, tally });
-        self.on_tally()
+        self.on_tally(now)
     }
 
     /// A voter answered whether it votes, or would vote, for this node in `epoch`.
-    pub fn on_vote(&mut self, voter: VoterKey, epoch: LeaderEpoch, granted: bool) -> Outcome {
+    pub fn on_vote(&mut self, voter: VoterKey, epoch: LeaderEpoch, granted: bool, now: WallTime) -> Outcome {
         if epoch != self.epoch() {
             return Outcome::default();
         }
@@ -35,11 +36,11 @@ impl Raft {
             | QuorumState::Follower(_)
             | QuorumState::Resigned(_) => return Outcome::default(),
         }
-        self.on_tally()
+        self.on_tally(now)
     }
 
     /// A save that an [`Outcome`] asked for is durable.
-    pub fn on_saved(&mut self, id: SaveId) -> Outcome {
+    pub fn on_saved(&mut self, id: SaveId, now: WallTime) -> Outcome {
         let node = self.node;
         match &mut self.role {
             // Its own vote counts from now on (invariant M2).
@@ -51,7 +52,7 @@ impl Raft {
             | QuorumState::Follower(_)
             | QuorumState::Resigned(_) => return Outcome::default(),
         }
-        self.on_tally()
+        self.on_tally(now)
     }
 
     /// The metadata log goes up to `end` on this node, and is durable up to `durable`.
@@ -73,11 +74,11 @@ impl Raft {
         self.role = QuorumState::Resigned(Resigned { epoch: self.epoch() });
     }
 
-    fn on_tally(&mut self) -> Outcome {
+    fn on_tally(&mut self, now: WallTime) -> Outcome {
         let Some(voters) = &self.voters else { return Outcome::default() };
         match &self.role {
-            QuorumState::Prospective(it) if it.tally.is_won(voters) => self.become_candidate(),
-            QuorumState::Candidate(it) if it.tally.is_won(voters) => self.become_leader(),
+            QuorumState::Prospective(it) if it.tally.is_won(voters) => self.become_candidate(now),
+            QuorumState::Candidate(it) if it.tally.is_won(voters) => self.become_leader(now),
             QuorumState::Prospective(_)
             | QuorumState::Candidate(_)
             | QuorumState::Unattached(_)
@@ -88,26 +89,24 @@ impl Raft {
     }
 
     /// Stands in the next epoch. The vote for itself counts when it is durable.
-    fn become_candidate(&mut self) -> Outcome {
+    fn become_candidate(&mut self, now: WallTime) -> Outcome {
         let epoch = LeaderEpoch(self.epoch().0 + 1);
         self.saves += 1;
         let saving = SaveId(self.saves);
         self.role = QuorumState::Candidate(Candidate { epoch, tally: Tally::default(), saving });
         let election = SavedElection { epoch, leader: None, voted: Some(self.node) };
         let save = Some(Save { id: saving, bytes: election.encode() });
-        if self.planted.has(Plant::Raft01) {
-            return Outcome { save, ..self.on_saved(saving) };
-        }
-        Outcome { save, ..Outcome::default() }
+        let early = self.planted.has(Plant::Raft01);
+        Outcome { save, ..if early { self.on_saved(saving, now) } else { Outcome::default() } }
     }
 
     /// Leads: the first batch of the epoch says so, and commits what earlier leaders left.
-    fn become_leader(&mut self) -> Outcome {
+    fn become_leader(&mut self, now: WallTime) -> Outcome {
         let (Some(voters), QuorumState::Candidate(it)) = (&self.voters, &self.role) else { return Outcome::default() };
         let granting = it.tally.granting(voters);
         let births = !self.voters_in_log;
         let epoch = it.epoch;
-        let batch = records::epoch_start(self.node.id, epoch, voters, granting, births);
+        let batch = records::epoch_start(self.node.id, epoch, voters, granting, births, now);
         self.role = QuorumState::Leader(Leader::new(epoch, self.end_offset));
         self.voters_in_log = true;
         Outcome { lead: Some(Lead { epoch, batch }), ..Outcome::default() }

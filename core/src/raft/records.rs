@@ -10,6 +10,7 @@ use ottla_wire::{Message, Reader, Writer};
 
 use super::KRAFT_VERSION;
 use super::voter_set::{Voter, VoterEndpoint, VoterKey, VoterSet};
+use crate::clock::WallTime;
 use crate::log::Corrupt;
 use crate::record::{ControlType, NO_TIMESTAMP, RecordBatch, control_batch};
 use crate::types::{BrokerId, LeaderEpoch, Offset};
@@ -37,6 +38,7 @@ pub(super) fn epoch_start(
     voters: &VoterSet,
     granting: impl Iterator<Item = VoterKey>,
     births: bool,
+    now: WallTime,
 ) -> Vec<u8> {
     let message = LeaderChangeMessage {
         version: LEADER_CHANGE_VERSION,

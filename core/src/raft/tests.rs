@@ -1,12 +1,14 @@
 //! A quorum of one, step by step; what counts in a quorum of more; each planted bug showing itself.
 
 use super::*;
+use crate::clock::WallTime;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::Plant;
 use crate::record::RecordBatch;
 use crate::types::BrokerId;
 use ottla_wire::Uuid;
 
+const NOW: WallTime = WallTime(5000);
 const NODE: VoterKey = VoterKey { id: BrokerId(1), directory_id: Uuid(0xd1) };
 
 fn alone() -> VoterSet {
@@ -31,16 +33,16 @@ fn records(batch: &[u8]) -> Vec<ControlRecord> {
 #[test]
 fn a_lone_voter_leads_once_its_vote_is_durable() {
     let mut raft = raft(birth());
-    let Outcome { save: Some(save), lead: None, high_watermark: None } = raft.on_start() else {
+    let Outcome { save: Some(save), lead: None, high_watermark: None } = raft.on_start(NOW) else {
         panic!("it saves its vote, and nothing else")
     };
     assert_eq!(raft.role().to_string(), "Candidate epoch=1");
     let saved = SavedElection::parse(&save.bytes).unwrap();
     assert_eq!(saved, SavedElection { epoch: LeaderEpoch(1), leader: None, voted: Some(NODE) });
     // Somebody else's save changes nothing.
-    assert_eq!(raft.on_saved(SaveId(99)), Outcome::default());
+    assert_eq!(raft.on_saved(SaveId(99), NOW), Outcome::default());
 
-    let lead = raft.on_saved(save.id).lead.unwrap();
+    let lead = raft.on_saved(save.id, NOW).lead.unwrap();
     assert_eq!((lead.epoch, raft.is_leader()), (LeaderEpoch(1), true));
     let expected = [
         ControlRecord::LeaderChange { leader: BrokerId(1) },
@@ -62,8 +64,8 @@ fn a_restart_takes_a_new_epoch_above_the_file_and_the_log() {
         let saved = saved.map(|epoch| SavedElection { epoch: LeaderEpoch(epoch), leader: None, voted: Some(NODE) });
         let start = Start { saved, end_offset: Offset(10), last_epoch: Some(LeaderEpoch(last_epoch)), ..birth() };
         let mut raft = raft(start);
-        let save = raft.on_start().save.unwrap();
-        let lead = raft.on_saved(save.id).lead.unwrap();
+        let save = raft.on_start(NOW).save.unwrap();
+        let lead = raft.on_saved(save.id, NOW).lead.unwrap();
         assert_eq!(lead.epoch, LeaderEpoch(expected));
         // The log names the voters already.
         assert_eq!(records(&lead.batch), [ControlRecord::LeaderChange { leader: BrokerId(1) }]);
@@ -77,9 +79,9 @@ fn a_restart_takes_a_new_epoch_above_the_file_and_the_log() {
 fn who_is_no_voter_stands_for_nothing() {
     let replaced = VoterKey { directory_id: Uuid(0xd2), ..NODE };
     let mut wiped = raft(Start { node: replaced, ..birth() });
-    assert_eq!(wiped.on_start(), Outcome::default());
+    assert_eq!(wiped.on_start(NOW), Outcome::default());
     let mut unborn = raft(Start { voters: None, ..birth() });
-    assert_eq!(unborn.on_start(), Outcome::default());
+    assert_eq!(unborn.on_start(NOW), Outcome::default());
     assert_eq!(unborn.role().to_string(), "Unattached epoch=0");
 }
 
@@ -96,11 +98,11 @@ fn a_quorum_of_several_is_refused() {
 #[test]
 fn who_resigned_commits_nothing_and_is_not_elected() {
     let mut raft = raft(birth());
-    let save = raft.on_start().save.unwrap();
+    let save = raft.on_start(NOW).save.unwrap();
     raft.become_resigned();
-    assert_eq!(raft.on_saved(save.id), Outcome::default());
+    assert_eq!(raft.on_saved(save.id, NOW), Outcome::default());
     assert_eq!(raft.on_log(Offset(3), Offset(3)), Outcome::default());
-    assert_eq!(raft.on_start(), Outcome::default());
+    assert_eq!(raft.on_start(NOW), Outcome::default());
 }
 
 #[test]
@@ -129,15 +131,15 @@ mod planted {
     #[test]
     fn raft_01_it_leads_before_its_vote_is_durable() {
         let mut raft = Raft::new(birth(), Planted::default().with(Plant::Raft01)).unwrap();
-        let outcome = raft.on_start();
+        let outcome = raft.on_start(NOW);
         assert!(outcome.save.is_some() && outcome.lead.is_some());
     }
 
     #[test]
     fn raft_31_what_is_not_durable_is_committed() {
         let mut raft = Raft::new(birth(), Planted::default().with(Plant::Raft31)).unwrap();
-        let save = raft.on_start().save.unwrap();
-        let _ = raft.on_saved(save.id);
+        let save = raft.on_start(NOW).save.unwrap();
+        let _ = raft.on_saved(save.id, NOW);
         assert_eq!(raft.on_log(Offset(3), Offset(0)).high_watermark, Some(Offset(3)));
     }
 }
