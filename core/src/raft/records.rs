@@ -12,7 +12,7 @@ use super::KRAFT_VERSION;
 use super::voter_set::{Voter, VoterEndpoint, VoterKey, VoterSet};
 use crate::clock::WallTime;
 use crate::log::Corrupt;
-use crate::record::{ControlType, NO_TIMESTAMP, RecordBatch, control_batch};
+use crate::record::{ControlType, RecordBatch, control_batch};
 use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 /// Version 1 names the voters' directories, but Kafka 4.3's tools read every LeaderChange as version 0.
@@ -31,7 +31,8 @@ pub enum ControlRecord {
     Other,
 }
 
-/// The first batch of a leader's epoch. `births` is set if the log does not name the voters yet.
+/// The first batch of a leader's epoch. `births` is set if the log does not name the voters
+/// yet. `now` is the time of the election.
 pub(super) fn epoch_start(
     leader: BrokerId,
     epoch: LeaderEpoch,
@@ -55,9 +56,7 @@ pub(super) fn epoch_start(
         (ControlType::KRaftVoters, &voters),
     ];
     let count = if births { 3 } else { 1 };
-    // Kafka has the time of the election here. Nothing reads it, and a quorum has no clock. No time at all, rather
-    // than 1970: a segment that begins so long ago would be rolled at the next append.
-    control_batch(Offset::ZERO, epoch, NO_TIMESTAMP, &records[..count])
+    control_batch(Offset::ZERO, epoch, now.0, &records[..count])
 }
 
 /// The control records of a batch; none if it is not a control batch.

@@ -44,6 +44,7 @@ fn a_lone_voter_leads_once_its_vote_is_durable() {
 
     let lead = raft.on_saved(save.id, NOW).lead.unwrap();
     assert_eq!((lead.epoch, raft.is_leader()), (LeaderEpoch(1), true));
+    assert_eq!(RecordBatch::first_of(&lead.batch).unwrap().header().max_timestamp, NOW.0);
     let expected = [
         ControlRecord::LeaderChange { leader: BrokerId(1) },
         ControlRecord::KRaftVersion(1),
