@@ -97,10 +97,10 @@ pub enum ClientError {
     #[error(transparent)]
     Rpc(#[from] RpcError),
     /// It took longer than `delivery.timeout.ms`; the last error, if there was one, says why.
-    #[error("not delivered within delivery.timeout.ms{}", .0.map(|code| format!(", last because of {code}")).unwrap_or_default())]
+    #[error("not delivered within delivery.timeout.ms{}", last(*.0))]
     DeliveryTimeout(Option<ErrorCode>),
     /// The topic's metadata did not come within `max.block.ms`.
-    #[error("no metadata of the topic within max.block.ms{}", .0.map(|code| format!(": {code}")).unwrap_or_default())]
+    #[error("no metadata of the topic within max.block.ms{}", last(*.0))]
     NoMetadata(Option<ErrorCode>),
     /// The topic has no such partition.
     #[error("the topic has no partition {0}")]
@@ -152,6 +152,10 @@ impl ClientEffects {
         self.list.extend(actions.drain(..).map(ClientEffect::from));
         self.list.extend(self.events.drain(..).map(ClientEffect::Event));
     }
+}
+
+fn last(code: Option<ErrorCode>) -> String {
+    code.map(|code| format!(", last because of {code}")).unwrap_or_default()
 }
 
 impl From<Action> for ClientEffect {

@@ -144,7 +144,10 @@ impl Metadata {
         if self.refresh.call.is_some() {
             return;
         }
-        if let Some(fresh_at) = self.refresh.fresh_at.filter(|_| !self.topics.is_empty()) {
+        self.topics.retain(|_, topic| topic.last_used + self.max_idle > now);
+        if self.topics.is_empty() {
+            self.refresh.wanted = false;
+        } else if let Some(fresh_at) = self.refresh.fresh_at {
             let old_at = fresh_at + self.max_age;
             self.refresh.wanted |= old_at <= now;
             if !self.refresh.wanted {
@@ -219,7 +222,6 @@ impl Metadata {
     }
 
     fn ask(&mut self, now: Instant, route: Route, pool: &mut Pool, rng: &mut Rng, sink: &mut Sink, wake: &mut Wake) {
-        self.topics.retain(|_, topic| topic.last_used + self.max_idle > now);
         let topics = self.topics.keys().map(|name| MetadataRequestTopic { name: Some(name), topic_id: Uuid::ZERO });
         let request = Request::from(MetadataRequest {
             topics: Some(topics.collect()),

@@ -4,7 +4,8 @@
 //! One call is one whole step, `(now, input) -> effects`, as with the broker's machine:
 //!
 //! ```text
-//! let mut client = Client::new(&ClientConfig { bootstrap_servers: vec!["a:9092".into()], ..Default::default() }, seed);
+//! let config = ClientConfig { bootstrap_servers: vec!["a:9092".into()], ..ClientConfig::default() };
+//! let mut client = Client::new(&config, seed);
 //! client.handle(now, ClientInput::Command(Command::Produce { token: 1, record }), &mut effects);
 //! // carry out effects: Connect, Send, Close; look at events: Delivered { token: 1, .. }
 //! // call handle(Timeout) at next_deadline()

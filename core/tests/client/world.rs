@@ -1,0 +1,185 @@
+//! One client, the model's brokers, and byte-exact connections between them in virtual time.
+//!
+//! A connection carries frames in order, each after a drawn latency. When it breaks, what is under way to the
+//! client is lost, and what is under way to the broker may yet arrive: the client cannot tell.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_core::client::{Client, ClientConfig, ClientEffect, ClientEffects, ClientInput, Command, Event};
+use ottla_core::clock::{Instant, Now, WallTime};
+use ottla_core::machine::ConnId;
+use ottla_core::rng::Rng;
+
+use crate::model::Model;
+
+pub struct World {
+    pub client: Client,
+    pub model: Model,
+    pub now: Instant,
+    pub events: Vec<Event>,
+    rng: Rng,
+    queue: BTreeMap<(Instant, u64), Happening>,
+    conns: BTreeMap<ConnId, Conn>,
+    next_conn: u64,
+    next_event: u64,
+    /// Chances in 1,000 that a frame breaks its connection, and that a dial fails.
+    pub break_chance: u64,
+    pub refuse_chance: u64,
+    /// The longest latency of a frame, in microseconds.
+    pub latency_us: u64,
+    pub dials: u64,
+}
+
+struct Conn {
+    broker: i32,
+    /// Frames do not overtake each other.
+    last_to_broker: Instant,
+    last_to_client: Instant,
+}
+
+enum Happening {
+    Opened { conn: ConnId, token: u64, broker: i32, up: bool },
+    ToBroker { conn: ConnId, broker: i32, frame: Bytes },
+    ToClient { conn: ConnId, frame: Bytes },
+    Closed { conn: ConnId },
+}
+
+impl World {
+    pub fn new(config: &ClientConfig, model: Model, seed: u64) -> Self {
+        Self {
+            client: Client::new(config, seed),
+            model,
+            now: Instant(1_000_000_000),
+            events: Vec::new(),
+            rng: Rng::new(seed ^ 0x5eed),
+            queue: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            next_conn: 1,
+            next_event: 0,
+            break_chance: 0,
+            refuse_chance: 0,
+            latency_us: 2_000,
+            dials: 0,
+        }
+    }
+
+    pub fn command(&mut self, command: Command) {
+        self.step(ClientInput::Command(command));
+    }
+
+    /// Lets time pass, up to `until`.
+    pub fn run_until(&mut self, until: Instant) {
+        let mut idle_steps = 0;
+        loop {
+            let deadline = self.client.next_deadline().map(|at| at.max(self.now));
+            let event = self.queue.keys().next().map(|key| key.0);
+            let Some(next) = [deadline, event].into_iter().flatten().min().filter(|&at| at <= until) else { break };
+            idle_steps = if next > self.now { 0 } else { idle_steps + 1 };
+            assert!(idle_steps < 10_000, "the client wants time to stand still");
+            self.now = next;
+            if event == Some(next) {
+                let (_, happening) = self.queue.pop_first().unwrap();
+                self.happen(happening);
+            } else {
+                self.step(ClientInput::Timeout);
+                let after = self.client.next_deadline();
+                assert!(after.is_none_or(|at| at > self.now), "a deadline is later than now after a Timeout");
+            }
+        }
+        self.now = until;
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(self.now + time);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Opened { conn, token, broker, up: true } => {
+                let conn_of = Conn { broker, last_to_broker: self.now, last_to_client: self.now };
+                self.conns.insert(conn, conn_of);
+                self.step(ClientInput::Opened { conn, token, result: Ok(()) });
+            }
+            Happening::Opened { conn, token, .. } => {
+                self.step(ClientInput::Opened { conn, token, result: Err("refused".into()) });
+            }
+            Happening::ToBroker { conn, broker, frame } => {
+                if let Some(answer) = self.model.answer(broker, &frame[4..])
+                    && self.conns.contains_key(&conn)
+                {
+                    let at = self.later();
+                    let link = self.conns.get_mut(&conn).unwrap();
+                    link.last_to_client = link.last_to_client.max(at);
+                    let at = link.last_to_client;
+                    self.put(at, Happening::ToClient { conn, frame: answer.slice(4..) });
+                }
+            }
+            Happening::ToClient { conn, frame } => {
+                if self.conns.contains_key(&conn) {
+                    self.step(ClientInput::Frame { conn, bytes: frame });
+                }
+            }
+            Happening::Closed { conn } => self.step(ClientInput::Closed { conn }),
+        }
+    }
+
+    fn step(&mut self, input: ClientInput) {
+        let now = Now {
+            monotonic: self.now,
+            wall: WallTime(1_700_000_000_000 + i64::try_from(self.now.0 / 1_000_000).unwrap()),
+        };
+        let mut out = ClientEffects::new();
+        self.client.handle(now, input, &mut out);
+        for effect in out.drain() {
+            match effect {
+                ClientEffect::Connect { token, address } => self.dial(token, &address),
+                ClientEffect::Send { conn, bytes } => self.send(conn, bytes),
+                ClientEffect::Close { conn } => {
+                    self.conns.remove(&conn);
+                }
+                ClientEffect::Event(event) => self.events.push(event),
+            }
+        }
+    }
+
+    fn dial(&mut self, token: u64, address: &str) {
+        self.dials += 1;
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let host = address.strip_suffix(":9092").unwrap();
+        let broker = host.strip_prefix("broker").map_or(0, |id| id.parse().unwrap());
+        let up = self.rng.below(1_000) >= self.refuse_chance;
+        let at = self.later();
+        self.put(at, Happening::Opened { conn, token, broker, up });
+    }
+
+    fn send(&mut self, conn: ConnId, frame: Bytes) {
+        let at = self.later();
+        let Some(link) = self.conns.get_mut(&conn) else { return };
+        link.last_to_broker = link.last_to_broker.max(at);
+        let (at, broker) = (link.last_to_broker, link.broker);
+        let breaks = self.rng.below(1_000) < self.break_chance;
+        let arrives = !breaks || self.rng.below(2) == 0;
+        if breaks {
+            self.conns.remove(&conn);
+            let closed = self.later();
+            self.put(closed, Happening::Closed { conn });
+        }
+        if arrives {
+            // What was sent before a break may arrive long after it.
+            let at = if breaks { at + Duration::from_micros(self.rng.below(50 * self.latency_us)) } else { at };
+            self.put(at, Happening::ToBroker { conn, broker, frame });
+        }
+    }
+
+    fn later(&mut self) -> Instant {
+        self.now + Duration::from_micros(1 + self.rng.below(self.latency_us))
+    }
+
+    fn put(&mut self, at: Instant, happening: Happening) {
+        self.next_event += 1;
+        self.queue.insert((at, self.next_event), happening);
+    }
+}
