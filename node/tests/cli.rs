@@ -177,7 +177,7 @@ fn what_does_not_fit_together_is_no_start() {
 struct Started {
     child: Child,
     log: BufReader<ChildStderr>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Started {
@@ -185,9 +185,18 @@ impl Started {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command.args(["dev", "--listen", "127.0.0.1:0", "--data", utf8(dir.path())]).args(args).env_clear();
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let log = BufReader::new(child.stderr.take().expect("it is piped"));
-        Self { child, log, _dir: dir }
+        Self { child, log, dir }
+    }
+
+    /// Waits for the line that says ready.
+    fn ready(&mut self) -> String {
+        let mut line = String::new();
+        let out = self.child.stdout.as_mut().expect("it is piped");
+        BufReader::new(out).read_line(&mut line).expect("the line is text");
+        assert!(line.contains(" ready: "), "{line}");
+        line
     }
 
     /// Reads the log up to the line that has `part`.
@@ -234,6 +243,21 @@ fn a_signal_shuts_down_in_good_order() {
 }
 
 #[test]
+fn a_node_that_was_ready_leaves_a_log_that_verifies() {
+    let mut node = Started::dev(&[]);
+    assert!(node.ready().contains("Kafka clients at 127.0.0.1:"));
+    node.signal(Signal::TERM);
+    assert_eq!(node.wait().code(), Some(0));
+    let data = utf8(node.dir.path());
+    assert!(check_success(&["log", "verify", data], &[]).starts_with("__cluster_metadata-0: ok"));
+    let dump = check_success(&["log", "dump", "--records", data], &[]);
+    assert!(dump.contains("LeaderChange") && dump.contains("durable up to offset"), "{dump}");
+    let segment = node.dir.path().join("__cluster_metadata-0/00000000000000000000.log");
+    fs::write(segment, "").expect("emptied");
+    check_failure(&["log", "verify", data], &[], 3, &["1 of 1 partitions are damaged"]);
+}
+
+#[test]
 fn log_lines_are_objects_on_request() {
     let mut node = Started::dev(&["--log-format", "json"]);
     let line: serde_json::Value = serde_json::from_str(&node.line_with("starting")).expect("a line is JSON");
@@ -254,6 +278,8 @@ fn the_http_port_shows_the_node() {
         answer
     };
     assert!(get("/healthz").contains("200 OK"));
+    node.ready();
+    assert!(get("/readyz").contains("200 OK"));
     assert!(get("/metrics").contains("ottla_partitions "));
     assert!(get("/debug/state").contains("\"node_id\": 1"));
 }

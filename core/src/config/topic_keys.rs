@@ -52,7 +52,8 @@ other_keys! { TOPIC, Topic;
     "message.timestamp.type", OneOf(&["CreateTime", "LogAppendTime"]),
         "CreateTime", ["log.message.timestamp.type" * 1], Used,
         "Whether records carry the producer's time or the broker's.";
-    "min.cleanable.dirty.ratio", Double { least: 0.0, most: 1.0 }, "0.5", ["log.cleaner.min.cleanable.ratio" * 1], Ignored,
+    "min.cleanable.dirty.ratio", Double { least: 0.0, most: 1.0 }, "0.5",
+        ["log.cleaner.min.cleanable.ratio" * 1], Ignored,
         "Share of the log that must be dirty before it is compacted.";
     "min.compaction.lag.ms", long(0), "0", ["log.cleaner.min.compaction.lag.ms" * 1], Ignored,
         "A record younger than this is not compacted.";

@@ -25,7 +25,7 @@ use crate::machine::FileId;
 use crate::types::Offset;
 
 /// The file, in the log directory itself.
-pub(crate) const NAME: &str = "flush-journal";
+pub const NAME: &str = "flush-journal";
 /// Its successor while that is written.
 pub(crate) const TEMPORARY: &str = "flush-journal.tmp";
 

@@ -34,15 +34,16 @@ use atomic_save::{Save, SaveId};
 use directory::Directory;
 pub(crate) use directory::{FAILED_MARK, Health};
 pub use journal::Mark;
-pub(crate) use journal::NAME as JOURNAL;
+pub use journal::NAME as JOURNAL;
 pub(crate) use load::LoadOwner;
 use load::{Load, LoadId};
 use removal::Removal;
 use rubbish::Rubbish;
 pub(crate) use stream::Stream;
 
-/// What a flush journal's bytes claim, and whether they are damaged.
-pub(crate) fn journal_claims(bytes: &[u8]) -> (BTreeMap<std::sync::Arc<str>, Mark>, bool) {
+/// What a flush journal's bytes claim of each log, by `topic-partition topic-id`, and whether they are damaged.
+#[must_use]
+pub fn journal_claims(bytes: &[u8]) -> (BTreeMap<std::sync::Arc<str>, Mark>, bool) {
     let claims = journal::parse(bytes);
     (claims.logs, claims.damaged)
 }

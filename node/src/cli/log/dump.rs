@@ -58,6 +58,10 @@ impl From<Failure> for Stop {
 }
 
 fn dump(partition: &Partition, with_records: bool, out: &mut impl Write) -> Result<(), Stop> {
+    if let Some(claim) = partition.claim {
+        let (segment, start, pos) = (SegmentFile::Log.name(claim.segment), claim.start, claim.pos);
+        writeln!(out, "{}: durable up to offset {}, in {segment} at {start}..{pos}", partition.name, claim.end)?;
+    }
     for &base in &partition.segments {
         dump_batches(partition, base, with_records, out)?;
         dump_indexes(partition, base, out)?;

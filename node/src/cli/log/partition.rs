@@ -4,7 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ottla_core::log::names::{DirName, FileName, SegmentFile};
+use ottla_core::log::names::{DirName, FileName, PARTITION_METADATA, SegmentFile};
+use ottla_core::log::partition_metadata;
+use ottla_core::storage::{JOURNAL, Mark, journal_claims};
 use ottla_core::types::Offset;
 
 use crate::cli::Failure;
@@ -20,6 +22,8 @@ pub(super) struct Partition {
     pub(super) segments: Vec<Offset>,
     /// The end offsets of the producers' snapshots, rising.
     pub(super) snapshots: Vec<Offset>,
+    /// Up to where the flush journal says that the log was durable.
+    pub(super) claim: Option<Mark>,
 }
 
 impl Partition {
@@ -39,7 +43,8 @@ impl Partition {
     }
 
     fn open(dir: &Path, name: String) -> Result<Self, Failure> {
-        let mut partition = Self { name, dir: dir.to_owned(), segments: Vec::new(), snapshots: Vec::new() };
+        let mut partition =
+            Self { name, dir: dir.to_owned(), segments: Vec::new(), snapshots: Vec::new(), claim: None };
         for file in list(dir)? {
             match FileName::parse(&file) {
                 FileName::Segment { base_offset, file: SegmentFile::Log } => partition.segments.push(base_offset),
@@ -58,7 +63,9 @@ pub(super) fn partitions(dir: &Path) -> Result<Vec<Partition>, Failure> {
     let whole = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
     let own_name = whole.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if matches!(DirName::parse(own_name), DirName::Partition(_)) {
-        return Ok(vec![Partition::open(dir, own_name.to_owned())?]);
+        let mut only = [Partition::open(dir, own_name.to_owned())?];
+        whole.parent().map_or(Ok(()), |root| claim_all(root, &mut only))?;
+        return Ok(only.into());
     }
     let mut names = list(dir)?;
     names.retain(|name| matches!(DirName::parse(name), DirName::Partition(_)));
@@ -67,7 +74,32 @@ pub(super) fn partitions(dir: &Path) -> Result<Vec<Partition>, Failure> {
         let what = "has no directory of a partition; name a log directory, or one topic-partition in it";
         return Err(Failure::usage(format!("{} {what}", dir.display())));
     }
-    names.into_iter().map(|name| Partition::open(&dir.join(&name), name)).collect()
+    let opened = names.into_iter().map(|name| Partition::open(&dir.join(&name), name));
+    let mut partitions = opened.collect::<Result<Vec<_>, _>>()?;
+    claim_all(dir, &mut partitions)?;
+    Ok(partitions)
+}
+
+/// Gives each partition what the flush journal of its log directory claims of it. A directory that Kafka wrote
+/// has none.
+fn claim_all(root: &Path, partitions: &mut [Partition]) -> Result<(), Failure> {
+    let path = root.join(JOURNAL);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unreadable(&path, &error)),
+    };
+    let (claims, _) = journal_claims(&bytes);
+    for partition in partitions {
+        let id = partition.read(PARTITION_METADATA)?.and_then(|bytes| partition_metadata::parse(&bytes).ok());
+        let is_own = |key: &str| match (key.split_once(' '), id) {
+            (Some((name, claimed)), Some(id)) => name == partition.name && claimed == id.to_string(),
+            (Some((name, _)), None) => name == partition.name,
+            (None, _) => false,
+        };
+        partition.claim = claims.iter().find(|(key, _)| is_own(key)).map(|(_, mark)| *mark);
+    }
+    Ok(())
 }
 
 /// `path` cannot be read, and why.

@@ -1,8 +1,9 @@
 //! `ottla log verify`: checks the batches of each partition, and everything that is derived from them.
 //!
-//! A finding names its file and byte. *Damage* is what no crash leaves behind. A *torn tail* is an incomplete
-//! batch at the very end of a log, as a crash leaves it; the node cuts it at its next start. *Derived* files are
-//! indexes, epochs and snapshots that do not say what the batches say; the node makes them anew.
+//! A finding names its file and byte. *Damage* is what no crash leaves behind: it lies below what the flush journal
+//! says was durable. A *torn tail* lies above; the node cuts it at its next start. Without a journal, as in a
+//! directory of Kafka's, only an incomplete last batch counts as torn. *Derived* files are indexes, epochs and
+//! snapshots that do not say what the batches say; the node makes them anew.
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ use ottla_core::log::offset_index::OffsetIndex;
 use ottla_core::log::producer_snapshot;
 use ottla_core::log::time_index::TimeIndex;
 use ottla_core::log::txn_index::TxnIndex;
-use ottla_core::record::scan_batch;
+use ottla_core::record::{RecordBatch, scan_batch};
+use ottla_core::storage::Mark;
 use ottla_core::types::{LeaderEpoch, Offset};
 
 use super::INFLATED_LIMIT;
@@ -50,6 +52,19 @@ struct Report {
     epoch: Option<LeaderEpoch>,
 }
 
+/// What a segment is held to.
+#[derive(Clone, Copy)]
+struct Expected<'a> {
+    /// The segment.
+    base: Offset,
+    /// Whether it is the last one of its log.
+    is_last: bool,
+    /// Where the journal says that what was durable ends, if it does.
+    claim: Option<&'a Mark>,
+    /// The leader epochs that the checkpoint names.
+    epochs: Option<&'a LeaderEpochCache>,
+}
+
 /// What was seen of a segment's batches: where each begins, and its last offset.
 type Places = Vec<(u64, Offset)>;
 
@@ -59,7 +74,7 @@ pub(super) fn run(partitions: &[Partition]) -> Result<(), Failure> {
     for partition in partitions {
         let report = verify(partition)?;
         findings += report.findings.len();
-        damaged += usize::from(report.findings.iter().any(|finding| finding.severity != Severity::TornTail));
+        damaged += usize::from(report.is_damaged());
         print(&summary(partition, &report))?;
     }
     if damaged == 0 {
@@ -92,9 +107,11 @@ fn verify(partition: &Partition) -> Result<Report, Failure> {
     let epochs = read_epochs(partition, &mut report)?;
     for &base in &partition.segments {
         let is_last = partition.segments.last() == Some(&base);
-        let places = verify_batches(partition, base, is_last, epochs.as_ref(), &mut report)?;
+        let expected = Expected { base, is_last, claim: partition.claim.as_ref(), epochs: epochs.as_ref() };
+        let places = verify_batches(partition, expected, &mut report)?;
         verify_indexes(partition, base, &places, &mut report)?;
     }
+    verify_claim(partition, &mut report);
     for &end in &partition.snapshots {
         let name = SegmentFile::Snapshot.name(end);
         if let Some(bytes) = partition.read(&name)?
@@ -118,42 +135,52 @@ fn read_epochs(partition: &Partition, report: &mut Report) -> Result<Option<Lead
     }
 }
 
-fn verify_batches(
-    partition: &Partition,
-    base: Offset,
-    is_last: bool,
-    epochs: Option<&LeaderEpochCache>,
-    report: &mut Report,
-) -> Result<Places, Failure> {
-    let (name, path) = (SegmentFile::Log.name(base), partition.path(base, SegmentFile::Log));
+fn verify_batches(partition: &Partition, expected: Expected<'_>, report: &mut Report) -> Result<Places, Failure> {
+    let (name, path) = (SegmentFile::Log.name(expected.base), partition.path(expected.base, SegmentFile::Log));
     let mut reader = SegmentReader::open(&path).map_err(|error| unreadable(&path, &error))?;
     report.bytes += reader.len();
     let mut places = Places::new();
     while let Some(next) = reader.next() {
-        let (position, batch) = match next {
-            Ok(found) => found,
+        match next {
+            Ok((position, batch)) => {
+                places.push((position, batch.header().last_offset()));
+                report.check_batch(&name, position, &batch, expected);
+            }
             Err(fault) => {
-                let severity = if is_last && fault.is_cut() { Severity::TornTail } else { Severity::Damage };
+                let severity = expected.severity(reader.position(), fault.is_cut());
                 report.note(severity, &name, Some(reader.position()), fault);
                 break;
             }
-        };
-        let header = batch.header();
-        let expected = report.end.unwrap_or(base).max(base);
-        if header.base_offset < expected {
-            let what = format!("offset {} is below {expected}", header.base_offset);
-            report.note(Severity::Damage, &name, Some(position), what);
         }
-        if let Err(error) = scan_batch(&batch, INFLATED_LIMIT) {
-            report.note(Severity::Damage, &name, Some(position), error);
-        }
-        report.check_epoch(&name, position, header.base_offset, header.leader_epoch, epochs);
-        report.batches += 1;
-        report.records += u64::try_from(header.record_count).unwrap_or(0);
-        report.end = Some(header.next_offset());
-        places.push((position, header.last_offset()));
+    }
+    if let Some(claim) = expected.claim.filter(|claim| claim.segment == expected.base && claim.pos > 0)
+        && !places.iter().any(|(position, _)| *position == u64::from(claim.start))
+    {
+        let what = format!("no batch begins here, though one was durable up to offset {}", claim.end);
+        report.note(Severity::Damage, &name, Some(claim.start.into()), what);
     }
     Ok(places)
+}
+
+/// A segment that was durable must be there, unless all of it was deleted since.
+fn verify_claim(partition: &Partition, report: &mut Report) {
+    let Some(claim) = partition.claim.filter(|claim| claim.pos > 0) else { return };
+    let deleted_since = partition.segments.first().is_some_and(|first| *first >= claim.end);
+    if !deleted_since && !partition.segments.contains(&claim.segment) {
+        let what = format!("the segment is missing, though it was durable up to offset {}", claim.end);
+        report.note(Severity::Damage, &SegmentFile::Log.name(claim.segment), None, what);
+    }
+}
+
+impl Expected<'_> {
+    /// How bad it is that nothing good lies at `position`.
+    fn severity(&self, position: u64, is_cut: bool) -> Severity {
+        let torn = match self.claim {
+            Some(claim) => (self.base, position) >= (claim.segment, u64::from(claim.pos)),
+            None => self.is_last && is_cut,
+        };
+        if torn { Severity::TornTail } else { Severity::Damage }
+    }
 }
 
 /// Each entry of an index must name a batch that is there.
@@ -192,8 +219,38 @@ fn verify_indexes(partition: &Partition, base: Offset, places: &Places, report: 
 }
 
 impl Report {
+    /// What is derived runs ahead of a torn tail, as a crash leaves it: then that alone is no damage.
+    fn is_damaged(&self) -> bool {
+        let has = |severity| self.findings.iter().any(|finding| finding.severity == severity);
+        has(Severity::Damage) || (has(Severity::Derived) && !has(Severity::TornTail))
+    }
+
     fn note(&mut self, severity: Severity, file: &str, position: Option<u64>, what: impl fmt::Display) {
         self.findings.push(Finding { severity, file: file.to_owned(), position, what: what.to_string() });
+    }
+
+    /// One batch: its place, its content, and what the journal and the checkpoint say of it.
+    fn check_batch(&mut self, file: &str, position: u64, batch: &RecordBatch<'_>, expected: Expected<'_>) {
+        let header = batch.header();
+        let severity = expected.severity(position, false);
+        let least = self.end.unwrap_or(expected.base).max(expected.base);
+        if header.base_offset < least {
+            self.note(severity, file, Some(position), format!("offset {} is below {least}", header.base_offset));
+        }
+        if let Err(error) = scan_batch(batch, INFLATED_LIMIT) {
+            self.note(severity, file, Some(position), error);
+        }
+        let is_claimed = |claim: &&Mark| claim.segment == expected.base && u64::from(claim.start) == position;
+        if let Some(crc) = expected.claim.filter(is_claimed).and_then(|claim| claim.crc)
+            && crc != header.crc
+        {
+            let what = format!("the batch of CRC {crc:#010x} was durable here; this one has {:#010x}", header.crc);
+            self.note(Severity::Damage, file, Some(position), what);
+        }
+        self.check_epoch(file, position, header.base_offset, header.leader_epoch, expected.epochs);
+        self.batches += 1;
+        self.records += u64::try_from(header.record_count).unwrap_or(0);
+        self.end = Some(header.next_offset());
     }
 
     /// Epochs never fall, and the checkpoint knows where each began.
