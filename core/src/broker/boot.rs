@@ -105,11 +105,18 @@ impl Broker {
         if matches!(self.phase, Phase::Stopping | Phase::Stopped) {
             return;
         }
+        if self.phase == Phase::Recovering {
+            // What a crash left is not repaired yet: there is nothing to save, and a clean mark would be a lie.
+            return self.on_logs_closed(out);
+        }
         self.phase = Phase::Stopping;
         self.logs.shutdown(now, self.metadata.broker_epoch(), out);
     }
 
     pub(super) fn on_logs_recovered(&mut self, _now: Now, boot: Boot, out: &mut Effects) {
+        if self.phase != Phase::Recovering {
+            return; // It was stopped before it began.
+        }
         if boot.offline.contains(&METADATA_DIR) {
             return self.refuse("the log directory that holds the metadata log cannot be read", out);
         }
