@@ -91,11 +91,13 @@ fn fields() -> Vec<(String, String)> {
     declared.iter().flat_map(|text| text.lines()).filter_map(field).collect()
 }
 
-/// The code that could obey a setting: core without its configuration, and the node; no tests.
+/// The code that could obey a setting: core and the node, without tests, the configuration itself, and the
+/// client, whose settings are its own.
 fn code() -> String {
     let folders = ["core/src", "node/src"].map(|folder| root().join(folder));
     let mut files: Vec<_> = folders.iter().flat_map(|folder| walk(folder)).collect();
-    files.retain(|file| !file.starts_with(root().join("core/src/config")) && !file.ends_with("tests.rs"));
+    let others = ["core/src/config", "core/src/client", "core/src/rpc"].map(|folder| root().join(folder));
+    files.retain(|file| !others.iter().any(|folder| file.starts_with(folder)) && !file.ends_with("tests.rs"));
     files.iter().map(|file| read(file)).collect()
 }
 
