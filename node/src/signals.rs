@@ -1,8 +1,15 @@
 //! SIGTERM and SIGINT: the first asks for a shutdown in good order, the second ends the process at once.
+//!
+//! Supervisors may send one request twice: `timeout` and `tini -g` signal the process and then its group. What
+//! comes within [`SAME_REQUEST`] of the first is the first.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// No person asks twice so quickly.
+const SAME_REQUEST: Duration = Duration::from_millis(300);
 
 /// The process's signals. Made before anything else starts, so that none is missed.
 #[derive(Debug)]
@@ -22,9 +29,14 @@ impl Signals {
         let (name, _) = self.next().await;
         tracing::info!("{name}: shutting down; once more to stop at once");
         stop();
-        let (name, number) = self.next().await;
-        tracing::warn!("{name}: stopping at once");
-        std::process::exit(128 + number);
+        let first = Instant::now();
+        loop {
+            let (name, number) = self.next().await;
+            if first.elapsed() > SAME_REQUEST {
+                tracing::warn!("{name}: stopping at once");
+                std::process::exit(128 + number);
+            }
+        }
     }
 
     async fn next(&mut self) -> (&'static str, i32) {

@@ -236,6 +236,8 @@ fn a_signal_shuts_down_in_good_order() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut node = Started::dev(&[]);
         node.line_with("starting");
+        // Twice, as `timeout` does.
+        node.signal(signal);
         node.signal(signal);
         node.line_with("stopped");
         assert_eq!(node.wait().code(), Some(0));
