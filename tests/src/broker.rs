@@ -107,8 +107,8 @@ impl Plan {
                 "-t",
                 "AAAAAAAAAAAAAAAAAAAAAQ",
             ]);
-            let finished =
-                process::run(format.arg("-c").arg(&file), &self.dir, START_LIMIT).map_err(|e| e.to_string())?;
+            let finished = process::run(format.args(["--standalone", "-c"]).arg(&file), &self.dir, START_LIMIT)
+                .map_err(|e| e.to_string())?;
             if !finished.succeeded() {
                 return Err(format!("kafka-storage format failed:\n{}", finished.transcript()));
             }
@@ -118,17 +118,15 @@ impl Plan {
 
     fn properties_text(&self) -> String {
         let Self { address, controller, .. } = self;
-        let mut text = match self.kind {
-            Kind::Ottla => format!("node.id=1\nprocess.roles=broker,controller\nlisteners=PLAINTEXT://{address}\n"),
-            Kind::Kafka => format!(
-                "node.id=1\nprocess.roles=broker,controller\n\
-                 listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
-                 advertised.listeners=PLAINTEXT://{address}\ncontroller.listener.names=CONTROLLER\n\
-                 controller.quorum.voters=1@{controller}\noffsets.topic.replication.factor=1\n\
-                 transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
-                 share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n"
-            ),
-        };
+        // The same file for both: Ottla takes Kafka's.
+        let mut text = format!(
+            "node.id=1\nprocess.roles=broker,controller\n\
+             listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
+             advertised.listeners=PLAINTEXT://{address}\ncontroller.listener.names=CONTROLLER\n\
+             controller.quorum.bootstrap.servers={controller}\noffsets.topic.replication.factor=1\n\
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+             share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n"
+        );
         // Old timestamps are part of the cases: retention must not take their records away.
         text += &format!("log.dirs={}\nnum.partitions=1\nlog.retention.ms=-1\n", self.data().display());
         for (name, value) in &self.properties {
