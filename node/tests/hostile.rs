@@ -1,0 +1,285 @@
+//! Hostile bytes against the real binary: what they cost is their own connection, and nothing else.
+//!
+//! After each of them another client is answered. Plain sockets and bytes made by hand, so that nothing here shares a
+//! mistake with the codec it is held against.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ottla_tests::probe::Connection;
+use ottla_tests::records::Random;
+
+/// Every API key that a client could try, and some that nobody has.
+const KEYS: std::ops::RangeInclusive<i16> = 0..=96;
+const API_VERSIONS: i16 = 18;
+const METADATA: i16 = 3;
+const UNSUPPORTED_VERSION: i16 = 35;
+/// What the process may grow by in all of this: a length off the wire must never be allocated.
+const GROWTH_KIB: u64 = 96 << 10;
+
+/// A running `ottla dev`, killed when it is dropped, with an orderly client that is there all the time.
+struct Broker {
+    child: Child,
+    address: SocketAddr,
+    orderly: Option<Connection>,
+    _dir: tempfile::TempDir,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ottla"))
+            .args(["dev", "--listen", "127.0.0.1:0", "--log-level", "error", "--data"])
+            .arg(dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
+        let (_, rest) = line.split_once("clients at ").unwrap_or_else(|| panic!("not ready: {line:?}"));
+        let address = rest.split([',', '\n']).next().and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no address: {line:?}"));
+        let mut broker = Self { child, address, orderly: None, _dir: dir };
+        broker.orderly = Some(broker.connect());
+        broker.must_be_well("nothing yet");
+        broker
+    }
+
+    fn connect(&self) -> Connection {
+        Connection::open(self.address, Duration::from_secs(20)).expect("it accepts")
+    }
+
+    fn stream(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("it accepts");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it can be set");
+        stream.set_write_timeout(Some(Duration::from_secs(20))).expect("it can be set");
+        stream
+    }
+
+    /// Sends bytes and no more on a connection of its own, and reads until it ends; gives what came.
+    fn send_alone(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = self.stream();
+        // It may close before it has taken everything.
+        if stream.write_all(bytes).is_ok() {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+        let mut answer = Vec::new();
+        match stream.read_to_end(&mut answer) {
+            Ok(_) => {}
+            Err(error) => assert!(is_cut(&error), "{error}: the connection was left open"),
+        }
+        answer
+    }
+
+    /// The client that was there before, and a new one, are answered.
+    #[track_caller]
+    fn must_be_well(&mut self, after: &str) {
+        assert!(self.child.try_wait().expect("it can be asked").is_none(), "it ended after {after}");
+        let no_topics = 0_i32.to_be_bytes();
+        let old = self.orderly.as_mut().expect("it is connected").call(METADATA, 1, &no_topics);
+        assert_eq!(brokers(&old.unwrap_or_else(|error| panic!("{error} after {after}"))), 1, "after {after}");
+        let new = self.connect().call(METADATA, 1, &no_topics);
+        assert_eq!(brokers(&new.unwrap_or_else(|error| panic!("{error} after {after}"))), 1, "after {after}");
+    }
+
+    fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is told");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_cut(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+fn brokers(metadata: &[u8]) -> i32 {
+    i32::from_be_bytes(metadata[..4].try_into().expect("four bytes"))
+}
+
+/// A frame with a header of version 1 and this body.
+fn frame(key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    frame.extend(key.to_be_bytes());
+    frame.extend(version.to_be_bytes());
+    frame.extend(77_i32.to_be_bytes());
+    frame.extend((-1_i16).to_be_bytes());
+    frame.extend(body);
+    let length = u32::try_from(frame.len() - 4).expect("small");
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    frame
+}
+
+#[test]
+fn lengths_that_lie() {
+    let mut broker = Broker::start();
+    let before = broker.resident_kib();
+    for length in [0, 1, 3, 4, 7, 9, 104_857_601, i32::MAX - 1, i32::MAX, -1, i32::MIN] {
+        let mut bytes = length.to_be_bytes().to_vec();
+        broker.send_alone(&bytes);
+        bytes.extend([0, 3, 0, 1, 0, 0, 0, 1]);
+        broker.send_alone(&bytes);
+        broker.must_be_well(&format!("a frame of {length} bytes"));
+    }
+    let grown = broker.resident_kib().saturating_sub(before);
+    assert!(grown < GROWTH_KIB, "grown by {grown} KiB");
+}
+
+/// Lengths and counts inside of a frame, at every place of a few plausible bodies.
+#[test]
+fn counts_that_lie() {
+    let mut broker = Broker::start();
+    let before = broker.resident_kib();
+    for key in [0_i16, 1, 2, 3, 19, 20, 22, 32] {
+        for version in [1, 3, 4, 9, 12] {
+            for huge in [i32::MAX, i32::MIN, -1, 0x00ff_ffff] {
+                for place in [0, 2, 6, 10] {
+                    let mut body = vec![0; place];
+                    body.extend(huge.to_be_bytes());
+                    body.extend([0xff; 20]);
+                    broker.send_alone(&frame(key, version, &body));
+                }
+            }
+        }
+        broker.must_be_well(&format!("counts in API {key}"));
+    }
+    let grown = broker.resident_kib().saturating_sub(before);
+    assert!(grown < GROWTH_KIB, "grown by {grown} KiB");
+}
+
+#[test]
+fn frames_cut_at_every_byte() {
+    let mut broker = Broker::start();
+    let whole = frame(METADATA, 1, &[0, 0, 0, 1, 0, 3, b'a', b'b', b'c']);
+    for length in 1..whole.len() {
+        broker.send_alone(&whole[..length]);
+    }
+    // A frame that is whole by its length, but whose body is cut.
+    for length in 8..whole.len() - 4 {
+        let mut cut = whole[..4 + length].to_vec();
+        cut[..4].copy_from_slice(&u32::try_from(length).expect("small").to_be_bytes());
+        broker.send_alone(&cut);
+    }
+    broker.must_be_well("cut frames");
+}
+
+#[test]
+fn every_key_in_versions_that_nobody_speaks() {
+    let mut broker = Broker::start();
+    for key in KEYS.chain([-1, 127, 1000, i16::MAX, i16::MIN]) {
+        for version in [-1, 30, 99, i16::MAX, i16::MIN] {
+            broker.send_alone(&frame(key, version, &[0; 12]));
+        }
+        broker.must_be_well(&format!("API {key}"));
+    }
+}
+
+/// KIP-511: a version of ApiVersions that is too new is answered in version 0, with what there is.
+#[test]
+fn a_client_from_the_future_learns_our_versions() {
+    let broker = Broker::start();
+    let answer = broker.send_alone(&frame(API_VERSIONS, 99, &[0; 8]));
+    let field = |at: usize| i16::from_be_bytes([answer[at], answer[at + 1]]);
+    assert_eq!(answer[4..8], 77_i32.to_be_bytes());
+    assert_eq!(field(8), UNSUPPORTED_VERSION);
+    let count = usize::try_from(i32::from_be_bytes(answer[10..14].try_into().expect("four bytes"))).expect("a count");
+    let keys: Vec<_> = (0..count).map(|index| (field(14 + 6 * index), field(18 + 6 * index))).collect();
+    assert!(keys.iter().any(|(key, newest)| *key == API_VERSIONS && *newest >= 3), "{keys:?}");
+}
+
+/// Random bodies under right headers, in every key and version: whatever they decode to, the broker lives.
+#[test]
+fn random_bodies_in_every_api() {
+    let mut broker = Broker::start();
+    let mut random = Random::new(0x0771a);
+    for key in KEYS {
+        for version in 0..=13 {
+            let mut stream = broker.stream();
+            for _ in 0..3 {
+                let length = usize::try_from(random.below(60)).expect("small");
+                // Small numbers are more often plausible counts than great ones.
+                let mask = [0xff, 0x03, 0x01][usize::try_from(random.below(3)).expect("small")];
+                let body: Vec<u8> = (0..length).map(|_| random.next().to_be_bytes()[0] & mask).collect();
+                if stream.write_all(&frame(key, version, &body)).is_err() {
+                    break; // It was closed after an earlier one.
+                }
+            }
+        }
+        broker.must_be_well(&format!("random bodies in API {key}"));
+    }
+}
+
+#[test]
+fn other_protocols() {
+    let mut broker = Broker::start();
+    let greetings: [&[u8]; 6] = [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", // the beginning of TLS
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x00\x00\x00\x08\x04\xd2\x16\x2f", // PostgreSQL asks for TLS
+        b"*1\r\n$4\r\nPING\r\n",
+        &[0; 4096],
+    ];
+    for greeting in greetings {
+        broker.send_alone(greeting);
+    }
+    let mut random = Random::new(3);
+    for _ in 0..200 {
+        let garbage: Vec<u8> = (0..random.below(300)).map(|_| random.next().to_be_bytes()[0]).collect();
+        broker.send_alone(&garbage);
+    }
+    broker.must_be_well("other protocols");
+}
+
+/// Many connections that send a byte now and then cost nobody else anything; and a slow request is answered in the end.
+#[test]
+fn a_slow_drip() {
+    let mut broker = Broker::start();
+    let request = frame(METADATA, 1, &0_i32.to_be_bytes());
+    let mut drips: Vec<_> = (0..50).map(|_| broker.stream()).collect();
+    for byte in &request {
+        for drip in &mut drips {
+            drip.write_all(&[*byte]).expect("it waits for the rest");
+        }
+        broker.must_be_well("a byte on fifty connections");
+    }
+    for mut drip in drips {
+        let mut answer = [0; 16];
+        drip.read_exact(&mut answer).expect("it answers");
+        assert_eq!(answer[4..8], 77_i32.to_be_bytes());
+    }
+}
+
+/// A client that sends requests and never reads is stopped by back-pressure, not by memory.
+#[test]
+fn a_client_that_never_reads() {
+    let mut broker = Broker::start();
+    let before = broker.resident_kib();
+    let mut stream = broker.stream();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).expect("it can be set");
+    let request = frame(API_VERSIONS, 0, &[]).repeat(1_000);
+    let mut taken = 0;
+    while taken < 256 << 20 {
+        match stream.write(&request) {
+            Ok(count) => taken += count,
+            Err(error) => {
+                assert!(matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) || is_cut(&error));
+                break;
+            }
+        }
+    }
+    assert!(taken < 256 << 20, "it took everything");
+    broker.must_be_well("a client that never reads");
+    let grown = broker.resident_kib().saturating_sub(before);
+    assert!(grown < GROWTH_KIB, "grown by {grown} KiB");
+}
