@@ -195,7 +195,6 @@ fn it_answers_soon_and_is_small() {
     assert_eq!(metadata.brokers.len(), 1);
     assert_eq!(i64::from(broker.address.port()), i64::from(metadata.brokers[0].port));
     let resident = resident_kib(broker.pid());
-    println!("first answer after {took:?}, {resident} KiB resident");
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(resident < 64 << 10, "{resident} KiB");
 }
