@@ -1,7 +1,7 @@
 //! The real binary, spoken to in Kafka's protocol: what it answers, how soon, and what it keeps when it is killed.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -253,39 +253,4 @@ fn sigterm_ends_it_in_good_order() {
         assert_eq!(client.read_all().len(), usize::try_from(number + 1).expect("small"));
         assert!(broker.terminate().success());
     }
-}
-
-#[test]
-fn hostile_bytes_cost_only_their_connection() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let broker = Broker::start(dir.path());
-    let hostile: [&[u8]; 7] = [
-        b"GET / HTTP/1.1\r\n\r\n",
-        &[0xff; 64],
-        &[0, 0, 0, 0],
-        &[0, 0, 0, 4, 0, 18, 0, 3],
-        // A Produce whose array claims two thousand million topics.
-        &[
-            0, 0, 0, 23, 0, 0, 0, 7, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff,
-            0xff, 0,
-        ],
-        // A key that no API has.
-        &[0, 0, 0, 10, 0x7f, 0xff, 0, 0, 0, 0, 0, 1, 0xff, 0xff],
-        // A frame of which only the beginning ever comes.
-        &[0, 0, 1, 0, 0, 18],
-    ];
-    for bytes in hostile {
-        let mut client = broker.connect();
-        client.stream.write_all(bytes).expect("it reads");
-        client.stream.shutdown(Shutdown::Write).expect("it can be closed");
-        let mut rest = Vec::new();
-        // An answer or none, but an end.
-        match client.stream.read_to_end(&mut rest) {
-            Ok(_) => {}
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
-        }
-    }
-    let answer = broker.connect().call(ApiKey::ApiVersions, 3, &who_we_are());
-    let versions: ApiVersionsResponse = decode(&answer, ApiKey::ApiVersions, 3);
-    assert_eq!(versions.error_code, ErrorCode::NONE);
 }

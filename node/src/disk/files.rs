@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path as StdPath, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use ottla_core::machine::{DiskError, DiskResult, Entry, FileId, LogDirId, OpenMode, Path};
 use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use super::lock::LOCK_FILE;
 use super::{disk_error, io_error};
@@ -50,6 +51,32 @@ impl OpenFile {
         }
         bytes.truncate(wanted);
         Ok(Bytes::from(bytes))
+    }
+}
+
+/// For ranges that are sent from the page cache.
+impl OpenFile {
+    /// Whether `sendfile` of these bytes would not wait for the disk, as far as their ends tell: two probes of half a
+    /// microsecond. A file system that cannot tell is taken to have them.
+    pub(crate) fn is_cached(&self, pos: u64, len: u64) -> bool {
+        let probe = |at| {
+            let mut byte = [0];
+            let read = rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT);
+            read != Err(Errno::AGAIN)
+        };
+        probe(pos) && (len < 2 || probe(pos + len - 1))
+    }
+
+    /// Brings bytes into the page cache. A failure is left to who sends them: it will meet it too.
+    pub(crate) fn warm(&self, pos: u64, len: u64) {
+        let mut scrap = vec![0; 64 << 10];
+        let (mut at, end) = (pos, pos.saturating_add(len));
+        while at < end {
+            match retry_on_intr(|| rustix::io::pread(&self.file, &mut scrap[..], at)) {
+                Ok(0) | Err(_) => return,
+                Ok(count) => at += u64::try_from(count).unwrap_or(u64::MAX),
+            }
+        }
     }
 }
 
@@ -189,4 +216,25 @@ fn describe(entry: std::io::Result<fs::DirEntry>, parent: &Path) -> std::io::Res
     };
     let is_dir = data.is_dir();
     Ok(Some(Entry { name: name.into(), is_dir, len: if is_dir { 0 } else { data.len() } }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cold_can_be_warmed() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dirs = Dirs::new(vec![dir.path().to_path_buf()]);
+        let open = dirs.open(&Path::new(LogDirId(0), "f"), OpenMode::Create).expect("it opens");
+        let len = 1 << 20;
+        rustix::io::pwrite(&open, &vec![7; 1 << 20], 0).expect("it is written");
+        assert!(open.is_cached(0, len), "it was just written");
+        open.sync().expect("it is synced");
+        // A hint that a file system may ignore, as tmpfs does.
+        rustix::fs::fadvise(&open, 0, None, rustix::fs::Advice::DontNeed).expect("it can be said");
+        open.warm(0, len);
+        assert!(open.is_cached(0, len));
+        assert!(open.is_cached(len, 5), "nothing is there, so nothing is waited for");
+    }
 }

@@ -275,6 +275,7 @@ impl Shared {
         let chunk = file.map_or(Chunk::Close, |file| Chunk::Range {
             file,
             pos: u64::from(range.pos),
+            warm_to: 0,
             len: u64::from(range.len),
         });
         self.enqueue(core, conn, chunk);

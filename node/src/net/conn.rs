@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::out::{Chunk, OutQueue, Sent};
+use super::out::{Chunk, Cold, OutQueue, Sent, Step};
 use super::reader::{Filled, FrameReader};
 use crate::driver::{Counters, FrameLimits, Shared};
 
@@ -61,13 +61,15 @@ struct Out {
 }
 
 /// How a [`Conn::flush`] ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 #[must_use]
 pub(crate) struct Flushed {
     /// The queue became empty and a range had been in it: the machine wants to hear.
     pub(crate) drained: bool,
     /// There is more to send, but others have their turn first.
     turn_is_over: bool,
+    /// The next bytes must be read from the disk first, which only the connection's own task can wait for.
+    cold: Option<Cold>,
 }
 
 impl Conn {
@@ -123,6 +125,7 @@ impl Conn {
         out.touched = false;
         let was_high = out.queue.waiting() >= WAITING_HIGH;
         let mut turn = TURN_BYTES;
+        let mut cold = None;
         out.pending = false;
         while !out.queue.is_empty() && !out.queue.closes() {
             if turn == 0 {
@@ -130,7 +133,12 @@ impl Conn {
                 break;
             }
             match self.stream.try_io(Interest::WRITABLE, || out.queue.send(&self.stream, turn)) {
-                Ok(sent) => {
+                Ok(Step::Cold(bytes)) => {
+                    out.pending = true;
+                    cold = Some(bytes);
+                    break;
+                }
+                Ok(Step::Sent(sent)) => {
                     sent.count(shared.counters());
                     turn = turn.saturating_sub(sent.from_memory + sent.from_files);
                     self.touch(shared);
@@ -152,13 +160,26 @@ impl Conn {
         if out.queue.is_empty() {
             self.emptied.notify_waiters();
         }
-        Flushed { drained: out.queue.is_empty() && !out.broken && out.queue.take_had_range(), turn_is_over: turn == 0 }
+        let drained = out.queue.is_empty() && !out.broken && out.queue.take_had_range();
+        Flushed { drained, turn_is_over: turn == 0, cold }
     }
 
     /// Has what is queued sent on the connection's own thread.
     pub(crate) fn leave_to_its_task(&self) {
         self.out().pending = true;
         self.wake();
+    }
+
+    /// Waits for the disk, with everything else of this connection, and with nobody else.
+    async fn warm(&self, cold: Cold) {
+        let warmed = tokio::task::spawn_blocking(move || {
+            cold.warm();
+            cold
+        });
+        // It fails only when the runtime ends.
+        if let Ok(cold) = warmed.await {
+            self.out().queue.warmed(&cold);
+        }
     }
 
     /// Ends the connection without further ado.
@@ -257,6 +278,9 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
             }
             if flushed.turn_is_over {
                 turn = Turn::Again;
+            }
+            if let Some(cold) = flushed.cold {
+                conn.warm(cold).await;
             }
         }
         if ready.is_readable() && interest.is_readable() {

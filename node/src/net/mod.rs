@@ -33,6 +33,9 @@ pub(crate) use out::Chunk;
 /// with 128.) The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// How many threads, at most and only at need, wait for cold bytes and for names to be resolved.
+const BLOCKING_THREADS: usize = 4;
+
 /// How long a dialled peer has to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -114,7 +117,8 @@ fn start_thread(
     thread: usize,
     begin: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let (shared, max_idle) = (Arc::clone(shared), options.max_idle);
     let run = async move {
         begin();
