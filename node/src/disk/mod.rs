@@ -110,7 +110,10 @@ impl Disk {
 
     /// Carries out the queued writes.
     pub fn flush(&mut self, completed: &mut Vec<Input>) {
-        self.writes.flush(&self.files, completed);
+        if !self.writes.is_empty() {
+            let _busy = self.outstanding.caller_is_busy();
+            self.writes.flush(&self.files, completed);
+        }
     }
 
     /// Hands a sync to the directory's own thread.
@@ -129,6 +132,7 @@ impl Disk {
     /// Carries out, or hands to another thread, any other file operation.
     fn act(&mut self, op: OpId, action: FileAction, completed: &mut Vec<Input>) {
         self.flush(completed);
+        let _busy = self.outstanding.caller_is_busy();
         let result = match action {
             FileAction::MakeDir { path } => self.dirs.make_dir(&path),
             FileAction::Open { file, path, mode } => self.open(file, &path, mode),

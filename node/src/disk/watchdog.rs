@@ -4,12 +4,14 @@
 //! for too long. The other's result is then dropped. A hung device so becomes an I/O error, which takes the
 //! log directory offline, and the process stays answerable.
 //!
-//! Absent: a write that hangs on the caller's own thread. It stops the node, and its peers take over.
+//! A write that hangs on the caller's own thread cannot be given up: it stops the node, and its peers take over. The
+//! watchdog only says so.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,7 +26,14 @@ use super::workers::{Queue, STACK_BYTES, Task};
 pub(super) struct Outstanding {
     table: Mutex<Table>,
     done: Completions,
+    begun: Instant,
+    /// Since when the caller's own thread is in a file operation, in nanoseconds after `begun`; 0 if it is in none.
+    caller_since: AtomicU64,
 }
+
+/// The caller's own thread is in a file operation as long as this lives.
+#[derive(Debug)]
+pub(super) struct CallerBusy<'a>(&'a Outstanding);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -41,7 +50,13 @@ struct Begun {
 
 impl Outstanding {
     pub(super) fn new(done: Completions) -> Self {
-        Self { table: Mutex::default(), done }
+        Self { table: Mutex::default(), done, begun: Instant::now(), caller_since: AtomicU64::new(0) }
+    }
+
+    pub(super) fn caller_is_busy(&self) -> CallerBusy<'_> {
+        let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.caller_since.store(now.max(1), Ordering::Relaxed);
+        CallerBusy(self)
     }
 
     pub(super) fn begin(&self, op: OpId, what: &'static str, root: &Arc<Path>) {
@@ -72,6 +87,13 @@ impl Outstanding {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For how long the caller's own thread has been in its file operation, and which it is.
+    fn caller_stuck(&self, timeout: Duration) -> Option<(u64, Duration)> {
+        let since = self.caller_since.load(Ordering::Relaxed);
+        let busy = self.begun.elapsed().saturating_sub(Duration::from_nanos(since));
+        (since > 0 && busy >= timeout).then_some((since, busy))
+    }
+
     /// Fails whatever began longer than `timeout` ago.
     fn give_up(&self, timeout: Duration, queue: &Queue) {
         let hung = DiskError::Io(Errno::TIMEDOUT.raw_os_error());
@@ -90,6 +112,12 @@ impl Outstanding {
             begun.complain(timeout);
             queue.push(Task::Job { job, work, read: Some(Err(hung)) });
         }
+    }
+}
+
+impl Drop for CallerBusy<'_> {
+    fn drop(&mut self) {
+        self.0.caller_since.store(0, Ordering::Relaxed);
     }
 }
 
@@ -117,15 +145,21 @@ impl Begun {
 pub(super) fn start(timeout: Duration, outstanding: &Arc<Outstanding>, queue: Arc<Queue>) -> io::Result<()> {
     let outstanding: Weak<Outstanding> = Arc::downgrade(outstanding);
     let tick = (timeout / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
-    std::thread::Builder::new().name("ottla-watchdog".into()).stack_size(STACK_BYTES).spawn(move || {
-        loop {
-            std::thread::sleep(tick);
-            match outstanding.upgrade() {
-                Some(outstanding) => outstanding.give_up(timeout, &queue),
-                None => return,
+    let watch = move || {
+        let mut told = 0;
+        while let Some(outstanding) = outstanding.upgrade() {
+            outstanding.give_up(timeout, &queue);
+            if let Some((since, busy)) = outstanding.caller_stuck(timeout)
+                && since != told
+            {
+                told = since;
+                tracing::error!("a write has not returned for {busy:?}; the device hangs, and nobody is served");
             }
+            drop(outstanding);
+            std::thread::sleep(tick);
         }
-    })?;
+    };
+    std::thread::Builder::new().name("ottla-watchdog".into()).stack_size(STACK_BYTES).spawn(watch)?;
     Ok(())
 }
 
@@ -148,5 +182,16 @@ mod tests {
         outstanding.give_up(Duration::ZERO, &queue);
         drop(outstanding);
         assert_eq!(completed.iter().collect::<Vec<_>>(), ["#2 done", "#1 failed: I/O error 110"]);
+    }
+
+    #[test]
+    fn a_stuck_caller_is_noticed() {
+        let outstanding = Outstanding::new(Arc::new(drop));
+        assert!(outstanding.caller_stuck(Duration::ZERO).is_none());
+        let busy = outstanding.caller_is_busy();
+        assert!(outstanding.caller_stuck(Duration::ZERO).is_some());
+        assert!(outstanding.caller_stuck(Duration::from_secs(1_000)).is_none());
+        drop(busy);
+        assert!(outstanding.caller_stuck(Duration::ZERO).is_none());
     }
 }

@@ -79,11 +79,12 @@ impl Writes {
         run.ends.push((op, run.len));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     /// Carries out all runs. Completions come in the order of the effects for each file.
     pub(super) fn flush(&mut self, files: &Files, completed: &mut Vec<Input>) {
-        if self.runs.is_empty() {
-            return;
-        }
         self.last.clear();
         for run in self.runs.drain(..) {
             let (written, error) = match files.get(run.file) {

@@ -109,8 +109,7 @@ impl Acceptor {
     }
 
     fn deal(&self, stream: TcpStream, peer: SocketAddr, listener: ListenerId, admission: Admission) {
-        // Answers are written whole: waiting for more to fill a segment only adds latency.
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = set_options(&stream) {
             return self.complain(format_args!("a connection from {peer} failed at once: {error}"));
         }
         let opened = Opened::Accepted { listener, peer };
@@ -155,6 +154,13 @@ impl Drop for Admission {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers are written whole: waiting for more to fill a segment only adds latency. And a peer that vanished without
+/// a word is found out by the kernel, long before the connection has been idle for too long.
+fn set_options(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    Ok(rustix::net::sockopt::set_socket_keepalive(stream, true)?)
 }
 
 /// The peer was gone before we came to it; the listener is well.
