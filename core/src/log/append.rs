@@ -1,5 +1,7 @@
 //! Appending: who gives the offsets, what is checked, when a segment is full.
 
+use bytes::Bytes;
+
 use super::api::{AppendError, AppendOrigin, Appended, Batch, LogConfig};
 use super::names::SegmentFile;
 use super::partition::{Condition, Io, Log};
@@ -18,7 +20,7 @@ impl Log {
     pub(crate) fn append(
         &mut self,
         leader_epoch: LeaderEpoch,
-        batch: Batch<'_>,
+        batch: &Batch<'_>,
         origin: AppendOrigin,
         awaited: bool,
         io: &mut Io<'_>,
@@ -47,7 +49,7 @@ impl Log {
         if must_roll(self.active(), &header, size, &self.config, io.now.wall, io.storage.planted) {
             self.roll(header.base_offset, io);
         }
-        self.write(&header, size, batch, awaited, io);
+        self.write(&header, size, &batch.bytes, awaited, io);
         self.take(&header, size, marker, io);
         Ok(Appended {
             base_offset: header.base_offset,
@@ -88,7 +90,7 @@ impl Log {
         }
     }
 
-    fn write(&mut self, header: &BatchHeader, size: u32, batch: Batch<'_>, awaited: bool, io: &mut Io<'_>) {
+    fn write(&mut self, header: &BatchHeader, size: u32, bytes: &Bytes, awaited: bool, io: &mut Io<'_>) {
         let active = self.active();
         let file = active.file_id().expect("the active segment's file is open as long as the log is usable");
         let mark = Mark {
@@ -98,7 +100,7 @@ impl Log {
             pos: active.size + size,
             crc: Some(header.crc),
         };
-        let rest = batch.bytes.slice(16..);
+        let rest = bytes.slice(16..);
         io.storage.append(self.id, file, mark, header.base_offset, header.leader_epoch, rest, awaited, io.out);
     }
 

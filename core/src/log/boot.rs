@@ -5,7 +5,8 @@
 //!
 //! The clean-shutdown mark is removed, and the removal synced, *before* anything is loaded that could be written:
 //! a crash during the load must not leave a mark over dirty logs (KAFKA-10471). The mark of a failed directory
-//! goes after everything above the journal's claims is cut, durably.
+//! goes, and its start is over, when everything above the journal's claims is cut and the journal written anew,
+//! durably: the last process may have seen claims that the disk does not have.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -154,11 +155,16 @@ impl Starting {
     fn unmark(&mut self, dir: LogDirId, io: &mut Io<'_>) {
         let start = &mut self.dirs[usize::from(dir.0)];
         start.step = Step::Unmarking;
-        if !start.is_clean || io.storage.planted.has(Plant::Log03) {
+        if start.is_clean && io.storage.planted.has(Plant::Log03) {
             return self.recover_in(dir, io);
         }
-        let path = Path::new(dir, names::CLEAN_SHUTDOWN);
-        io.storage.act(dir, Owner::Boot(BootOp::Unmark), FileAction::Remove { path }, io.out);
+        if start.is_clean {
+            let path = Path::new(dir, names::CLEAN_SHUTDOWN);
+            return io.storage.act(dir, Owner::Boot(BootOp::Unmark), FileAction::Remove { path }, io.out);
+        }
+        // What the last process renamed may be seen and not be durable. It is, before anything rests on it.
+        let path = Path::root(dir);
+        io.storage.act(dir, Owner::Boot(BootOp::UnmarkSync), FileAction::SyncDir { path }, io.out);
     }
 
     fn recover_in(&mut self, dir: LogDirId, io: &mut Io<'_>) {
@@ -178,7 +184,11 @@ impl Starting {
             self.waiting.push_back((dir, partition, hints));
         }
         let claims = std::mem::take(&mut self.dirs[usize::from(dir.0)].claims);
-        io.storage.directory(dir).journal.orphans = claims;
+        let (is_clean, failed) = (self.dirs[usize::from(dir.0)].is_clean, self.dirs[usize::from(dir.0)].failed);
+        let directory = io.storage.directory(dir);
+        directory.journal.is_stale = !is_clean && !claims.is_empty();
+        directory.journal.orphans = claims;
+        directory.failed_before = failed;
         self.take_turns(io);
     }
 
@@ -242,7 +252,6 @@ impl Starting {
                 let path = Path::new(start.id, names::CLEAN_SHUTDOWN);
                 io.storage.act(start.id, Owner::Nobody, FileAction::Remove { path }, io.out);
             }
-            io.storage.directory(start.id).failed_before = start.failed;
         }
         boot
     }

@@ -39,6 +39,8 @@ struct Running {
     left: u8,
     /// The snapshot, while the files before it are being saved.
     snapshot: Option<Bytes>,
+    /// The log was cut below it: what is still being saved of it goes when it is there.
+    is_void: bool,
 }
 
 impl Checkpoints {
@@ -57,9 +59,11 @@ impl Checkpoints {
         self.snapshots.iter().copied().rfind(|&at| at <= offset)
     }
 
-    /// Forgets what is being made above an offset: the log was cut there.
+    /// The log was cut at an offset: what is being made above it describes records that are no more.
     pub(crate) fn drop_above(&mut self, offset: Offset) {
-        self.running.retain(|running| running.at <= offset);
+        for running in self.running.iter_mut().filter(|running| running.at > offset) {
+            running.is_void = true;
+        }
     }
 }
 
@@ -68,7 +72,8 @@ impl Log {
     pub(crate) fn checkpoint(&mut self, io: &mut Io<'_>) {
         self.checkpoints.since = 0;
         let at = self.log_end;
-        if self.checkpoints.running.iter().any(|running| running.at == at) || self.has_checkpoint() {
+        let is_running = |running: &Running| running.at == at && !running.is_void;
+        if self.checkpoints.running.iter().any(is_running) || self.has_checkpoint() {
             return;
         }
         self.active_mut().close_time_index();
@@ -88,6 +93,7 @@ impl Log {
             at,
             left: left + 1,
             snapshot: Some(producer_snapshot::encode(&self.derived.producers).into()),
+            is_void: false,
         });
     }
 
@@ -121,14 +127,22 @@ impl Log {
         if running.left > 0 {
             return;
         }
-        let offset = running.at;
+        let (offset, is_void) = (running.at, running.is_void);
         if let Some(snapshot) = running.snapshot.take() {
+            if is_void {
+                self.checkpoints.running.remove(at);
+                return;
+            }
             running.left = 1;
             let owner = SaveOwner::Checkpoint(self.id, id);
             io.storage.save(self.file(offset, SegmentFile::Snapshot), snapshot, owner, io.out);
             return;
         }
         self.checkpoints.running.remove(at);
+        if is_void {
+            let path = self.file(offset, SegmentFile::Snapshot);
+            return io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
+        }
         if let Err(place) = self.checkpoints.snapshots.binary_search(&offset) {
             self.checkpoints.snapshots.insert(place, offset);
         }

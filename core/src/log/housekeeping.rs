@@ -150,7 +150,6 @@ impl LogManager {
         let offset = offset.min(log.log_end);
         if offset > log.log_start {
             log.log_start = offset;
-            log.derived.epochs.truncate_start(offset);
             log.derived.producers.on_log_start(offset);
             self.parts.events.push(LogEvent::LogStartRaised { log: id, offset });
         }

@@ -85,6 +85,7 @@ impl LogManager {
     }
 
     /// Every report of a job that is a log's.
+    #[expect(clippy::boxed_local, reason = "as it comes over the boundary")]
     pub fn on_job(&mut self, now: Now, job: JobId, report: Box<Report>, out: &mut Effects) {
         self.parts.now = now;
         let owner = self.parts.jobs.take(job);
@@ -125,6 +126,7 @@ impl LogManager {
         self.parts.now = now;
         self.parts.storage.settle(now, out);
         self.shed_cold(out);
+        self.advance_start(out);
         self.advance_shutdown(out);
         self.route(out);
     }
@@ -199,6 +201,7 @@ impl LogManager {
 
     /// Appends a batch. `awaited`: somebody waits for it to be durable, so the next round starts at once.
     #[expect(clippy::too_many_arguments, reason = "each is a different thing, and all are needed")]
+    #[expect(clippy::needless_pass_by_value, reason = "a batch is handed over")]
     pub fn append(
         &mut self,
         now: Now,
@@ -214,7 +217,7 @@ impl LogManager {
             return Err(AppendError::Storage);
         }
         let log = self.logs.get_mut(log.0 as usize).and_then(Option::as_mut).ok_or(AppendError::NoLog)?;
-        log.append(leader_epoch, batch, origin, awaited, &mut self.parts.io(out))
+        log.append(leader_epoch, &batch, origin, awaited, &mut self.parts.io(out))
     }
 
     /// Notes the start of a leader epoch at the log's end, as a new leader does before it appends.
@@ -522,7 +525,10 @@ impl LogManager {
             return;
         };
         let recovered = starting.take_recovered();
-        let is_over = starting.is_over();
+        if starting.is_over() {
+            self.parts.storage.directories.iter_mut().for_each(|directory| directory.is_ready = true);
+        }
+        let is_over = starting.is_over() && !self.parts.storage.is_distrusted();
         for log in recovered {
             self.add(log);
         }

@@ -5,7 +5,7 @@
 //! * [`partition`]: one log, with its verbs [`append`], [`read`], [`truncate`], [`retention`], [`checkpointing`]
 //! * [`segment`]: one segment; [`cold`]: what is held of older ones; [`questions`], [`timestamps`]: what the
 //!   disk must answer
-//! * [`boot`], [`recovery`]: a start; [`rebuild`]: the producers after a deep truncation
+//! * [`boot`], [`recovery`], [`recovered`]: a start; [`rebuild`]: the producers after a deep truncation
 //! * [`scan`], [`walk`]: the job that looks at batches on disk; [`housekeeping`]: what the clock brings
 //!
 //! The leaves are pure: bytes or records in, bytes or answers out. They know a file's format and its rules and
@@ -33,6 +33,7 @@ mod partition;
 mod questions;
 mod read;
 mod rebuild;
+mod recovered;
 mod recovery;
 mod retention;
 mod scan;

@@ -187,7 +187,12 @@ impl Log {
                 io.cold.push_back((self.id, base));
                 self.answer_idle(io);
             }
-            result => {
+            DiskResult::Opened { .. }
+            | DiskResult::Done
+            | DiskResult::Bytes(_)
+            | DiskResult::Entries(_)
+            | DiskResult::Space(_)
+            | DiskResult::Failed(_) => {
                 let pos = segment.size;
                 segment.file = Handle::Closed;
                 let why = format!("the segment cannot be opened whole: {result}");
@@ -203,8 +208,8 @@ impl Log {
         };
         question.job = None;
         match scan.purpose {
-            Purpose::Check(check) => self.on_check(number, scan.file, check, scan.bad, io),
-            Purpose::Find(find) => self.on_find(number, find, scan.file, scan.bad, io),
+            Purpose::Check(check) => self.on_check(number, scan.file, &check, scan.bad, io),
+            Purpose::Find(find) => self.on_find(number, &find, scan.file, scan.bad, io),
             Purpose::Rebuild(_) => {}
         }
         if let Some(error) = scan.failed {
@@ -217,7 +222,7 @@ impl Log {
         }
     }
 
-    fn on_check(&mut self, number: u64, file: FileId, check: Check, bad: Option<(u32, String)>, io: &mut Io<'_>) {
+    fn on_check(&mut self, number: u64, file: FileId, check: &Check, bad: Option<(u32, String)>, io: &mut Io<'_>) {
         let Some(segment) = self.segment_mut(check.base) else {
             return self.pursue(number, io);
         };
@@ -326,17 +331,16 @@ impl Log {
             return;
         };
         let ticket = request.ticket;
-        let read = match result {
-            DiskResult::Bytes(bytes) if !bytes.is_empty() => {
-                slices.bytes.extend_from_slice(&bytes);
-                slices.bytes.len() >= slices.range.len as usize
-            }
-            _ => {
-                self.questions.parked.remove(&number);
-                return io.events.push(LogEvent::BytesDone { ticket, bytes: None });
-            }
+        let DiskResult::Bytes(bytes) = result else {
+            self.questions.parked.remove(&number);
+            return io.events.push(LogEvent::BytesDone { ticket, bytes: None });
         };
-        if !read {
+        slices.bytes.extend_from_slice(&bytes);
+        if bytes.is_empty() {
+            self.questions.parked.remove(&number);
+            return io.events.push(LogEvent::BytesDone { ticket, bytes: None });
+        }
+        if slices.bytes.len() < slices.range.len as usize {
             return self.read_slice(number, io);
         }
         if let Some(Question { asked: Asked::Bytes(_, Some(slices)), .. }) = self.questions.parked.remove(&number) {

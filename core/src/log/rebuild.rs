@@ -11,7 +11,7 @@ use super::segment::Segment;
 use super::walk::Walk;
 use crate::job::Job;
 use crate::storage::LoadOwner;
-use crate::types::Offset;
+use crate::types::{LeaderEpoch, Offset};
 
 impl Log {
     /// Until it is done the log takes and gives nothing.
@@ -56,6 +56,8 @@ impl Log {
             config: self.config.clone(),
             from,
             next: segment.base,
+            epoch: LeaderEpoch(-1),
+            claimed: Offset(i64::MAX),
             claim: None,
             claim_met: false,
             last: None,

@@ -18,26 +18,24 @@ use std::sync::Arc;
 use ottla_wire::Uuid;
 
 use super::api::{Damage, LogConfig};
-use super::checkpointing::Checkpoints;
 use super::cold::Loaded;
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::names::{self, FileName, SegmentFile};
 use super::offset_index::OffsetIndex;
-use super::partition::{Birth, Condition, Io, JobFor, Log};
+use super::partition::{Io, JobFor, Log};
 use super::partition_metadata;
 use super::producer_snapshot;
 use super::producer_state::{MAX_PRODUCERS, ProducerState};
-use super::questions::Questions;
 use super::scan::{Derived, Purpose, Rebuild, Scan};
-use super::segment::{Handle, Indexes, Segment};
+use super::segment::{Indexes, Segment};
 use super::time_index::TimeIndex;
 use super::txn_index::TxnIndex;
 use super::walk::Walk;
 use crate::job::Job;
 use crate::machine::{DiskResult, Entry, FileAction, FileId, Level, OpenMode, Path};
 use crate::planted::Plant;
-use crate::storage::{BootOp, LoadOwner, LogId, Mark, Owner, Stream};
-use crate::types::{Offset, TopicPartition};
+use crate::storage::{BootOp, LoadOwner, Mark, Owner};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 /// What the directory's own files say of a log.
 #[derive(Clone, Debug, Default)]
@@ -55,47 +53,48 @@ pub(crate) struct Hints {
 /// One log's recovery.
 #[derive(Clone, Debug)]
 pub(crate) struct Recovery {
-    number: u32,
-    partition: TopicPartition,
-    path: Path,
-    hints: Hints,
-    config: LogConfig,
-    files: Files,
-    topic_id: Uuid,
-    claim: Option<Mark>,
-    epochs: Option<LeaderEpochCache>,
+    pub(super) number: u32,
+    pub(super) partition: TopicPartition,
+    pub(super) path: Path,
+    pub(super) hints: Hints,
+    pub(super) config: LogConfig,
+    pub(super) files: Files,
+    pub(super) topic_id: Uuid,
+    pub(super) claim: Option<Mark>,
+    pub(super) epochs: Option<LeaderEpochCache>,
     /// Files that are being read.
-    left: u8,
+    pub(super) left: u8,
     /// Where the walk begins: the checkpoint, and its producers.
-    from: Offset,
-    producers: Option<ProducerState>,
-    indexes: [Option<bytes::Bytes>; 3],
-    walked: Walked,
+    pub(super) from: Offset,
+    pub(super) producers: Option<ProducerState>,
+    pub(super) indexes: [Option<bytes::Bytes>; 3],
+    pub(super) walked: Walked,
 }
 
 /// The files of its directory.
 #[derive(Clone, Debug, Default)]
-struct Files {
+pub(super) struct Files {
     /// Segments by base offset, with their bytes.
-    logs: Vec<(Offset, u32)>,
-    snapshots: Vec<Offset>,
-    others: Vec<Box<str>>,
+    pub(super) logs: Vec<(Offset, u32)>,
+    pub(super) snapshots: Vec<Offset>,
+    pub(super) others: Vec<Box<str>>,
 }
 
 /// What the walk has come to.
-#[derive(Clone, Debug, Default)]
-struct Walked {
+#[derive(Clone, Debug)]
+pub(super) struct Walked {
     /// The segment that is being walked.
-    index: usize,
+    pub(super) index: usize,
     /// Those done.
-    segments: Vec<Segment>,
-    derived: Option<Derived>,
-    last: Option<Mark>,
-    claim_met: bool,
-    file: Option<FileId>,
-    damage: Option<Damage>,
+    pub(super) segments: Vec<Segment>,
+    pub(super) derived: Option<Derived>,
+    pub(super) last: Option<Mark>,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) claim_met: bool,
+    pub(super) file: Option<FileId>,
+    pub(super) damage: Option<Damage>,
     /// The log ends here, in the segment at `index`; what lies above goes.
-    cut: bool,
+    pub(super) cut: bool,
 }
 
 /// What became of a recovery.
@@ -111,6 +110,22 @@ const METADATA: u8 = 0;
 const EPOCHS: u8 = 1;
 const SNAPSHOT: u8 = 2;
 const INDEXES: u8 = 3;
+
+impl Walked {
+    pub(super) const fn new() -> Self {
+        Self {
+            index: 0,
+            segments: Vec::new(),
+            derived: None,
+            last: None,
+            epoch: LeaderEpoch(-1),
+            claim_met: false,
+            file: None,
+            damage: None,
+            cut: false,
+        }
+    }
+}
 
 impl Recovery {
     pub(crate) fn new(number: u32, partition: TopicPartition, path: Path, hints: Hints, config: LogConfig) -> Self {
@@ -128,13 +143,20 @@ impl Recovery {
             from: Offset::ZERO,
             producers: None,
             indexes: [None, None, None],
-            walked: Walked::default(),
+            walked: Walked::new(),
         }
     }
 
     pub(crate) fn start(&self, io: &mut Io<'_>) {
-        let list = FileAction::List { path: self.path.clone() };
-        io.storage.act(self.path.dir, Owner::Boot(BootOp::Log(self.number)), list, io.out);
+        let path = self.path.clone();
+        // A vote that the last process renamed into place may be seen and not be durable.
+        let unsure = &*path.name == names::METADATA_DIR && !self.hints.clean;
+        let first = if unsure { FileAction::SyncDir { path } } else { FileAction::List { path } };
+        self.act(first, io);
+    }
+
+    fn act(&self, action: FileAction, io: &mut Io<'_>) {
+        io.storage.act(self.path.dir, Owner::Boot(BootOp::Log(self.number)), action, io.out);
     }
 
     /// A list, or an open.
@@ -147,7 +169,11 @@ impl Recovery {
                 self.damage(self.files.logs.first().map_or(Offset::ZERO, |log| log.0), 0, why);
                 self.finish(io)
             }
-            DiskResult::Done | DiskResult::Bytes(_) | DiskResult::Space(_) => Recovered::Working,
+            DiskResult::Done => {
+                self.act(FileAction::List { path: self.path.clone() }, io);
+                Recovered::Working
+            }
+            DiskResult::Bytes(_) | DiskResult::Space(_) => Recovered::Working,
         }
     }
 
@@ -270,7 +296,7 @@ impl Recovery {
         self.walked.file = Some(file);
         let open =
             FileAction::Open { file, path: self.path.join(&SegmentFile::Log.name(base)), mode: OpenMode::Create };
-        io.storage.act(self.path.dir, Owner::Boot(BootOp::Log(self.number)), open, io.out);
+        self.act(open, io);
         Recovered::Working
     }
 
@@ -291,7 +317,7 @@ impl Recovery {
     /// The newest snapshot that a checkpoint below the claim has left, or the beginning of the log.
     fn choose_snapshot(&mut self, io: &mut Io<'_>) -> Recovered {
         if self.producers.is_none() {
-            let unbounded = self.hints.clean || io.storage.planted.has(Plant::Log23);
+            let unbounded = self.claim.is_none() && self.hints.clean || io.storage.planted.has(Plant::Log23);
             let claimed = self.claim.map_or(Offset(-1), |claim| claim.end);
             let bound = if unbounded { Offset(i64::MAX) } else { claimed };
             let first = self.files.logs[0].0;
@@ -342,7 +368,7 @@ impl Recovery {
         self.walked.file = Some(file);
         let open =
             FileAction::Open { file, path: self.path.join(&SegmentFile::Log.name(base)), mode: OpenMode::Existing };
-        io.storage.act(self.path.dir, Owner::Boot(BootOp::Log(self.number)), open, io.out);
+        self.act(open, io);
         Recovered::Working
     }
 
@@ -352,9 +378,13 @@ impl Recovery {
             return Recovered::Working;
         };
         let segment = self.known_of(base, len, file, io);
-        let derived = self.walked.derived.take().unwrap_or_else(|| Derived {
-            epochs: self.epochs.take().unwrap_or_default(),
-            producers: self.producers.take().expect("the snapshot was chosen before a segment is opened"),
+        let derived = self.walked.derived.take().unwrap_or_else(|| {
+            let mut epochs = self.epochs.take().unwrap_or_default();
+            // What lies above comes again with the batches.
+            epochs.truncate_end(self.from);
+            let producers = self.producers.take();
+            let producers = producers.expect("the snapshot was chosen before a segment is opened");
+            Derived { epochs, producers }
         });
         let walk = Walk::new(segment.size, len, !self.hints.clean);
         let rebuild = Rebuild {
@@ -364,6 +394,8 @@ impl Recovery {
             config: self.config.clone(),
             from: self.from,
             next: self.walked.last.map_or(base, |last| last.end),
+            epoch: self.walked.epoch,
+            claimed: self.claim.map_or(Offset::ZERO, |claim| claim.end),
             claim: self.claim.filter(|claim| claim.segment == base),
             claim_met: false,
             last: None,
@@ -411,8 +443,9 @@ impl Recovery {
             return Recovered::Working;
         };
         let (index, last_index) = (self.walked.index, self.files.logs.len() - 1);
-        let Rebuild { mut segment, derived, last, claim_met, next, began, .. } = *rebuild;
+        let Rebuild { mut segment, derived, last, claim_met, next, epoch, began, .. } = *rebuild;
         self.walked.claim_met |= claim_met;
+        self.walked.epoch = epoch;
         self.walked.last = last.or(self.walked.last);
         let base = segment.base;
         let failed = scan.failed.map(|error| (segment.size, format!("it cannot be read: {error}")));
@@ -425,9 +458,11 @@ impl Recovery {
         if let Some((pos, why)) = bad {
             return self.on_bad(base, pos, why, scan.failed.is_some(), io);
         }
-        let gap = self.files.logs.get(index + 1).filter(|(base, _)| *base < next);
+        // Compaction leaves gaps, but only in what was claimed. Above it a gap is what a power loss left out.
+        let claimed = self.claim.map_or(Offset::ZERO, |claim| claim.end);
+        let gap = self.files.logs.get(index + 1).filter(|(base, _)| *base < next || *base > next.max(claimed));
         if let Some(&(base, _)) = gap {
-            let why = format!("it begins before offset {next}, where the segment before it ends");
+            let why = format!("it begins at offset {base}, and the segment before it ends at {next}");
             return self.on_bad(base, 0, why, false, io);
         }
         if index < last_index {
@@ -480,104 +515,6 @@ impl Recovery {
     fn end(&self) -> Offset {
         let base = self.walked.segments.last().map_or(Offset::ZERO, |segment| segment.base);
         self.walked.last.map_or(base, |last| last.end.max(base))
-    }
-
-    /// Puts the log together and hands it over.
-    fn finish(&mut self, io: &mut Io<'_>) -> Recovered {
-        let walked = std::mem::take(&mut self.walked);
-        let end = match walked.segments.last() {
-            Some(active) => walked.last.map_or(active.base, |last| last.end.max(active.base)),
-            None => self.claim.map_or(self.hints.log_start, |claim| claim.end),
-        };
-        let first = walked.segments.first().map_or(Offset(i64::MAX), |segment| segment.base);
-        let older = self.files.logs.iter().filter(|(base, _)| *base < first);
-        let mut segments: std::collections::VecDeque<Segment> =
-            older.map(|&(base, len)| Segment::found(base, len, io.now.wall)).collect();
-        segments.extend(walked.segments);
-        if segments.is_empty() {
-            segments.push_back(Segment::found(end, 0, io.now.wall));
-        }
-        let written = self.mark_of_end(&segments, walked.last, end);
-        let id = self.add_stream(written, walked.damage.is_some(), io);
-        let mut derived = walked.derived.unwrap_or_else(|| Derived {
-            epochs: self.epochs.take().unwrap_or_default(),
-            producers: ProducerState::new(MAX_PRODUCERS, io.storage.planted),
-        });
-        let epochs_cut = derived.epochs.truncate_end(end);
-        derived.producers.advance(end);
-        let log_start = self.hints.log_start.max(segments[0].base).min(end);
-        let mut log = Log {
-            id,
-            partition: self.partition.clone(),
-            topic_id: self.topic_id,
-            path: self.path.clone(),
-            config: self.config.clone(),
-            log_start,
-            log_end: end,
-            high_watermark: self.hints.high_watermark.clamp(log_start, end),
-            segments,
-            derived,
-            condition: walked.damage.map_or(Condition::Usable, Condition::Damaged),
-            checkpoints: Checkpoints::found(std::mem::take(&mut self.files.snapshots)),
-            questions: Questions::default(),
-            birth: Birth::default(),
-            wanted_cut: None,
-        };
-        if log.condition == Condition::Usable {
-            self.tidy(&mut log, walked.cut, epochs_cut, io);
-        }
-        Recovered::Done(Box::new(log))
-    }
-
-    fn mark_of_end(&self, segments: &std::collections::VecDeque<Segment>, last: Option<Mark>, end: Offset) -> Mark {
-        let active = segments.back().map_or((end, 0), |active| (active.base, active.size));
-        match last.filter(|last| last.segment == active.0) {
-            Some(last) => last,
-            None => Mark { end, segment: active.0, start: active.1, pos: active.1, crc: None },
-        }
-    }
-
-    /// The claim stands, unless it is of records that were deleted since; a damaged log keeps it, so that the
-    /// next start sees the damage too.
-    fn add_stream(&mut self, written: Mark, is_damaged: bool, io: &mut Io<'_>) -> LogId {
-        let durable = match self.claim {
-            Some(claim) if claim.end <= written.end || is_damaged => claim,
-            Some(_) => written,
-            None => Mark::default(),
-        };
-        let key = stream_key(&self.path.name, self.topic_id);
-        io.storage.add_stream(Stream::new(self.path.clone(), key, written, durable))
-    }
-
-    /// Makes the files agree with the log, and what is written durable.
-    fn tidy(&self, log: &mut Log, cut: bool, epochs_cut: bool, io: &mut Io<'_>) {
-        let index = log.segments.len() - 1;
-        for segment in log.segments.iter_mut().rev().skip(1) {
-            if let Handle::Open(_) = segment.file {
-                io.cold.push_back((log.id, segment.base));
-            }
-        }
-        let file = log.ensure_open(index, io);
-        let (base, size) = (log.active().base, log.active().size);
-        if cut {
-            io.storage.set_len(log.id, file, size, io.out);
-            for &(later, _) in self.files.logs.iter().filter(|(later, _)| *later > base) {
-                let found = Segment::found(later, 0, io.now.wall);
-                log.retire_segment(found, io);
-            }
-        }
-        let written = log.offsets(io.storage);
-        if written.written > written.durable {
-            for segment in &log.segments {
-                if let (Handle::Open(file), true) = (segment.file, segment.indexes.is_some()) {
-                    io.storage.mark_file_dirty(io.now, log.id, file);
-                }
-            }
-        }
-        log.drop_snapshots_above(log.log_end, io);
-        if epochs_cut {
-            log.save_epochs(io);
-        }
     }
 }
 

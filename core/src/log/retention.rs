@@ -58,10 +58,12 @@ impl Log {
 
     /// Deletes the segments that lie wholly below an offset, which is durable as the log start.
     pub(crate) fn delete_below(&mut self, offset: Offset, io: &mut Io<'_>) {
+        // Not before: a start that finds the old log start must find the epochs of what lies above it.
+        self.derived.epochs.truncate_start(offset.min(self.log_start));
         let usable = self.condition == Condition::Usable && io.storage.health(self.dir()) != Health::Offline;
         while usable && self.segments.len() > 1 && self.segments[1].base <= offset {
             if let Some(segment) = self.segments.pop_front() {
-                self.retire_segment(segment, io);
+                self.retire_segment(&segment, io);
             }
         }
         let first = self.segments.front().map_or(offset, |first| first.base);

@@ -18,7 +18,7 @@ use crate::job::{Next, Report, SLICE};
 use crate::machine::{DiskError, FileId};
 use crate::record::{BatchHeader, EndTxnMarker, RecordBatch};
 use crate::storage::Mark;
-use crate::types::Offset;
+use crate::types::{LeaderEpoch, Offset};
 
 /// Records of one batch are inflated up to this size when one of them is looked for.
 const INFLATE_LIMIT: u64 = 1 << 30;
@@ -68,6 +68,10 @@ pub(crate) struct Rebuild {
     pub(crate) from: Offset,
     /// The least offset that the next batch can have.
     pub(crate) next: Offset,
+    /// The least leader epoch that it can have.
+    pub(crate) epoch: LeaderEpoch,
+    /// Up to where the flush journal claims the log: beyond it offsets have no gaps.
+    pub(crate) claimed: Offset,
     /// What the flush journal says of this segment.
     pub(crate) claim: Option<Mark>,
     /// Whether the batch that the claim names was met, and is the one.
@@ -135,12 +139,8 @@ impl Scan {
                 self.failed = Some(error);
                 return None;
             }
-            Some(Ok(bytes)) => {
-                if !self.take(&bytes) {
-                    return None;
-                }
-            }
-            None => {}
+            Some(Ok(bytes)) if !self.take(&bytes) => return None,
+            Some(Ok(_)) | None => {}
         }
         match &self.purpose {
             Purpose::Find(find) if find.reading => find.next_read(),
@@ -217,6 +217,16 @@ impl Rebuild {
         if header.base_offset < self.next {
             return Err(format!("offset {} comes after offset {}", header.base_offset, self.next + -1));
         }
+        // The least offset is exact as soon as a batch was met.
+        if header.base_offset > self.next.max(self.claimed) && self.last.is_some() {
+            return Err(format!("offset {} comes after offset {}", header.base_offset, self.next + -1));
+        }
+        // What a truncation took may be back after a power loss, behind what was written in its place. Leaders only
+        // append in their own epoch, so such a batch is of an earlier one.
+        if header.leader_epoch < self.epoch {
+            return Err(format!("leader epoch {} comes after {}", header.leader_epoch, self.epoch));
+        }
+        self.epoch = header.leader_epoch;
         if i32::try_from(header.last_offset() - self.segment.base).is_err() {
             return Err(format!("offset {} is too far from the segment's base", header.last_offset()));
         }

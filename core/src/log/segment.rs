@@ -143,10 +143,10 @@ impl Segment {
 
     /// The last entry of the time index, which says the greatest timestamp of all (as Kafka closes a segment).
     pub(crate) fn close_time_index(&mut self) {
-        if let (Some(indexes), Some(greatest)) = (&mut self.indexes, self.times.greatest) {
-            if greatest.timestamp >= 0 {
-                let _ = indexes.times.append(greatest.timestamp, greatest.offset, true);
-            }
+        if let (Some(indexes), Some(greatest)) = (&mut self.indexes, self.times.greatest)
+            && greatest.timestamp >= 0
+        {
+            let _ = indexes.times.append(greatest.timestamp, greatest.offset, true);
         }
     }
 
@@ -224,12 +224,11 @@ impl Places {
             return;
         };
         self.tail.push_back(Place { relative, pos });
-        if self.tail.len() > TAIL_PLACES {
-            if let Some(place) = self.tail.pop_front() {
-                if self.sparse.last().is_none_or(|last| place.pos >= last.pos.saturating_add(SPARSE_BYTES)) {
-                    self.sparse.push(place);
-                }
-            }
+        if self.tail.len() > TAIL_PLACES
+            && let Some(place) = self.tail.pop_front()
+            && self.sparse.last().is_none_or(|last| place.pos >= last.pos.saturating_add(SPARSE_BYTES))
+        {
+            self.sparse.push(place);
         }
     }
 
@@ -291,6 +290,11 @@ impl Places {
     fn truncate(&mut self, pos: u32) {
         self.tail.truncate(self.tail.partition_point(|place| place.pos < pos));
         self.sparse.truncate(self.sparse.partition_point(|place| place.pos < pos));
+    }
+
+    /// Whether no place is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sparse.is_empty() && self.tail.is_empty()
     }
 
     /// Forgets all: the segment is seldom read.

@@ -52,7 +52,7 @@ impl Log {
     pub(crate) fn on_find(
         &mut self,
         number: u64,
-        find: Find,
+        find: &Find,
         file: FileId,
         bad: Option<(u32, String)>,
         io: &mut Io<'_>,

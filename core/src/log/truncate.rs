@@ -5,12 +5,13 @@
 
 use super::api::{LogEvent, ReadRequest, Ticket};
 use super::checkpointing::Checkpoints;
+use super::leader_epoch_cache::LeaderEpochCache;
 use super::names::SegmentFile;
 use super::partition::{Condition, Io, JobFor, Log};
 use super::producer_snapshot;
-use super::producer_state::Truncated;
+use super::producer_state::{MAX_PRODUCERS, ProducerState, Truncated};
 use super::scan::{Check, Purpose, Scan};
-use super::segment::{Handle, Indexes};
+use super::segment::{Handle, Indexes, Segment};
 use super::walk::Walk;
 use crate::job::Job;
 use crate::machine::{FileAction, OpenMode};
@@ -102,6 +103,9 @@ impl Log {
 
     /// Ends the log at `mark`.
     pub(crate) fn cut(&mut self, mark: Mark, io: &mut Io<'_>) {
+        if mark.end < self.log_start {
+            return self.start_anew(self.log_start, io);
+        }
         io.storage.cut(io.now, self.id, mark);
         while self.segments.len() > 1 && self.active().base > mark.segment {
             self.retire_last(io);
@@ -121,11 +125,10 @@ impl Log {
         }
         self.log_end = mark.end;
         self.high_watermark = self.high_watermark.min(mark.end);
-        self.log_start = self.log_start.min(mark.end);
         self.drop_snapshots_above(mark.end, io);
-        if self.derived.epochs.truncate_end(mark.end) {
-            self.save_epochs(io);
-        }
+        // The checkpoint file may name too much, which a start takes away; what it names too little, after a crash
+        // that brings the old tail back, nothing would bring back.
+        self.derived.epochs.truncate_end(mark.end);
         if let Truncated::Rebuild = self.derived.producers.truncate_to(mark.end) {
             self.rebuild_producers(io);
         }
@@ -133,15 +136,38 @@ impl Log {
         self.answer_all(io);
     }
 
+    /// Drops everything and goes on from an offset: nothing that is left lies at or above the log start, or a
+    /// replica is so far behind that its leader has nothing that follows.
+    pub(crate) fn start_anew(&mut self, at: Offset, io: &mut Io<'_>) {
+        io.storage.restart(io.now, self.id, Mark::empty(at));
+        while !self.segments.is_empty() {
+            self.retire_last(io);
+        }
+        let file = io.storage.new_file();
+        let path = self.file(at, SegmentFile::Log);
+        io.storage.name(self.id, FileAction::Open { file, path, mode: OpenMode::Create }, io.out);
+        self.segments.push_back(Segment::new(at, file, &self.config, io.now.wall));
+        self.checkpoints.drop_above(Offset(-1));
+        for offset in std::mem::take(&mut self.checkpoints.snapshots) {
+            let path = self.file(offset, SegmentFile::Snapshot);
+            io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
+        }
+        self.derived.epochs = LeaderEpochCache::new();
+        self.derived.producers = ProducerState::restore(Default::default(), at, MAX_PRODUCERS, io.storage.planted);
+        (self.log_start, self.log_end, self.high_watermark) = (at, at, at);
+        io.events.push(LogEvent::Truncated { log: self.id, end: at });
+        self.answer_all(io);
+    }
+
     /// The last segment's files go. The one before is the active one from now on.
     fn retire_last(&mut self, io: &mut Io<'_>) {
         if let Some(segment) = self.segments.pop_back() {
-            self.retire_segment(segment, io);
+            self.retire_segment(&segment, io);
         }
     }
 
     /// The files of a segment that is no more part of the log go.
-    pub(crate) fn retire_segment(&mut self, segment: super::segment::Segment, io: &mut Io<'_>) {
+    pub(crate) fn retire_segment(&mut self, segment: &Segment, io: &mut Io<'_>) {
         let files = [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TxnIndex];
         for file in files {
             let path = self.file(segment.base, file);

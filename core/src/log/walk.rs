@@ -73,10 +73,11 @@ impl Walk {
     /// Takes what was read at [`Self::next_read`], and shows each batch that is complete.
     pub(crate) fn feed(&mut self, bytes: &[u8], visit: &mut dyn FnMut(Walked<'_>) -> ControlFlow<()>) -> Step {
         let asked = self.next_read().map_or(0, |(_, len)| len as usize);
-        match self.feed_all(bytes, visit) {
-            Step::More if bytes.len() < asked => Step::Bad("the file is shorter than it was".into()),
-            step => step,
+        let step = self.feed_all(bytes, visit);
+        if step == Step::More && bytes.len() < asked {
+            return Step::Bad("the file is shorter than it was".into());
         }
+        step
     }
 
     fn feed_all(&mut self, bytes: &[u8], visit: &mut dyn FnMut(Walked<'_>) -> ControlFlow<()>) -> Step {

@@ -97,7 +97,12 @@ impl Storage {
         let unsynced = match save.owner {
             SaveOwner::Epochs(_) => self.planted.has(Plant::Log02),
             SaveOwner::Checkpoint(..) => self.planted.has(Plant::Log04),
-            _ => false,
+            SaveOwner::Parent(_)
+            | SaveOwner::Metadata(_)
+            | SaveOwner::LogStart(_)
+            | SaveOwner::HighWatermarks(_)
+            | SaveOwner::RecoveryPoints(_)
+            | SaveOwner::CleanMark(_) => false,
         };
         let open = FileAction::Open { file, path: temporary(&save.path), mode: OpenMode::Create };
         self.act(dir, Owner::Save(id), open, out);

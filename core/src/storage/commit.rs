@@ -86,8 +86,7 @@ impl Storage {
         let Some(stream) = self.streams[id.0 as usize].as_mut() else {
             return;
         };
-        stream.queued = false;
-        stream.syncing = Some(stream.written);
+        stream.cover();
         round.logs.push(id);
         if stream.is_gated() {
             return;
@@ -130,14 +129,14 @@ impl Storage {
             let syncing = self.stream(id).and_then(|stream| stream.syncing);
             claims.extend(syncing.map(|mark| (id, mark)));
         }
-        claims.retain(|&(id, mark)| self.stream(id).is_some_and(|stream| stream.claimed != mark.end));
+        claims.retain(|&(id, mark)| self.stream(id).is_some_and(|stream| stream.claim.confirmed != Some(mark.end)));
         for &(id, mark) in &claims {
             if let Some(stream) = self.stream_mut(id) {
-                stream.claiming = Some(mark.end);
-                stream.claimed = stream.claimed.max(mark.end);
+                stream.claim.writing = Some(mark.end);
+                stream.claim.highest = stream.claim.highest.max(mark.end);
             }
         }
-        if claims.is_empty() {
+        if claims.is_empty() && !self.directory(dir).journal.is_stale {
             return self.finish_round(now, dir, out);
         }
         let journal = &self.directories[usize::from(dir.0)].journal;
@@ -154,7 +153,7 @@ impl Storage {
             let Some(stream) = self.streams[id.0 as usize].as_mut() else {
                 continue;
             };
-            let name = *stream.journal_id.get_or_insert_with(|| {
+            let name = *stream.claim.name.get_or_insert_with(|| {
                 let name = journal.new_name();
                 block.name(name, &stream.key);
                 name
@@ -179,10 +178,10 @@ impl Storage {
         let mut block = journal.start_file();
         for stream in self.streams.iter_mut().flatten().filter(|stream| stream.dir == dir) {
             let name = journal.new_name();
-            stream.journal_id = Some(name);
+            stream.claim.name = Some(name);
             block.name(name, &stream.key);
             // The claim that stands is the durable mark, or what a truncation since has left of it.
-            let claiming = stream.syncing.filter(|_| stream.claiming.is_some());
+            let claiming = stream.syncing.filter(|_| stream.claim.writing.is_some());
             block.claim(name, &claiming.unwrap_or(stream.durable));
         }
         journal.gone.clear();
@@ -249,8 +248,9 @@ impl Storage {
             let Some(stream) = self.stream_mut(id) else {
                 continue;
             };
-            if let Some(claimed) = stream.claiming.take() {
-                stream.claimed = claimed;
+            if let Some(claimed) = stream.claim.writing.take() {
+                stream.claim.highest = claimed;
+                stream.claim.confirmed = Some(claimed);
             }
             let mark = stream.syncing.take();
             if let Some(mark) = mark.filter(|mark| mark.end > stream.durable.end) {
@@ -313,7 +313,9 @@ impl Storage {
         for id in round.logs {
             if let Some(stream) = self.stream_mut(id) {
                 stream.syncing = None;
-                stream.claiming = None;
+                if stream.claim.writing.take().is_some() {
+                    stream.claim.confirmed = None;
+                }
                 self.mark_dirty(now, id);
             }
         }

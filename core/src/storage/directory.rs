@@ -35,6 +35,8 @@ pub(crate) struct Directory {
     pub(crate) next_space_poll: Option<Instant>,
     /// The last process left its mark; it goes when what recovery changed is durable.
     pub(crate) failed_before: bool,
+    /// Recovery has come to its end: what it changed is known.
+    pub(crate) is_ready: bool,
     wanted: bool,
     round_at: Option<Instant>,
 }
@@ -50,14 +52,14 @@ impl Directory {
             root_dirty: false,
             next_space_poll: None,
             failed_before: false,
+            is_ready: false,
             wanted: false,
             round_at: None,
         }
     }
 
-    /// A stream has something to sync; a round starts by `by` at the latest.
-    pub(crate) fn add_dirty(&mut self, stream: LogId, by: Instant) {
-        self.dirty.push(stream);
+    /// A stream has something new to sync: a round starts by `by` at the latest.
+    pub(crate) fn round_by(&mut self, by: Instant) {
         self.round_at = Some(self.round_at.map_or(by, |at| at.min(by)));
     }
 

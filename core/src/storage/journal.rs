@@ -75,6 +75,8 @@ pub(crate) struct Journal {
     pub(crate) len: u64,
     /// There was no room for the last block: no round starts until there is.
     pub(crate) blocked: bool,
+    /// The last process did not end well: what was read may not be on the disk, so it is written again.
+    pub(crate) is_stale: bool,
     /// What the start found and no log of this process has taken over.
     pub(crate) orphans: BTreeMap<Arc<str>, Mark>,
     /// The numbers of deleted logs, for the next block.
@@ -116,6 +118,7 @@ impl Journal {
     /// The new file is in place, with so many bytes.
     pub(crate) fn replaced(&mut self, file: FileId, len: u64) {
         self.file = Some(file);
+        self.is_stale = false;
         self.len = len;
         self.rotate_at = ROTATE_AT.max(len * 4);
     }

@@ -185,9 +185,10 @@ impl Storage {
         if self.health(dir) == Health::Offline {
             return self.after_offline(owner, result);
         }
-        match result {
-            DiskResult::Failed(error) => self.on_failed(now, dir, op, owner, error, out),
-            result => self.on_done(now, dir, op, owner, result, out),
+        if let DiskResult::Failed(error) = result {
+            self.on_failed(now, dir, op, owner, error, out);
+        } else {
+            self.on_done(now, dir, op, owner, result, out);
         }
     }
 
@@ -323,7 +324,7 @@ impl Storage {
                 self.act(dir, Owner::Space, FileAction::FreeSpace { dir }, out);
             }
             let directory = &mut self.directories[index];
-            if directory.failed_before && directory.is_idle() && self.is_settled(dir) {
+            if directory.failed_before && directory.is_ready && directory.is_idle() && self.is_settled(dir) {
                 self.directories[index].failed_before = false;
                 let path = Path::new(dir, directory::FAILED_MARK);
                 self.act(dir, Owner::Nobody, FileAction::Remove { path }, out);
@@ -332,6 +333,11 @@ impl Storage {
                 self.start_round(now, dir, out);
             }
         }
+    }
+
+    /// Whether a directory failed in the last process, and what was found in it is not made durable yet.
+    pub(crate) fn is_distrusted(&self) -> bool {
+        self.directories.iter().any(|directory| directory.failed_before && directory.health == Health::Online)
     }
 
     /// Whether everything of a directory's logs is durable.

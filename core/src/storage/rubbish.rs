@@ -34,7 +34,7 @@ impl Storage {
         };
         self.drop_saves_below(&stream.path, out);
         self.drop_removals_below(&stream.path);
-        self.directory(stream.dir).journal.gone.extend(stream.journal_id);
+        self.directory(stream.dir).journal.gone.extend(stream.claim.name);
         let number = self.new_id();
         let rename = FileAction::Rename { from: stream.path, to: to.clone() };
         self.act(stream.dir, Owner::Rubbish(number), rename, out);

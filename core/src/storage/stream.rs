@@ -32,17 +32,12 @@ pub(crate) struct Stream {
     pub(crate) path: Path,
     /// What the journal knows it by.
     pub(crate) key: Arc<str>,
-    /// Its number in the journal's present file.
-    pub(super) journal_id: Option<u32>,
+    pub(super) claim: Claim,
     writes: VecDeque<PendingWrite>,
     pub(crate) written: Mark,
     pub(crate) durable: Mark,
-    /// The highest claim that the journal may hold on disk.
-    pub(super) claimed: Offset,
     /// What the round in flight makes durable.
     pub(super) syncing: Option<Mark>,
-    /// The claim that the round in flight writes.
-    pub(super) claiming: Option<Offset>,
     /// Files written or cut since their last sync was issued.
     pub(super) dirty_files: Vec<FileId>,
     pub(super) names: Names,
@@ -51,6 +46,19 @@ pub(crate) struct Stream {
     awaited: Offset,
     /// Whether it is in its directory's list.
     pub(super) queued: bool,
+}
+
+/// What the flush journal says of a log.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    /// The log's number in the journal's present file.
+    pub(super) name: Option<u32>,
+    /// The highest that may be on disk.
+    pub(super) highest: Offset,
+    /// The one that is the last for certain; `None` after a round that failed to write one.
+    pub(super) confirmed: Option<Offset>,
+    /// The one that the round in flight writes.
+    pub(super) writing: Option<Offset>,
 }
 
 /// The names in a log's directory, and its own.
@@ -75,7 +83,15 @@ struct PendingWrite {
 #[derive(Clone, Debug)]
 struct Gate {
     cut: Offset,
+    /// A round that started since has taken the log: when it is over, its claim is the cut's.
+    covered: bool,
     held: Vec<Effect>,
+}
+
+impl Gate {
+    const fn new(cut: Offset) -> Self {
+        Self { cut, covered: false, held: Vec::new() }
+    }
 }
 
 impl Stream {
@@ -85,13 +101,11 @@ impl Stream {
             dir: path.dir,
             path,
             key,
-            journal_id: None,
+            claim: Claim { name: None, highest: durable.end, confirmed: Some(durable.end), writing: None },
             writes: VecDeque::new(),
             written,
             durable,
-            claimed: durable.end,
             syncing: None,
-            claiming: None,
             dirty_files: Vec::new(),
             names: Names::default(),
             gate: None,
@@ -117,6 +131,15 @@ impl Stream {
         self.awaited > self.durable.end || self.gate.is_some() || self.names.is_new
     }
 
+    /// A round takes it: what the round makes durable.
+    pub(super) fn cover(&mut self) {
+        self.queued = false;
+        self.syncing = Some(self.written);
+        if let Some(gate) = &mut self.gate {
+            gate.covered = true;
+        }
+    }
+
     pub(super) fn is_gated(&self) -> bool {
         self.gate.is_some()
     }
@@ -132,7 +155,7 @@ impl Stream {
 
     /// The effects that the journal's claim held back, once it is low enough.
     pub(super) fn open_gate(&mut self) -> Vec<Effect> {
-        match self.gate.take_if(|gate| self.claimed <= gate.cut) {
+        match self.gate.take_if(|gate| gate.covered && self.claim.highest <= gate.cut) {
             Some(gate) => gate.held,
             None => Vec::new(),
         }
@@ -153,8 +176,9 @@ impl Stream {
         }
         if let Some(gate) = &mut self.gate {
             gate.cut = gate.cut.min(mark.end);
-        } else if self.claimed > mark.end || self.claiming.is_some_and(|claiming| claiming > mark.end) {
-            self.gate = Some(Gate { cut: mark.end, held: Vec::new() });
+            gate.covered = false;
+        } else if self.claim.highest > mark.end {
+            self.gate = Some(Gate::new(mark.end));
         }
     }
 }
@@ -220,6 +244,23 @@ impl Storage {
             self.mark_dirty(now, id);
             self.directory(dir).want_round();
         }
+    }
+
+    /// Drops all of a log: it goes on at `mark`, an empty segment's.
+    pub(crate) fn restart(&mut self, now: Now, id: LogId, mark: Mark) {
+        self.cut(now, id, mark);
+        let Some(stream) = self.stream_mut(id) else {
+            return;
+        };
+        stream.writes.clear();
+        stream.dirty_files.clear();
+        stream.written = mark;
+        stream.syncing = stream.syncing.map(|_| mark);
+        // Also a claim below it names a segment that goes.
+        let dir = stream.dir;
+        stream.gate.get_or_insert(Gate::new(mark.end));
+        self.mark_dirty(now, id);
+        self.directory(dir).want_round();
     }
 
     /// Cuts a file of a log.
@@ -326,7 +367,18 @@ impl Storage {
         };
         let (dir, queued) = (stream.dir, std::mem::replace(&mut stream.queued, true));
         if !queued {
-            self.directory(dir).add_dirty(id, by);
+            self.directory(dir).dirty.push(id);
+        }
+        self.directory(dir).round_by(by);
+    }
+
+    /// What recovery found in a log's directory, and that directory's own name, are synced like what is made.
+    pub(crate) fn mark_names_dirty(&mut self, now: Now, id: LogId) {
+        if let Some(stream) = self.stream_mut(id) {
+            stream.names.dirty = true;
+            let dir = stream.dir;
+            self.directory(dir).root_dirty = true;
+            self.mark_dirty(now, id);
         }
     }
 

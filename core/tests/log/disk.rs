@@ -56,10 +56,6 @@ impl Disk {
         self.queue.push_back(effect);
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-    }
-
     /// Carries out the next operation.
     pub(crate) fn step(&mut self) -> Option<Input> {
         let effect = self.queue.pop_front()?;
@@ -82,12 +78,7 @@ impl Disk {
                     }
                 }
             }
-            Effect::Note(note) => {
-                if std::env::var_os("OTTLA_NOTES").is_some() {
-                    eprintln!("note: {}", note.text);
-                }
-                return self.step();
-            }
+            Effect::Note(_) => return self.step(),
             other => panic!("no file effect: {other}"),
         };
         let result = match self.fail.remove(&self.done) {
@@ -270,7 +261,9 @@ impl Disk {
             .filter(|path| !parent(path).is_empty() && !self.names.contains_key(parent(path)))
             .cloned()
             .collect();
-        lost.iter().for_each(|path| drop(self.names.remove(path)));
+        for path in lost {
+            self.names.remove(&path);
+        }
         self.durable_names = self.names.clone();
     }
 

@@ -1,6 +1,14 @@
 //! The logs on a disk with three layers: what survives what.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::wildcard_enum_match_arm,
+    reason = "the numbers are small, and what a test does not look for it passes over"
+)]
+
 mod disk;
+mod model;
 mod world;
 
 use std::time::Duration;

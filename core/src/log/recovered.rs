@@ -1,0 +1,113 @@
+//! The end of a recovery: the log is put together from what was found, and its files are made to agree with it.
+
+use std::collections::VecDeque;
+
+use super::checkpointing::Checkpoints;
+use super::partition::{Birth, Condition, Io, Log};
+use super::producer_state::{MAX_PRODUCERS, ProducerState};
+use super::questions::Questions;
+use super::recovery::{Recovered, Recovery, Walked, stream_key};
+use super::scan::Derived;
+use super::segment::{Handle, Segment};
+use crate::storage::{LogId, Mark, Stream};
+use crate::types::Offset;
+
+impl Recovery {
+    /// Puts the log together and hands it over.
+    pub(super) fn finish(&mut self, io: &mut Io<'_>) -> Recovered {
+        let walked = std::mem::replace(&mut self.walked, Walked::new());
+        let end = match walked.segments.last() {
+            Some(active) => walked.last.map_or(active.base, |last| last.end.max(active.base)),
+            None => self.claim.map_or(self.hints.log_start, |claim| claim.end),
+        };
+        let first = walked.segments.first().map_or(Offset(i64::MAX), |segment| segment.base);
+        let older = self.files.logs.iter().filter(|(base, _)| *base < first);
+        let mut segments: VecDeque<Segment> =
+            older.map(|&(base, len)| Segment::found(base, len, io.now.wall)).collect();
+        segments.extend(walked.segments);
+        if segments.is_empty() {
+            segments.push_back(Segment::found(end, 0, io.now.wall));
+        }
+        let written = self.mark_of_end(&segments, walked.last, end);
+        let id = self.add_stream(written, walked.damage.is_some(), io);
+        let mut derived = walked.derived.unwrap_or_else(|| Derived {
+            epochs: self.epochs.take().unwrap_or_default(),
+            producers: ProducerState::new(MAX_PRODUCERS, io.storage.planted),
+        });
+        let log_start = self.hints.log_start.max(segments[0].base).min(end);
+        let epochs_cut = derived.epochs.truncate_end(end) | derived.epochs.truncate_start(log_start);
+        derived.producers.advance(end);
+        let mut log = Log {
+            id,
+            partition: self.partition.clone(),
+            topic_id: self.topic_id,
+            path: self.path.clone(),
+            config: self.config.clone(),
+            log_start,
+            log_end: end,
+            high_watermark: self.hints.high_watermark.clamp(log_start, end),
+            segments,
+            derived,
+            condition: walked.damage.map_or(Condition::Usable, Condition::Damaged),
+            checkpoints: Checkpoints::found(std::mem::take(&mut self.files.snapshots)),
+            questions: Questions::default(),
+            birth: Birth::default(),
+            wanted_cut: None,
+        };
+        if log.condition == Condition::Usable {
+            self.tidy(&mut log, walked.cut, epochs_cut, io);
+        }
+        Recovered::Done(Box::new(log))
+    }
+
+    fn mark_of_end(&self, segments: &VecDeque<Segment>, last: Option<Mark>, end: Offset) -> Mark {
+        let active = segments.back().map_or((end, 0), |active| (active.base, active.size));
+        match last.filter(|last| last.segment == active.0) {
+            Some(last) => last,
+            None => Mark { end, segment: active.0, start: active.1, pos: active.1, crc: None },
+        }
+    }
+
+    /// The claim stands, unless it is of records that were deleted since; a damaged log keeps it, so that the
+    /// next start sees the damage too.
+    fn add_stream(&mut self, written: Mark, is_damaged: bool, io: &mut Io<'_>) -> LogId {
+        let durable = match self.claim {
+            Some(claim) if claim.end <= written.end || is_damaged => claim,
+            Some(_) => written,
+            None => Mark::default(),
+        };
+        let key = stream_key(&self.path.name, self.topic_id);
+        io.storage.add_stream(Stream::new(self.path.clone(), key, written, durable))
+    }
+
+    /// Makes the files agree with the log, and what is written durable.
+    fn tidy(&self, log: &mut Log, cut: bool, epochs_cut: bool, io: &mut Io<'_>) {
+        let index = log.segments.len() - 1;
+        for segment in log.segments.iter_mut().rev().skip(1) {
+            if let Handle::Open(_) = segment.file {
+                io.cold.push_back((log.id, segment.base));
+            }
+        }
+        let file = log.ensure_open(index, io);
+        let (base, size) = (log.active().base, log.active().size);
+        if cut {
+            io.storage.set_len(log.id, file, size, io.out);
+            for &(later, _) in self.files.logs.iter().filter(|(later, _)| *later > base) {
+                let found = Segment::found(later, 0, io.now.wall);
+                log.retire_segment(&found, io);
+            }
+        }
+        if !self.hints.clean {
+            // The last process may have died between an operation and its sync: names it made, files it cut.
+            let walked = log.segments.iter().filter(|segment| segment.base >= base || !segment.places.is_empty());
+            for file in walked.filter_map(Segment::file_id) {
+                io.storage.mark_file_dirty(io.now, log.id, file);
+            }
+            io.storage.mark_names_dirty(io.now, log.id);
+        }
+        log.drop_snapshots_above(log.log_end, io);
+        if epochs_cut {
+            log.save_epochs(io);
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The log against a model: any order of what is done to it, any interleaving with the disk, any crash.
+//!
+//! The model is the list of batches that were appended, and what was promised of them. After a crash the log must
+//! be a prefix of what it was (S1), with everything that was promised: durable offsets survive power loss,
+//! written ones a kill. Indexes, epochs and producers must be those of that prefix (S2, S8), nothing that was cut
+//! may come back once what replaced it is durable, and after a failed write or sync nothing is promised (S6).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_core::log::*;
+use ottla_core::machine::DiskError;
+use ottla_core::record;
+use ottla_core::types::{LeaderEpoch, Offset};
+use proptest::prelude::*;
+
+use crate::disk::Crash;
+use crate::world::{World, batch, idempotent, small};
+
+/// Something that is done.
+#[derive(Clone, Debug)]
+enum Op {
+    Append {
+        count: usize,
+        awaited: bool,
+    },
+    Produce {
+        producer: u8,
+        count: usize,
+    },
+    Steps(usize),
+    Run,
+    Pass(u64),
+    /// Cut at this share of the log, in 256ths.
+    Truncate(u8),
+    DeleteRecords(u8),
+    Commit(u8),
+    Read(u8),
+    Kill,
+    PowerLoss(u64),
+    CleanRestart,
+    /// The operation after so many fails.
+    Fail(u64),
+    /// So many bytes can be written, and then some time passes and there is room again.
+    Full(u64),
+}
+
+/// One batch that is in the log.
+#[derive(Clone, Debug, PartialEq)]
+struct Logged {
+    base: i64,
+    end: i64,
+    epoch: i32,
+    sent: Bytes,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Model {
+    batches: Vec<Logged>,
+    /// What the log may be found to be instead, until the truncations since are durable.
+    before: Vec<Vec<Logged>>,
+    /// Where the log begins if it has no batches.
+    floor: i64,
+    epoch: i32,
+    log_start: i64,
+    /// The least that a start may find, as far as it was promised.
+    saved_start: i64,
+    timestamp: i64,
+    sequences: [i32; 2],
+    offline: bool,
+    dir_offline: bool,
+    /// An operation was made to fail since the last start.
+    failing: bool,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (1..4_usize, any::<bool>()).prop_map(|(count, awaited)| Op::Append { count, awaited }),
+        4 => (0..2_u8, 1..4_usize).prop_map(|(producer, count)| Op::Produce { producer, count }),
+        8 => (1..12_usize).prop_map(Op::Steps),
+        3 => Just(Op::Run),
+        1 => (1..400_u64).prop_map(Op::Pass),
+        2 => any::<u8>().prop_map(Op::Truncate),
+        1 => any::<u8>().prop_map(Op::DeleteRecords),
+        2 => any::<u8>().prop_map(Op::Commit),
+        2 => any::<u8>().prop_map(Op::Read),
+        1 => Just(Op::Kill),
+        2 => any::<u64>().prop_map(Op::PowerLoss),
+        1 => Just(Op::CleanRestart),
+        1 => (1..20_u64).prop_map(Op::Fail),
+        1 => (0..2000_u64).prop_map(Op::Full),
+    ]
+}
+
+impl Model {
+    fn end(&self) -> i64 {
+        self.batches.last().map_or(self.floor, |last| last.end)
+    }
+
+    fn bytes(&self, from: i64) -> Vec<u8> {
+        let mut all = Vec::new();
+        for batch in self.batches.iter().filter(|batch| batch.end > from) {
+            let head = record::BatchHead::new(Offset(batch.base), LeaderEpoch(batch.epoch), batch.sent.len() - 16);
+            all.extend(head.0);
+            all.extend_from_slice(&batch.sent[16..]);
+        }
+        all
+    }
+
+    fn append(&mut self, world: &mut World, sent: Bytes, awaited: bool) {
+        let count = i64::from(record::scan(&sent, 1 << 20).unwrap().record_count);
+        match world.append_as(&sent, AppendOrigin::Client, LeaderEpoch(self.epoch), awaited) {
+            Ok(appended) => {
+                assert!(!appended.duplicate);
+                assert_eq!(appended.base_offset.0, self.end());
+                let (base, end) = (self.end(), self.end() + count);
+                let epoch = self.epoch;
+                self.batches.push(Logged { base, end, epoch, sent });
+            }
+            Err(AppendError::Storage) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    /// The log was cut, by us or because it was full.
+    fn cut(&mut self, end: i64) {
+        self.before.push(self.batches.clone());
+        self.batches.retain(|batch| batch.end <= end);
+        if self.end() < end {
+            // Nothing that is left lies at or above the log start.
+            self.batches.clear();
+            self.floor = end;
+        }
+        assert_eq!(self.end(), end, "a cut is at the end of a batch");
+        self.rewind();
+    }
+
+    fn rewind(&mut self) {
+        for (producer, sequence) in self.sequences.iter_mut().enumerate() {
+            let of =
+                |logged: &&Logged| record::scan(&logged.sent, 1 << 20).unwrap().producer.id.0 == producer as i64 + 1;
+            let last = self.batches.iter().rev().find(of);
+            *sequence = last.map_or(0, |logged| {
+                let facts = record::scan(&logged.sent, 1 << 20).unwrap();
+                facts.producer.base_sequence + facts.last_offset_delta + 1
+            });
+        }
+    }
+
+    /// Takes note of what was said since the last look.
+    fn listen(&mut self, world: &mut World) {
+        for event in std::mem::take(&mut world.events) {
+            match event {
+                LogEvent::Cut { end, .. } | LogEvent::Truncated { end, .. } if end.0 < self.end() => self.cut(end.0),
+                LogEvent::Written { .. } | LogEvent::Durable { .. } => assert!(!self.dir_offline, "S6: {event:?}"),
+                LogEvent::DirOffline { .. } => (self.offline, self.dir_offline) = (true, true),
+                LogEvent::LogStartSaved { offset, .. } => self.saved_start = self.saved_start.max(offset.0),
+                LogEvent::Damaged { damage, .. } => {
+                    assert!(self.failing, "nothing was damaged: {damage}");
+                    self.offline = true;
+                }
+                _ => {}
+            }
+        }
+        let offsets = world.offsets();
+        assert!(offsets.durable <= offsets.written && offsets.written <= offsets.log_end, "{offsets:?}");
+        assert_eq!(offsets.log_end.0, self.end());
+        self.log_start = offsets.log_start.0;
+    }
+
+    /// What was found after a crash must be one of the logs that it can have been.
+    fn check_found(&mut self, world: &mut World, promised: i64) {
+        let boot = world.boot();
+        let found = &boot.logs[0];
+        assert_eq!(found.damage, None);
+        let end = found.offsets.log_end.0;
+        let start = found.offsets.log_start.0;
+        // A log that begins anew promises nothing below its first batch.
+        assert!(end >= promised || promised <= self.floor, "S1: {promised} was promised, and {end} is there");
+        assert!(start >= self.saved_start.min(end), "the log start fell from {} to {start}", self.saved_start);
+        let mut candidates = vec![self.batches.clone()];
+        candidates.append(&mut self.before);
+        let all = world.read_all(Offset(start)).expect("the log can be read");
+        let same = |batches: &Vec<Logged>| {
+            let model = Model {
+                floor: if batches.is_empty() { end } else { self.floor.min(end) },
+                batches: batches.iter().take_while(|batch| batch.end <= end).cloned().collect(),
+                ..Self::default()
+            };
+            let is_it = model.end() == end || model.batches.is_empty() && end <= start;
+            (is_it && model.bytes(start) == all).then_some(model.batches)
+        };
+        let found = candidates.iter().find_map(same);
+        let there = || -> Vec<_> {
+            let batches = record::batches(&all).map(|batch| *batch.expect("it was checked").header());
+            batches.map(|header| (header.base_offset.0, header.leader_epoch.0, header.size())).collect()
+        };
+        let brief = |log: &Vec<Logged>| log.iter().map(|batch| (batch.base, batch.epoch, batch.sent.len())).collect();
+        self.batches = found.unwrap_or_else(|| {
+            let candidates: Vec<Vec<(i64, i32, usize)>> = candidates.iter().map(brief).collect();
+            panic!("S1: {:?} up to {end} never was; {candidates:?} were", there())
+        });
+        self.floor = self.batches.first().map_or(end, |first| first.base);
+        self.epoch += 1;
+        self.offline = false;
+        (self.failing, self.dir_offline) = (false, false);
+        self.log_start = start;
+        self.saved_start = self.saved_start.min(start);
+        self.rewind();
+        self.check_derived(world);
+        world.events.clear();
+    }
+
+    /// Epochs and producers are those of the batches.
+    fn check_derived(&mut self, world: &mut World) {
+        let view = world.logs.view(world.log()).unwrap();
+        let mut epochs: Vec<(LeaderEpoch, Offset)> = Vec::new();
+        for batch in &self.batches {
+            if epochs.last().is_none_or(|last| last.0.0 < batch.epoch) {
+                epochs.push((LeaderEpoch(batch.epoch), Offset(batch.base)));
+            }
+        }
+        let first = epochs.iter().rfind(|epoch| epoch.1.0 <= self.log_start).copied();
+        epochs.retain(|epoch| first.is_none_or(|first| *epoch >= first));
+        if let Some(first) = epochs.first_mut() {
+            first.1 = first.1.max(Offset(self.log_start));
+        }
+        let mut found = view.leader_epochs;
+        if let Some(first) = found.first_mut() {
+            first.1 = first.1.max(Offset(self.log_start));
+        }
+        if self.log_start < self.end() {
+            assert_eq!(found, epochs, "R10");
+        }
+        for producer in 0..2_usize {
+            let id = producer as i64 + 1;
+            let known = world.logs.producers(world.log());
+            let known = known.iter().find(|view| view.producer_id == id).map(|view| view.last_sequence + 1);
+            if self.batches.is_empty() {
+                // Producers outlive records that were deleted, and not records that were cut: either may be so here.
+                self.sequences[producer] = known.unwrap_or(0);
+            }
+            assert_eq!(known.unwrap_or(0), self.sequences[producer], "S8: producer {id}");
+        }
+    }
+
+    fn check_read(&mut self, world: &mut World, share: u8) {
+        let from = self.at_share(share);
+        let plan = world.read(Offset(from), 1);
+        self.listen(world);
+        let written = world.offsets().written.0;
+        if self.offline || from < self.log_start {
+            return;
+        }
+        let holds = self.batches.iter().find(|batch| batch.end > from);
+        match (plan, holds) {
+            (ReadPlan::Ready { range, end }, Some(batch)) => {
+                assert_eq!(range.len as usize, batch.sent.len());
+                assert_eq!(end.0, batch.end);
+            }
+            (ReadPlan::Empty, holds) => assert!(holds.is_none_or(|batch| batch.end > written)),
+            (plan, holds) => panic!("{from}: {plan:?} for {holds:?}"),
+        }
+    }
+
+    fn at_share(&self, share: u8) -> i64 {
+        self.end() * i64::from(share) / 255
+    }
+
+    fn apply(&mut self, op: &Op, world: &mut World) {
+        self.timestamp += 7;
+        match *op {
+            Op::Append { count, awaited } => self.append(world, batch(count, self.timestamp), awaited),
+            Op::Produce { producer, count } => {
+                let sequence = self.sequences[usize::from(producer)];
+                let before = self.end();
+                self.append(world, idempotent(i64::from(producer) + 1, 0, sequence, count), true);
+                if self.end() > before {
+                    self.sequences[usize::from(producer)] += i32::try_from(count).unwrap();
+                }
+            }
+            Op::Steps(count) => drop((0..count).map(|_| world.step()).collect::<Vec<_>>()),
+            Op::Run => {
+                world.run();
+                self.listen(world);
+                let usable = world.logs.is_usable(ottla_core::machine::LogDirId(0));
+                if !self.offline && usable && world.offsets().durable == world.offsets().log_end {
+                    self.before.clear();
+                }
+            }
+            Op::Pass(ms) => world.pass(Duration::from_millis(ms)),
+            Op::Truncate(share) => {
+                let end = self.at_share(share).max(self.log_start);
+                if !self.offline {
+                    world.truncate(Offset(end));
+                    world.run();
+                    self.epoch += 1;
+                }
+            }
+            Op::DeleteRecords(share) => {
+                let offset = self.at_share(share / 2).min(world.offsets().durable.0);
+                world.delete_records(Offset(offset));
+            }
+            Op::Commit(share) => {
+                let offset = self.at_share(share).min(world.offsets().durable.0);
+                world.set_high_watermark(Offset(offset));
+            }
+            Op::Read(share) => self.check_read(world, share),
+            Op::Kill => {
+                let promised = if self.offline { world.offsets().durable.0 } else { world.offsets().written.0 };
+                world.restart(Crash::Kill);
+                self.check_found(world, promised);
+            }
+            Op::PowerLoss(seed) => {
+                let promised = world.offsets().durable.0;
+                world.restart(Crash::Power(seed));
+                self.check_found(world, promised);
+            }
+            Op::CleanRestart => self.restart_cleanly(world),
+            Op::Fail(after) => {
+                self.failing = true;
+                world.disk.fail.insert(world.disk.done + after, DiskError::Io(5));
+            }
+            Op::Full(room) => {
+                world.disk.room = room;
+                world.run();
+                world.disk.room = u64::MAX / 2;
+                world.pass(Duration::from_secs(2));
+            }
+        }
+        self.listen(world);
+    }
+}
+
+impl Model {
+    /// A clean stop and a start, unless the directory is offline.
+    fn restart_cleanly(&mut self, world: &mut World) {
+        if self.offline {
+            return;
+        }
+        world.run();
+        self.listen(world);
+        if self.offline {
+            return;
+        }
+        world.disk.room = u64::MAX / 2;
+        world.disk.fail.clear();
+        world.pass(Duration::from_secs(2));
+        world.run();
+        self.listen(world);
+        world.shutdown();
+        self.listen(world);
+        let end = self.end();
+        let boot = world.restart(Crash::Power(3));
+        assert!(boot.clean[0].is_some());
+        self.check_found(world, end);
+    }
+}
+
+fn check(ops: &[Op]) {
+    let mut world = World::new(small());
+    world.create();
+    world.run();
+    world.events.clear();
+    let mut model = Model { epoch: 1, timestamp: 1000, ..Model::default() };
+    for op in ops {
+        model.apply(op, &mut world);
+    }
+    let promised = world.offsets().durable.0;
+    world.restart(Crash::Power(77));
+    model.check_found(&mut world, promised);
+}
+
+/// More with `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: cases.unwrap_or(400),
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..Default::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_log_is_what_the_model_says(ops in prop::collection::vec(op(), 1..80)) {
+        check(&ops);
+    }
+}
