@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_wire::ErrorCode;
+use ottla_wire::{ErrorCode, Uuid};
 
 use crate::machine::ConnId;
+use crate::record::ScanError;
 use crate::rpc::{Action, RpcError};
-use crate::types::{Offset, TopicPartition};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -34,6 +35,96 @@ pub enum Command {
     /// Send everything that lingers. Ends in one [`Event::Flushed`], when all records that were handed in before
     /// are delivered or failed.
     Flush { token: u64 },
+    /// Read a partition from a place; if it is read already, from this place now.
+    Assign { partition: TopicPartition, start: Start },
+    /// Read a partition no more.
+    Unassign { partition: TopicPartition },
+    /// Take records, `max.poll.records` at most, and wait for them so long. Ends in one [`Event::Polled`]. One poll
+    /// waits at a time: another ends it with nothing.
+    Poll { token: u64, timeout_ms: u64 },
+    /// Change or ask something. Ends in one [`Event::AdminDone`] or [`Event::AdminFailed`].
+    Admin { token: u64, request: Box<AdminRequest> },
+}
+
+/// Where to begin to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At this offset. If it is outside the log, `auto.offset.reset` decides.
+    Offset(Offset),
+    /// At the first record that is left.
+    Earliest,
+    /// At the end.
+    Latest,
+    /// At the first record as young as this, or at the end if none is.
+    Timestamp {
+        /// Since 1970.
+        ms: i64,
+    },
+}
+
+/// One thing to change or to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminRequest {
+    /// Create a topic; -1: the broker's default. Answered by [`AdminReply::TopicCreated`].
+    CreateTopic { name: Box<str>, partitions: i32, replication_factor: i16, configs: Vec<(Box<str>, Box<str>)> },
+    /// Delete a topic.
+    DeleteTopic { name: Box<str> },
+    /// Delete what lies before an offset; `None`: all. Answered by [`AdminReply::LogStart`].
+    DeleteRecords { partition: TopicPartition, before: Option<Offset> },
+    /// Set something, or, with `None`, set it no more.
+    AlterConfig { resource: Resource, name: Box<str>, key: Box<str>, value: Option<Box<str>> },
+    /// The offset of a time in ms, or of -1: the end, -2: the start. Answered by [`AdminReply::Offset`].
+    ListOffset { partition: TopicPartition, timestamp: i64 },
+}
+
+/// What has settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A topic, by its name.
+    Topic,
+    /// A broker, by its id; the empty name is all of them.
+    Broker,
+}
+
+/// What an [`AdminRequest`] is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminReply {
+    /// It is done.
+    Done,
+    /// The topic is there; the id is zero from brokers that do not say.
+    TopicCreated { id: Uuid },
+    /// Where the log starts now.
+    LogStart { offset: Offset },
+    /// An offset, -1 if there is none, with the leader epoch and the timestamp of its record (-1: not known).
+    Offset { offset: Offset, leader_epoch: LeaderEpoch, timestamp_ms: i64 },
+}
+
+/// A record that was read. Its bytes are slices of what came over the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedRecord {
+    /// Where it stands.
+    pub offset: Offset,
+    /// The epoch of the leader that appended it; -1 if it is not known.
+    pub leader_epoch: LeaderEpoch,
+    /// In ms since 1970.
+    pub timestamp_ms: i64,
+    /// `None` is null.
+    pub key: Option<Bytes>,
+    /// `None` is null, a tombstone.
+    pub value: Option<Bytes>,
+    /// Key and value of each header.
+    pub headers: Vec<(Bytes, Option<Bytes>)>,
+}
+
+/// What one poll took of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolledRecords {
+    /// Of which partition.
+    pub partition: TopicPartition,
+    /// In the order of their offsets; never empty.
+    pub records: Vec<FetchedRecord>,
+    /// Where the next record will come from: the last one's offset + 1, or more.
+    pub position: Offset,
 }
 
 /// A record to be written.
@@ -85,6 +176,36 @@ pub enum Event {
     },
     /// A flush is over.
     Flushed { token: u64 },
+    /// A poll is over.
+    Polled { token: u64, records: Vec<PolledRecords> },
+    /// The place of a time was found, or `auto.offset.reset` chose it: reading goes on from there.
+    Position { partition: TopicPartition, offset: Offset },
+    /// The log was cut below what was read (KIP-320): records from `to` on may never have been committed. Reading
+    /// goes on from there.
+    Truncated { partition: TopicPartition, from: Offset, to: Offset },
+    /// A partition is not read any more, until it is assigned again.
+    ReadFailed { partition: TopicPartition, error: ReadError },
+    /// An administrative request was done.
+    AdminDone { token: u64, reply: AdminReply },
+    /// An administrative request was not done, or, if that is not definite, perhaps it was.
+    AdminFailed { token: u64, error: ClientError, definite: bool },
+}
+
+/// Why a partition is not read any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The broker said so.
+    #[error("{code}: {message}", code = .0, message = .0.message())]
+    Broker(ErrorCode),
+    /// What the broker sent cannot be read.
+    #[error("the records at offset {offset} are damaged: {error}")]
+    Damaged { offset: Offset, error: ScanError },
+    /// The position is outside the log, and `auto.offset.reset` is none.
+    #[error("the offset {offset} is outside the log")]
+    OutOfRange { offset: Offset },
+    /// The log was cut below the position, and `auto.offset.reset` is none.
+    #[error("the log was cut below the position {position}")]
+    Truncated { position: Offset, end: Option<Offset> },
 }
 
 /// Why something failed.
@@ -189,6 +310,16 @@ impl fmt::Display for Event {
             Self::Failed { token, error, definite: true } => write!(f, "failed {token}: {error}"),
             Self::Failed { token, error, definite: false } => write!(f, "in doubt {token}: {error}"),
             Self::Flushed { token } => write!(f, "flushed {token}"),
+            Self::Polled { token, records } => {
+                write!(f, "polled {token}")?;
+                records.iter().try_for_each(|it| write!(f, " {it}"))
+            }
+            Self::Position { partition, offset } => write!(f, "position {partition}@{offset}"),
+            Self::Truncated { partition, from, to } => write!(f, "truncated {partition} from {from} to {to}"),
+            Self::ReadFailed { partition, error } => write!(f, "read failed {partition}: {error}"),
+            Self::AdminDone { token, reply } => write!(f, "done {token} {reply:?}"),
+            Self::AdminFailed { token, error, definite: true } => write!(f, "refused {token}: {error}"),
+            Self::AdminFailed { token, error, definite: false } => write!(f, "in doubt {token}: {error}"),
         }
     }
 }
@@ -201,8 +332,38 @@ impl fmt::Display for ClientInput {
             Self::Frame { conn, bytes } => write!(f, "{conn} frame {} B", bytes.len()),
             Self::Closed { conn } => write!(f, "{conn} closed"),
             Self::Timeout => f.write_str("timeout"),
-            Self::Command(Command::Produce { token, record }) => write!(f, "produce {token} to {}", record.topic),
-            Self::Command(Command::Flush { token }) => write!(f, "flush {token}"),
+            Self::Command(command) => command.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Produce { token, record } => write!(f, "produce {token} to {}", record.topic),
+            Self::Flush { token } => write!(f, "flush {token}"),
+            Self::Assign { partition, start } => write!(f, "assign {partition} {start:?}"),
+            Self::Unassign { partition } => write!(f, "unassign {partition}"),
+            Self::Poll { token, timeout_ms } => write!(f, "poll {token} for {timeout_ms} ms"),
+            Self::Admin { token, request } => write!(f, "admin {token} {request:?}"),
+        }
+    }
+}
+
+/// As in `t-0@3..7`.
+impl fmt::Display for PolledRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.records.first().map_or(self.position, |record| record.offset);
+        write!(f, "{}@{first}..{}", self.partition, self.position)
+    }
+}
+
+impl Resource {
+    /// The number on the wire.
+    pub(super) const fn code(self) -> i8 {
+        match self {
+            Self::Topic => 2,
+            Self::Broker => 4,
         }
     }
 }

@@ -20,8 +20,57 @@ pub struct ClientConfig {
     pub metadata_max_idle_ms: u64,
     /// Whether asking for a topic may create it, where the broker allows that.
     pub allow_auto_create_topics: bool,
+    /// How long an administrative request may take, retries and all.
+    pub default_api_timeout_ms: u64,
     /// Writing.
     pub producer: ProducerConfig,
+    /// Reading.
+    pub reader: ReaderConfig,
+}
+
+/// How to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderConfig {
+    /// How long a broker waits for `fetch_min_bytes`.
+    pub fetch_max_wait_ms: i32,
+    /// Bytes for which a broker waits.
+    pub fetch_min_bytes: i32,
+    /// The most bytes of an answer; a first batch may be larger.
+    pub fetch_max_bytes: i32,
+    /// The most bytes of one partition in an answer.
+    pub max_partition_fetch_bytes: i32,
+    /// The most records of one poll.
+    pub max_poll_records: usize,
+    /// What of transactions is read.
+    pub isolation_level: IsolationLevel,
+    /// Where to go when there is nothing at the position.
+    pub auto_offset_reset: AutoOffsetReset,
+    /// Whether to check what brokers send.
+    pub check_crcs: bool,
+    /// `client.rack`, empty if there is none.
+    pub client_rack: Box<str>,
+}
+
+/// What of transactions is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IsolationLevel {
+    /// All records, also those of transactions that are open or aborted.
+    #[default]
+    ReadUncommitted,
+    /// Only what is committed.
+    ReadCommitted,
+}
+
+/// Where to go when there is nothing at the position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AutoOffsetReset {
+    /// To the end.
+    #[default]
+    Latest,
+    /// To the start.
+    Earliest,
+    /// Nowhere: the partition fails.
+    None,
 }
 
 /// How to write.
@@ -87,6 +136,13 @@ impl ClientConfig {
         if producer.delivery_timeout_ms < producer.linger_ms + self.rpc.request_timeout_ms {
             return Err("delivery.timeout.ms is at least linger.ms + request.timeout.ms");
         }
+        let wait = u64::try_from(self.reader.fetch_max_wait_ms).unwrap_or(u64::MAX);
+        if wait >= self.rpc.request_timeout_ms {
+            return Err("fetch.max.wait.ms is less than request.timeout.ms, and not negative");
+        }
+        if self.reader.max_poll_records == 0 {
+            return Err("max.poll.records is at least 1");
+        }
         Ok(())
     }
 
@@ -121,7 +177,26 @@ impl Default for ClientConfig {
             metadata_max_age_ms: 300_000,
             metadata_max_idle_ms: 300_000,
             allow_auto_create_topics: true,
+            default_api_timeout_ms: 60_000,
             producer: ProducerConfig::default(),
+            reader: ReaderConfig::default(),
+        }
+    }
+}
+
+impl Default for ReaderConfig {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            fetch_max_wait_ms: 500,
+            fetch_min_bytes: 1,
+            fetch_max_bytes: 50 << 20,
+            max_partition_fetch_bytes: 1 << 20,
+            max_poll_records: 500,
+            isolation_level: IsolationLevel::ReadUncommitted,
+            auto_offset_reset: AutoOffsetReset::Latest,
+            check_crcs: true,
+            client_rack: "".into(),
         }
     }
 }

@@ -106,7 +106,13 @@ impl Metadata {
 
     /// The partition's leader, if there is one to the best of our knowledge.
     pub(super) fn leader(&self, topic: &str, partition: i32) -> Option<BrokerId> {
-        self.topics.get(topic)?.partitions.get(&partition)?.leader
+        self.leader_and_epoch(topic, partition).map(|(leader, _)| leader)
+    }
+
+    /// The partition's leader and its epoch, if there is one to the best of our knowledge.
+    pub(super) fn leader_and_epoch(&self, topic: &str, partition: i32) -> Option<(BrokerId, LeaderEpoch)> {
+        let known = self.topics.get(topic)?.partitions.get(&partition)?;
+        Some((known.leader?, known.leader_epoch))
     }
 
     /// What is known turned out to be wrong, or is not enough.

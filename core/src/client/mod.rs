@@ -12,6 +12,8 @@
 //! ```
 //!
 //! * [`Producer`](producer): accumulator, idempotence, retries; [`partitioner`]: Java's choice of partitions
+//! * `reader`: partitions that the program assigns, fetch sessions, positions
+//! * `admin`: topics, settings, deletion of records
 //! * `metadata`: who leads what, kept fresh
 //!
 //! Invariants: each Produce command ends in exactly one Delivered or Failed; a failure is `definite` only if the
@@ -21,22 +23,32 @@
 //! Absent on purpose: threads, sockets, name resolution and framing, which are the driver's; waiting for room
 //! (`max.block.ms` covers metadata only: a command that finds `buffer.memory` full fails at once).
 
+mod admin;
 mod boundary;
 mod config;
 mod metadata;
 pub mod partitioner;
 mod producer;
+mod reader;
 mod turn;
 
-pub use boundary::{ClientEffect, ClientEffects, ClientError, ClientInput, Command, Event, ProduceRecord};
-pub use config::{Acks, ClientConfig, ProducerConfig};
+pub use boundary::{
+    AdminReply, AdminRequest, ClientEffect, ClientEffects, ClientError, ClientInput, Command, Event, FetchedRecord,
+    PolledRecords, ProduceRecord, ReadError, Resource, Start,
+};
+pub use config::{Acks, AutoOffsetReset, ClientConfig, IsolationLevel, ProducerConfig, ReaderConfig};
+
+use std::time::Duration;
 
 use crate::clock::{Instant, Now};
 use crate::rng::Rng;
-use crate::rpc::{Outcome, Peer, Pool, Sink};
+use crate::rpc::{Answer, CallId, Outcome, Peer, Pool, RpcError, Sink};
+use crate::types::{Offset, TopicPartition};
 
+use admin::Admin;
 use metadata::Metadata;
 use producer::Producer;
+use reader::Reader;
 use turn::{Turn, Wake};
 
 /// The client. See the module for the contract.
@@ -46,6 +58,8 @@ pub struct Client {
     pool: Pool,
     metadata: Metadata,
     producer: Producer,
+    reader: Reader,
+    admin: Admin,
     /// When time alone makes something due, connections apart.
     wake: Wake,
     sink: Sink,
@@ -67,7 +81,9 @@ impl Client {
         }
         let metadata = Metadata::new(config);
         let producer = Producer::new(&config.producer, config.backoff(), &config.rpc);
-        Self { rng, pool, metadata, producer, wake: Wake::default(), sink }
+        let reader = Reader::new(&config.reader, config.backoff());
+        let admin = Admin::new(config.default_api_timeout_ms, config.backoff());
+        Self { rng, pool, metadata, producer, reader, admin, wake: Wake::default(), sink }
     }
 
     /// One step.
@@ -93,6 +109,12 @@ impl Client {
         self.producer.buffered_bytes()
     }
 
+    /// Where the program stands in a partition that it reads; `None` while that is not known.
+    #[must_use]
+    pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.reader.position(partition)
+    }
+
     /// Takes an input in. Whether there may be something to send.
     fn take(&mut self, now: Now, input: ClientInput, events: &mut Vec<Event>) -> bool {
         let at = now.monotonic;
@@ -109,14 +131,18 @@ impl Client {
     }
 
     fn on_command(&mut self, now: Now, command: Command, events: &mut Vec<Event>) -> bool {
-        let (producer, mut turn) = self.turn(now, events);
+        let (parts, mut turn) = self.parts(now, events);
         match command {
-            Command::Produce { token, record } => producer.produce(token, record, &mut turn),
-            Command::Flush { token } => {
-                producer.flush(token);
-                true
+            Command::Produce { token, record } => return parts.producer.produce(token, record, &mut turn),
+            Command::Flush { token } => parts.producer.flush(token),
+            Command::Assign { partition, start } => parts.reader.assign(partition, start),
+            Command::Unassign { partition } => parts.reader.unassign(&partition),
+            Command::Poll { token, timeout_ms } => {
+                parts.reader.poll(token, Duration::from_millis(timeout_ms), &mut turn);
             }
+            Command::Admin { token, request } => parts.admin.request(token, *request, &mut turn),
         }
+        true
     }
 
     /// Lets every part do what it can, until nothing more happens.
@@ -126,8 +152,10 @@ impl Client {
             for outcome in std::mem::take(&mut self.sink.outcomes) {
                 self.on_outcome(now, outcome, events);
             }
-            let (producer, mut turn) = self.turn(now, events);
-            producer.pump(&mut turn);
+            let (parts, mut turn) = self.parts(now, events);
+            parts.producer.pump(&mut turn);
+            parts.reader.pump(&mut turn);
+            parts.admin.pump(&mut turn);
             self.metadata.pump(now.monotonic, &mut self.pool, &mut self.rng, &mut self.sink, &mut self.wake);
             if self.sink.outcomes.is_empty() {
                 break;
@@ -137,41 +165,34 @@ impl Client {
 
     fn on_outcome(&mut self, now: Now, outcome: Outcome, events: &mut Vec<Event>) {
         match outcome {
-            Outcome::Answered(answer) => {
-                let result = Ok(&answer);
-                if self.metadata.owns(answer.call) {
-                    return self.metadata.on_result(
-                        now.monotonic,
-                        result,
-                        &mut self.pool,
-                        &mut self.rng,
-                        &mut self.sink,
-                    );
-                }
-                let (producer, mut turn) = self.turn(now, events);
-                producer.on_result(answer.call, result, &mut turn);
-            }
-            Outcome::Failed { call, error } => {
-                if self.metadata.owns(call) {
-                    return self.metadata.on_result(
-                        now.monotonic,
-                        Err(error),
-                        &mut self.pool,
-                        &mut self.rng,
-                        &mut self.sink,
-                    );
-                }
-                let (producer, mut turn) = self.turn(now, events);
-                producer.on_result(call, Err(error), &mut turn);
-            }
+            Outcome::Answered(answer) => self.on_result(now, answer.call, Ok(&answer), events),
+            Outcome::Failed { call, error } => self.on_result(now, call, Err(error), events),
             Outcome::Up { .. } => {}
             Outcome::Down { .. } => self.metadata.on_down(),
         }
     }
 
-    /// The producer, and all else that it works with.
-    fn turn<'a>(&'a mut self, now: Now, events: &'a mut Vec<Event>) -> (&'a mut Producer, Turn<'a>) {
-        let Self { rng, pool, metadata, producer, wake, sink } = self;
-        (producer, Turn { now, rng, pool, metadata, wake, sink, events })
+    /// A call has its result: it goes to the part that made the call.
+    fn on_result(&mut self, now: Now, call: CallId, result: Result<&Answer, RpcError>, events: &mut Vec<Event>) {
+        if self.metadata.owns(call) {
+            let (pool, rng, sink) = (&mut self.pool, &mut self.rng, &mut self.sink);
+            return self.metadata.on_result(now.monotonic, result, pool, rng, sink);
+        }
+        let (parts, mut turn) = self.parts(now, events);
+        parts.producer.on_result(call, result, &mut turn);
+        parts.reader.on_result(call, result, &mut turn);
+        parts.admin.on_result(call, result, &mut turn);
     }
+
+    /// The parts that work for the program, and all that they work with.
+    fn parts<'a>(&'a mut self, now: Now, events: &'a mut Vec<Event>) -> (Parts<'a>, Turn<'a>) {
+        let Self { rng, pool, metadata, producer, reader, admin, wake, sink } = self;
+        (Parts { producer, reader, admin }, Turn { now, rng, pool, metadata, wake, sink, events })
+    }
+}
+
+struct Parts<'a> {
+    producer: &'a mut Producer,
+    reader: &'a mut Reader,
+    admin: &'a mut Admin,
 }

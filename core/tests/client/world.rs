@@ -1,4 +1,5 @@
-//! One client, the model's brokers, and byte-exact connections between them in virtual time.
+//! One client, its servers, and connections between them that carry whole frames, in virtual time. The servers are
+//! the brokers of the model, or the real machine with a disk.
 //!
 //! A connection carries frames in order, each after a drawn latency. When it breaks, what is under way to the
 //! client is lost, and what is under way to the broker may yet arrive: the client cannot tell.
@@ -12,11 +13,13 @@ use ottla_core::clock::{Instant, Now, WallTime};
 use ottla_core::machine::ConnId;
 use ottla_core::rng::Rng;
 
+use crate::disk::Crash;
 use crate::model::Model;
+use crate::node::Node;
 
 pub struct World {
     pub client: Client,
-    pub model: Model,
+    pub servers: Servers,
     pub now: Instant,
     pub events: Vec<Event>,
     rng: Rng,
@@ -30,6 +33,13 @@ pub struct World {
     /// The longest latency of a frame, in microseconds.
     pub latency_us: u64,
     pub dials: u64,
+    disk_is_due: bool,
+}
+
+/// Whom the client speaks to.
+pub enum Servers {
+    Model(Box<Model>),
+    Real(Box<Node>),
 }
 
 struct Conn {
@@ -40,17 +50,38 @@ struct Conn {
 }
 
 enum Happening {
-    Opened { conn: ConnId, token: u64, broker: i32, up: bool },
-    ToBroker { conn: ConnId, broker: i32, frame: Bytes },
-    ToClient { conn: ConnId, frame: Bytes },
-    Closed { conn: ConnId },
+    Opened {
+        conn: ConnId,
+        token: u64,
+        broker: i32,
+        up: bool,
+    },
+    ToBroker {
+        conn: ConnId,
+        broker: i32,
+        frame: Bytes,
+    },
+    ToClient {
+        conn: ConnId,
+        frame: Bytes,
+    },
+    Closed {
+        conn: ConnId,
+    },
+    /// The real broker learns that a connection is gone.
+    Left {
+        conn: ConnId,
+    },
+    /// The real broker's disk does something.
+    Disk,
 }
 
 impl World {
-    pub fn new(config: &ClientConfig, model: Model, seed: u64) -> Self {
+    pub fn new(config: &ClientConfig, servers: Servers, seed: u64) -> Self {
         Self {
             client: Client::new(config, seed),
-            model,
+            servers,
+            disk_is_due: false,
             now: Instant(1_000_000_000),
             events: Vec::new(),
             rng: Rng::new(seed ^ 0x5eed),
@@ -65,6 +96,11 @@ impl World {
         }
     }
 
+    pub fn model(&mut self) -> &mut Model {
+        let Servers::Model(model) = &mut self.servers else { panic!("the servers are real") };
+        model
+    }
+
     pub fn command(&mut self, command: Command) {
         self.step(ClientInput::Command(command));
     }
@@ -75,13 +111,18 @@ impl World {
         loop {
             let deadline = self.client.next_deadline().map(|at| at.max(self.now));
             let event = self.queue.keys().next().map(|key| key.0);
-            let Some(next) = [deadline, event].into_iter().flatten().min().filter(|&at| at <= until) else { break };
+            let server = self.server_deadline();
+            let Some(next) = [deadline, server, event].into_iter().flatten().min().filter(|&at| at <= until) else {
+                break;
+            };
             idle_steps = if next > self.now { 0 } else { idle_steps + 1 };
             assert!(idle_steps < 10_000, "the client wants time to stand still");
             self.now = next;
             if event == Some(next) {
                 let (_, happening) = self.queue.pop_first().unwrap();
                 self.happen(happening);
+            } else if server == Some(next) {
+                self.at_node(Node::on_timeout);
             } else {
                 self.step(ClientInput::Timeout);
                 let after = self.client.next_deadline();
@@ -100,21 +141,25 @@ impl World {
             Happening::Opened { conn, token, broker, up: true } => {
                 let conn_of = Conn { broker, last_to_broker: self.now, last_to_client: self.now };
                 self.conns.insert(conn, conn_of);
+                if matches!(self.servers, Servers::Real(_)) {
+                    self.at_node(|node, now| node.on_accepted(now, conn));
+                }
                 self.step(ClientInput::Opened { conn, token, result: Ok(()) });
             }
             Happening::Opened { conn, token, .. } => {
                 self.step(ClientInput::Opened { conn, token, result: Err("refused".into()) });
             }
-            Happening::ToBroker { conn, broker, frame } => {
-                if let Some(answer) = self.model.answer(broker, &frame[4..])
-                    && self.conns.contains_key(&conn)
-                {
-                    let at = self.later();
-                    let link = self.conns.get_mut(&conn).unwrap();
-                    link.last_to_client = link.last_to_client.max(at);
-                    let at = link.last_to_client;
-                    self.put(at, Happening::ToClient { conn, frame: answer.slice(4..) });
+            Happening::ToBroker { conn, broker, frame } => match &mut self.servers {
+                Servers::Model(model) => {
+                    let answer = model.answer(broker, &frame[4..]);
+                    answer.into_iter().for_each(|answer| self.deliver(conn, &answer));
                 }
+                Servers::Real(_) => self.at_node(|node, now| node.on_frame(now, conn, frame.slice(4..))),
+            },
+            Happening::Left { conn } => self.at_node(|node, now| node.on_left(now, conn)),
+            Happening::Disk => {
+                self.disk_is_due = false;
+                self.at_node(Node::on_disk);
             }
             Happening::ToClient { conn, frame } => {
                 if self.conns.contains_key(&conn) {
@@ -125,20 +170,69 @@ impl World {
         }
     }
 
+    /// The real broker dies; what it had queued, and all its connections are gone. Another process finds its disk.
+    pub fn restart(&mut self, crash: Crash) {
+        let open: Vec<_> = std::mem::take(&mut self.conns).into_keys().collect();
+        for conn in open {
+            let at = self.later();
+            self.put(at, Happening::Closed { conn });
+        }
+        self.at_node(|node, now| node.restart(now, crash));
+    }
+
+    fn server_deadline(&self) -> Option<Instant> {
+        match &self.servers {
+            Servers::Model(_) => None,
+            Servers::Real(node) => node.next_deadline().map(|at| at.max(self.now)),
+        }
+    }
+
+    /// Lets the real broker act, and carries out what it wants.
+    fn at_node(&mut self, act: impl FnOnce(&mut Node, Now)) {
+        let now = self.clock();
+        let Servers::Real(node) = &mut self.servers else { panic!("the model needs no time") };
+        act(node, now);
+        let (answers, closed) = node.take_output();
+        let busy = node.disk_is_busy();
+        for (conn, frame) in answers {
+            self.deliver(conn, &frame);
+        }
+        for conn in closed {
+            if self.conns.remove(&conn).is_some() {
+                let at = self.later();
+                self.put(at, Happening::Closed { conn });
+            }
+        }
+        if busy && !self.disk_is_due {
+            self.disk_is_due = true;
+            let at = self.now + Duration::from_micros(1 + self.rng.below(500));
+            self.put(at, Happening::Disk);
+        }
+    }
+
+    /// An answer, with its length prefix, goes out.
+    fn deliver(&mut self, conn: ConnId, answer: &Bytes) {
+        let at = self.later();
+        let Some(link) = self.conns.get_mut(&conn) else { return };
+        link.last_to_client = link.last_to_client.max(at);
+        let at = link.last_to_client;
+        self.put(at, Happening::ToClient { conn, frame: answer.slice(4..) });
+    }
+
+    fn clock(&self) -> Now {
+        let wall = WallTime(1_700_000_000_000 + i64::try_from(self.now.0 / 1_000_000).unwrap());
+        Now { monotonic: self.now, wall }
+    }
+
     fn step(&mut self, input: ClientInput) {
-        let now = Now {
-            monotonic: self.now,
-            wall: WallTime(1_700_000_000_000 + i64::try_from(self.now.0 / 1_000_000).unwrap()),
-        };
+        let now = self.clock();
         let mut out = ClientEffects::new();
         self.client.handle(now, input, &mut out);
         for effect in out.drain() {
             match effect {
                 ClientEffect::Connect { token, address } => self.dial(token, &address),
                 ClientEffect::Send { conn, bytes } => self.send(conn, bytes),
-                ClientEffect::Close { conn } => {
-                    self.conns.remove(&conn);
-                }
+                ClientEffect::Close { conn } => self.leave(conn),
                 ClientEffect::Event(event) => self.events.push(event),
             }
         }
@@ -163,7 +257,7 @@ impl World {
         let breaks = self.rng.below(1_000) < self.break_chance;
         let arrives = !breaks || self.rng.below(2) == 0;
         if breaks {
-            self.conns.remove(&conn);
+            self.leave(conn);
             let closed = self.later();
             self.put(closed, Happening::Closed { conn });
         }
@@ -171,6 +265,14 @@ impl World {
             // What was sent before a break may arrive long after it.
             let at = if breaks { at + Duration::from_micros(self.rng.below(50 * self.latency_us)) } else { at };
             self.put(at, Happening::ToBroker { conn, broker, frame });
+        }
+    }
+
+    /// A connection is gone. The broker learns of it when all that was under way has come.
+    fn leave(&mut self, conn: ConnId) {
+        if self.conns.remove(&conn).is_some() && matches!(self.servers, Servers::Real(_)) {
+            let at = self.now + Duration::from_micros(60 * self.latency_us);
+            self.put(at, Happening::Left { conn });
         }
     }
 

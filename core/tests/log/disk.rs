@@ -124,7 +124,7 @@ impl Disk {
         Ok(DiskResult::Done)
     }
 
-    fn read(&mut self, file: FileId, pos: u64, len: u32) -> Result<Bytes, DiskError> {
+    pub(crate) fn read(&mut self, file: FileId, pos: u64, len: u32) -> Result<Bytes, DiskError> {
         let written = &self.content(file)?.written;
         let pos = (pos as usize).min(written.len());
         let end = (pos + len as usize).min(written.len());
