@@ -14,6 +14,8 @@ use crate::disk::{Crash, Disk};
 pub struct Node {
     machine: Machine,
     disk: Disk,
+    /// File operations that are not carried out yet.
+    queued: usize,
     seed: u64,
     incarnation: u64,
     /// Connections that the machine knows.
@@ -30,6 +32,7 @@ impl Node {
         let mut node = Self {
             machine: machine(seed, 1, &[]),
             disk: Disk::new(),
+            queued: 0,
             seed,
             incarnation: 1,
             open: BTreeMap::new(),
@@ -70,16 +73,18 @@ impl Node {
 
     pub fn on_disk(&mut self, now: Now) {
         if let Some(input) = self.disk.step() {
+            self.queued -= 1;
             self.handle(now, input);
         }
     }
 
     pub fn disk_is_busy(&self) -> bool {
-        !self.disk.is_idle()
+        self.queued > 0
     }
 
     pub fn restart(&mut self, now: Now, crash: Crash) {
         self.disk.crash(crash);
+        self.queued = 0;
         self.open.clear();
         self.incarnation += 1;
         self.machine = machine(self.seed, self.incarnation, &self.settings);
@@ -121,7 +126,10 @@ impl Node {
             | Effect::Ready
             | Effect::Stopped => {}
             Effect::Connect { .. } => panic!("a single broker dials nobody"),
-            effect => self.disk.push(effect),
+            effect => {
+                self.queued += 1;
+                self.disk.push(effect);
+            }
         }
     }
 
