@@ -251,13 +251,10 @@ impl LogManager {
 
     /// Whether everything is durable, and every checkpoint made.
     fn is_settled(&self) -> bool {
-        let online = self.online_dirs();
-        let checkpointing = |dir| {
-            let mut logs = self.logs.iter().flatten().filter(|log| log.dir() == dir);
-            logs.any(|log| log.checkpoints.is_running())
-        };
         let storage = &self.parts.storage;
-        online.iter().all(|&dir| storage.is_settled(dir) && storage.saves_in(dir) == 0 && !checkpointing(dir))
+        let online = self.online_dirs();
+        let is_quiet = online.iter().all(|&dir| storage.has_saved_all(dir) && storage.is_settled(dir));
+        is_quiet && !self.logs.iter().flatten().any(|log| online.contains(&log.dir()) && log.checkpoints.is_running())
     }
 
     fn online_dirs(&self) -> Vec<LogDirId> {

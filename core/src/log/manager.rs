@@ -36,6 +36,7 @@ pub struct LogManager {
     by_partition: BTreeMap<TopicPartition, LogId>,
     pub(super) parts: Parts,
     starting: Option<Starting>,
+    routing: Vec<StorageEvent>,
     pub(super) housekeeping: Housekeeping,
 }
 
@@ -68,6 +69,7 @@ impl LogManager {
                 now: Now::default(),
             },
             starting: None,
+            routing: Vec::new(),
         }
     }
 
@@ -354,16 +356,7 @@ impl LogManager {
     /// The producers of a log, for DescribeProducers.
     #[must_use]
     pub fn producers(&self, log: LogId) -> Vec<ProducerView> {
-        let producers = self.log(log).map(|log| log.derived.producers.iter());
-        let view = |(id, entry): (crate::types::ProducerId, &super::producer_state::ProducerEntry)| ProducerView {
-            producer_id: id.0,
-            producer_epoch: entry.epoch.0,
-            last_sequence: entry.last_sequence,
-            last_timestamp: entry.last_timestamp,
-            coordinator_epoch: entry.coordinator_epoch,
-            current_txn_start_offset: entry.txn_first_offset,
-        };
-        producers.into_iter().flatten().map(view).collect()
+        self.log(log).map(Log::producers).unwrap_or_default()
     }
 
     /// Saves a file atomically: a new file, synced, renamed into place, the directory synced. [`LogEvent::Saved`]
@@ -426,9 +419,13 @@ impl LogManager {
     /// Takes what the storage has to say to whom it concerns, until it has no more to say.
     fn route(&mut self, out: &mut Effects) {
         while !self.parts.storage.events.is_empty() {
-            for event in std::mem::take(&mut self.parts.storage.events) {
+            // The two lists change places, so that neither is made anew at each step.
+            let mut events = std::mem::take(&mut self.routing);
+            std::mem::swap(&mut events, &mut self.parts.storage.events);
+            for event in events.drain(..) {
                 self.on_storage(event, out);
             }
+            self.routing = events;
         }
     }
 
@@ -539,7 +536,7 @@ impl LogManager {
             return;
         };
         let mut boot = starting.finish(&mut self.parts.io(out));
-        boot.logs = self.logs.iter().flatten().map(|log| found(log, &self.parts.storage)).collect();
+        boot.logs = self.logs.iter().flatten().map(|log| log.found(&self.parts.storage)).collect();
         boot.logs.sort_by(|a, b| (a.dir, &a.partition).cmp(&(b.dir, &b.partition)));
         self.housekeeping.start(self.parts.now, &self.parts.config);
         self.parts.events.push(LogEvent::BootDone(Box::new(boot)));
@@ -547,8 +544,8 @@ impl LogManager {
 
     /// The directory with the fewest logs, of those that take appends.
     fn least_used_dir(&self) -> Option<LogDirId> {
-        let usable = (0..self.parts.config.dirs).map(LogDirId).filter(|&dir| self.is_usable(dir));
-        usable.min_by_key(|&dir| self.logs.iter().flatten().filter(|log| log.dir() == dir).count())
+        let dirs = self.parts.storage.directories.iter().filter(|directory| directory.health == Health::Online);
+        Some(dirs.min_by_key(|directory| directory.logs)?.id)
     }
 
     /// Gives up older segments beyond the bound, those that were taken up first.
@@ -578,20 +575,5 @@ impl Parts {
             config: &self.config,
             out,
         }
-    }
-}
-
-fn found(log: &Log, storage: &Storage) -> FoundLog {
-    FoundLog {
-        log: log.id,
-        partition: log.partition.clone(),
-        topic_id: log.topic_id,
-        dir: log.dir(),
-        offsets: log.offsets(storage),
-        high_watermark: log.high_watermark,
-        damage: match &log.condition {
-            Condition::Damaged(damage) => Some(damage.clone()),
-            Condition::Usable | Condition::Rebuilding => None,
-        },
     }
 }

@@ -11,9 +11,10 @@ use std::collections::VecDeque;
 
 use ottla_wire::Uuid;
 
-use super::api::{Damage, LogConfig, LogEvent, LogManagerConfig, LogView, Offsets};
+use super::api::{Damage, FoundLog, LogConfig, LogEvent, LogManagerConfig, LogView, Offsets, ProducerView};
 use super::checkpointing::Checkpoints;
 use super::names::SegmentFile;
+use super::producer_state::ProducerEntry;
 use super::questions::Questions;
 use super::scan::Derived;
 use super::segment::Segment;
@@ -21,7 +22,7 @@ use crate::clock::Now;
 use crate::job::Job;
 use crate::machine::{Effect, Effects, JobId, LogDirId, Path};
 use crate::storage::{LogId, Storage};
-use crate::types::{Offset, TopicPartition};
+use crate::types::{Offset, ProducerId, TopicPartition};
 
 /// One log.
 #[derive(Clone, Debug)]
@@ -151,6 +152,35 @@ impl Log {
         self.condition = Condition::Damaged(damage.clone());
         io.events.push(LogEvent::Damaged { log: self.id, damage: Box::new(damage) });
         self.answer_all(io);
+    }
+
+    /// What a start says of it.
+    pub(crate) fn found(&self, storage: &Storage) -> FoundLog {
+        FoundLog {
+            log: self.id,
+            partition: self.partition.clone(),
+            topic_id: self.topic_id,
+            dir: self.dir(),
+            offsets: self.offsets(storage),
+            high_watermark: self.high_watermark,
+            damage: match &self.condition {
+                Condition::Damaged(damage) => Some(damage.clone()),
+                Condition::Usable | Condition::Rebuilding => None,
+            },
+        }
+    }
+
+    /// For DescribeProducers.
+    pub(crate) fn producers(&self) -> Vec<ProducerView> {
+        let view = |(id, entry): (ProducerId, &ProducerEntry)| ProducerView {
+            producer_id: id.0,
+            producer_epoch: entry.epoch.0,
+            last_sequence: entry.last_sequence,
+            last_timestamp: entry.last_timestamp,
+            coordinator_epoch: entry.coordinator_epoch,
+            current_txn_start_offset: entry.txn_first_offset,
+        };
+        self.derived.producers.iter().map(view).collect()
     }
 
     pub(crate) fn view(&self, storage: &Storage) -> LogView {

@@ -4,13 +4,15 @@
 //! waits for them, and the directory's sync for the rename. Saves of one path wait for each other, so that the
 //! last one called is the one that stays. A save that finds no room starts again when there is some.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use bytes::Bytes;
 
 use crate::clock::Now;
 use crate::machine::{Effect, Effects, FileAction, FileId, LogDirId, OpenMode, Path};
 use crate::planted::Plant;
 
-use super::{LogId, Owner, Storage, StorageEvent};
+use super::{Health, LogId, Owner, Storage, StorageEvent};
 
 /// A save in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +39,15 @@ pub(crate) enum SaveOwner {
     CleanMark(LogDirId),
 }
 
+/// The saves in flight, and those of one path in the order of the calls.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Saves {
+    by_id: BTreeMap<SaveId, Save>,
+    by_path: BTreeMap<Path, VecDeque<SaveId>>,
+}
+
 #[derive(Clone, Debug)]
-pub(super) struct Save {
+struct Save {
     path: Path,
     bytes: Bytes,
     owner: SaveOwner,
@@ -61,37 +70,39 @@ enum Step {
 impl Storage {
     /// Saves a file. Its directory must be there. [`StorageEvent::Saved`] follows.
     pub(crate) fn save(&mut self, path: Path, bytes: Bytes, owner: SaveOwner, out: &mut Effects) {
-        let busy = self.saves.values().any(|save| save.path == path);
         let id = SaveId(self.new_id());
         let file = self.new_file();
-        let save = Save { path, bytes, owner, step: Step::Waiting, file };
-        self.saves.insert(id, save);
-        if !busy {
+        if self.saves.add(id, Save { path, bytes, owner, step: Step::Waiting, file }) {
             self.start_save(id, out);
         }
     }
 
-    /// Whether nothing is being saved, but for what waits for room.
-    pub(crate) fn saves_in(&self, dir: LogDirId) -> usize {
-        self.saves.values().filter(|save| save.path.dir == dir).count()
+    /// Whether nothing is being saved in a directory, nor waits to be.
+    pub(crate) fn has_saved_all(&self, dir: LogDirId) -> bool {
+        self.saves.by_path.range(Path::root(dir)..).next().is_none_or(|(path, _)| path.dir != dir)
+    }
+
+    /// The directory failed: what was being saved in it never is.
+    pub(super) fn drop_saves_in(&mut self, dir: LogDirId) {
+        self.saves.by_path.retain(|path, _| path.dir != dir);
+        self.saves.by_id.retain(|_, save| save.path.dir != dir);
     }
 
     /// Forgets what is being saved below a directory that goes: nobody waits for it any more.
     pub(crate) fn drop_saves_below(&mut self, directory: &Path, out: &mut Effects) {
-        let below = |path: &Path| {
-            path.dir == directory.dir
-                && path.name.strip_prefix(&*directory.name).is_some_and(|rest| rest.starts_with('/'))
-        };
-        let gone: Vec<SaveId> = self.saves.iter().filter(|(_, save)| below(&save.path)).map(|(&id, _)| id).collect();
+        let first = directory.join("");
+        let below = self.saves.by_path.range(first.clone()..);
+        let below = below.take_while(|(path, _)| path.dir == first.dir && path.name.starts_with(&*first.name));
+        let gone: Vec<SaveId> = below.flat_map(|(_, saves)| saves.iter().copied()).collect();
         for id in gone {
-            if let Some(Save { step: Step::Creating(_), file, .. }) = self.saves.remove(&id) {
+            if let Some(Save { step: Step::Creating(_), file, .. }) = self.saves.remove(id) {
                 self.act(directory.dir, Owner::Nobody, FileAction::CloseFile { file }, out);
             }
         }
     }
 
     fn start_save(&mut self, id: SaveId, out: &mut Effects) {
-        let save = &self.saves[&id];
+        let save = &self.saves.by_id[&id];
         let dir = save.path.dir;
         let (file, bytes) = (save.file, save.bytes.clone());
         let unsynced = match save.owner {
@@ -116,7 +127,7 @@ impl Storage {
     }
 
     pub(super) fn on_save(&mut self, dir: LogDirId, id: SaveId, out: &mut Effects) {
-        let Some(save) = self.saves.get(&id) else {
+        let Some(save) = self.saves.by_id.get(&id) else {
             return;
         };
         match save.step {
@@ -141,7 +152,7 @@ impl Storage {
     /// What was written of the file is in the way of nobody: it is made anew.
     pub(super) fn on_save_no_room(&mut self, now: Now, dir: LogDirId, id: SaveId, out: &mut Effects) {
         self.run_out(now, dir, out);
-        match self.saves.get(&id).map(|save| save.step) {
+        match self.saves.by_id.get(&id).map(|save| save.step) {
             Some(Step::Creating(left) | Step::Failing(left)) => self.save_failing(dir, id, left, out),
             Some(Step::Waiting | Step::Renaming | Step::Naming) => self.step_save(id, Step::Waiting),
             None => {}
@@ -150,7 +161,7 @@ impl Storage {
 
     /// Whether a save has failed for want of room, so that its other operations fail because of that.
     pub(super) fn is_save_failing(&self, id: SaveId) -> bool {
-        self.saves.get(&id).is_some_and(|save| matches!(save.step, Step::Failing(_)))
+        self.saves.by_id.get(&id).is_some_and(|save| matches!(save.step, Step::Failing(_)))
     }
 
     fn save_failing(&mut self, dir: LogDirId, id: SaveId, left: u8, out: &mut Effects) {
@@ -158,44 +169,68 @@ impl Storage {
             return self.step_save(id, Step::Failing(left - 1));
         }
         let next = self.new_file();
-        if let Some(save) = self.saves.get_mut(&id) {
+        if let Some(save) = self.saves.by_id.get_mut(&id) {
             let file = std::mem::replace(&mut save.file, next);
             save.step = Step::Waiting;
             self.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);
+        }
+        // There may be room again by now.
+        if self.health(dir) == Health::Online {
+            self.start_save(id, out);
         }
     }
 
     /// There is room: the first save of each path starts again.
     pub(super) fn resume_saves(&mut self, dir: LogDirId, out: &mut Effects) {
-        let waiting: Vec<SaveId> =
-            self.saves.iter().filter(|(_, save)| save.path.dir == dir).map(|(&id, _)| id).collect();
-        for id in waiting {
-            if self.saves[&id].step == Step::Waiting && self.is_first(id) {
+        let firsts = self.saves.by_path.iter().filter(|(path, _)| path.dir == dir);
+        let firsts: Vec<SaveId> = firsts.filter_map(|(_, saves)| saves.front().copied()).collect();
+        for id in firsts {
+            if self.saves.by_id[&id].step == Step::Waiting {
                 self.start_save(id, out);
             }
         }
     }
 
     fn finish_save(&mut self, id: SaveId, out: &mut Effects) {
-        let Some(save) = self.saves.remove(&id) else {
+        let Some(save) = self.saves.remove(id) else {
             return;
         };
         self.events.push(StorageEvent::Saved(save.owner));
-        let next = self.saves.iter().find(|(_, other)| other.path == save.path);
-        if let Some((&next, _)) = next {
+        if let Some(next) = self.saves.first_of(&save.path) {
             self.start_save(next, out);
         }
     }
 
-    fn is_first(&self, id: SaveId) -> bool {
-        let path = &self.saves[&id].path;
-        self.saves.iter().find(|(_, save)| save.path == *path).is_some_and(|(&first, _)| first == id)
-    }
-
     fn step_save(&mut self, id: SaveId, step: Step) {
-        if let Some(save) = self.saves.get_mut(&id) {
+        if let Some(save) = self.saves.by_id.get_mut(&id) {
             save.step = step;
         }
+    }
+}
+
+impl Saves {
+    /// Whether it is the only one of its path, so that it starts at once.
+    fn add(&mut self, id: SaveId, save: Save) -> bool {
+        let saves = self.by_path.entry(save.path.clone()).or_default();
+        saves.push_back(id);
+        let is_only = saves.len() == 1;
+        self.by_id.insert(id, save);
+        is_only
+    }
+
+    fn remove(&mut self, id: SaveId) -> Option<Save> {
+        let save = self.by_id.remove(&id)?;
+        if let Some(saves) = self.by_path.get_mut(&save.path) {
+            saves.retain(|other| *other != id);
+            if saves.is_empty() {
+                self.by_path.remove(&save.path);
+            }
+        }
+        Some(save)
+    }
+
+    fn first_of(&self, path: &Path) -> Option<SaveId> {
+        self.by_path.get(path)?.front().copied()
     }
 }
 

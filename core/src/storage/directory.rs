@@ -26,6 +26,8 @@ pub(crate) enum Health {
 pub(crate) struct Directory {
     pub(crate) id: LogDirId,
     pub(crate) health: Health,
+    /// How many logs lie in it.
+    pub(crate) logs: usize,
     pub(crate) journal: Journal,
     /// The streams that the next round covers, each once.
     pub(crate) dirty: Vec<LogId>,
@@ -46,6 +48,7 @@ impl Directory {
         Self {
             id,
             health: Health::Online,
+            logs: 0,
             journal: Journal::default(),
             dirty: Vec::new(),
             round: None,

@@ -30,14 +30,14 @@ use crate::planted::{Plant, Planted};
 use crate::types::Offset;
 
 pub(crate) use atomic_save::SaveOwner;
-use atomic_save::{Save, SaveId};
+use atomic_save::{SaveId, Saves};
 use directory::Directory;
 pub(crate) use directory::{FAILED_MARK, Health};
 pub use journal::Mark;
 pub use journal::NAME as JOURNAL;
 pub(crate) use load::LoadOwner;
 use load::{Load, LoadId};
-use removal::Removal;
+use removal::Removals;
 use rubbish::Rubbish;
 pub(crate) use stream::Stream;
 
@@ -148,10 +148,10 @@ pub(crate) struct Storage {
     next_file: u32,
     pub(crate) directories: Vec<Directory>,
     pub(crate) streams: Vec<Option<Stream>>,
-    saves: BTreeMap<SaveId, Save>,
+    saves: Saves,
     loads: BTreeMap<LoadId, Load>,
-    removals: BTreeMap<u64, Removal>,
-    rubbish: BTreeMap<u64, Rubbish>,
+    removals: Removals,
+    rubbish: Rubbish,
     next_id: u64,
     pub(crate) events: Vec<StorageEvent>,
     flush_max_delay: Duration,
@@ -166,10 +166,10 @@ impl Storage {
             next_file: 1,
             directories: (0..dirs).map(|dir| Directory::new(LogDirId(dir))).collect(),
             streams: Vec::new(),
-            saves: BTreeMap::new(),
+            saves: Saves::default(),
             loads: BTreeMap::new(),
-            removals: BTreeMap::new(),
-            rubbish: BTreeMap::new(),
+            removals: Removals::default(),
+            rubbish: Rubbish::default(),
             next_id: 1,
             events: Vec::new(),
             flush_max_delay,
@@ -283,6 +283,7 @@ impl Storage {
         out.push(Effect::Sync { op, file });
         self.act(dir, Owner::Nobody, FileAction::SyncDir { path: Path::root(dir) }, out);
         self.directory(dir).fail();
+        self.drop_saves_in(dir);
         self.events.push(StorageEvent::Offline(dir));
     }
 
@@ -342,7 +343,9 @@ impl Storage {
 
     /// Whether everything of a directory's logs is durable.
     pub(crate) fn is_settled(&self, dir: LogDirId) -> bool {
-        self.streams.iter().flatten().all(|stream| stream.dir != dir || stream.is_settled())
+        let directory = &self.directories[usize::from(dir.0)];
+        let quiet = directory.round.is_none() && directory.dirty.is_empty();
+        quiet && self.streams.iter().flatten().all(|stream| stream.dir != dir || stream.is_settled())
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

@@ -3,6 +3,7 @@
 //! Renames keep the order of the effects and removals do not, so only a rename can free a name that will be
 //! used again: a segment that was truncated away and then rolled anew. A start removes what it finds of these.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::{Instant, Now};
@@ -10,11 +11,18 @@ use crate::machine::{Effect, Effects, FileAction, Path};
 
 use super::{LogId, Owner, Storage};
 
+/// The files that go, by number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Removals {
+    files: BTreeMap<u64, Removal>,
+    /// Those that have their new name, by when they are to be removed.
+    due: BTreeSet<(Instant, u64)>,
+}
+
 #[derive(Clone, Debug)]
-pub(super) struct Removal {
+struct Removal {
     path: Path,
     delay: Duration,
-    due: Option<Instant>,
 }
 
 impl Storage {
@@ -27,32 +35,32 @@ impl Storage {
         if let Some(stream) = self.stream_mut(id) {
             stream.names.pending += 1;
         }
-        let entry = Removal { path: to, delay, due: None };
-        self.removals.insert(removal, entry);
+        self.removals.files.insert(removal, Removal { path: to, delay });
         self.emit(id, Effect::File { op, action: Box::new(rename) }, out);
     }
 
     pub(super) fn on_retired(&mut self, now: Now, id: LogId, removal: u64) {
-        if let Some(removal) = self.removals.get_mut(&removal) {
-            removal.due = Some(now.monotonic + removal.delay);
+        if let Some(file) = self.removals.files.get(&removal) {
+            self.removals.due.insert((now.monotonic + file.delay, removal));
         }
         self.on_named(now, id);
     }
 
     /// What goes with a directory needs no removal of its own.
     pub(crate) fn drop_removals_below(&mut self, directory: &Path) {
-        self.removals.retain(|_, removal| super::atomic_save::parent(&removal.path) != *directory);
+        self.removals.files.retain(|_, removal| super::atomic_save::parent(&removal.path) != *directory);
     }
 
     pub(super) fn remove_due(&mut self, now: Instant, out: &mut Effects) {
-        while let Some((&id, _)) = self.removals.iter().find(|(_, removal)| removal.due.is_some_and(|due| due <= now)) {
-            if let Some(Removal { path, .. }) = self.removals.remove(&id) {
+        while let Some(&(due, removal)) = self.removals.due.first().filter(|(due, _)| *due <= now) {
+            self.removals.due.remove(&(due, removal));
+            if let Some(Removal { path, .. }) = self.removals.files.remove(&removal) {
                 self.act(path.dir, Owner::Nobody, FileAction::Remove { path }, out);
             }
         }
     }
 
     pub(super) fn next_removal(&self) -> Option<Instant> {
-        self.removals.values().filter_map(|removal| removal.due).min()
+        self.removals.due.first().map(|(due, _)| *due)
     }
 }

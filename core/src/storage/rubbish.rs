@@ -3,6 +3,7 @@
 //! Renaming -> Naming (the rename's sync; whoever deleted it is told) -> Waiting (`file.delete.delay.ms`) ->
 //! Listing -> Emptying -> the directory itself. A start takes what it finds of these up again at Listing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::{Instant, Now};
@@ -10,8 +11,16 @@ use crate::machine::{DiskResult, Effects, FileAction, LogDirId, Path};
 
 use super::{LogId, Owner, Storage, StorageEvent};
 
-#[derive(Clone, Debug)]
+/// The directories that go, by number.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rubbish {
+    directories: BTreeMap<u64, Going>,
+    /// Those that wait, by until when.
+    due: BTreeSet<(Instant, u64)>,
+}
+
+#[derive(Clone, Debug)]
+struct Going {
     path: Path,
     step: Step,
 }
@@ -20,7 +29,7 @@ pub(super) struct Rubbish {
 enum Step {
     Renaming(LogId, Duration),
     Naming(LogId, Duration),
-    Waiting(Instant),
+    Waiting,
     Listing,
     /// Files that are being removed.
     Emptying(usize),
@@ -32,6 +41,7 @@ impl Storage {
         let Some(stream) = self.streams.get_mut(id.0 as usize).and_then(Option::take) else {
             return;
         };
+        self.directory(stream.dir).logs -= 1;
         self.drop_saves_below(&stream.path, out);
         self.drop_removals_below(&stream.path);
         self.directory(stream.dir).journal.gone.extend(stream.claim.name);
@@ -39,7 +49,7 @@ impl Storage {
         let rename = FileAction::Rename { from: stream.path, to: to.clone() };
         self.act(stream.dir, Owner::Rubbish(number), rename, out);
         let step = Step::Renaming(id, delay);
-        self.rubbish.insert(number, Rubbish { path: to, step });
+        self.rubbish.directories.insert(number, Going { path: to, step });
     }
 
     /// Removes a directory that was left half removed.
@@ -47,11 +57,11 @@ impl Storage {
         let number = self.new_id();
         self.act(path.dir, Owner::Rubbish(number), FileAction::List { path: path.clone() }, out);
         let step = Step::Listing;
-        self.rubbish.insert(number, Rubbish { path, step });
+        self.rubbish.directories.insert(number, Going { path, step });
     }
 
     pub(super) fn on_rubbish(&mut self, now: Now, dir: LogDirId, number: u64, result: &DiskResult, out: &mut Effects) {
-        let Some(rubbish) = self.rubbish.get_mut(&number) else {
+        let Some(rubbish) = self.rubbish.directories.get_mut(&number) else {
             return;
         };
         match rubbish.step {
@@ -61,13 +71,14 @@ impl Storage {
                 self.act(dir, Owner::Rubbish(number), FileAction::SyncDir { path }, out);
             }
             Step::Naming(id, delay) => {
-                rubbish.step = Step::Waiting(now.monotonic + delay);
+                rubbish.step = Step::Waiting;
+                self.rubbish.due.insert((now.monotonic + delay, number));
                 self.events.push(StorageEvent::Deleted(id));
             }
-            Step::Waiting(_) => {}
+            Step::Waiting => {}
             Step::Listing => {
                 let DiskResult::Entries(entries) = result else {
-                    self.rubbish.remove(&number);
+                    self.rubbish.directories.remove(&number);
                     return;
                 };
                 rubbish.step = Step::Emptying(entries.len());
@@ -85,19 +96,17 @@ impl Storage {
     }
 
     fn remove_if_empty(&mut self, dir: LogDirId, number: u64, out: &mut Effects) {
-        if self.rubbish.get(&number).is_some_and(|rubbish| rubbish.step == Step::Emptying(0))
-            && let Some(Rubbish { path, .. }) = self.rubbish.remove(&number)
+        if self.rubbish.directories.get(&number).is_some_and(|rubbish| rubbish.step == Step::Emptying(0))
+            && let Some(Going { path, .. }) = self.rubbish.directories.remove(&number)
         {
             self.act(dir, Owner::Nobody, FileAction::Remove { path }, out);
         }
     }
 
     pub(super) fn empty_due(&mut self, now: Instant, out: &mut Effects) {
-        let due = |rubbish: &Rubbish| matches!(rubbish.step, Step::Waiting(at) if at <= now);
-        let numbers: Vec<u64> =
-            self.rubbish.iter().filter(|(_, rubbish)| due(rubbish)).map(|(&number, _)| number).collect();
-        for number in numbers {
-            if let Some(rubbish) = self.rubbish.get_mut(&number) {
+        while let Some(&(due, number)) = self.rubbish.due.first().filter(|(due, _)| *due <= now) {
+            self.rubbish.due.remove(&(due, number));
+            if let Some(rubbish) = self.rubbish.directories.get_mut(&number) {
                 rubbish.step = Step::Listing;
                 let path = rubbish.path.clone();
                 self.act(path.dir, Owner::Rubbish(number), FileAction::List { path }, out);
@@ -106,10 +115,6 @@ impl Storage {
     }
 
     pub(super) fn next_rubbish(&self) -> Option<Instant> {
-        let due = |rubbish: &Rubbish| match rubbish.step {
-            Step::Waiting(at) => Some(at),
-            Step::Renaming(..) | Step::Naming(..) | Step::Listing | Step::Emptying(_) => None,
-        };
-        self.rubbish.values().filter_map(due).min()
+        self.rubbish.due.first().map(|(due, _)| *due)
     }
 }

@@ -188,6 +188,7 @@ impl Storage {
     pub(crate) fn add_stream(&mut self, stream: Stream) -> LogId {
         let id = LogId(u32::try_from(self.streams.len()).expect("fewer than 2^32 logs are made in a process's life"));
         self.directory(stream.dir).journal.orphans.remove(&stream.key);
+        self.directory(stream.dir).logs += 1;
         self.streams.push(Some(stream));
         id
     }
