@@ -34,8 +34,11 @@ interop: $(OTTLA_BIN)  ## unmodified clients and tools against Ottla (ARGS='--ag
 crash-test: $(OTTLA_BIN)  ## kill -9 in the middle of a load, a hundred times (ARGS='--rounds 20 --seed 7')
 	$(CARGO) run --release -p ottla-tests --features load --bin crash-test -- $(ARGS)
 
-durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves before what it rests on is durable
+durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves too soon, and that broken drivers fail it
 	$(CARGO) run --release -p ottla-tests --bin durability -- $(ARGS)
+	$(CARGO) build -p ottla --features skip-sync-plant --target-dir target/sync-plant
+	for plant in file dir early; do OTTLA_SYNC_PLANT=$$plant OTTLA_BIN=$(CURDIR)/target/sync-plant/debug/ottla \
+	    $(CARGO) run --release -p ottla-tests --bin durability -- --expect-violations $(ARGS) || exit 1; done
 
 FUZZ_SECONDS ?= 60
 fuzz:              ## a coverage-guided fuzzer on every decoder, FUZZ_SECONDS=60 each (needs a nightly and cargo-fuzz)

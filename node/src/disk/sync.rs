@@ -114,7 +114,7 @@ fn sync_round(round: Vec<(OpId, Target)>, outstanding: &Outstanding, counters: &
     let files: Vec<_> = files.into_values().collect();
     let sync = |files: &[(Arc<OpenFile>, Vec<OpId>)]| {
         for (file, ops) in files {
-            finish(outstanding, ops, timed(counters, || file.sync()));
+            make_durable("file", ops, outstanding, counters, || file.sync());
         }
     };
     if files.len() < SHARE_FROM {
@@ -124,8 +124,39 @@ fn sync_round(round: Vec<(OpId, Target)>, outstanding: &Outstanding, counters: &
         std::thread::scope(|scope| files.chunks(share).for_each(|files| drop(scope.spawn(|| sync(files)))));
     }
     for (path, ops) in dirs {
-        finish(outstanding, &ops, timed(counters, || sync_dir(&path)));
+        make_durable("dir", &ops, outstanding, counters, || sync_dir(&path));
     }
+}
+
+fn make_durable(
+    what: &str,
+    ops: &[OpId],
+    outstanding: &Outstanding,
+    counters: &Counters,
+    sync: impl FnOnce() -> Result<(), DiskError>,
+) {
+    match planted() {
+        Some(skipped) if skipped == what => finish(outstanding, ops, Ok(())),
+        Some("early") => {
+            finish(outstanding, ops, Ok(()));
+            // Too late to be told to anybody.
+            let _ = timed(counters, sync);
+        }
+        _ => finish(outstanding, ops, timed(counters, sync)),
+    }
+}
+
+/// What a build for `make durability` does wrong, so that the proof is seen to fail: it skips the syncs of files or of
+/// directories (`file`, `dir`), or says that they are done before they are (`early`).
+#[cfg(feature = "skip-sync-plant")]
+fn planted() -> Option<&'static str> {
+    static PLANT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    PLANT.get_or_init(|| std::env::var("OTTLA_SYNC_PLANT").ok()).as_deref()
+}
+
+#[cfg(not(feature = "skip-sync-plant"))]
+const fn planted() -> Option<&'static str> {
+    None
 }
 
 fn timed(counters: &Counters, sync: impl FnOnce() -> Result<(), DiskError>) -> Result<(), DiskError> {

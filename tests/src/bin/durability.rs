@@ -104,31 +104,51 @@ fn run(options: &Options) -> Result<Proof, String> {
     let workshop = Workshop::open().map_err(|error| error.to_string())?;
     workshop.debian("strace")?;
     let dir = workshop.out.join(format!("durability-{}-{}", options.kind.name(), std::process::id()));
-    let mut plan = Plan::new(&workshop, options.kind, &dir)?;
-    let trace = dir.join("trace");
-    plan.wrapper = strace::STRACE.iter().map(|word| (*word).to_owned()).collect();
-    plan.wrapper.extend([strace::CALLS.to_owned(), "-o".to_owned(), trace.to_string_lossy().into_owned()]);
+    let plan = Plan::new(&workshop, options.kind, &dir)?;
     plan.prepare(&workshop)?;
+    let mut proof = Proof::default();
+    let mut add = |part: Proof| {
+        proof.answers += part.answers;
+        proof.violations.extend(part.violations);
+    };
+    add(run_once(options, &plan, 1)?);
+    // Then on what `kill -9` leaves.
     let mut broker = plan.start()?;
-    let load = Load {
+    load::run(plan.address, &load(options, 2)).map_err(|error| error.to_string())?;
+    broker.kill().map_err(|error| error.to_string())?;
+    add(run_once(options, &plan, 3)?);
+    if proof.violations.is_empty() || options.expects_violations {
+        fs::remove_dir_all(&dir).map_err(|error| error.to_string())?;
+    } else {
+        println!("the traces are in {}", dir.display());
+    }
+    Ok(proof)
+}
+
+fn load(options: &Options, number: u64) -> Load {
+    Load {
         topics: vec!["first".to_owned(), "second".to_owned()],
         partitions: 3,
         connections: 4,
         requests: options.requests,
         value_bytes: 30_000,
-        seed: options.seed,
-    };
+        seed: options.seed ^ (number << 48),
+    }
+}
+
+/// One life of the broker, from its start to its orderly end, and what its trace proves.
+fn run_once(options: &Options, plan: &Plan, number: u64) -> Result<Proof, String> {
+    let mut plan = plan.clone();
+    let trace = plan.dir.join(format!("trace-{number}"));
+    plan.wrapper = strace::STRACE.iter().map(|word| (*word).to_owned()).collect();
+    plan.wrapper.extend([strace::CALLS.to_owned(), "-o".to_owned(), trace.to_string_lossy().into_owned()]);
+    let load = load(options, number);
+    let mut broker = plan.start()?;
     load::create_topics(plan.address, &load).map_err(|error| error.to_string())?;
     let acknowledged = load::run(plan.address, &load).map_err(|error| error.to_string())?;
     broker.stop()?;
     let text = finished_trace(&trace, broker.id())?;
     println!("{} acknowledged with acks=all; a trace of {} calls", acknowledged.len(), text.lines().count());
     let rules = Rules { has_journal: options.kind == Kind::Ottla };
-    let proof = check(&strace::parse(&text)?, &acknowledged, rules)?;
-    if proof.violations.is_empty() || options.expects_violations {
-        fs::remove_dir_all(&dir).map_err(|error| error.to_string())?;
-    } else {
-        println!("the trace is {}", trace.display());
-    }
-    Ok(proof)
+    check(&strace::parse(&text)?, &acknowledged, rules)
 }

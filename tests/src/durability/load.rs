@@ -37,7 +37,7 @@ pub struct Load {
     pub seed: u64,
 }
 
-/// Creates the topics, with small segments, and waits until each partition takes a record.
+/// Creates the topics, with small segments, where they are missing, and waits until each partition takes a record.
 pub fn create_topics(address: SocketAddr, load: &Load) -> io::Result<()> {
     let mut connection = Connection::open(address, ANSWER_LIMIT)?;
     let mut body = Vec::new();

@@ -46,6 +46,7 @@ pub const CASES: &[Case] = &[
 pub const KNOWN_DEFECTS: &[(&str, &str, &str)] = &[
     ("aiokafka", "unknown-topic", "its admin client's metadata request creates the topic"),
     ("kcat", "unknown-topic", "its metadata request for one topic creates it"),
+    ("kafka-go", "acks-0", "it sends batches that it does not wait for over several connections, in any order"),
     ("kafka-go", "log-append-time", "it reads the record's own time, whatever the batch says"),
 ];
 
