@@ -195,14 +195,26 @@ impl LogManager {
         }
     }
 
-    /// Called at the end of each step: the next step of the shutdown, where its time has come.
+    /// Called at the end of each step: the next steps of the shutdown, where their time has come. Where no directory
+    /// is online there is nothing to wait for, and nothing would bring the next one.
     pub(super) fn advance_shutdown(&mut self, out: &mut Effects) {
-        let Some(stopping) = &self.housekeeping.stopping else {
-            return;
+        while self.advance_shutdown_once(out) {}
+    }
+
+    /// Whether there was a step to take.
+    fn advance_shutdown_once(&mut self, out: &mut Effects) -> bool {
+        if !self.housekeeping.is_stopping() {
+            return false;
+        }
+        let online = self.online_dirs();
+        let Some(stopping) = &mut self.housekeeping.stopping else {
+            return false;
         };
+        // What goes offline meanwhile saves nothing any more.
+        stopping.waiting.retain(|dir| online.contains(dir));
         let (step, broker_epoch) = (stopping.step, stopping.broker_epoch);
         if step == Step::Done || !stopping.waiting.is_empty() {
-            return;
+            return false;
         }
         match step {
             Step::Settling if self.is_settled() => {
@@ -223,8 +235,9 @@ impl LogManager {
                 self.stop_step(Step::Done);
                 self.parts.events.push(LogEvent::ShutdownDone);
             }
-            Step::Settling | Step::Done => {}
+            Step::Settling | Step::Done => return false,
         }
+        true
     }
 
     pub(super) fn on_shutdown_saved(&mut self, dir: LogDirId) {

@@ -277,6 +277,7 @@ fn a_failed_write_or_sync_stops_the_directory() {
         }
         let durable = world.offsets().durable;
         assert_eq!(world.append(&batches[0], true), Err(AppendError::Storage));
+        world.shutdown();
         let boot = world.restart(Crash::Power(nth));
         assert_eq!(boot.logs[0].damage, None, "failing operation {nth}");
         assert!(world.offsets().log_end >= durable && durable >= before);
