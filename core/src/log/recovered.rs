@@ -16,9 +16,13 @@ impl Recovery {
     /// Puts the log together and hands it over.
     pub(super) fn finish(&mut self, io: &mut Io<'_>) -> Recovered {
         let walked = std::mem::replace(&mut self.walked, Walked::new());
+        // A damaged log is as long as it was promised to be, whatever of it can be read.
+        let claimed = self.claim.map_or(self.hints.log_start, |claim| claim.end);
         let end = match walked.segments.last() {
-            Some(active) => walked.last.map_or(active.base, |last| last.end.max(active.base)),
-            None => self.claim.map_or(self.hints.log_start, |claim| claim.end),
+            Some(active) if walked.damage.is_none() => {
+                walked.last.map_or(active.base, |last| last.end.max(active.base))
+            }
+            Some(_) | None => claimed,
         };
         let first = walked.segments.first().map_or(Offset(i64::MAX), |segment| segment.base);
         let older = self.files.logs.iter().filter(|(base, _)| *base < first);

@@ -22,6 +22,8 @@ pub(crate) struct Disk {
     pub(crate) room: u64,
     /// Operations, by count from here on, that fail.
     pub(crate) fail: BTreeMap<u64, DiskError>,
+    /// What was carried out, as effects are written, if somebody wants to read it.
+    pub(crate) trace: Option<Vec<String>>,
     /// Operations that were carried out.
     pub(crate) done: u64,
 }
@@ -60,6 +62,9 @@ impl Disk {
     pub(crate) fn step(&mut self) -> Option<Input> {
         let effect = self.queue.pop_front()?;
         self.done += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.push(effect.to_string());
+        }
         let (op, result) = match effect {
             Effect::Append { op, file, pos, base_offset, leader_epoch, rest } => {
                 let mut bytes = BatchHead::new(base_offset, leader_epoch, rest.len()).0.to_vec();

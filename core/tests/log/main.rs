@@ -9,6 +9,7 @@
 
 mod disk;
 mod model;
+mod scripts;
 mod world;
 
 use std::time::Duration;
