@@ -1,6 +1,6 @@
 # What a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix interop crash-test durability fuzz
+.PHONY: help run test verify fix interop crash-test durability fuzz sim swarm meta planted
 
 CARGO := cargo
 OTTLA_BIN ?= $(CURDIR)/target/release/ottla
@@ -45,3 +45,23 @@ fuzz:              ## a coverage-guided fuzzer on every decoder, FUZZ_SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
 	    cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
+
+SCENARIO ?= scenarios/fast/swarm.toml
+SEED ?=
+sim:               ## one simulated run (SCENARIO=scenarios/fast/swarm.toml SEED=42)
+	$(CARGO) run --release -p ottla-sim -- run $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+SEEDS ?= 10000
+swarm:             ## many seeds of every scenario, one process each (SEEDS=100 or 0..100, ARGS='--resume --branch')
+	$(CARGO) run --release -p ottla-sim -- swarm scenarios --seeds $(SEEDS) $(ARGS)
+
+META_SEEDS ?= 1000
+meta:              ## every seed twice, in two processes and two builds: one hash; and the canaries
+	$(CARGO) build --release -p ottla-sim
+	$(CARGO) build --profile checked -p ottla-sim
+	target/release/ottla-sim check-determinism scenarios/fast --seeds $(META_SEEDS) --other target/checked/ottla-sim
+
+PLANTED_SEEDS ?= 400
+planted:           ## how soon the swarm finds each planted bug (PLANTED_SEEDS=50 ARGS='--only LOG-01')
+	$(CARGO) run --release -p ottla-sim --features planted-bugs --target-dir target/planted -- \
+	    planted scenarios/fast/swarm.toml --seeds $(PLANTED_SEEDS) $(ARGS)

@@ -108,8 +108,8 @@ impl History {
         Some(write)
     }
 
-    /// The power went: what was acknowledged by acks=1 promises nothing any more; nothing does without
-    /// `durable_acks` (`flush=async`).
+    /// The power went, or storage failed: what was acknowledged by acks=1 promises nothing any more; nothing
+    /// does without `durable_acks` (`flush=async`).
     pub fn power_lost(&mut self, durable_acks: bool) {
         for write in self.writes.iter_mut().filter(|write| write.promised) {
             write.promised = durable_acks && write.acks == -1;

@@ -5,6 +5,7 @@
 //! * [`time`] and [`draw`]: the words; chance is a function of a label and an identity, never a stream
 //! * [`disk`], [`network`], [`clock`]: what a crash leaves, and what breaks without one
 //! * [`history`], [`logs`] and [`invariants`]: what clients saw, what was written, and what must hold
+//! * [`client`] and [`frames`]: clients that trust nobody; [`judge`]: who watches them
 //! * [`scenario`], with [`workload`] and [`faults`]: a run is a file and a seed
 
 #[cfg(not(madsim))]
@@ -14,16 +15,26 @@ compile_error!(
      or add `--cfg madsim` to it."
 );
 
+pub mod canary;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod disk;
+pub mod dose;
 pub mod draw;
 pub mod faults;
+pub mod frames;
 pub mod history;
 pub mod invariants;
+pub mod judge;
 pub mod logs;
 pub mod network;
+mod panics;
+pub mod run;
 pub mod scenario;
 pub mod time;
+pub mod trace;
 pub mod workload;
+pub mod world;
 
 use madsim as _;

@@ -43,8 +43,10 @@ pub struct FollowedLog {
     pub batches: Vec<BatchRef>,
     /// All that was ever appended: (base offset, leader epoch, CRC).
     ever: BTreeSet<(i64, i32, u32)>,
-    /// Below it all was acknowledged for good, so it must survive.
+    /// Below it all was acknowledged, so it must survive whatever it survives.
     pub promised: i64,
+    /// The same for acks=all alone: it survives power loss, too.
+    promised_durable: i64,
     /// Where the log ended when its last successful sync was issued: below it all is synced.
     pub synced: i64,
     /// Whether the disk has damaged one of its files.
@@ -67,6 +69,8 @@ pub enum Change {
     Appended { log: TopicPartition, batch: BatchRef, end: i64 },
     /// A segment was made.
     Rolled { log: TopicPartition, segment: i64, end: i64 },
+    /// The log was cut, and ends at `end` now.
+    Cut { log: TopicPartition, end: i64 },
 }
 
 /// One log as it lies on the disk.
@@ -129,6 +133,14 @@ impl FollowedLog {
         self.ever.contains(&(batch.base, batch.epoch, batch.crc))
     }
 
+    /// Everything below `end` was acknowledged.
+    pub fn promise(&mut self, end: i64, acks_all: bool) {
+        self.promised = self.promised.max(end);
+        if acks_all {
+            self.promised_durable = self.promised_durable.max(end);
+        }
+    }
+
     /// Appends a batch.
     pub fn append(&mut self, batch: BatchRef) {
         self.ever.insert((batch.base, batch.epoch, batch.crc));
@@ -163,6 +175,14 @@ impl Logs {
         self.logs.iter()
     }
 
+    /// A file of a log is damaged on the disk.
+    pub fn damage(&mut self, path: &str) {
+        let dir = path.split_once('/').and_then(|(dir, _)| TopicPartition::from_dir_name(dir));
+        if let Some(log) = dir.and_then(|name| self.logs.get_mut(&name)) {
+            log.damaged = true;
+        }
+    }
+
     /// The log that an open file is a segment of.
     #[must_use]
     pub fn log_of(&self, file: FileId) -> Option<&TopicPartition> {
@@ -195,13 +215,26 @@ impl Logs {
     }
 
     /// The process died, and the disk holds what it holds: each followed log becomes what can be read of it.
-    pub fn on_crash(&mut self, disk: &Disk) {
+    /// `loss`: the power went, and with it every promise that is not durable; `Some(false)`: all of them.
+    pub fn on_crash(&mut self, disk: &Disk, loss: Option<bool>) {
         self.open.clear();
         self.syncing.clear();
         let images = read_logs(disk);
         for (name, log) in &mut self.logs {
             log.batches = images.get(name).map(LogImage::readable).unwrap_or_default();
             log.synced = log.synced.min(log.end());
+        }
+        if let Some(durable) = loss {
+            self.on_loss(durable);
+        }
+    }
+
+    /// What was not durable may be gone: by a power loss, or because storage failed, and the next start trusts
+    /// nothing that was not synced. `durable`: whether acks=all promises more than that.
+    pub fn on_loss(&mut self, durable: bool) {
+        for log in self.logs.values_mut() {
+            log.promised = if durable { log.promised_durable } else { 0 };
+            log.promised_durable = log.promised;
         }
     }
 
@@ -234,9 +267,11 @@ impl Logs {
                 None
             }
             FileAction::SetLen { file, len } => {
-                let (name, segment) = self.open.get(file)?.clone();
-                self.entry(&name).cut(segment, *len);
-                None
+                let (log, segment) = self.open.get(file)?.clone();
+                let followed = self.entry(&log);
+                followed.cut(segment, *len);
+                let end = followed.end();
+                Some(Change::Cut { log, end })
             }
             FileAction::Rename { from: path, .. } | FileAction::Remove { path } => {
                 self.on_gone(path);

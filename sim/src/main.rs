@@ -1,3 +1,7 @@
 //! The `ottla-sim` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ottla_sim::cli::main()
+}

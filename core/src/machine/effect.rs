@@ -111,7 +111,7 @@ pub enum Level {
 }
 
 /// The sink that effects go to. The caller owns it and uses it again for each step: nothing is allocated.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Effects {
     list: Vec<Effect>,
 }

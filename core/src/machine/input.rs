@@ -10,7 +10,7 @@ use crate::ingress::{Malformed, Request};
 use crate::job::Report;
 
 /// One thing that happened. 64 bytes; what is rare is boxed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// A connection is up (or, dialled, failed to come up).
     Opened { conn: ConnId, how: Opened },

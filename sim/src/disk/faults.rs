@@ -5,6 +5,7 @@
 use ottla_core::machine::DiskError;
 
 use super::file::WriteBack;
+use super::tree::Ino;
 use crate::time::Nanos;
 
 /// EIO.
@@ -35,9 +36,9 @@ pub enum Hit {
     /// Bytes that rotted, or that a write lost or misplaced, were read from the platter.
     RotRead,
     /// A write-back was lost.
-    LostWrite,
+    LostWrite(Ino),
     /// A write-back went elsewhere.
-    Misdirected,
+    Misdirected(Ino),
 }
 
 /// The faults of one disk.
@@ -89,6 +90,22 @@ impl Faults {
         *self = Self { hits, ..Self::default() };
     }
 
+    /// Whether a fault struck since they were taken.
+    #[must_use]
+    pub const fn has_hits(&self) -> bool {
+        !self.hits.is_empty()
+    }
+
+    /// Whether anything is armed.
+    #[must_use]
+    pub const fn is_armed(&self) -> bool {
+        !self.errors.is_empty()
+            || self.full > 0
+            || self.factor > 1
+            || self.lost_writes > 0
+            || self.misdirected_writes > 0
+    }
+
     /// Takes the faults that struck since the last call.
     pub fn take_hits(&mut self) -> std::vec::Drain<'_, Hit> {
         self.hits.drain(..)
@@ -124,15 +141,15 @@ impl Faults {
         slow
     }
 
-    pub(super) fn write_back(&mut self, draw: u64) -> WriteBack {
+    pub(super) fn write_back(&mut self, ino: Ino, draw: u64) -> WriteBack {
         if self.lost_writes > 0 {
             self.lost_writes -= 1;
-            self.hit(Hit::LostWrite);
+            self.hit(Hit::LostWrite(ino));
             return WriteBack::Lost;
         }
         if self.misdirected_writes > 0 {
             self.misdirected_writes -= 1;
-            self.hit(Hit::Misdirected);
+            self.hit(Hit::Misdirected(ino));
             return WriteBack::Misdirected(draw);
         }
         WriteBack::Good

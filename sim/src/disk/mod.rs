@@ -28,6 +28,7 @@ use crate::draw::{Draw, Draws, Label};
 use crate::time::Nanos;
 use tree::{Inode, Tree};
 use versioned::Change;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// How long operations take on average, when nothing slows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Disk {
     process: Process,
     change: Change,
     barrier: Change,
+    /// The newest change that a sync covered.
+    covered: Change,
     issued: u64,
     power_losses: u64,
 }
@@ -181,11 +184,12 @@ impl Disk {
             draws,
             identity,
             speeds,
-            capacity: 1 << 40,
+            capacity: UNBOUNDED,
             faults: Faults::default(),
             process: Process::default(),
             change: 0,
             barrier: 0,
+            covered: 0,
             issued: 0,
             power_losses: 0,
         }
@@ -256,7 +260,7 @@ impl Disk {
     }
 
     /// Flips a bit of a durable page of some file whose path `wanted` accepts; answers which file.
-    pub fn rot(&mut self, occurrence: u64, wanted: impl Fn(&str) -> bool) -> Option<String> {
+    pub fn rot(&mut self, occurrence: u64, wanted: impl Fn(&str) -> bool) -> Option<(Ino, String)> {
         let draw = self.draws.at(Label::Rot, self.identity, occurrence);
         let files = self.tree.files();
         let mut pages = Vec::new();
@@ -266,7 +270,7 @@ impl Disk {
             pages.extend(durable.map(|page| (name, *ino, page)));
         }
         let (name, ino, page) = pages.get(draw.index(pages.len().max(1)))?;
-        self.tree.file_mut(*ino)?.rot(*page, draw.and(1)).then(|| (*name).clone())
+        self.tree.file_mut(*ino)?.rot(*page, draw.and(1)).then(|| (*ino, (*name).clone()))
     }
 
     /// Bytes that can still be written.
@@ -277,7 +281,7 @@ impl Disk {
 
     /// Leaves so much free space, by a change of the capacity.
     pub fn set_free_space(&mut self, bytes: u64) {
-        self.capacity = self.used().saturating_add(bytes);
+        self.capacity = self.used().saturating_add(bytes).min(UNBOUNDED);
     }
 
     /// The open file's identity, which outlives its number and its name.
@@ -297,6 +301,34 @@ impl Disk {
     #[must_use]
     pub fn files(&self) -> Vec<(u16, String, Ino)> {
         self.tree.files()
+    }
+
+    /// Draws are those of another seed from now on.
+    pub const fn reseed(&mut self, draws: Draws) {
+        self.draws = draws;
+    }
+
+    /// Whether something is armed, or space is short.
+    #[must_use]
+    pub const fn is_troubled(&self) -> bool {
+        self.faults.is_armed() || self.capacity != UNBOUNDED
+    }
+
+    /// Whether a power loss now could take anything.
+    #[must_use]
+    pub const fn has_unsynced(&self) -> bool {
+        self.change > self.covered
+    }
+
+    /// A digest of all names and bytes, as the running kernel shows them.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut hash = xxh3_64(&self.change.to_le_bytes());
+        for (dir, path, ino) in self.files() {
+            hash = xxh3_64_with_seed(path.as_bytes(), hash ^ u64::from(dir));
+            hash = xxh3_64_with_seed(&self.peek(ino), hash);
+        }
+        hash
     }
 
     /// Looks at a file's bytes without touching the page cache: for checkers.
@@ -502,7 +534,8 @@ impl Disk {
             file.fail_sync(covers);
             return Err(error);
         }
-        file.sync(covers, || self.faults.write_back(draw.bits()));
+        file.sync(covers, || self.faults.write_back(ino, draw.bits()));
+        self.covered = self.covered.max(covers);
         self.raise_barrier(covers);
         Ok(DiskResult::Done)
     }
@@ -523,7 +556,7 @@ impl Disk {
     }
 
     fn used(&self) -> u64 {
-        if self.capacity == 1 << 40 {
+        if self.capacity == UNBOUNDED {
             return 0;
         }
         let files = self.tree.files();
@@ -537,6 +570,8 @@ impl Disk {
     }
 }
 
+/// As good as without bound.
+const UNBOUNDED: u64 = 1 << 40;
 /// EBADF.
 const BAD_FILE: i32 = 9;
 

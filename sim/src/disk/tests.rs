@@ -204,7 +204,8 @@ fn rot_is_found_by_a_cold_read_only() {
     let mut bench = Bench::new(Preset::Ordered);
     bench.disk.plant_file(&path("t-0/0.log"), &[7; 5000]).expect("a fresh path");
     assert_eq!(bench.disk.rot(1, |name| name.ends_with(".index")), None);
-    assert_eq!(bench.disk.rot(1, |name| name.ends_with(".log")).as_deref(), Some("t-0/0.log"));
+    let hit = bench.disk.rot(1, |name| name.ends_with(".log"));
+    assert_eq!(hit.map(|(_, path)| path).as_deref(), Some("t-0/0.log"));
     let mode = OpenMode::Existing;
     let (file, path) = (FileId(1), path("t-0/0.log"));
     bench.action(FileAction::Open { file, path, mode });

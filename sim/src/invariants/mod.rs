@@ -40,10 +40,14 @@ pub enum Fact<'a> {
     Appended { log: &'a TopicPartition, batch: &'a BatchRef, end: i64 },
     /// The machine makes a segment for a log that ends at `end`.
     Rolled { log: &'a TopicPartition, segment: i64, end: i64 },
+    /// The machine cuts a log; it ends at `end` now.
+    Cut { log: &'a TopicPartition, end: i64 },
     /// A write or a sync of a log failed with an error that is not "full".
     StorageFailed { log: &'a TopicPartition, followed: &'a FollowedLog },
     /// A process starts, after a crash or a stop.
     Booted,
+    /// The process serves.
+    Ready,
     /// A log as a start left it.
     Recovered { log: &'a TopicPartition, found: Recovered<'a> },
     /// A saved file claims that a log is durable up to `claims`; it can be read up to `end`.

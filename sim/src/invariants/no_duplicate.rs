@@ -21,10 +21,10 @@ impl NoDuplicate {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Recovered { log, found } = fact {
             // What a crash took may be sent again.
-            let end = found.batches.last().map_or(0, |batch| batch.last + 1);
-            for (_, seen) in self.seen.iter_mut().filter(|((of, ..), _)| of == *log) {
-                seen.retain(|(_, offset)| *offset < end);
-            }
+            self.forget(log, found.batches.last().map_or(0, |batch| batch.last + 1));
+        }
+        if let Fact::Cut { log, end } = fact {
+            self.forget(log, *end);
         }
         let Fact::Appended { log, batch, .. } = fact else { return Ok(()) };
         let producer = batch.producer;
@@ -32,8 +32,6 @@ impl NoDuplicate {
             return Ok(());
         }
         let seen = self.seen.entry(((*log).clone(), producer.id.0, producer.epoch.0)).or_default();
-        // What was cut off since is not in the log any more: it lies at or past where this one goes.
-        seen.retain(|(_, offset)| *offset < batch.base);
         if let Some((sequence, offset)) = seen.iter().find(|(sequence, _)| *sequence == producer.base_sequence) {
             return Err(format!(
                 "{log} appends sequence {sequence} of producer {} epoch {} at {}, and has it at {offset}",
@@ -45,6 +43,13 @@ impl NoDuplicate {
         }
         seen.push((producer.base_sequence, batch.base));
         Ok(())
+    }
+
+    /// What lies at `end` or after it is not in the log any more.
+    fn forget(&mut self, log: &TopicPartition, end: i64) {
+        for (_, seen) in self.seen.iter_mut().filter(|((of, ..), _)| of == log) {
+            seen.retain(|(_, offset)| *offset < end);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) const CODE: &str = "R9";
 #[derive(Clone, Debug, Default)]
 pub(super) struct OffsetUniqueness {
     content: BTreeMap<(TopicPartition, i32), Epoch>,
+    serving: bool,
 }
 
 /// What was appended in one leader epoch.
@@ -24,6 +25,20 @@ struct Epoch {
 
 impl OffsetUniqueness {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
+        if matches!(fact, Fact::Booted | Fact::Ready) {
+            self.serving = matches!(fact, Fact::Ready);
+        }
+        // Who cuts what it could not write, in one process, may use the offsets again. A restart may not: what
+        // it lost may have been seen, so it needs a new epoch.
+        if let Fact::Cut { log, end } = fact
+            && self.serving
+        {
+            for ((of, _), epoch) in &mut self.content {
+                if of == *log {
+                    epoch.batches.split_off(end);
+                }
+            }
+        }
         // A start opens what is there; a new segment begins at the log's end.
         if let Fact::Rolled { log, segment, end } = fact
             && segment > end
@@ -73,6 +88,17 @@ mod tests {
         assert_eq!(append(&mut checker, 2, 2, 0, 2), Ok(()));
         assert!(append(&mut checker, 2, 3, 0, 2).is_err());
         assert_eq!(append(&mut checker, 2, 3, 1, 2), Ok(()));
+    }
+
+    #[test]
+    fn what_a_full_disk_refused_may_be_overwritten_but_not_what_a_crash_took() {
+        for (serving, good) in [(Fact::Ready, true), (Fact::Booted, false)] {
+            let mut checker = OffsetUniqueness::default();
+            assert_eq!(checker.check(&serving), Ok(()));
+            assert_eq!(append(&mut checker, 0, 1, 0, 0), Ok(()));
+            assert_eq!(checker.check(&Fact::Cut { log: &log(), end: 0 }), Ok(()));
+            assert_eq!(append(&mut checker, 0, 2, 0, 0).is_ok(), good);
+        }
     }
 
     #[test]

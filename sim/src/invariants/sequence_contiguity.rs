@@ -21,6 +21,9 @@ impl SequenceContiguity {
             // A start may know less than the log held: what it knew of a producer may be gone with a crash.
             self.last.retain(|(of, ..), _| of != *log);
         }
+        if let Fact::Cut { log, end } = fact {
+            self.last.retain(|(of, ..), (_, offset)| of != *log || *offset < *end);
+        }
         let Fact::Appended { log, batch, .. } = fact else { return Ok(()) };
         let producer = batch.producer;
         if producer.id.0 < 0 || producer.base_sequence < 0 {
@@ -31,7 +34,7 @@ impl SequenceContiguity {
         let key = ((*log).clone(), producer.id.0, producer.epoch.0);
         let before = self.last.insert(key, (end, batch.last));
         match before {
-            Some((last, offset)) if offset < batch.base && producer.base_sequence != wrapping(last, 1) => Err(format!(
+            Some((last, _)) if producer.base_sequence != wrapping(last, 1) => Err(format!(
                 "{log} appends sequence {} of producer {} epoch {} after {last}",
                 producer.base_sequence, producer.id, producer.epoch
             )),

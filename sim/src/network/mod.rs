@@ -159,6 +159,11 @@ impl Network {
         }
     }
 
+    /// Draws are those of another seed from now on.
+    pub const fn reseed(&mut self, draws: Draws) {
+        self.draws = draws;
+    }
+
     /// Says who answers at an endpoint from now on.
     pub fn listen(&mut self, at: Endpoint, listening: Listening) {
         self.listening.insert(at, listening);

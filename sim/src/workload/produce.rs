@@ -1,9 +1,20 @@
-//! Clients that write.
+//! Clients that write: batches of unique values, sent again until their fate is known or they are given up.
 
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use ottla_core::record::{BatchBuilder, BatchOptions, Compression, NewRecord, Producer};
+use ottla_core::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use ottla_wire::api::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use ottla_wire::api::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use ottla_wire::{ApiKey, DecodeError, ErrorCode, Message, Reader, Records};
 use serde::Deserialize;
 
+use crate::client::Ctx;
+use crate::client::ask::Ask;
+use crate::history::{Outcome, PartitionIndex, ValueId, Write};
 use crate::scenario::Span;
-use crate::time::MILLISECOND;
+use crate::time::{MILLISECOND, Nanos, SECOND};
 
 /// `produce = { topic = "t", clients = 3, every = "5ms" }`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -29,6 +40,8 @@ pub struct Produce {
     pub in_flight: u32,
     /// How long a client waits for an answer.
     pub timeout: Span,
+    /// The sequence number that producers start with, where they are known nowhere.
+    pub first_sequence: i32,
     /// Whether load comes in phases: idle, trickle, burst, one hot partition.
     pub phases: bool,
 }
@@ -46,7 +59,355 @@ impl Default for Produce {
             value_bytes: 100,
             in_flight: 5,
             timeout: Span(2_000 * MILLISECOND),
+            first_sequence: 0,
             phases: true,
         }
+    }
+}
+
+/// How long a batch is tried.
+const DELIVERY_TIMEOUT: Nanos = 30 * SECOND;
+/// How long a client waits before it tries again.
+const RETRY: Nanos = 100 * MILLISECOND;
+
+/// One client that writes.
+#[derive(Clone, Debug)]
+pub struct ProduceActor {
+    params: Produce,
+    partitions: i32,
+    version: i16,
+    compression: Compression,
+    identity: Identity,
+    /// Which identity is in use; a batch of an older one is given up.
+    generation: u64,
+    sequences: Vec<i32>,
+    queue: VecDeque<Batch>,
+    flying: BTreeMap<u64, Batch>,
+    next_tag: u64,
+    next_at: Nanos,
+    until: Nanos,
+    phase: Phase,
+    stopped: bool,
+}
+
+/// Who the producer is to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    /// Nobody: no idempotence.
+    None,
+    /// It is to ask, at the earliest then.
+    Wanted(Nanos),
+    /// It has asked.
+    Asked,
+    /// It is this one.
+    Known(ProducerId, ProducerEpoch),
+}
+
+/// A stretch of even load.
+#[derive(Clone, Copy, Debug, Default)]
+struct Phase {
+    until: Nanos,
+    /// The mean time between batches, in hundredths of the scenario's; 0 is idle.
+    pace: u64,
+    hot: Option<i32>,
+}
+
+#[derive(Clone, Debug)]
+struct Batch {
+    tag: u64,
+    generation: u64,
+    partition: i32,
+    first: ValueId,
+    count: u64,
+    bytes: Bytes,
+    retry_at: Nanos,
+    give_up_at: Nanos,
+}
+
+impl ProduceActor {
+    /// A client that writes from `at` until `until`, or until the load ends. `which` tells it from others.
+    #[must_use]
+    pub fn new(params: Produce, partitions: i32, at: Nanos, until: Nanos, which: u64) -> Self {
+        let newest = if params.codec == "zstd" { 7..=12 } else { 3..=12 };
+        let versions: Vec<i16> = newest.collect();
+        let version = versions[usize::try_from(which).unwrap_or(0) % versions.len()];
+        let first = params.first_sequence;
+        Self {
+            identity: if params.idempotent { Identity::Wanted(at) } else { Identity::None },
+            compression: compression(&params.codec),
+            sequences: vec![first; usize::try_from(partitions).unwrap_or(0)],
+            params,
+            partitions,
+            version,
+            generation: 0,
+            queue: VecDeque::new(),
+            flying: BTreeMap::new(),
+            next_tag: 0,
+            next_at: at,
+            until,
+            phase: Phase { until: 0, pace: 100, hot: None },
+            stopped: false,
+        }
+    }
+
+    pub(super) fn next_wake(&self, in_flight: usize) -> Nanos {
+        if in_flight >= self.in_flight() {
+            return u64::MAX;
+        }
+        match self.identity {
+            Identity::Wanted(_) if self.stopped && self.queue.is_empty() => u64::MAX,
+            Identity::Wanted(at) => at,
+            Identity::Asked => u64::MAX,
+            Identity::None | Identity::Known(..) => match self.queue.front() {
+                Some(batch) => batch.retry_at,
+                None if self.stopped => u64::MAX,
+                None => self.next_at,
+            },
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.stopped && self.queue.is_empty() && self.flying.is_empty()
+    }
+
+    pub(super) fn next_ask(&mut self, ctx: &mut Ctx<'_>, in_flight: usize) -> Option<Ask> {
+        self.stopped |= !ctx.load || ctx.now >= self.until;
+        if in_flight >= self.in_flight() || self.next_wake(in_flight) > ctx.now {
+            return None;
+        }
+        if let Identity::Wanted(_) = self.identity {
+            self.identity = Identity::Asked;
+            return Some(Ask::new(ApiKey::InitProducerId, 1, 0, &InitProducerIdRequest::default()));
+        }
+        let batch = match self.queue.pop_front() {
+            Some(batch) => batch,
+            None => self.make(ctx)?,
+        };
+        let ask = self.produce(&batch);
+        self.flying.insert(batch.tag, batch);
+        Some(ask)
+    }
+
+    pub(super) fn on_answer(&mut self, ctx: &mut Ctx<'_>, ask: &Ask, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+        if ask.api_key == ApiKey::InitProducerId {
+            let answer = InitProducerIdResponse::decode(body, ask.api_version)?;
+            self.identity = if answer.error_code == ErrorCode::NONE {
+                Identity::Known(ProducerId(answer.producer_id), ProducerEpoch(answer.producer_epoch))
+            } else {
+                Identity::Wanted(ctx.now + RETRY)
+            };
+            return Ok(());
+        }
+        let answer = ProduceResponse::decode(body, ask.api_version)?;
+        let Some(batch) = self.flying.remove(&ask.tag) else { return Ok(()) };
+        let partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+        match partitions.into_iter().find(|partition| partition.index == batch.partition) {
+            Some(answer) => self.settle(ctx, batch, answer.error_code, answer.base_offset),
+            None => ctx.judge.report("W1", format!("a Produce answer leaves out partition {}", batch.partition)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_unanswered(&mut self, ctx: &mut Ctx<'_>, ask: &Ask) {
+        if let Some(batch) = self.flying.remove(&ask.tag) {
+            ctx.judge.acked(batch.first, batch.count, None);
+        }
+    }
+
+    pub(super) fn on_lost(&mut self, ctx: &mut Ctx<'_>, ask: &Ask) {
+        if ask.api_key == ApiKey::InitProducerId {
+            self.identity = Identity::Wanted(ctx.now);
+        } else if let Some(batch) = self.flying.remove(&ask.tag) {
+            self.again(ctx, batch, 0);
+        }
+    }
+
+    /// Every lost batch was put back; nothing is in flight, so they go out again in their order.
+    pub(super) fn on_down(&mut self, _ctx: &mut Ctx<'_>) {
+        self.queue.make_contiguous().sort_by_key(|batch| batch.tag);
+    }
+
+    fn in_flight(&self) -> usize {
+        usize::try_from(self.params.in_flight.max(1)).unwrap_or(usize::MAX)
+    }
+
+    fn settle(&mut self, ctx: &mut Ctx<'_>, batch: Batch, error: ErrorCode, base_offset: i64) {
+        if error == ErrorCode::NONE {
+            return ctx.judge.acked(batch.first, batch.count, Some(base_offset));
+        }
+        // Its place in the sequence is taken, but nobody knows at which offset.
+        if error == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
+            return unknown(ctx, &batch);
+        }
+        let earlier = self.is_behind(&batch);
+        let retriable = error.is_retriable() || error == ErrorCode::KAFKA_STORAGE_ERROR;
+        if retriable || (error == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER && earlier) {
+            return self.again(ctx, batch, RETRY);
+        }
+        unknown(ctx, &batch);
+        self.begin_anew(ctx);
+    }
+
+    /// Whether an earlier batch of its partition has no fate yet.
+    fn is_behind(&self, batch: &Batch) -> bool {
+        let earlier = |other: &Batch| other.partition == batch.partition && other.tag < batch.tag;
+        self.queue.iter().any(earlier) || self.flying.values().any(earlier)
+    }
+
+    fn again(&mut self, ctx: &mut Ctx<'_>, mut batch: Batch, wait: Nanos) {
+        if batch.generation != self.generation {
+            return unknown(ctx, &batch);
+        }
+        if ctx.now >= batch.give_up_at {
+            unknown(ctx, &batch);
+            return self.begin_anew(ctx);
+        }
+        batch.retry_at = ctx.now + wait;
+        let place = self.queue.partition_point(|other| other.tag < batch.tag);
+        self.queue.insert(place, batch);
+    }
+
+    /// A place in the sequence is lost: all that was numbered is given up, and another identity is asked for.
+    fn begin_anew(&mut self, ctx: &mut Ctx<'_>) {
+        if self.identity == Identity::None {
+            return;
+        }
+        self.generation += 1;
+        self.identity = Identity::Wanted(ctx.now + RETRY);
+        self.sequences.fill(self.params.first_sequence);
+        for batch in std::mem::take(&mut self.queue) {
+            unknown(ctx, &batch);
+        }
+    }
+
+    /// A new batch, if it is time for one.
+    fn make(&mut self, ctx: &mut Ctx<'_>) -> Option<Batch> {
+        if self.stopped {
+            return None;
+        }
+        if self.params.phases && ctx.now >= self.phase.until {
+            self.phase = next_phase(ctx, self.partitions);
+        }
+        if self.phase.pace == 0 {
+            self.next_at = self.phase.until;
+            return None;
+        }
+        let mean = self.params.every.0 * self.phase.pace / 100;
+        self.next_at = ctx.now + 1 + ctx.draw().exponential(mean);
+        let drawn = ctx.draw().below(u64::from(self.partitions.unsigned_abs()));
+        let partition = self.phase.hot.unwrap_or_else(|| i32::try_from(drawn).unwrap_or(0));
+        let count = ctx.draw().between(1, u64::from(self.params.records.max(1)));
+        let index = ctx.judge.history.partition(&TopicPartition::new(self.params.topic.as_str(), partition));
+        let first = ctx.judge.history.next_value();
+        for _ in 0..count {
+            ctx.judge.history.invoke(self.write(ctx.id, ctx.now, index));
+        }
+        let bytes = self.encode(ctx, partition, first, count);
+        self.next_tag += 1;
+        Some(Batch {
+            tag: self.next_tag,
+            generation: self.generation,
+            partition,
+            first,
+            count,
+            bytes,
+            retry_at: ctx.now,
+            give_up_at: ctx.now + DELIVERY_TIMEOUT,
+        })
+    }
+
+    const fn write(&self, client: u16, invoked: Nanos, partition: PartitionIndex) -> Write {
+        Write {
+            partition,
+            client,
+            acks: self.params.acks,
+            idempotent: self.params.idempotent,
+            invoked,
+            outcome: Outcome::Pending,
+            promised: false,
+            read: false,
+        }
+    }
+
+    fn encode(&mut self, ctx: &mut Ctx<'_>, partition: i32, first: ValueId, count: u64) -> Bytes {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            base_offset: Offset::ZERO,
+            leader_epoch: LeaderEpoch(-1),
+            compression: self.compression,
+            append_time: None,
+            producer: self.producer(partition, count),
+            transactional: false,
+            control: false,
+            delete_horizon_ms: None,
+        });
+        let most = u64::from(self.params.value_bytes);
+        for id in first..first + count {
+            let mut value = vec![0; 8 + usize::try_from(ctx.draw().below(most + 1)).unwrap_or(0)];
+            value[..8].copy_from_slice(&id.to_be_bytes());
+            let timestamp = ctx.wall_ms;
+            builder.append(&NewRecord { timestamp, key: None, value: Some(&value), headers: &[] });
+        }
+        builder.build().into()
+    }
+
+    /// The producer's fields of its next batch to a partition.
+    fn producer(&mut self, partition: i32, count: u64) -> Producer {
+        let Identity::Known(id, epoch) = self.identity else {
+            return Producer { id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: -1 };
+        };
+        let sequence = &mut self.sequences[usize::try_from(partition).unwrap_or(0)];
+        let base_sequence = *sequence;
+        let next = (i64::from(base_sequence) + i64::try_from(count).unwrap_or(0)) % (1 << 31);
+        *sequence = i32::try_from(next).expect("below 2^31");
+        Producer { id, epoch, base_sequence }
+    }
+
+    fn produce(&self, batch: &Batch) -> Ask {
+        let records = Some(Records::Slice(&batch.bytes));
+        let partition = PartitionProduceData { index: batch.partition, records };
+        let topic = TopicProduceData {
+            name: &self.params.topic,
+            partition_data: vec![partition],
+            ..TopicProduceData::default()
+        };
+        let request = ProduceRequest {
+            transactional_id: None,
+            acks: self.params.acks,
+            timeout_ms: 1_500,
+            topic_data: vec![topic],
+        };
+        let mut ask = Ask::new(ApiKey::Produce, self.version, batch.tag, &request);
+        ask.answered = self.params.acks != 0;
+        ask
+    }
+}
+
+fn unknown(ctx: &mut Ctx<'_>, batch: &Batch) {
+    for value in batch.first..batch.first + batch.count {
+        ctx.judge.history.complete(value, Outcome::Unknown);
+    }
+}
+
+fn next_phase(ctx: &mut Ctx<'_>, partitions: i32) -> Phase {
+    let until = ctx.now + ctx.draw().log_between(100 * MILLISECOND, 10 * SECOND);
+    let hot = ctx.draw().below(u64::from(partitions.unsigned_abs()));
+    let hot = i32::try_from(hot).unwrap_or(0);
+    let (pace, hot) = match ctx.draw().below(8) {
+        0 => (0, None),
+        1 => (1000, None),
+        2 => (5, None),
+        3 => (20, Some(hot)),
+        _ => (100, None),
+    };
+    Phase { until, pace, hot }
+}
+
+fn compression(codec: &str) -> Compression {
+    match codec {
+        "gzip" => Compression::Gzip(-1),
+        "snappy" => Compression::Snappy,
+        "lz4" => Compression::Lz4(9),
+        "zstd" => Compression::Zstd(3),
+        _ => Compression::None,
     }
 }

@@ -1,0 +1,82 @@
+//! The end of a run: faults are over, what was begun is finished, everything is read, and the history is judged.
+
+use std::collections::BTreeMap;
+
+use super::agenda::Due;
+use super::{Stage, World};
+use crate::client::Client;
+use crate::draw::Label;
+use crate::logs::read_logs;
+use crate::time::MILLISECOND;
+use crate::workload::{Actor, ReadActor};
+
+impl World {
+    /// Load and faults are over. The process is started anew where it is down or its storage failed, and in
+    /// half of the runs anyway.
+    pub(super) fn heal(&mut self) {
+        self.trace.event("heal", self.trace.steps());
+        self.stage = Stage::Finishing;
+        self.agenda.clear_events();
+        self.network.heal(self.now);
+        self.node.disk.faults.heal();
+        self.node.disk.set_free_space(u64::MAX);
+        self.node.paused_until = self.now;
+        self.set_rate(1_000_000);
+        let failed = self.node.process.as_ref().is_some_and(|process| process.failed);
+        let restart = self.draws.at(Label::Event, u64::MAX, 0).chance(0.5);
+        if failed || restart {
+            self.end_process();
+        }
+        self.agenda.add(self.now + 100 * MILLISECOND, Due::StartNode);
+        self.agenda.add(self.now.saturating_add(self.setting.scenario.recovery), Due::GiveUp);
+    }
+
+    /// When all clients are done, the next stage begins.
+    pub(super) fn advance_stage(&mut self) {
+        let done = self.clients.iter().all(|client| client.actor.is_done());
+        match self.stage {
+            Stage::Finishing if done => {
+                self.stage = Stage::Reading;
+                let topics = self.setting.scenario.cluster.topics.clone();
+                for (topic, partitions) in topics {
+                    let which = self.clients.len() as u64;
+                    let actor = ReadActor::all(&topic, partitions, which);
+                    self.add_client(Actor::Read(Box::new(actor)), 2_000 * MILLISECOND);
+                }
+            }
+            Stage::Reading if done => self.conclude(),
+            Stage::Trouble | Stage::Finishing | Stage::Reading | Stage::Over => (),
+        }
+    }
+
+    /// Time is up, and something is not done: a partition that is damaged may refuse, nothing else may.
+    pub(super) fn give_up(&mut self) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        let damaged = self.judge.logs.iter().any(|(_, log)| log.damaged);
+        if !damaged {
+            let busy = self.clients.iter().filter(|client| !client.actor.is_done()).map(|client| client.id);
+            let busy: Vec<String> = busy.map(|id| format!("c{id}")).collect();
+            let what = format!("clients {} were not done in time after all healed", busy.join(", "));
+            self.judge.report("liveness", what);
+        }
+        self.conclude();
+    }
+
+    fn conclude(&mut self) {
+        self.stage = Stage::Over;
+        let mut starts: BTreeMap<usize, i64> = BTreeMap::new();
+        for client in &self.clients {
+            if let Client { actor: Actor::Read(actor), .. } = client {
+                starts.extend(actor.starts());
+            }
+        }
+        let count = self.judge.history.partitions().len();
+        let starts: Vec<i64> = (0..count).map(|index| starts.get(&index).copied().unwrap_or(i64::MAX)).collect();
+        self.judge.all_read(&starts);
+        let images = read_logs(&self.node.disk);
+        self.judge_indexes(&images);
+        self.digest();
+    }
+}

@@ -1,0 +1,368 @@
+//! The world: nodes, network, disks, clocks, clients, and what happens to them. Plain data with `step`.
+//!
+//! One step takes whatever is due next and carries it out; ties are broken by a fixed order. A clone of the
+//! world is another world: that is what branching is. Nothing here reads a clock or draws without a label.
+//!
+//! * [`node`]: what a node is made of; [`drive`]: how its machine is driven
+//! * [`agenda`]: what is to happen; [`trouble`]: faults, and what they do
+//! * [`ending`]: everything heals, all is read, and the history is judged
+
+pub mod agenda;
+mod drive;
+mod ending;
+pub mod node;
+mod recovery;
+mod trouble;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_core::config::{BrokerConfig, ConfigError, FlushMode};
+use ottla_core::planted::Planted;
+
+use crate::client::{Client, Ctx, Want};
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::dose::Dose;
+use crate::draw::{Draws, Label};
+use crate::invariants::Violation;
+use crate::judge::Judge;
+use crate::network::stream::Outgoing;
+use crate::network::{Delivery, Endpoint, Listening, Network, Side, Wire};
+use crate::scenario::{Action, Scenario};
+use crate::time::{MILLISECOND, Nanos};
+use crate::trace::Trace;
+use crate::workload::{Actor, AdminActor, ProduceActor, RawActor, ReadActor, SetupActor};
+use agenda::{Agenda, Due};
+use node::{Node, broker_config};
+
+/// More steps than this in one simulated millisecond, and the node is in a loop.
+const MAX_STEPS_A_MS: u64 = 20_000;
+
+/// The world of one run.
+#[derive(Clone, Debug)]
+pub struct World {
+    now: Nanos,
+    draws: Draws,
+    setting: Arc<Setting>,
+    network: Network,
+    node: Node,
+    clients: Vec<Client>,
+    agenda: Agenda,
+    /// Who judges.
+    pub judge: Judge,
+    /// The trace.
+    pub trace: Trace,
+    /// The dose.
+    pub dose: Dose,
+    stage: Stage,
+    pace: Pace,
+    tuples: Vec<u64>,
+    /// Whose each dialled connection is.
+    owners: BTreeMap<Wire, usize>,
+}
+
+/// What does not change in a run.
+#[derive(Debug)]
+struct Setting {
+    scenario: Scenario,
+    config: BrokerConfig,
+    planted: Planted,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Load and faults.
+    Trouble,
+    /// No faults any more; what was begun is finished.
+    Finishing,
+    /// Everything is read.
+    Reading,
+    /// It is over.
+    Over,
+}
+
+/// Steps in the present millisecond.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    millisecond: u64,
+    steps: u64,
+}
+
+impl World {
+    /// A world at its beginning.
+    ///
+    /// # Errors
+    /// The scenario's broker properties are bad.
+    pub fn new(scenario: Scenario, planted: Planted, trace: Trace) -> Result<Self, ConfigError> {
+        let draws = Draws::new(scenario.run_seed);
+        let config = broker_config(0, &scenario.config)?;
+        // Where loss is expected, it is looked for.
+        let durable_acks = config.storage.flush == FlushMode::Quorum || !scenario.expect.is_empty();
+        let disk = Disk::new(draws, 0, 1, scenario.disk.preset, scenario.disk.speeds());
+        let node = Node {
+            id: 0,
+            disk,
+            clock: drifting_clock(&scenario, draws),
+            boots: 0,
+            process: None,
+            paused_until: 0,
+            born: false,
+            rebooting: false,
+        };
+        let mut agenda = Agenda::new(&scenario.events);
+        agenda.add(0, Due::StartNode);
+        agenda.add(scenario.duration, Due::Heal);
+        let mut world = Self {
+            now: 0,
+            draws,
+            network: Network::new(draws, scenario.network.path()),
+            node,
+            clients: Vec::new(),
+            agenda,
+            judge: Judge::new(durable_acks),
+            trace,
+            dose: Dose::default(),
+            stage: Stage::Trouble,
+            pace: Pace::default(),
+            tuples: Vec::new(),
+            owners: BTreeMap::new(),
+            setting: Arc::new(Setting { scenario, config, planted }),
+        };
+        world.network.listen(Endpoint::Node(0), Listening::Refused);
+        let topics = world.setting.scenario.cluster.topics.clone();
+        world.add_client(Actor::Setup(SetupActor::new(topics)), 2_000 * MILLISECOND);
+        Ok(world)
+    }
+
+    /// The time.
+    #[must_use]
+    pub const fn now(&self) -> Nanos {
+        self.now
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The first violation.
+    #[must_use]
+    pub const fn violation(&self) -> Option<&Violation> {
+        self.judge.violation()
+    }
+
+    /// The tuples of states that were seen, sorted.
+    #[must_use]
+    pub fn tuples(&self) -> &[u64] {
+        &self.tuples
+    }
+
+    /// From here on, draws are those of another seed: a branch of the run.
+    pub fn reseed(&mut self, run_seed: u64) {
+        self.draws = Draws::new(run_seed);
+        self.network.reseed(self.draws);
+        self.node.disk.reseed(self.draws);
+    }
+
+    /// Writes out the steps in `window` from now on.
+    pub fn show(&mut self, window: Range<u64>) {
+        self.trace.show(window);
+    }
+
+    /// When the next step is due; `u64::MAX` if nothing will ever happen.
+    #[must_use]
+    pub fn next_due(&self) -> Nanos {
+        let clients = self.clients.iter().map(Client::next_due).min().unwrap_or(u64::MAX);
+        let due = self.network.next_due().unwrap_or(u64::MAX).min(clients);
+        due.min(self.node.disk.next_due().unwrap_or(u64::MAX)).min(self.node.next_due()).min(self.agenda.next_due())
+    }
+
+    /// Carries out whatever is due next, which is at `due`; false when the run is over.
+    pub fn step(&mut self, due: Nanos) -> bool {
+        if due == u64::MAX || self.stage == Stage::Over || self.violation().is_some() {
+            return false;
+        }
+        self.now = self.now.max(due);
+        self.keep_pace();
+        if self.agenda.next_due() <= self.now {
+            self.on_agenda();
+        } else if self.network.next_due().is_some_and(|due| due <= self.now) {
+            self.on_network();
+        } else if self.node.disk.next_due().is_some_and(|due| due <= self.now) {
+            self.on_disk();
+        } else if self.node.next_due() <= self.now {
+            self.round();
+        } else {
+            self.on_clients();
+        }
+        true
+    }
+
+    fn on_agenda(&mut self) {
+        match self.agenda.take(self.now) {
+            Some(Due::Start(event)) => self.start_event(event),
+            Some(Due::Arm(event)) => {
+                if let Some(trigger) = self.setting.scenario.events[event].when.on {
+                    self.agenda.arm(event, trigger);
+                }
+            }
+            Some(Due::End(event)) => self.end_event(event),
+            Some(Due::StartNode) => self.start_node(),
+            Some(Due::GraceOver(boot)) => self.grace_over(boot),
+            Some(Due::Heal) => self.heal(),
+            Some(Due::GiveUp) => self.give_up(),
+            None => (),
+        }
+    }
+
+    fn on_network(&mut self) {
+        let disk = &mut self.node.disk;
+        let delivery = self.network.step(self.now, &mut |_, ino, pos, len| disk.read_ino(ino, pos, len).bytes);
+        self.count_network();
+        let Some(delivery) = delivery else { return };
+        match delivery {
+            Delivery::Accepted { wire, at: Endpoint::Node(_), from } => self.on_accepted(wire, from),
+            Delivery::Accepted { .. } => (),
+            Delivery::Dialled { wire, up, .. } => self.owner(wire, |client, ctx, out| {
+                client.on_dialled(ctx, wire, up, out);
+            }),
+            Delivery::Bytes { wire, side: Side::Acceptor, bytes } => self.on_node_bytes(wire, bytes),
+            Delivery::Bytes { wire, side: Side::Dialler, bytes } => self.owner(wire, |client, ctx, out| {
+                client.on_bytes(ctx, wire, bytes, out);
+            }),
+            Delivery::Drained { wire, side: Side::Acceptor } => self.on_drained(wire),
+            Delivery::Drained { .. } => (),
+            Delivery::Closed { wire, side: Side::Acceptor } => self.on_node_closed(wire),
+            Delivery::Closed { wire, side: Side::Dialler } => {
+                self.owner(wire, |client, ctx, _| client.on_closed(ctx, wire));
+                self.owners.remove(&wire);
+            }
+        }
+    }
+
+    fn on_clients(&mut self) {
+        for index in 0..self.clients.len() {
+            if self.clients[index].next_due() <= self.now {
+                self.with_client(index, |client, ctx, out| client.on_time(ctx, out));
+            }
+        }
+    }
+
+    fn owner(&mut self, wire: Wire, act: impl FnOnce(&mut Client, &mut Ctx<'_>, &mut Vec<Want>)) {
+        if let Some(index) = self.owners.get(&wire) {
+            self.with_client(*index, act);
+        }
+    }
+
+    fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut Ctx<'_>, &mut Vec<Want>)) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let mut steps = client.steps;
+        let mut ctx = Ctx {
+            id: client.id,
+            now: self.now,
+            wall_ms: Clock::new(1_000_000, 0).now(self.now).wall.0,
+            judge: &mut self.judge,
+            draws: self.draws,
+            steps: &mut steps,
+            load: self.stage == Stage::Trouble,
+        };
+        let mut wants = Vec::new();
+        act(client, &mut ctx, &mut wants);
+        client.steps = steps;
+        for want in wants {
+            self.fulfil(index, want);
+        }
+        if self.stage != Stage::Trouble {
+            self.advance_stage();
+        }
+    }
+
+    fn fulfil(&mut self, index: usize, want: Want) {
+        let me = Endpoint::Client(self.clients[index].id);
+        let mut nothing = |_: Endpoint, _, _, _| Bytes::new();
+        match want {
+            Want::Dial => {
+                let wire = self.network.dial(self.now, me, Endpoint::Node(0));
+                self.owners.insert(wire, index);
+                self.clients[index].dialling(self.now, wire);
+            }
+            Want::Send(wire, bytes) => {
+                self.network.send(self.now, wire, Side::Dialler, Outgoing::Bytes(bytes), &mut nothing);
+            }
+            Want::Close(wire) => self.network.close(self.now, wire, Side::Dialler, &mut nothing),
+        }
+    }
+
+    fn add_client(&mut self, actor: Actor, timeout: Nanos) {
+        let id = u16::try_from(self.clients.len()).unwrap_or(u16::MAX);
+        self.clients.push(Client::new(id, actor, timeout));
+    }
+
+    /// The clients of a workload.
+    fn add_clients(&mut self, action: &Action, until: Nanos) {
+        let setting = Arc::clone(&self.setting);
+        let partitions = |topic: &str| setting.scenario.cluster.topics.get(topic).copied().unwrap_or(1);
+        let now = self.now;
+        match action {
+            Action::Produce(params) => {
+                for _ in 0..params.clients {
+                    let which = self.clients.len() as u64;
+                    let actor = ProduceActor::new(params.clone(), partitions(&params.topic), now, until, which);
+                    self.add_client(Actor::Produce(Box::new(actor)), params.timeout.0);
+                }
+            }
+            Action::Read(params) => {
+                for _ in 0..params.clients {
+                    let which = self.clients.len() as u64;
+                    let actor = ReadActor::new(params.clone(), partitions(&params.topic), now, until, which);
+                    self.add_client(Actor::Read(Box::new(actor)), params.max_wait.0 + 2_000 * MILLISECOND);
+                }
+            }
+            Action::Admin(params) => {
+                let actor = AdminActor::new(params.clone(), partitions(&params.topic), now, until);
+                self.add_client(Actor::Admin(actor), 2_000 * MILLISECOND);
+            }
+            Action::Raw(params) => {
+                self.add_client(Actor::Raw(RawActor::new(params.clone(), now, until)), 2_000 * MILLISECOND);
+            }
+            Action::Kill(_)
+            | Action::PowerLoss(_)
+            | Action::Restart(_)
+            | Action::Pause(_)
+            | Action::SlowDisk(_)
+            | Action::FullDisk(_)
+            | Action::DiskError(_)
+            | Action::Rot(_)
+            | Action::Clock(_)
+            | Action::Cut(_)
+            | Action::Connection(_) => (),
+        }
+    }
+
+    fn keep_pace(&mut self) {
+        let millisecond = self.now / MILLISECOND;
+        if self.pace.millisecond != millisecond {
+            self.pace = Pace { millisecond, steps: 0 };
+        }
+        self.pace.steps += 1;
+        if self.pace.steps > MAX_STEPS_A_MS {
+            self.judge.report("loop", format!("more than {MAX_STEPS_A_MS} steps in one millisecond"));
+        }
+    }
+}
+
+/// The node's clock: its rate and its wall time are off by at most what the scenario says.
+fn drifting_clock(scenario: &Scenario, draws: Draws) -> Clock {
+    let draw = draws.named(Label::Scenario, "clock/node", 0);
+    let drift = u64::from(scenario.clock.drift_ppm);
+    let rate = 1_000_000 - drift + draw.below(2 * drift + 1);
+    let most = scenario.clock.offset.0 / MILLISECOND;
+    let offset = draw.and(1).below(2 * most + 1);
+    let offset = i64::try_from(offset).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
+    Clock::new(rate, offset)
+}

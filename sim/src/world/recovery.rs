@@ -1,0 +1,82 @@
+//! What a start made of the logs, and what saved files claim of them: judged when the machine is ready, after a
+//! power loss, and at the end.
+
+use std::collections::BTreeMap;
+
+use ottla_core::broker::View;
+use ottla_core::log::checkpoint;
+use ottla_core::types::TopicPartition;
+
+use super::World;
+use crate::invariants::{Fact, Recovered};
+use crate::logs::{LogImage, read_logs};
+
+/// The log that is always there.
+const METADATA_LOG: &str = "__cluster_metadata";
+
+impl World {
+    /// The machine serves: what does it make of the logs?
+    pub(super) fn on_ready(&mut self) {
+        let Some(process) = &mut self.node.process else { return };
+        process.ready = true;
+        self.node.born = true;
+        let view = process.machine.view();
+        let images = read_logs(&self.node.disk);
+        self.judge_logs(&view, &images);
+        self.judge_indexes(&images);
+        self.judge.fact(&Fact::Ready);
+    }
+
+    /// Each followed log against the disk.
+    fn judge_logs(&mut self, view: &View, images: &BTreeMap<TopicPartition, LogImage>) {
+        let followed: Vec<_> = self.judge.logs.iter().map(|(name, log)| (name.clone(), log.clone())).collect();
+        let nothing = LogImage::default();
+        for (name, followed) in followed {
+            let image = images.get(&name).unwrap_or(&nothing);
+            let online = &*name.topic == METADATA_LOG || is_served(view, &name);
+            let batches = image.readable();
+            let whole = image.segments.iter().all(|segment| segment.whole);
+            let found = Recovered { batches: &batches, whole, followed: &followed, online };
+            self.judge.fact(&Fact::Recovered { log: &name, found });
+        }
+    }
+
+    /// Indexes against their segments.
+    pub(super) fn judge_indexes(&mut self, images: &BTreeMap<TopicPartition, LogImage>) {
+        for (log, image) in images {
+            let damaged = self.judge.logs.get(log).is_some_and(|log| log.damaged);
+            for segment in image.segments.iter().filter(|segment| segment.whole && !damaged) {
+                self.judge.fact(&Fact::Indexed { log, segment });
+            }
+        }
+    }
+
+    /// After a power loss: does a saved file claim what is not there?
+    pub(super) fn judge_claims(&mut self) {
+        let images = read_logs(&self.node.disk);
+        for file in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"] {
+            let found = self.node.disk.files().into_iter().find(|(_, path, _)| path == file);
+            let Some((_, _, ino)) = found else { continue };
+            // A file that cannot be read claims nothing.
+            let Ok(claims) = checkpoint::parse(&self.node.disk.peek(ino)) else { continue };
+            for (log, offset) in claims {
+                let damaged = self.judge.logs.get(&log).is_none_or(|log| log.damaged);
+                let Some(image) = images.get(&log).filter(|_| !damaged) else { continue };
+                let end = image.end().max(image.segments.first().map_or(0, |segment| segment.base));
+                if self.judge.durable_acks || file.starts_with("recovery") {
+                    self.judge.fact(&Fact::Claimed { file, log: &log, claims: offset.0, end });
+                }
+            }
+        }
+    }
+}
+
+/// Whether the machine leads this partition on a log that is whole.
+fn is_served(view: &View, name: &TopicPartition) -> bool {
+    view.partitions.iter().any(|partition| {
+        partition.topic == *name.topic
+            && partition.partition == name.partition
+            && partition.leader_epoch.is_some()
+            && !partition.damaged
+    })
+}

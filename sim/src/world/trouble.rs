@@ -1,0 +1,292 @@
+//! Faults: what each does to the world, when it is over, and whether it landed.
+
+use ottla_core::machine::Input;
+
+use super::World;
+use super::agenda::{Due, Moment};
+use crate::disk::{Hit, Loss};
+use crate::draw::{Label, name_hash};
+use crate::faults::{
+    Class, ClockFault, ConnectionFault, Cut, Direction, DiskError, FailingOp, FullDisk, How, Rot, RotKind, SlowDisk,
+};
+use crate::network::{self, Endpoint, Listening};
+use crate::scenario::Action;
+use crate::time::{Nanos, SECOND};
+
+/// A clock that is right.
+const RIGHT: u64 = 1_000_000;
+/// A step of wall time by less than this crosses no deadline.
+const NOTICEABLE_STEP_MS: i64 = 60_000;
+
+impl World {
+    /// Something happened that events wait for.
+    pub(super) fn on_moment(&mut self, moment: Moment) {
+        while let Some(event) = self.agenda.on_moment(moment) {
+            let delay = self.setting.scenario.events[event].when.delay;
+            if delay == 0 {
+                self.start_event(event);
+            } else {
+                self.agenda.add(self.now.saturating_add(delay), Due::Start(event));
+            }
+        }
+    }
+
+    /// An event starts.
+    pub(super) fn start_event(&mut self, index: usize) {
+        let setting = std::sync::Arc::clone(&self.setting);
+        let event = &setting.scenario.events[index];
+        let until = event.lasts.map_or(u64::MAX, |lasts| self.now.saturating_add(lasts));
+        self.trace.event("event", index as u64);
+        match &event.action {
+            Action::Produce(_) | Action::Read(_) | Action::Admin(_) | Action::Raw(_) => {
+                self.add_clients(&event.action, until);
+            }
+            Action::Kill(kill) => self.kill(kill.down.0),
+            Action::PowerLoss(loss) => self.lose_power(loss.down.0),
+            Action::Restart(restart) => self.shut_down(restart.grace.0, restart.down.0),
+            Action::Pause(_) => self.pause(until),
+            Action::SlowDisk(slow) => self.slow_disk(slow, until),
+            Action::FullDisk(full) => self.fill_disk(full),
+            Action::DiskError(error) => self.arm_error(error),
+            Action::Rot(rot) => self.rot(rot, &event.name),
+            Action::Clock(fault) => self.disturb_clock(fault),
+            Action::Cut(cut) => self.cut(cut, until),
+            Action::Connection(fault) => self.disturb_connections(fault, &event.name),
+        }
+        if until < u64::MAX {
+            self.agenda.add(until, Due::End(index));
+        }
+    }
+
+    /// An event is over.
+    pub(super) fn end_event(&mut self, index: usize) {
+        let setting = std::sync::Arc::clone(&self.setting);
+        let action = &setting.scenario.events[index].action;
+        if let Action::SlowDisk(_) = action {
+            self.node.disk.faults.slow_down(1);
+        } else if let Action::FullDisk(_) = action {
+            self.empty_disk();
+        } else if let Action::Clock(fault) = action
+            && fault.rate_ppm.is_some()
+        {
+            self.set_rate(RIGHT);
+        }
+    }
+
+    /// The process dies.
+    pub(super) fn kill(&mut self, down: Nanos) {
+        self.dose.give(Class::Kill);
+        if self.node.process.is_some() {
+            if self.node.disk.in_flight() > 0 || self.owed() > 0 {
+                self.dose.land(Class::Kill);
+            }
+            self.trace.event("kill", self.node.boots);
+            self.end_process();
+        }
+        self.agenda.add(self.now.saturating_add(down), Due::StartNode);
+    }
+
+    /// The process is no more, however it ended. Its machine stays up.
+    pub(super) fn end_process(&mut self) {
+        self.node.process = None;
+        self.node.paused_until = 0;
+        self.node.disk.kill();
+        self.network.kill(self.now, Endpoint::Node(0));
+        self.network.listen(Endpoint::Node(0), Listening::Refused);
+        self.judge.logs.on_crash(&self.node.disk, None);
+    }
+
+    /// The power goes.
+    pub(super) fn lose_power(&mut self, down: Nanos) {
+        self.dose.give(Class::PowerLoss);
+        self.node.process = None;
+        self.node.paused_until = 0;
+        self.node.rebooting = true;
+        let loss: Loss = self.node.disk.lose_power();
+        if loss.landed() {
+            self.dose.land(Class::PowerLoss);
+        }
+        self.trace.event("power loss", u64::from(loss.pages + loss.torn + loss.sizes + loss.names));
+        self.network.lose_power(Endpoint::Node(0));
+        self.network.listen(Endpoint::Node(0), Listening::Dead);
+        let durable = self.judge.durable_acks;
+        self.judge.history.power_lost(durable);
+        self.judge.logs.on_crash(&self.node.disk, Some(durable));
+        self.judge_claims();
+        if self.trace.is_digesting() {
+            self.digest();
+        }
+        self.agenda.add(self.now.saturating_add(down), Due::StartNode);
+    }
+
+    fn shut_down(&mut self, grace: Nanos, down: Nanos) {
+        self.dose.give(Class::Restart);
+        let boot = self.node.boots;
+        if let Some(process) = &mut self.node.process {
+            process.inbox.push_back(Input::Shutdown);
+            self.agenda.add(self.now.saturating_add(grace), Due::GraceOver(boot));
+        }
+        self.agenda.add(self.now.saturating_add(grace + down), Due::StartNode);
+    }
+
+    /// Who did not stop in time is killed.
+    pub(super) fn grace_over(&mut self, boot: u64) {
+        if self.node.process.is_some() && self.node.boots == boot {
+            self.trace.event("grace is over", boot);
+            self.end_process();
+        }
+    }
+
+    fn pause(&mut self, until: Nanos) {
+        self.dose.give(Class::Pause);
+        let until = until.min(self.now + 60 * SECOND);
+        let Some(process) = &self.node.process else { return };
+        if process.deadline.is_some_and(|deadline| deadline < until) {
+            self.dose.land(Class::Pause);
+        }
+        self.node.paused_until = self.node.paused_until.max(until);
+    }
+
+    fn slow_disk(&mut self, slow: &SlowDisk, until: Nanos) {
+        self.dose.give(Class::SlowDisk);
+        if slow.stall {
+            self.node.disk.faults.stall(until.min(self.now + 60 * SECOND));
+        } else {
+            self.node.disk.faults.slow_down(slow.factor);
+        }
+    }
+
+    fn fill_disk(&mut self, full: &FullDisk) {
+        self.dose.give(Class::FullDisk);
+        match full.writes {
+            Some(writes) => self.node.disk.faults.arm_full(writes),
+            None => self.node.disk.set_free_space(full.free),
+        }
+    }
+
+    fn empty_disk(&mut self) {
+        self.node.disk.faults.arm_full(0);
+        self.node.disk.set_free_space(u64::MAX);
+    }
+
+    fn arm_error(&mut self, error: &DiskError) {
+        self.dose.give(FailingOp::class(error.op.kind()));
+        self.node.disk.faults.arm_errors(error.op.kind(), error.count);
+    }
+
+    fn rot(&mut self, rot: &Rot, name: &str) {
+        self.dose.give(Class::Rot);
+        match rot.kind {
+            RotKind::Bit => {
+                for turn in 0..u64::from(rot.count) {
+                    let hit = self.node.disk.rot(name_hash(name) ^ turn, |path| path.ends_with(&rot.file));
+                    if let Some((ino, path)) = hit {
+                        self.trace.event("rot", u64::from(ino));
+                        self.judge.logs.damage(&path);
+                    }
+                }
+            }
+            RotKind::LostWrite => self.node.disk.faults.arm_lost_writes(rot.count),
+            RotKind::MisdirectedWrite => self.node.disk.faults.arm_misdirected_writes(rot.count),
+            RotKind::None => (),
+        }
+        if rot.evict {
+            self.node.disk.evict();
+        }
+    }
+
+    fn disturb_clock(&mut self, fault: &ClockFault) {
+        self.dose.give(Class::Clock);
+        if fault.step_ms != 0 {
+            let by = if fault.back { -fault.step_ms } else { fault.step_ms };
+            self.node.clock.step_wall(by);
+            if by.abs() >= NOTICEABLE_STEP_MS {
+                self.dose.land(Class::Clock);
+            }
+        }
+        if let Some(rate) = fault.rate_ppm {
+            if self.node.process.as_ref().is_some_and(|process| process.deadline.is_some()) {
+                self.dose.land(Class::Clock);
+            }
+            self.set_rate(rate);
+        }
+    }
+
+    pub(super) fn set_rate(&mut self, rate: u64) {
+        self.node.clock.set_rate(self.now, rate);
+        self.node.refresh_deadline(self.now);
+    }
+
+    fn cut(&mut self, cut: &Cut, until: Nanos) {
+        self.dose.give(Class::Cut);
+        let node = Endpoint::Node(0);
+        let client =
+            cut.client.map(|which| Endpoint::Client(which % u16::try_from(self.clients.len()).unwrap_or(1).max(1)));
+        let clients: Vec<Endpoint> = match client {
+            Some(client) => vec![client],
+            None => self.clients.iter().map(|client| Endpoint::Client(client.id)).collect(),
+        };
+        for client in clients {
+            if cut.direction != Direction::FromNode {
+                self.network.cut(client, Some(node), until);
+            }
+            if cut.direction != Direction::ToNode {
+                self.network.cut(node, Some(client), until);
+            }
+        }
+    }
+
+    fn disturb_connections(&mut self, fault: &ConnectionFault, name: &str) {
+        self.dose.give(if fault.how == How::Reset { Class::Reset } else { Class::Hang });
+        let wires = self.network.wires();
+        let always = self.draws.named(Label::Event, name, 0).index(wires.len().max(1));
+        for (index, wire) in wires.into_iter().enumerate() {
+            let draw = self.draws.named(Label::Event, name, 1 + index as u64);
+            if index == always || draw.below(100) < u64::from(fault.share) {
+                match fault.how {
+                    How::Reset => self.network.reset(self.now, wire),
+                    How::Hang => self.network.hang(wire),
+                }
+            }
+        }
+        self.count_network();
+    }
+
+    /// How many requests have no answer.
+    fn owed(&self) -> usize {
+        self.clients.iter().map(crate::client::Client::in_flight).sum()
+    }
+
+    /// What the network's faults ran into.
+    pub(super) fn count_network(&mut self) {
+        for hit in self.network.take_hits() {
+            self.dose.land(match hit {
+                network::Hit::Cut => Class::Cut,
+                network::Hit::Reset => Class::Reset,
+                network::Hit::Hang => Class::Hang,
+            });
+        }
+    }
+
+    /// What the disk's faults ran into.
+    pub(super) fn count_disk(&mut self) {
+        if !self.node.disk.faults.has_hits() {
+            return;
+        }
+        let hits: Vec<Hit> = self.node.disk.faults.take_hits().collect();
+        for hit in hits {
+            match hit {
+                Hit::Error(kind) => self.dose.land(FailingOp::class(kind)),
+                Hit::NoSpace => self.dose.land(Class::FullDisk),
+                Hit::Slow => self.dose.land(Class::SlowDisk),
+                Hit::RotRead => self.dose.land(Class::Rot),
+                Hit::LostWrite(ino) | Hit::Misdirected(ino) => {
+                    let files = self.node.disk.files();
+                    if let Some((_, path, _)) = files.iter().find(|(_, _, other)| *other == ino) {
+                        self.judge.logs.damage(path);
+                    }
+                }
+            }
+        }
+    }
+}
