@@ -120,7 +120,7 @@ impl Connection {
         terms: Terms<'_>,
         actions: &mut Vec<Action>,
     ) -> Result<Received, Box<str>> {
-        let asked = self.in_flight.pop_front().ok_or("an answer came that nobody asked for")?;
+        let asked = self.in_flight.front().ok_or("an answer came that nobody asked for")?.clone();
         let mut reader = reader(&frame);
         let header = ResponseHeader::decode(&mut reader, asked.api_key, asked.version);
         let header = header.map_err(|error| error.to_string())?;
@@ -128,6 +128,7 @@ impl Connection {
             let (wanted, got) = (asked.correlation_id, header.correlation_id);
             return Err(format!("the answer to {wanted} has the correlation id {got}").into());
         }
+        self.in_flight.pop_front();
         match asked.call {
             Some(call) => {
                 let InFlight { api_key, version, .. } = asked;

@@ -27,6 +27,8 @@ mod backoff;
 mod connection;
 mod link;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod versions;
 
 pub use backoff::Backoff;

@@ -8,7 +8,9 @@
 #[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
 mod disk;
 mod model;
+mod model_fetch;
 mod node;
 mod produce;
+mod read;
 mod real;
 mod world;

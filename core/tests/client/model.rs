@@ -20,6 +20,8 @@ use ottla_wire::api::{Request, decode_request};
 use ottla_wire::frame::{self, RequestHeader};
 use ottla_wire::{ApiKey, ErrorCode, Message, Uuid, Writer};
 
+use crate::model_fetch::Sessions;
+
 pub struct Model {
     pub rng: Rng,
     pub brokers: i32,
@@ -30,6 +32,11 @@ pub struct Model {
     pub api_versions_max: i16,
     /// The highest version of Produce.
     pub produce_max: i16,
+    /// The highest version of Fetch.
+    pub fetch_max: i16,
+    pub sessions: Sessions,
+    /// Whether the last answer would have waited for records: a Fetch that brings nothing.
+    pub held: bool,
 }
 
 #[derive(Default)]
@@ -44,7 +51,10 @@ pub struct Partition {
     pub leader_epoch: i32,
     /// Whole batches with their offsets.
     pub log: Vec<u8>,
+    pub start: i64,
     pub end: i64,
+    /// Aborted transactions: producer and first offset.
+    pub aborted: Vec<(i64, i64)>,
     producers: BTreeMap<i64, Remembered>,
 }
 
@@ -83,6 +93,9 @@ impl Model {
             next_producer_id: 1_000,
             api_versions_max: 4,
             produce_max: 13,
+            fetch_max: 18,
+            sessions: Sessions::default(),
+            held: false,
         }
     }
 
@@ -103,6 +116,7 @@ impl Model {
 
     /// The answer of broker `id` to a frame, with its length prefix; `None` for acks=0.
     pub fn answer(&mut self, id: i32, bytes: &[u8]) -> Option<Bytes> {
+        self.held = false;
         let (header, request) = match decode_request(bytes) {
             Ok(decoded) => decoded,
             Err(error) => panic!("the client sent a frame that cannot be read: {error}"),
@@ -128,6 +142,9 @@ impl Model {
                 Some(reply(&header, &response))
             }
             Request::Produce(request) => self.produce(id, &header, &request),
+            Request::Fetch(request) => Some(self.fetch(id, &header, &request)),
+            Request::ListOffsets(request) => Some(self.list_offsets(id, &header, &request)),
+            Request::OffsetForLeaderEpoch(request) => Some(self.epoch_ends(id, &header, &request)),
             other => panic!("not in the model: {}", other.api_key()),
         }
     }
@@ -136,6 +153,7 @@ impl Model {
         let max_version = match key {
             ApiKey::ApiVersions => self.api_versions_max,
             ApiKey::Produce => self.produce_max,
+            ApiKey::Fetch => self.fetch_max,
             other => *other.versions().end(),
         };
         ApiVersion { api_key: key.code(), min_version: *key.versions().start(), max_version }
@@ -289,7 +307,7 @@ fn draw(rng: &mut Rng, brokers: i32) -> i32 {
     i32::try_from(rng.below(u64::from(brokers.unsigned_abs()))).unwrap()
 }
 
-fn reply<'a>(header: &RequestHeader<'_>, body: &impl Message<'a>) -> Bytes {
+pub fn reply<'a>(header: &RequestHeader<'_>, body: &impl Message<'a>) -> Bytes {
     let mut writer = Writer::new();
     frame::encode_response(&mut writer, header.api_key, header.api_version, header.correlation_id, body);
     writer.into_bytes().into()

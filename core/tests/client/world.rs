@@ -152,7 +152,8 @@ impl World {
             Happening::ToBroker { conn, broker, frame } => match &mut self.servers {
                 Servers::Model(model) => {
                     let answer = model.answer(broker, &frame[4..]);
-                    answer.into_iter().for_each(|answer| self.deliver(conn, &answer));
+                    let wait = if model.held { Duration::from_millis(100) } else { Duration::ZERO };
+                    answer.into_iter().for_each(|answer| self.deliver(conn, &answer, wait));
                 }
                 Servers::Real(_) => self.at_node(|node, now| node.on_frame(now, conn, frame.slice(4..))),
             },
@@ -195,7 +196,7 @@ impl World {
         let (answers, closed) = node.take_output();
         let busy = node.disk_is_busy();
         for (conn, frame) in answers {
-            self.deliver(conn, &frame);
+            self.deliver(conn, &frame, Duration::ZERO);
         }
         for conn in closed {
             if self.conns.remove(&conn).is_some() {
@@ -210,9 +211,9 @@ impl World {
         }
     }
 
-    /// An answer, with its length prefix, goes out.
-    fn deliver(&mut self, conn: ConnId, answer: &Bytes) {
-        let at = self.later();
+    /// An answer, with its length prefix, goes out after a while.
+    fn deliver(&mut self, conn: ConnId, answer: &Bytes, wait: Duration) {
+        let at = self.later() + wait;
         let Some(link) = self.conns.get_mut(&conn) else { return };
         link.last_to_client = link.last_to_client.max(at);
         let at = link.last_to_client;

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::record::{self, BatchError, Codec, Record, RecordBatch, Records, ScanError};
+use crate::record::{self, BatchError, Codec, ControlType, Record, RecordBatch, Records, ScanError};
 use crate::types::{LeaderEpoch, Offset, ProducerId};
 
 use super::super::boundary::{FetchedRecord, ReadError};
@@ -154,11 +154,11 @@ fn inflate(batch: &RecordBatch<'_>, blob: &Bytes) -> Result<Bytes, record::Infla
     }
 }
 
-/// Whether a control batch ends a transaction by aborting it: the type is 0, the second number of the key.
+/// Whether a control batch ends a transaction by aborting it.
 fn is_abort(batch: &RecordBatch<'_>, blob: &Bytes) -> bool {
     let Ok(inflated) = inflate(batch, blob) else { return false };
     let first = Records::new(batch.header(), &inflated).next();
-    first.and_then(Result::ok).and_then(|record| record.key).and_then(|key| key.get(2..4)) == Some(&[0, 0])
+    first.and_then(Result::ok).and_then(|record| ControlType::of(&record)) == Some(ControlType::Abort)
 }
 
 fn fetched(record: &Record<'_>, bytes: &Bytes, leader_epoch: LeaderEpoch) -> FetchedRecord {

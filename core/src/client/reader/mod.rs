@@ -146,23 +146,32 @@ impl Reader {
 
     fn answer_poll(&mut self, turn: &mut Turn<'_>) {
         let Some(poll) = self.poll else { return };
-        let mut records = Vec::new();
+        let (mut records, mut failed) = (Vec::new(), Vec::new());
         let mut room = self.rules.max_poll_records;
         for partition in self.in_turn() {
             if room == 0 {
                 break;
             }
-            if let Some(polled) = self.take(&partition, room, turn) {
+            let (polled, result) = self.take(&partition, room);
+            if let Err(error) = result {
+                failed.push((partition.clone(), error));
+            }
+            if !polled.records.is_empty() {
                 room -= polled.records.len();
                 self.last_polled = Some(partition);
                 records.push(polled);
             }
         }
         if records.is_empty() && poll.until > turn.at() {
-            return turn.wake.by(poll.until);
+            turn.wake.by(poll.until);
+        } else {
+            self.poll = None;
+            turn.events.push(Event::Polled { token: poll.token, records });
         }
-        self.poll = None;
-        turn.events.push(Event::Polled { token: poll.token, records });
+        // The program hears of damage after the records before it.
+        for (partition, error) in failed {
+            self.fail(&partition, error, turn);
+        }
     }
 
     /// The partitions with something buffered, those first that come behind the last one polled.
@@ -179,9 +188,9 @@ impl Reader {
     }
 
     /// Takes records of one partition. A chunk that is read to its end makes room for the next Fetch.
-    fn take(&mut self, partition: &TopicPartition, room: usize, turn: &mut Turn<'_>) -> Option<PolledRecords> {
-        let assigned = self.partitions.get_mut(partition)?;
-        let chunk = assigned.chunk.as_mut()?;
+    fn take(&mut self, partition: &TopicPartition, room: usize) -> (PolledRecords, Result<(), ReadError>) {
+        let assigned = self.partitions.get_mut(partition).expect("it was just seen");
+        let chunk = assigned.chunk.as_mut().expect("it was just seen");
         let mut records = Vec::new();
         let result = chunk.take(room, &mut records);
         let place = chunk.place();
@@ -191,11 +200,7 @@ impl Reader {
                 assigned.phase = Phase::Reading { place, leader_epoch };
             }
         }
-        if let Err(error) = result {
-            self.fail(partition, error, turn);
-        }
-        let polled = PolledRecords { partition: partition.clone(), records, position: place.offset };
-        (!polled.records.is_empty()).then_some(polled)
+        (PolledRecords { partition: partition.clone(), records, position: place.offset }, result)
     }
 
     /// What the metadata says of each partition's leader may call its place into question.
