@@ -238,6 +238,27 @@ fn kill_9_loses_and_doubles_nothing() {
     assert!((acked..=acked + 5).contains(&read.len()), "{acked} acknowledged, {} there", read.len());
 }
 
+/// A client that lost an answer asks again, perhaps of the next process, and perhaps nothing else is ever written.
+#[test]
+fn a_retry_of_what_is_there_is_answered_at_once() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut broker = Broker::start(dir.path());
+    let mut client = broker.connect();
+    client.create_topic();
+    let producer = client.producer();
+    for _ in 0..2 {
+        client.send_record(producer, 0).expect("it reads");
+        assert_eq!(client.receive_ack().expect("it answers"), 0);
+    }
+    broker.child.kill().expect("it runs");
+    broker.child.wait().expect("it ends");
+    broker = Broker::start(dir.path());
+    client = broker.connect();
+    client.send_record(producer, 0).expect("it reads");
+    assert_eq!(client.receive_ack().expect("it answers"), 0);
+    assert_eq!(client.read_all().len(), 1);
+}
+
 #[test]
 fn sigterm_ends_it_in_good_order() {
     let dir = tempfile::tempdir().expect("a temporary directory");

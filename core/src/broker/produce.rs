@@ -282,7 +282,10 @@ impl Broker {
         match self.append(now, log, bytes, &facts, acks, out) {
             Ok(appended) => {
                 produced.appended(&appended, accepted.append_time);
-                Step::Wait { log, until: appended.last_offset + 1, produced }
+                match self.awaited(log, acks, &appended) {
+                    Some(until) => Step::Wait { log, until, produced },
+                    None => Step::Done(produced),
+                }
             }
             Err(error) => {
                 produced.fail(error);
@@ -306,6 +309,17 @@ impl Broker {
         let awaited = acks == -1;
         let appended = self.logs.append(now, log, leader_epoch, batch, AppendOrigin::Client, awaited, out);
         appended.map_err(error_code)
+    }
+
+    /// How far the log must get before the batch is acknowledged. A duplicate may be of a batch for which it is already
+    /// there, and then nothing need ever happen again to tell so.
+    fn awaited(&self, log: LogId, acks: i16, appended: &Appended) -> Option<Offset> {
+        let until = appended.last_offset + 1;
+        let reached = match progress(acks) {
+            Progress::Written => self.logs.offsets(log).map_or(Offset::ZERO, |offsets| offsets.written),
+            Progress::Committed => self.replicas.high_watermark(log),
+        };
+        (!appended.duplicate || until > reached).then_some(until)
     }
 
     /// Appends what needs no job, up to the next batch that does, and starts that one's.
@@ -336,10 +350,11 @@ impl Broker {
 
     fn append_queued(&mut self, now: Now, log: LogId, batch: &QueuedBatch, out: &mut Effects) {
         let appended = self.append(now, log, batch.bytes.clone(), &batch.facts, batch.acks, out);
+        let awaited = appended.as_ref().ok().and_then(|appended| self.awaited(log, batch.acks, appended));
         self.settle_queued(batch, |produced| match appended {
             Ok(appended) => {
                 produced.appended(&appended, batch.append_time);
-                Some((log, appended.last_offset + 1))
+                awaited.map(|until| (log, until))
             }
             Err(error) => {
                 produced.fail(error);
