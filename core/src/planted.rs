@@ -7,6 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// Whether the bugs are compiled into this build of the core.
+pub const COMPILED_IN: bool = cfg!(feature = "planted-bugs");
+
 /// One bug. The name is its id in the catalogue; the doc is the ticket and what the switch removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Plant {

@@ -11,3 +11,9 @@ pub mod metrics;
 mod net;
 pub mod service;
 pub mod signals;
+
+// A broker that people rely on never carries a planted bug, switched on or not.
+const _: () = assert!(
+    !ottla_core::planted::COMPILED_IN,
+    "the node does not run with planted bugs: build it without the feature `planted-bugs` (only `make planted` sets it)"
+);
