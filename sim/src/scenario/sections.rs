@@ -49,6 +49,8 @@ pub struct Cluster {
     pub topics: BTreeMap<String, i32>,
     /// The time a node takes for one step, on average.
     pub step_time: Span,
+    /// How long after a storage failure the process is started anew, as an operator would; never if 0.
+    pub restart_failed: Span,
 }
 
 /// `[network]`.
@@ -98,7 +100,12 @@ impl<'de> Deserialize<'de> for Span {
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { brokers: 1, topics: BTreeMap::from([("t".to_owned(), 1)]), step_time: Span(5 * MICROSECOND) }
+        Self {
+            brokers: 1,
+            topics: BTreeMap::from([("t".to_owned(), 1)]),
+            step_time: Span(5 * MICROSECOND),
+            restart_failed: Span(3 * SECOND),
+        }
     }
 }
 

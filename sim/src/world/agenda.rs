@@ -21,6 +21,8 @@ pub enum Due {
     StartNode,
     /// This incarnation has had its time to stop.
     GraceOver(u64),
+    /// The storage of this incarnation failed: its operator starts it anew.
+    Replace(u64),
     /// Load and faults are over.
     Heal,
     /// Everything must have been read by now.

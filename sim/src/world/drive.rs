@@ -10,7 +10,7 @@ use ottla_core::job::{Job, Next};
 use ottla_core::machine::{ConnId, DiskResult, Effect, Effects, FileAction, Input, JobId, ListenerId, OpId, Opened};
 
 use super::World;
-use super::agenda::{Moment, OperationKind};
+use super::agenda::{Due, Moment, OperationKind};
 use super::node::Process;
 use crate::disk::{Completed, Operation};
 use crate::draw::Label;
@@ -254,6 +254,10 @@ impl World {
             let durable = self.judge.durable_acks;
             self.judge.history.power_lost(durable);
             self.judge.logs.on_loss(durable);
+            let wait = self.setting.scenario.cluster.restart_failed.0;
+            if wait > 0 {
+                self.agenda.add(self.now.saturating_add(wait), Due::Replace(self.node.boots));
+            }
         }
         let Some(process) = &mut self.node.process else { return };
         if let Some(job) = process.jobs.reads.remove(&done.op) {

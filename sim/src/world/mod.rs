@@ -214,6 +214,7 @@ impl World {
             Some(Due::End(event)) => self.end_event(event),
             Some(Due::StartNode) => self.start_node(),
             Some(Due::GraceOver(boot)) => self.grace_over(boot),
+            Some(Due::Replace(boot)) => self.replace(boot),
             Some(Due::Heal) => self.heal(),
             Some(Due::GiveUp) => self.give_up(),
             None => (),

@@ -137,6 +137,15 @@ impl World {
         }
     }
 
+    /// A process whose storage failed is started anew, if it is still the same.
+    pub(super) fn replace(&mut self, boot: u64) {
+        if self.node.process.is_some() && self.node.boots == boot {
+            self.trace.event("replaced", boot);
+            self.end_process();
+            self.start_node();
+        }
+    }
+
     fn pause(&mut self, until: Nanos) {
         self.dose.give(Class::Pause);
         let until = until.min(self.now + 60 * SECOND);
