@@ -84,6 +84,10 @@ impl Housekeeping {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
+        // Who is stopping keeps house no more; a deadline that stays due would spin the driver.
+        if self.is_stopping() {
+            return None;
+        }
         [self.next_retention, self.next_high_watermarks].into_iter().flatten().min()
     }
 

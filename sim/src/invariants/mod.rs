@@ -1,4 +1,4 @@
-//! Invariants, one a file, named as the literature names them; `docs/correctness.md` lists them with their codes.
+//! Invariants, one a file, named as the literature names them; [`CODES`] lists them.
 //!
 //! Each is a small checker that looks at [`Fact`]s: what a step touched, what a client saw, what a restart
 //! found. It keeps what it needs of the past and knows nothing of the world, so that a synthetic history can
