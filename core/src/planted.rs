@@ -15,11 +15,11 @@ pub const COMPILED_IN: bool = cfg!(feature = "planted-bugs");
 pub enum Plant {
     /// LOG-01 (KAFKA-3968): the directory is not synced when a segment file is created.
     Log01,
-    /// LOG-02 (KAFKA-16541): the leader-epoch checkpoint is rewritten without a sync.
+    /// LOG-02 (KAFKA-16541): the leader-epoch checkpoint is rewritten without a sync, and believed if it is torn.
     Log02,
     /// LOG-03 (KAFKA-10471): the clean-shutdown mark is removed only after the logs are loaded.
     Log03,
-    /// LOG-04 (KAFKA-9892): producer snapshots are not synced before they get their name.
+    /// LOG-04 (KAFKA-9892): producer snapshots are not synced before they get their name, and believed if torn.
     Log04,
     /// LOG-05 (KAFKA-10778): after a failed write appends go on and are acknowledged.
     Log05,

@@ -237,7 +237,10 @@ impl Recovery {
             METADATA => {
                 self.topic_id = bytes.and_then(|bytes| partition_metadata::parse(&bytes).ok()).unwrap_or_default()
             }
-            EPOCHS => self.epochs = bytes.and_then(|bytes| LeaderEpochCache::parse(&bytes).ok()),
+            EPOCHS => {
+                let parsed = bytes.and_then(|bytes| LeaderEpochCache::parse(&bytes).ok());
+                self.epochs = parsed.or_else(|| io.storage.planted.has(Plant::Log02).then(LeaderEpochCache::new));
+            }
             SNAPSHOT => {
                 self.take_snapshot(bytes, io);
                 return self.choose_snapshot(io);
@@ -351,6 +354,10 @@ impl Recovery {
         match bytes.map(|bytes| producer_snapshot::parse(&bytes)) {
             Some(Ok(producers)) => {
                 self.producers = Some(ProducerState::restore(producers, at, MAX_PRODUCERS, io.storage.planted));
+            }
+            _ if io.storage.planted.has(Plant::Log04) => {
+                let none = std::collections::BTreeMap::new();
+                self.producers = Some(ProducerState::restore(none, at, MAX_PRODUCERS, io.storage.planted));
             }
             _ => {
                 let text =

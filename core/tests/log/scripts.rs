@@ -42,7 +42,9 @@ impl Script {
     fn act(&mut self, command: &Command) -> Outcome {
         let mut args = command.consume_args();
         match command.name.as_str() {
-            "create" => drop(self.world.create()),
+            "create" => {
+                self.world.create();
+            }
             "append" => self.append(&mut args)?,
             "truncate" => self.world.truncate(offset(&mut args)?),
             "delete_records" => self.world.delete_records(offset(&mut args)?),
@@ -55,7 +57,9 @@ impl Script {
             }
             "step" => {
                 let count = args.next_pos().map(str::parse::<usize>).transpose()?.unwrap_or(1);
-                (0..count).for_each(|_| drop(self.world.step()));
+                for _ in 0..count {
+                    self.world.step();
+                }
             }
             "run" => self.world.run(),
             "pass" => self.world.pass(Duration::from_millis(args.next_pos().ok_or("how many ms?")?.parse()?)),
@@ -172,7 +176,6 @@ fn scripts() {
     let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths {
-        println!("{}", path.display());
-        goldenscript::run(&mut Script::new(), &path).unwrap();
+        goldenscript::run(&mut Script::new(), &path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }

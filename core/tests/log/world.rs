@@ -19,6 +19,7 @@ pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) events: Vec<LogEvent>,
     pub(crate) config: LogManagerConfig,
+    planted: Planted,
     out: Effects,
     tickets: u64,
 }
@@ -48,9 +49,15 @@ pub(crate) fn small() -> LogManagerConfig {
 impl World {
     /// A new one on an empty disk, started.
     pub(crate) fn new(config: LogManagerConfig) -> Self {
+        Self::with(config, Planted::default())
+    }
+
+    /// The same with planted bugs.
+    pub(crate) fn with(config: LogManagerConfig, planted: Planted) -> Self {
         let mut world = Self {
+            planted,
             disk: Disk::new(),
-            logs: LogManager::new(config.clone(), Planted::default()),
+            logs: LogManager::new(config.clone(), planted),
             now: Now { monotonic: Instant(1_000_000_000), wall: WallTime(1_700_000_000_000) },
             events: Vec::new(),
             config,
@@ -71,7 +78,7 @@ impl World {
         self.disk.crash(crash);
         self.out = Effects::new();
         self.events.clear();
-        self.logs = LogManager::new(self.config.clone(), Planted::default());
+        self.logs = LogManager::new(self.config.clone(), self.planted);
         self.start();
         self.boot()
     }
