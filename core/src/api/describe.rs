@@ -1,9 +1,12 @@
-//! DescribeCluster (60) and DescribeLogDirs (35).
+//! DescribeCluster (60), DescribeLogDirs (35) and DescribeQuorum (55).
 
 use ottla_wire::api::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 use ottla_wire::api::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
     DescribeLogDirsTopic,
+};
+use ottla_wire::api::describe_quorum::{
+    DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
 };
 use ottla_wire::{ErrorCode, Message};
 
@@ -13,6 +16,8 @@ use crate::broker::LogDirDescribed;
 
 /// Brokers are asked about; 2 would be controllers (KIP-919), on a controller's listener.
 const BROKERS: i8 = 1;
+
+const METADATA_TOPIC: &str = "__cluster_metadata";
 
 pub(super) fn cluster(call: Call<'_>) -> Handled {
     let Call { broker, request, reply, .. } = call;
@@ -58,6 +63,42 @@ pub(super) fn log_dirs(call: Call<'_>) -> Handled {
     });
     let results = described.iter().map(directory).collect();
     Ok(Some(respond(reply.head, &DescribeLogDirsResponse { results, ..Default::default() })))
+}
+
+pub(super) fn quorum(call: Call<'_>) -> Handled {
+    let Call { broker, now, request, reply, .. } = call;
+    let wire = DescribeQuorumRequest::decode(&mut request.reader(), reply.head.api_version)?;
+    let asked = wire.topics.first().is_some_and(|topic| topic.topic_name == METADATA_TOPIC);
+    let Some((raft, log_end)) = broker.quorum().filter(|_| asked && wire.topics.len() == 1) else {
+        let body = DescribeQuorumResponse { error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ..Default::default() };
+        return Ok(Some(respond(reply.head, &body)));
+    };
+    let voters = || raft.voters().into_iter().flat_map(|voters| voters.iter());
+    let current_voters = voters().map(|(key, _)| ReplicaState {
+        replica_id: key.id.0,
+        replica_directory_id: key.directory_id,
+        log_end_offset: log_end.0,
+        last_fetch_timestamp: now.wall.0,
+        last_caught_up_timestamp: now.wall.0,
+    });
+    let partition = PartitionData {
+        leader_id: if raft.is_leader() { raft.node().id.0 } else { -1 },
+        leader_epoch: raft.epoch().0,
+        high_watermark: raft.high_watermark().map_or(-1, |offset| offset.0),
+        current_voters: current_voters.collect(),
+        ..Default::default()
+    };
+    let nodes = voters().map(|(key, voter)| {
+        let listeners = voter.endpoints.iter().map(|endpoint| Listener {
+            name: &endpoint.name,
+            host: &endpoint.host,
+            port: endpoint.port,
+        });
+        Node { node_id: key.id.0, listeners: listeners.collect() }
+    });
+    let topic = TopicData { topic_name: METADATA_TOPIC, partitions: vec![partition] };
+    let body = DescribeQuorumResponse { topics: vec![topic], nodes: nodes.collect(), ..Default::default() };
+    Ok(Some(respond(reply.head, &body)))
 }
 
 fn directory(described: &LogDirDescribed) -> DescribeLogDirsResult<'_> {

@@ -42,6 +42,7 @@ pub const SUPPORTED: &[ApiKey] = &[
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
     ApiKey::DescribeTopicPartitions,
@@ -105,6 +106,7 @@ pub(crate) fn handle(call: Call<'_>) -> Handled {
         ApiKey::IncrementalAlterConfigs => configs::alter_incrementally(call),
         ApiKey::DescribeLogDirs => describe::log_dirs(call),
         ApiKey::DescribeCluster => describe::cluster(call),
+        ApiKey::DescribeQuorum => describe::quorum(call),
         _ => Err(DecodeError::UnknownApiKey(api_key.code())),
     }
 }

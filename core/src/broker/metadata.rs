@@ -109,6 +109,13 @@ impl Broker {
         &self.metadata.cluster_id
     }
 
+    /// The metadata quorum and the end of its log; `None` before it is read.
+    #[must_use]
+    pub fn quorum(&self) -> Option<(&Raft, Offset)> {
+        let log_end = self.logs.offsets(self.metadata.log?)?.log_end;
+        Some((self.metadata.raft.as_ref()?, log_end))
+    }
+
     /// The leader of a partition and its epoch, as the metadata has it.
     #[must_use]
     pub fn leader_of(&self, topic: &TopicRef, partition: i32) -> Option<(BrokerId, LeaderEpoch)> {
