@@ -67,6 +67,13 @@ impl OpenFile {
         probe(pos) && (len < 2 || probe(pos + len - 1))
     }
 
+    /// These bytes, if they are in the page cache: all of them or none.
+    pub(crate) fn read_cached(&self, pos: u64, len: usize) -> Option<Bytes> {
+        let mut bytes = vec![0; len];
+        let read = rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(&mut bytes)], pos, ReadWriteFlags::NOWAIT);
+        (read == Ok(len)).then(|| Bytes::from(bytes))
+    }
+
     /// Brings bytes into the page cache. A failure is left to who sends them: it will meet it too.
     pub(crate) fn warm(&self, pos: u64, len: u64) {
         let mut scrap = vec![0; 64 << 10];
@@ -235,6 +242,8 @@ mod tests {
         rustix::fs::fadvise(&open, 0, None, rustix::fs::Advice::DontNeed).expect("it can be said");
         open.warm(0, len);
         assert!(open.is_cached(0, len));
+        assert_eq!(open.read_cached(10, 3), Some(Bytes::from_static(&[7; 3])));
+        assert_eq!(open.read_cached(len - 2, 3), None, "the file ends before");
         assert!(open.is_cached(len, 5), "nothing is there, so nothing is waited for");
     }
 }
