@@ -1,7 +1,7 @@
 //! S7: segments have base offsets of their own, in order, and no offset 2^31 or more past its segment's.
 //! Source: KAFKA-6264, KAFKA-6388; `LogSegments` of Kafka.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_core::types::TopicPartition;
 
@@ -9,26 +9,31 @@ use super::{Fact, Verdict};
 
 pub(super) const CODE: &str = "S7";
 
-/// Remembers the newest segment of each log.
+/// Remembers the segments of each log that were appended to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SegmentOrder {
-    newest: BTreeMap<TopicPartition, i64>,
+    segments: BTreeMap<TopicPartition, BTreeSet<i64>>,
 }
 
 impl SegmentOrder {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Booted = fact {
             // A start opens all segments again, in any order.
-            self.newest.clear();
+            self.segments.clear();
+        } else if let Fact::Cut { log, end } = fact {
+            // A cut takes the segments that begin at the end or above, and the one before is appended to again.
+            if let Some(segments) = self.segments.get_mut(log) {
+                segments.retain(|base| base < end);
+            }
         } else if let Fact::Appended { log, batch, .. } = fact {
             if batch.base < batch.segment || batch.last - batch.segment > i64::from(i32::MAX) {
                 return Err(format!("{log} appends {}..{} to segment {}", batch.base, batch.last, batch.segment));
             }
-            let newest = self.newest.entry((*log).clone()).or_insert(batch.segment);
-            if batch.segment < *newest {
+            let segments = self.segments.entry((*log).clone()).or_default();
+            if let Some(newest) = segments.last().filter(|newest| batch.segment < **newest) {
                 return Err(format!("{log} appends to segment {}, and has a newer one, {newest}", batch.segment));
             }
-            *newest = batch.segment;
+            segments.insert(batch.segment);
         }
         Ok(())
     }
@@ -59,5 +64,16 @@ mod tests {
         let mut checker = SegmentOrder::default();
         assert_eq!(append(&mut checker, 10, 10), Ok(()));
         assert!(append(&mut checker, 11, 5).is_err());
+    }
+
+    #[test]
+    fn a_cut_makes_the_segment_before_it_the_newest() {
+        let mut checker = SegmentOrder::default();
+        assert_eq!(append(&mut checker, 5, 5), Ok(()));
+        assert_eq!(append(&mut checker, 10, 10), Ok(()));
+        assert_eq!(checker.check(&Fact::Cut { log: &log(), end: 8 }), Ok(()));
+        assert_eq!(append(&mut checker, 8, 5), Ok(()));
+        assert_eq!(append(&mut checker, 12, 12), Ok(()));
+        assert!(append(&mut checker, 13, 5).is_err());
     }
 }
