@@ -107,10 +107,10 @@ fn parts(writer: Writer, outcome: &FetchOutcome) -> Vec<Part> {
     let mut rest = Bytes::from(bytes);
     let mut parts = Vec::with_capacity(2 * splits.len() + 1);
     let mut taken = 0;
-    let ranges = outcome.partitions.iter().filter_map(|it| it.records).filter(|range| range.len > 0);
-    for (split, range) in splits.iter().zip(ranges) {
+    let ranges = outcome.partitions.iter().filter_map(|it| Some((it.records.filter(|range| range.len > 0)?, &it.pin)));
+    for (split, (range, pin)) in splits.iter().zip(ranges) {
         parts.push(Part::Bytes(rest.split_to(split.position - taken)));
-        parts.push(Part::Range(range));
+        parts.push(Part::Range(range, pin.clone()));
         taken = split.position;
     }
     if !rest.is_empty() {

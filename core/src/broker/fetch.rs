@@ -17,6 +17,7 @@ use crate::clock::{Instant, Now};
 use crate::log::{LogId, ReadPlan, ReadRequest};
 use crate::machine::{Effects, FileRange, Ticket};
 use crate::replication::{Fetching, SessionPartition, SessionRefusal, Told};
+use crate::storage::Pin;
 use crate::types::{LeaderEpoch, Offset};
 
 /// A fetch request of a consumer.
@@ -70,6 +71,8 @@ pub struct Fetched {
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// The records: whole batches.
     pub records: Option<FileRange>,
+    /// Keeps their file open until the answer has left.
+    pub pin: Option<Pin>,
 }
 
 /// A fetch that waits for records.
@@ -121,6 +124,7 @@ impl Fetched {
             log_start: none,
             diverging: None,
             records: None,
+            pin: None,
         }
     }
 
@@ -170,7 +174,9 @@ impl Broker {
     /// A read that a fetch waits for is done.
     pub(super) fn on_fetch_read(&mut self, (key, place): (WaitKey, usize), plan: ReadPlan) {
         let Some(reading) = self.reading.get_mut(&key) else { return };
-        reading.fetched[place].read(plan);
+        let fetched = &mut reading.fetched[place];
+        fetched.read(plan);
+        fetched.pin = fetched.records.map(|range| self.logs.pin(range));
         reading.outstanding -= 1;
         if reading.outstanding == 0
             && let Some(ReadingFetch { fetch, fetched, .. }) = self.reading.remove(&key)
@@ -258,6 +264,7 @@ impl Broker {
             return (fetched, true);
         }
         fetched.read(plan);
+        fetched.pin = fetched.records.map(|range| self.logs.pin(range));
         (fetched, false)
     }
 

@@ -70,8 +70,8 @@ impl Log {
             return true;
         };
         if let Handle::Open(file) = segment.file {
-            // Its last bytes may still wait for a sync.
-            if storage.is_dirty(self.id, file) {
+            // Its last bytes may still wait for a sync, or to be sent.
+            if storage.is_dirty(self.id, file) || storage.is_pinned(file) {
                 return false;
             }
             storage.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);

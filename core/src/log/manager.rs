@@ -24,9 +24,9 @@ use super::scan::Derived;
 use super::segment::Segment;
 use crate::clock::{Instant, Now};
 use crate::job::{Report, SLICE};
-use crate::machine::{DiskResult, Effects, FileAction, JobId, LogDirId, OpId, OpenMode, Path};
+use crate::machine::{DiskResult, Effects, FileAction, FileRange, JobId, LogDirId, OpId, OpenMode, Path};
 use crate::planted::Planted;
-use crate::storage::{Health, LoadOwner, LogOp, Mark, SaveOwner, Storage, StorageEvent, Stream};
+use crate::storage::{Health, LoadOwner, LogOp, Mark, Pin, SaveOwner, Storage, StorageEvent, Stream};
 use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 
 /// Every log of a broker.
@@ -244,6 +244,11 @@ impl LogManager {
             Some(log) => log.read(request, &mut self.parts.io(out)),
             None => ReadPlan::Storage,
         }
+    }
+
+    /// Keeps the file of a range open until its answer has left.
+    pub fn pin(&mut self, range: FileRange) -> Pin {
+        self.parts.storage.pin(range.file)
     }
 
     /// Whole batches from `from` on (at most 1 MiB, unless one is larger), as bytes: [`LogEvent::BytesDone`] follows.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::{ConnId, Effect, Effects, FileRange, ListenerId};
 use crate::api::Reply;
 use crate::ingress::Head;
+use crate::storage::Pin;
 
 /// One frame that is owed an answer: the connection, and the frame's number on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,8 +44,8 @@ pub enum Answer {
 pub enum Part {
     /// Bytes in memory.
     Bytes(Bytes),
-    /// Bytes of a log.
-    Range(FileRange),
+    /// Bytes of a log, whose file stays open meanwhile.
+    Range(FileRange, Option<Pin>),
 }
 
 /// Everyone who is connected.
@@ -194,7 +195,7 @@ fn send_parts(conn: ConnId, parts: Vec<Part>, out: &mut Effects) {
         let last = index + 1 == count;
         out.push(match part {
             Part::Bytes(bytes) => Effect::Send { conn, bytes, last },
-            Part::Range(range) => Effect::SendRange { conn, range, last },
+            Part::Range(range, _) => Effect::SendRange { conn, range, last },
         });
     }
 }

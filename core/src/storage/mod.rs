@@ -17,6 +17,7 @@ pub(crate) mod commit;
 pub(crate) mod directory;
 pub(crate) mod journal;
 pub(crate) mod load;
+mod pins;
 pub(crate) mod removal;
 pub(crate) mod rubbish;
 pub(crate) mod stream;
@@ -37,6 +38,8 @@ pub use journal::Mark;
 pub use journal::NAME as JOURNAL;
 pub(crate) use load::LoadOwner;
 use load::{Load, LoadId};
+pub use pins::Pin;
+use pins::Pins;
 use removal::Removals;
 use rubbish::Rubbish;
 pub(crate) use stream::Stream;
@@ -151,6 +154,7 @@ pub(crate) struct Storage {
     saves: Saves,
     loads: BTreeMap<LoadId, Load>,
     removals: Removals,
+    pins: Pins,
     rubbish: Rubbish,
     next_id: u64,
     pub(crate) events: Vec<StorageEvent>,
@@ -169,6 +173,7 @@ impl Storage {
             saves: Saves::default(),
             loads: BTreeMap::new(),
             removals: Removals::default(),
+            pins: Pins::default(),
             rubbish: Rubbish::default(),
             next_id: 1,
             events: Vec::new(),
@@ -315,6 +320,7 @@ impl Storage {
 
     /// Asks for room and starts rounds, where that is due.
     pub(crate) fn settle(&mut self, now: Now, out: &mut Effects) {
+        self.close_unpinned(out);
         self.remove_due(now.monotonic, out);
         self.empty_due(now.monotonic, out);
         for index in 0..self.directories.len() {

@@ -285,6 +285,9 @@ impl Storage {
         };
         stream.dirty_files.retain(|dirty| *dirty != file);
         let dir = stream.dir;
+        if !self.may_close(dir, file) {
+            return;
+        }
         let op = self.op(dir, Owner::Nobody);
         let action = Box::new(FileAction::CloseFile { file });
         self.emit(id, Effect::File { op, action }, out);
