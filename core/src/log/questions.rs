@@ -207,18 +207,22 @@ impl Log {
             return;
         };
         question.job = None;
+        // First of all: a walk that could not read has found nothing, which is not the same as nothing being there.
+        if let Some(error) = scan.failed {
+            let base =
+                self.segments.iter().find(|segment| segment.file_id() == Some(scan.file)).map(|segment| segment.base);
+            return match base {
+                Some(segment) => {
+                    let why = format!("it cannot be read: {error}");
+                    self.damaged(Damage { segment, pos: 0, why }, io);
+                }
+                None => self.pursue(number, io),
+            };
+        }
         match scan.purpose {
             Purpose::Check(check) => self.on_check(number, scan.file, &check, scan.bad, io),
             Purpose::Find(find) => self.on_find(number, &find, scan.file, scan.bad, io),
             Purpose::Rebuild(_) => {}
-        }
-        if let Some(error) = scan.failed {
-            let base =
-                self.segments.iter().find(|segment| segment.file_id() == Some(scan.file)).map(|segment| segment.base);
-            if let Some(segment) = base {
-                let why = format!("it cannot be read: {error}");
-                self.damaged(Damage { segment, pos: 0, why }, io);
-            }
         }
     }
 
