@@ -377,7 +377,12 @@ impl Broker {
         out.push(Effect::Stopped);
     }
 
-    fn refuse(&mut self, why: &str, out: &mut Effects) {
+    /// Whether the loss of a directory ends the start: the metadata log is in it, and is not read yet.
+    pub(super) fn fails_start(&self, dir: LogDirId) -> bool {
+        dir == METADATA_DIR && !matches!(self.phase, Phase::Running | Phase::Stopping | Phase::Stopped)
+    }
+
+    pub(super) fn refuse(&mut self, why: &str, out: &mut Effects) {
         out.note(Level::Error, why);
         self.phase = Phase::Stopped;
         out.push(Effect::Stopped);

@@ -325,6 +325,9 @@ impl Broker {
 
     fn on_dir_offline(&mut self, dir: LogDirId, out: &mut Effects) {
         self.note_dir(Level::Error, dir, "failed: its partitions are offline until a restart", out);
+        if self.fails_start(dir) {
+            return self.refuse("the log directory that holds the metadata log failed during the start", out);
+        }
         let here = |log: &LogId| self.logs.view(*log).is_some_and(|view| view.dir == dir);
         let lost: Vec<LogId> = self.replicas.iter().map(|replica| replica.log).filter(here).collect();
         for log in lost {
