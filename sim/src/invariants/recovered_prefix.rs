@@ -1,5 +1,5 @@
 //! S1 RecoveredPrefix: a log after a crash is a valid prefix of what it was before, and reaches what was
-//! promised. Source: the ALICE and LazyFS papers' notion of a recovered log; DESIGN's promises P1 and P2.
+//! promised. Source: the ALICE and LazyFS papers' notion of a recovered log; the README's promises P1 and P2.
 
 use super::{Fact, Verdict};
 
