@@ -258,8 +258,10 @@ impl Starting {
 
     fn give_up(&mut self, dir: LogDirId, error: DiskError, io: &mut Io<'_>) {
         let start = &mut self.dirs[usize::from(dir.0)];
-        start.step = Step::Offline;
-        io.storage.take_offline(dir, error, io.out);
+        match std::mem::replace(&mut start.step, Step::Offline) {
+            Step::Listing | Step::Reading => io.storage.leave_alone(dir, error, io.out),
+            Step::Unmarking | Step::Recovering | Step::Offline => io.storage.take_offline(dir, error, io.out),
+        }
     }
 }
 

@@ -147,13 +147,17 @@ impl Log {
             }
             Asked::Time { query, .. } => Purpose::Find(Find::new(*query, self.log_start, upper)),
         };
+        let written = io.storage.stream(self.id).map(|stream| stream.written);
         let Some(segment) = self.segment_mut(base) else {
             return;
         };
         let Some(file) = segment.file_id() else {
             return;
         };
-        let walk = Walk::new(pos, segment.size, true);
+        // What was issued and is not written yet is not in the file.
+        let unwritten = written.filter(|written| written.segment == base);
+        let end = unwritten.map_or(segment.size, |written| written.pos.min(segment.size));
+        let walk = Walk::new(pos, end, true);
         let job = Job::Scan(Some(Box::new(Scan::new(file, walk, purpose))));
         let job = io.jobs.run(job, JobFor::Question(self.id, number), io.out);
         if let Some(question) = self.questions.parked.get_mut(&number) {

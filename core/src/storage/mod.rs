@@ -287,6 +287,19 @@ impl Storage {
         let op = self.op(dir, Owner::Nobody);
         out.push(Effect::Sync { op, file });
         self.act(dir, Owner::Nobody, FileAction::SyncDir { path: Path::root(dir) }, out);
+        self.go_offline(dir);
+    }
+
+    /// A directory is out of use for this process. Without a mark, because nothing was written that could be lost:
+    /// what the page cache holds is as good at the next start as it was at this one.
+    pub(crate) fn leave_alone(&mut self, dir: LogDirId, error: DiskError, out: &mut Effects) {
+        if self.health(dir) != Health::Offline {
+            out.note(Level::Error, format!("log directory {} is offline for this process: {error}", dir.0));
+            self.go_offline(dir);
+        }
+    }
+
+    fn go_offline(&mut self, dir: LogDirId) {
         self.directory(dir).fail();
         self.drop_saves_in(dir);
         self.events.push(StorageEvent::Offline(dir));

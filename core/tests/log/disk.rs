@@ -26,6 +26,8 @@ pub(crate) struct Disk {
     pub(crate) trace: Option<Vec<String>>,
     /// Operations that were carried out.
     pub(crate) done: u64,
+    /// Jobs do not wait for what was queued before them: they run on threads of their own.
+    pub(crate) jobs_overtake: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,9 @@ impl Disk {
 
     /// Carries out the next operation.
     pub(crate) fn step(&mut self) -> Option<Input> {
-        let effect = self.queue.pop_front()?;
+        let is_job = |effect: &Effect| matches!(effect, Effect::Run { .. });
+        let overtaking = self.queue.iter().position(is_job).filter(|_| self.jobs_overtake);
+        let effect = self.queue.remove(overtaking.unwrap_or(0))?;
         self.done += 1;
         if let Some(trace) = &mut self.trace {
             trace.push(effect.to_string());

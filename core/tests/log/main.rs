@@ -79,6 +79,40 @@ fn an_append_is_readable_when_written_and_durable_later() {
 }
 
 #[test]
+fn a_check_ends_where_what_is_written_does() {
+    let (mut world, mut batches) = filled(5);
+    world.shutdown();
+    // After a clean stop the bytes are as yet unchecked, so a read walks over them.
+    world.restart(Crash::Kill);
+    world.disk.jobs_overtake = true;
+    for _ in 0..2 {
+        batches.push(batch(1, 0));
+        world.append(&batch(1, 0), false).unwrap();
+        assert!(matches!(world.find(TimestampQuery::Greatest), TimestampPlan::Found { .. }));
+    }
+    batches.push(batch(1, 0));
+    world.append(&batch(1, 0), false).unwrap();
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+}
+
+#[test]
+fn a_start_that_cannot_read_costs_nothing_that_is_written() {
+    let (mut world, mut batches) = filled(5);
+    batches.push(batch(1, 0));
+    world.append(&batch(1, 0), false).unwrap();
+    assert!(world.step());
+    let end = world.offsets().written;
+    assert!(world.offsets().durable < end);
+    // The first is the list of the directory.
+    world.disk.fail.insert(world.disk.done + 2, DiskError::Io(5));
+    let boot = world.restart(Crash::Kill);
+    assert_eq!(boot.offline.len(), 1);
+    let boot = world.restart(Crash::Kill);
+    assert_eq!((boot.offline.len(), boot.logs[0].offsets.log_end), (0, end));
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+}
+
+#[test]
 fn a_restart_finds_what_was_there() {
     for crash in [Crash::Kill, Crash::Power(1)] {
         let (mut world, batches) = filled(60);
