@@ -250,6 +250,8 @@ impl Network {
             dropped |= stream.is_busy();
             if draw.and(salt).chance(0.5) {
                 stream.lose_all();
+                // Neither does what is sent before the reset is learned: a byte stream has no holes.
+                stream.hung = true;
             }
         }
         if dropped {

@@ -111,7 +111,9 @@ impl Stream {
         let was_empty = self.flight.is_empty();
         while let Some(front) = self.queue.pop_front() {
             let room = self.path.window.saturating_sub(self.used);
-            if room == 0 && !matches!(front, Outgoing::End) {
+            // Half a window at least, unless that is all there is: else a full window is opened byte by byte, and
+            // the stream ends as segments of one byte (RFC 1122 4.2.3.4, the silly window syndrome).
+            if room < front.len().min(self.path.window.div_ceil(2)) {
                 self.queue.push_front(front);
                 break;
             }
@@ -215,6 +217,16 @@ impl Stream {
             again *= 2;
         }
         time
+    }
+}
+
+impl Outgoing {
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Range { len, .. } => *len,
+            Self::End => 0,
+        }
     }
 }
 

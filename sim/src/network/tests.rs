@@ -188,3 +188,25 @@ fn a_hung_connection_says_nothing() {
     assert!(names(&bench.run(60 * SECOND)).is_empty());
     assert_eq!(bench.network.take_hits().next(), Some(Hit::Hang));
 }
+
+#[test]
+fn a_reset_leaves_no_hole() {
+    for seed in 0..40 {
+        let (mut bench, wire) = Bench::connected(seed);
+        bench.send(wire, Side::Acceptor, b"before");
+        bench.network.reset(bench.now, wire);
+        bench.send(wire, Side::Acceptor, b"after");
+        let seen = bytes_at(&bench.run(20 * SECOND), Side::Dialler);
+        assert!(b"beforeafter".starts_with(&seen[..]), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_full_window_is_not_opened_byte_by_byte() {
+    let (mut bench, wire) = Bench::connected(8);
+    let range = Outgoing::Range { ino: 1, pos: 0, len: 200_000 };
+    bench.network.send(bench.now, wire, Side::Acceptor, range, &mut file);
+    let seen = bench.run(60 * SECOND);
+    assert_eq!(bytes_at(&seen, Side::Dialler).len(), 200_000);
+    assert!(names(&seen).len() < 2000, "{} segments", names(&seen).len());
+}
