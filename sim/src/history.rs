@@ -26,6 +26,10 @@ pub enum Outcome {
     Unknown,
 }
 
+/// A time between two losses. What was acknowledged in it and is not durable is owed until it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Era(u64);
+
 /// One value that a client wrote.
 #[derive(Clone, Copy, Debug)]
 pub struct Write {
@@ -52,6 +56,7 @@ pub struct Write {
 pub struct History {
     partitions: Vec<TopicPartition>,
     writes: Vec<Write>,
+    era: Era,
     /// Batches that were acknowledged.
     pub acked_batches: u64,
     /// Records that were read, each time counted.
@@ -92,12 +97,27 @@ impl History {
         self.writes.len() as ValueId
     }
 
-    /// A write ended.
+    /// The present time between two losses.
+    #[must_use]
+    pub const fn era(&self) -> Era {
+        self.era
+    }
+
+    /// A write ended that promises nothing.
     pub fn complete(&mut self, value: ValueId, outcome: Outcome) {
         if let Some(write) = self.write_mut(value) {
             write.outcome = outcome;
-            write.promised = matches!(outcome, Outcome::Acked { .. }) && write.acks != 0;
         }
+    }
+
+    /// A write is acknowledged that was asked for in `asked`; answers whether that promises anything. An answer
+    /// that was on its way when what it promised was lost promises it no more than one that came before.
+    pub fn acknowledge(&mut self, value: ValueId, offset: i64, asked: Era, durable_acks: bool) -> bool {
+        let is_old = asked != self.era;
+        let Some(write) = self.write_mut(value) else { return false };
+        write.outcome = Outcome::Acked { offset };
+        write.promised = if is_old { durable_acks && write.acks == -1 } else { write.acks != 0 };
+        write.promised
     }
 
     /// A value was read; `None` if nobody wrote it.
@@ -111,9 +131,21 @@ impl History {
     /// The power went, or storage failed: what was acknowledged by acks=1 promises nothing any more; nothing
     /// does without `durable_acks` (`flush=async`).
     pub fn power_lost(&mut self, durable_acks: bool) {
+        self.era.0 += 1;
         for write in self.writes.iter_mut().filter(|write| write.promised) {
             write.promised = durable_acks && write.acks == -1;
         }
+    }
+
+    /// Where a partition ends at least, by what was acknowledged and is still promised.
+    #[must_use]
+    pub fn owed(&self, partition: PartitionIndex) -> i64 {
+        let promised = self.writes.iter().filter(|write| write.partition == partition && write.promised);
+        let ends = promised.map(|write| match write.outcome {
+            Outcome::Acked { offset } => offset + 1,
+            Outcome::Pending | Outcome::Refused | Outcome::Unknown => 0,
+        });
+        ends.max().unwrap_or(0)
     }
 
     /// One write.
@@ -153,13 +185,18 @@ mod tests {
     fn an_acknowledgement_promises_what_its_acks_say() {
         let mut history = History::default();
         let values = [-1, 1, 0].map(|acks| history.invoke(write(acks)));
-        values.iter().for_each(|value| history.complete(*value, Outcome::Acked { offset: 0 }));
+        let before = history.era();
+        let acknowledge =
+            |history: &mut History, durable| values.map(|value| history.acknowledge(value, 0, before, durable));
+        assert_eq!(acknowledge(&mut history, true), [true, true, false]);
         let promised = |history: &History| values.map(|value| history.write(value).expect("written").promised);
-        assert_eq!(promised(&history), [true, true, false]);
         history.power_lost(true);
         assert_eq!(promised(&history), [true, false, false]);
+        // The same answers, had they come too late.
+        assert_eq!(acknowledge(&mut history, true), [true, false, false]);
         history.power_lost(false);
         assert_eq!(promised(&history), [false; 3]);
+        assert_eq!(acknowledge(&mut history, false), [false; 3]);
     }
 
     #[test]

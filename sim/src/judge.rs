@@ -2,7 +2,7 @@
 
 use ottla_core::types::TopicPartition;
 
-use crate::history::{History, Outcome, PartitionIndex, ValueId, Write};
+use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
 use crate::invariants::{Fact, Invariants, Violation};
 use crate::logs::{Change, Logs};
 
@@ -55,18 +55,25 @@ impl Judge {
         }
     }
 
-    /// A client learns that its batch lies at `base`; its values are numbered from `first` on.
-    pub fn acked(&mut self, first: ValueId, count: u64, base: Option<i64>) {
+    /// A client's batch was sent, and no answer comes; its values are numbered from `first` on.
+    pub fn sent(&mut self, first: ValueId, count: u64) {
         self.history.acked_batches += 1;
-        for (value, delta) in (first..first + count).zip(0..) {
-            let offset = base.map_or(-1, |base| base + delta);
-            self.history.complete(value, Outcome::Acked { offset });
+        for value in first..first + count {
+            self.history.complete(value, Outcome::Acked { offset: -1 });
+        }
+    }
+
+    /// A client learns that its batch, which it sent in `asked`, lies at `base`.
+    pub fn acked(&mut self, first: ValueId, count: u64, base: i64, asked: Era) {
+        self.history.acked_batches += 1;
+        for (value, offset) in (first..first + count).zip(base..) {
+            let promised = self.history.acknowledge(value, offset, asked, self.durable_acks);
             let Some(write) = self.history.write(value).copied() else { continue };
-            if base.is_none() {
-                continue;
-            }
             let log = self.history.name(write.partition).clone();
             self.check_ack(&log, value, &write, offset);
+            if promised {
+                self.logs.entry(&log).promise(offset + 1, write.acks == -1);
+            }
         }
     }
 
@@ -76,7 +83,6 @@ impl Judge {
             let fact = Fact::Acked { log, value, write, offset, followed };
             self.violation = self.invariants.check(&fact).err();
         }
-        self.logs.entry(log).promise(offset + 1, write.acks == -1);
     }
 
     /// Everything was read that can be; `starts` says from where, by partition.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::client::Ctx;
 use crate::client::ask::Ask;
-use crate::history::{Outcome, PartitionIndex, ValueId, Write};
+use crate::history::{Era, Outcome, PartitionIndex, ValueId, Write};
 use crate::scenario::Span;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 
@@ -120,6 +120,8 @@ struct Batch {
     first: ValueId,
     count: u64,
     bytes: Bytes,
+    /// When it was last sent.
+    asked: Era,
     retry_at: Nanos,
     give_up_at: Nanos,
 }
@@ -179,10 +181,11 @@ impl ProduceActor {
             self.identity = Identity::Asked;
             return Some(Ask::new(ApiKey::InitProducerId, 1, 0, &InitProducerIdRequest::default()));
         }
-        let batch = match self.queue.pop_front() {
+        let mut batch = match self.queue.pop_front() {
             Some(batch) => batch,
             None => self.make(ctx)?,
         };
+        batch.asked = ctx.judge.history.era();
         let ask = self.produce(&batch);
         self.flying.insert(batch.tag, batch);
         Some(ask)
@@ -210,7 +213,7 @@ impl ProduceActor {
 
     pub(super) fn on_unanswered(&mut self, ctx: &mut Ctx<'_>, ask: &Ask) {
         if let Some(batch) = self.flying.remove(&ask.tag) {
-            ctx.judge.acked(batch.first, batch.count, None);
+            ctx.judge.sent(batch.first, batch.count);
         }
     }
 
@@ -233,7 +236,7 @@ impl ProduceActor {
 
     fn settle(&mut self, ctx: &mut Ctx<'_>, batch: Batch, error: ErrorCode, base_offset: i64) {
         if error == ErrorCode::NONE {
-            return ctx.judge.acked(batch.first, batch.count, Some(base_offset));
+            return ctx.judge.acked(batch.first, batch.count, base_offset, batch.asked);
         }
         // Its place in the sequence is taken, but nobody knows at which offset.
         if error == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
@@ -311,6 +314,7 @@ impl ProduceActor {
             first,
             count,
             bytes,
+            asked: ctx.judge.history.era(),
             retry_at: ctx.now,
             give_up_at: ctx.now + DELIVERY_TIMEOUT,
         })

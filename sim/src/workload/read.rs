@@ -12,7 +12,7 @@ use crate::client::ask::Ask;
 use crate::history::PartitionIndex;
 use crate::invariants::Fact;
 use crate::scenario::Span;
-use crate::time::{MILLISECOND, Nanos};
+use crate::time::{MILLISECOND, Nanos, SECOND};
 
 /// `read = { topic = "t", clients = 2 }`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -50,6 +50,8 @@ const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 /// How long a client waits before it tries again.
 const RETRY: Nanos = 100 * MILLISECOND;
+/// How long one that reads everything waits for an end that was acknowledged.
+const PATIENCE: Nanos = 30 * SECOND;
 /// The most that a batch is inflated to.
 const INFLATED: u64 = 64 << 20;
 
@@ -64,6 +66,8 @@ pub struct ReadActor {
     /// Whether it reads everything once, from the start to the end.
     all: bool,
     wait_until: Nanos,
+    /// Until then it waits for the end of a log to reach what was acknowledged.
+    patient_until: Nanos,
     seek_at: Nanos,
     until: Nanos,
     stopped: bool,
@@ -93,6 +97,7 @@ impl ReadActor {
             partitions: vec![Place::default(); count],
             all: false,
             wait_until: at,
+            patient_until: at,
             seek_at: at.saturating_add(params.seek.0),
             params,
             until,
@@ -101,11 +106,12 @@ impl ReadActor {
         }
     }
 
-    /// A client that reads everything of a topic, once.
+    /// A client that reads everything of a topic, once, from `at` on.
     #[must_use]
-    pub fn all(topic: &str, partitions: i32, which: u64) -> Self {
+    pub fn all(topic: &str, partitions: i32, at: Nanos, which: u64) -> Self {
         let params = Read { topic: topic.into(), max_wait: Span(10 * MILLISECOND), ..Read::default() };
-        Self { all: true, ..Self::new(params, partitions, 0, u64::MAX, which) }
+        let patient_until = at.saturating_add(PATIENCE);
+        Self { all: true, patient_until, ..Self::new(params, partitions, at, u64::MAX, which) }
     }
 
     /// Where each partition began, for those that were read to their end.
@@ -157,7 +163,12 @@ impl ReadActor {
                 if partition.error_code != ErrorCode::NONE {
                     self.wait_until = ctx.now + RETRY;
                 } else if ask.tag == LATEST.unsigned_abs() {
-                    place.end = Some(partition.offset);
+                    // What acks=1 was told can be read when it is durable, which may be a moment later.
+                    if partition.offset < ctx.judge.history.owed(place.index) && ctx.now < self.patient_until {
+                        self.wait_until = ctx.now + RETRY;
+                    } else {
+                        place.end = Some(partition.offset);
+                    }
                 } else {
                     place.next = Some(partition.offset);
                     place.start = Some(partition.offset);
