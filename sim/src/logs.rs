@@ -60,6 +60,8 @@ pub struct Logs {
     open: BTreeMap<FileId, (TopicPartition, i64)>,
     /// Syncs under way: where the log ended when they were issued.
     syncing: BTreeMap<u64, (TopicPartition, i64)>,
+    /// Whether the disk has damaged any file at all.
+    pub rotten: bool,
 }
 
 /// What an effect did to the followed logs.
@@ -175,8 +177,9 @@ impl Logs {
         self.logs.iter()
     }
 
-    /// A file of a log is damaged on the disk.
+    /// A file is damaged on the disk; the log too that it belongs to.
     pub fn damage(&mut self, path: &str) {
+        self.rotten = true;
         let dir = path.split_once('/').and_then(|(dir, _)| TopicPartition::from_dir_name(dir));
         if let Some(log) = dir.and_then(|name| self.logs.get_mut(&name)) {
             log.damaged = true;

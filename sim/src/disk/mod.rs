@@ -15,6 +15,7 @@ pub mod tree;
 pub mod versioned;
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ottla_core::machine::{DiskError, DiskResult, Effect, FileAction, FileId, OpId, OpenMode, Path};
@@ -25,7 +26,7 @@ pub use loss::{Loss, Preset};
 pub use tree::Ino;
 
 use crate::draw::{Draw, Draws, Label};
-use crate::time::Nanos;
+use crate::time::{Nanos, SECOND};
 use tree::{Inode, Tree};
 use versioned::Change;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -116,7 +117,7 @@ pub struct Completed {
     pub op: OpId,
     /// How it ended.
     pub result: DiskResult,
-    /// The file it was on, if it was a write or a sync.
+    /// The file it was on, if it was a write, a truncation or a sync.
     pub file: Option<FileId>,
     /// Whether it was a sync.
     pub sync: bool,
@@ -230,6 +231,17 @@ impl Disk {
             }
         }
         None
+    }
+
+    /// Nothing goes wrong from now on, what is broken stays so, and what the disk was slow with is done within a
+    /// second, in its order.
+    pub fn heal(&mut self, now: Nanos) {
+        self.faults.heal();
+        let latest = now.saturating_add(SECOND);
+        self.process.ordered = self.process.ordered.min(latest);
+        let pending = mem::take(&mut self.process.pending);
+        let sooner = |((due, issued), pending): ((Nanos, u64), Pending)| ((due.min(latest), issued), pending);
+        self.process.pending = pending.into_iter().map(sooner).collect();
     }
 
     /// The process dies: what was queued is lost, the page cache stays. Answers how much was queued.
@@ -401,7 +413,8 @@ impl Disk {
             Task::Do(Operation::Write { file, .. }) => (Some(*file), false),
             Task::EndSync { file, .. } => (Some(*file), true),
             Task::EndSyncDir { .. } => (None, true),
-            Task::Do(_) | Task::ColdRead { .. } => (None, false),
+            Task::Do(Operation::Action(action)) => (cut_file(action), false),
+            Task::Do(Operation::Sync { .. }) | Task::ColdRead { .. } => (None, false),
         };
         let result = match self.try_task(now, op, issued, task) {
             Ok(result) => result?,
@@ -574,6 +587,11 @@ impl Disk {
 const UNBOUNDED: u64 = 1 << 40;
 /// EBADF.
 const BAD_FILE: i32 = 9;
+
+/// The file that an action cuts.
+const fn cut_file(action: &FileAction) -> Option<FileId> {
+    if let FileAction::SetLen { file, .. } = action { Some(*file) } else { None }
+}
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod ack_truth;
 mod checkpoint_soundness;
 mod duplicate;
 mod fail_stop;
+mod false_alarm;
 mod inconsistent_offsets;
 mod indexes_agree;
 mod interior_damage;
@@ -52,6 +53,8 @@ pub enum Fact<'a> {
     Recovered { log: &'a TopicPartition, found: Recovered<'a> },
     /// A saved file claims that a log is durable up to `claims`; it can be read up to `end`.
     Claimed { file: &'a str, log: &'a TopicPartition, claims: i64, end: i64 },
+    /// The machine takes a log for damaged; `disk_failed`: the disk has damaged something, or failed to read.
+    OutOfService { log: &'a TopicPartition, disk_failed: bool },
     /// A segment with its indexes, at rest.
     Indexed { log: &'a TopicPartition, segment: &'a SegmentImage },
     /// What the machine knows of a log's producers, and what the log says of them.
@@ -114,12 +117,13 @@ pub struct Invariants {
 }
 
 /// Every code, with what it says.
-pub const CODES: [(&str, &str); 19] = [
+pub const CODES: [(&str, &str); 20] = [
     (recovered_prefix::CODE, "a log after a crash is a prefix of what it was, and holds all that was promised"),
     (indexes_agree::CODE, "indexes agree with their log"),
     (no_bad_crc::CODE, "no batch with a bad CRC is served"),
     (checkpoint_soundness::CODE, "a saved file claims only what is durable"),
     (interior_damage::CODE, "damage is never taken for a torn tail"),
+    (false_alarm::CODE, "what the disk did not damage is not taken out of service"),
     (fail_stop::CODE, "after a failed write or sync nothing later in that log is acknowledged"),
     (segment_order::CODE, "segments have their own base offsets, and offsets within 2^31 of them"),
     (live_equals_replay::CODE, "what is known of producers equals a rebuild from the log"),
@@ -148,6 +152,7 @@ impl Invariants {
             (no_bad_crc::CODE, no_bad_crc::check(fact)),
             (checkpoint_soundness::CODE, checkpoint_soundness::check(fact)),
             (interior_damage::CODE, interior_damage::check(fact)),
+            (false_alarm::CODE, false_alarm::check(fact)),
             (fail_stop::CODE, self.fail_stop.check(fact)),
             (segment_order::CODE, self.segment_order.check(fact)),
             (live_equals_replay::CODE, live_equals_replay::check(fact)),

@@ -148,10 +148,14 @@ impl Agenda {
         None
     }
 
-    /// No event happens any more.
+    /// No event happens any more. Whoever looks after the node still does.
     pub fn clear_events(&mut self) {
         self.armed.clear();
-        self.due.retain(|_, due| matches!(due, Due::StartNode | Due::GiveUp));
+        let stays = |due: &Due| match due {
+            Due::StartNode | Due::GraceOver(_) | Due::Replace(_) | Due::GiveUp => true,
+            Due::Start(_) | Due::Arm(_) | Due::End(_) | Due::Heal => false,
+        };
+        self.due.retain(|_, due| stays(due));
     }
 }
 

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use ottla_core::config::Config;
 use ottla_core::ingress::ingress;
 use ottla_core::job::{Job, Next};
-use ottla_core::machine::{ConnId, DiskResult, Effect, Effects, FileAction, Input, JobId, ListenerId, OpId, Opened};
+use ottla_core::machine::{
+    ConnId, DiskError, DiskResult, Effect, Effects, FileAction, Input, JobId, ListenerId, OpId, Opened,
+};
 
 use super::World;
 use super::agenda::{Due, Moment, OperationKind};
@@ -249,15 +251,16 @@ impl World {
         let Some(done) = done else { return };
         let failed = self.judge_completion(&done);
         let synced = done.sync;
+        let io_error = matches!(done.result, DiskResult::Failed(DiskError::Io(_)));
         let Some(process) = &mut self.node.process else { return };
         if failed && !mem::replace(&mut process.failed, true) {
             let durable = self.judge.durable_acks;
             self.judge.history.power_lost(durable);
             self.judge.logs.on_loss(durable);
-            let wait = self.setting.scenario.cluster.restart_failed.0;
-            if wait > 0 {
-                self.agenda.add(self.now.saturating_add(wait), Due::Replace(self.node.boots));
-            }
+        }
+        if io_error {
+            process.read_failed |= !failed;
+            self.call_operator(Due::Replace(self.node.boots));
         }
         let Some(process) = &mut self.node.process else { return };
         if let Some(job) = process.jobs.reads.remove(&done.op) {
@@ -269,9 +272,16 @@ impl World {
         }
     }
 
+    /// Somebody looks after the node in a while, if the scenario has an operator.
+    fn call_operator(&mut self, due: Due) {
+        let wait = self.setting.scenario.cluster.restart_failed.0;
+        if wait > 0 {
+            self.agenda.add(self.now.saturating_add(wait), due);
+        }
+    }
+
     /// Answers whether the storage failed.
     fn judge_completion(&mut self, done: &Completed) -> bool {
-        use ottla_core::machine::DiskError;
         let failed = matches!(done.result, DiskResult::Failed(DiskError::Io(_)));
         let log = if done.sync {
             self.judge.logs.on_synced(done.op.0, matches!(done.result, DiskResult::Done))
@@ -362,7 +372,12 @@ impl World {
 
     fn on_stopped(&mut self) {
         self.trace.event("stopped", self.node.boots);
-        self.dose.land(Class::Restart);
+        if self.node.process.as_ref().is_some_and(|process| process.stopping) {
+            self.dose.land(Class::Restart);
+        } else {
+            // It gave up by itself.
+            self.call_operator(Due::StartNode);
+        }
         self.end_process();
     }
 

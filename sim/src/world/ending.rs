@@ -3,26 +3,31 @@
 use std::collections::BTreeMap;
 
 use super::agenda::Due;
+use super::node::Process;
 use super::{Stage, World};
 use crate::client::Client;
 use crate::draw::Label;
 use crate::logs::read_logs;
-use crate::time::MILLISECOND;
+use crate::time::{MILLISECOND, Nanos, SECOND};
 use crate::workload::{Actor, ReadActor};
 
+/// How long who reads everything waits for an answer: as long as Kafka's clients. Megabytes through a small window
+/// over a network that loses take more than a moment.
+const READ_TIMEOUT: Nanos = 30 * SECOND;
+
 impl World {
-    /// Load and faults are over. The process is started anew where it is down or its storage failed, and in
-    /// half of the runs anyway.
+    /// Load and faults are over. The process is started anew where it is down or something of it is out of
+    /// service, and in half of the runs anyway.
     pub(super) fn heal(&mut self) {
         self.trace.event("heal", self.trace.steps());
         self.stage = Stage::Finishing;
         self.agenda.clear_events();
         self.network.heal(self.now);
-        self.node.disk.faults.heal();
+        self.node.disk.heal(self.now);
         self.node.disk.set_free_space(u64::MAX);
         self.node.paused_until = self.now;
         self.set_rate(1_000_000);
-        let failed = self.node.process.as_ref().is_some_and(|process| process.failed);
+        let failed = self.node.process.as_ref().is_some_and(Process::is_out_of_service);
         let restart = self.draws.at(Label::Event, u64::MAX, 0).chance(0.5);
         if failed || restart {
             self.end_process();
@@ -40,8 +45,8 @@ impl World {
                 let topics = self.setting.scenario.cluster.topics.clone();
                 for (topic, partitions) in topics {
                     let which = self.clients.len() as u64;
-                    let actor = ReadActor::all(&topic, partitions, which);
-                    self.add_client(Actor::Read(Box::new(actor)), 2_000 * MILLISECOND);
+                    let actor = ReadActor::all(&topic, partitions, self.now, which);
+                    self.add_client(Actor::Read(Box::new(actor)), READ_TIMEOUT);
                 }
             }
             Stage::Reading if done => self.conclude(),
@@ -66,6 +71,7 @@ impl World {
 
     fn conclude(&mut self) {
         self.stage = Stage::Over;
+        self.judge_alarms();
         let mut starts: BTreeMap<usize, i64> = BTreeMap::new();
         for client in &self.clients {
             if let Client { actor: Actor::Read(actor), .. } = client {

@@ -54,6 +54,10 @@ pub struct Process {
     pub ready: bool,
     /// Whether a log directory failed in it.
     pub failed: bool,
+    /// Whether a read failed in it.
+    pub read_failed: bool,
+    /// Whether it was asked to stop.
+    pub stopping: bool,
     /// How many rounds it has made.
     pub rounds: u64,
 }
@@ -111,8 +115,16 @@ impl Process {
             effects: Effects::new(),
             ready: false,
             failed: false,
+            read_failed: false,
+            stopping: false,
             rounds: 0,
         }
+    }
+
+    /// Whether something is out of service until the process is started anew: an operator would do that.
+    #[must_use]
+    pub fn is_out_of_service(&self) -> bool {
+        self.failed || self.machine.view().partitions.iter().any(|partition| partition.damaged)
     }
 
     /// When it has something to do.

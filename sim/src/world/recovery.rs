@@ -27,6 +27,16 @@ impl World {
         self.judge.fact(&Fact::Ready);
     }
 
+    /// Does the machine take for damaged what is not?
+    pub(super) fn judge_alarms(&mut self) {
+        let Some(process) = &self.node.process else { return };
+        let disk_failed = process.read_failed || self.judge.logs.rotten;
+        for partition in process.machine.view().partitions.iter().filter(|partition| partition.damaged) {
+            let log = TopicPartition::new(partition.topic.as_str(), partition.partition);
+            self.judge.fact(&Fact::OutOfService { log: &log, disk_failed });
+        }
+    }
+
     /// Each followed log against the disk.
     fn judge_logs(&mut self, view: &View, images: &BTreeMap<TopicPartition, LogImage>) {
         let followed: Vec<_> = self.judge.logs.iter().map(|(name, log)| (name.clone(), log.clone())).collect();

@@ -88,6 +88,7 @@ impl World {
 
     /// The process is no more, however it ended. Its machine stays up.
     pub(super) fn end_process(&mut self) {
+        self.judge_alarms();
         self.node.process = None;
         self.node.paused_until = 0;
         self.node.disk.kill();
@@ -99,6 +100,7 @@ impl World {
     /// The power goes.
     pub(super) fn lose_power(&mut self, down: Nanos) {
         self.dose.give(Class::PowerLoss);
+        self.judge_alarms();
         self.node.process = None;
         self.node.paused_until = 0;
         self.node.rebooting = true;
@@ -123,6 +125,7 @@ impl World {
         self.dose.give(Class::Restart);
         let boot = self.node.boots;
         if let Some(process) = &mut self.node.process {
+            process.stopping = true;
             process.inbox.push_back(Input::Shutdown);
             self.agenda.add(self.now.saturating_add(grace), Due::GraceOver(boot));
         }
@@ -137,9 +140,10 @@ impl World {
         }
     }
 
-    /// A process whose storage failed is started anew, if it is still the same.
+    /// A process of which something is out of service is started anew, if it is still the same.
     pub(super) fn replace(&mut self, boot: u64) {
-        if self.node.process.is_some() && self.node.boots == boot {
+        let process = self.node.process.as_ref().filter(|process| process.is_out_of_service());
+        if process.is_some() && self.node.boots == boot {
             self.trace.event("replaced", boot);
             self.end_process();
             self.start_node();
