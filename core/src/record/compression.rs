@@ -15,6 +15,8 @@ use std::io::{Read, Write};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::zstd_frames::{self, Frames};
+
 /// How the records of a batch are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Codec {
@@ -102,13 +104,18 @@ impl Codec {
     /// Appends the inflated bytes to `out`, at most `limit` of them; `out` grows only by what was inflated.
     pub fn inflate(self, bytes: &[u8], limit: u64, out: &mut Vec<u8>) -> Result<(), InflateError> {
         let mut inflater = Inflater::new(self, bytes, limit)?;
-        let mut filled = out.len();
+        let start = out.len();
+        let mut filled = start;
         loop {
-            out.resize(filled + CHUNK, 0);
+            if filled == out.len() {
+                // A small batch is not worth a big chunk.
+                let more = (filled - start).max(bytes.len().saturating_mul(4)).clamp(1 << 10, CHUNK);
+                out.resize(filled + more, 0);
+            }
             let read = inflater.read(&mut out[filled..])?;
             filled += read;
-            out.truncate(filled);
             if read == 0 {
+                out.truncate(filled);
                 return Ok(());
             }
         }
@@ -155,7 +162,7 @@ enum Stream<'a> {
     Snappy(SnappyBlocks<'a>),
     /// `None` once the frame has ended.
     Lz4(Option<lz4::Decoder<&'a [u8]>>),
-    Zstd(Box<zstd::stream::read::Decoder<'static, &'a [u8]>>),
+    Zstd(Frames<'a>),
 }
 
 impl<'a> Inflater<'a> {
@@ -167,7 +174,7 @@ impl<'a> Inflater<'a> {
             Codec::Snappy => Stream::Snappy(SnappyBlocks::new(bytes)),
             Codec::Lz4 if has_linked_blocks(bytes) => return Err(InflateError::Damaged(codec)),
             Codec::Lz4 => Stream::Lz4(Some(lz4::Decoder::new(bytes).map_err(damaged)?)),
-            Codec::Zstd => Stream::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(bytes).map_err(damaged)?)),
+            Codec::Zstd => Stream::Zstd(Frames::new(bytes)),
         };
         Ok(Self { codec, stream, left: limit, limit })
     }
@@ -179,7 +186,7 @@ impl<'a> Inflater<'a> {
             Stream::Gzip(gzip) => gzip.read(out).ok(),
             Stream::Snappy(blocks) => blocks.read(out, self.left),
             Stream::Lz4(frame) => read_lz4(frame, out),
-            Stream::Zstd(zstd) => zstd.read(out).ok(),
+            Stream::Zstd(frames) => frames.read(out),
         };
         let read = read.ok_or(InflateError::Damaged(self.codec))?;
         let read_len = u64::try_from(read).expect("a length in memory fits 64 bits");
@@ -326,9 +333,5 @@ fn lz4(level: i32, bytes: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
 
 fn zstd(level: i32, bytes: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
     let range = zstd::compression_level_range();
-    let level = level.clamp(*range.start(), *range.end());
-    let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
-    encoder.set_pledged_src_size(u64::try_from(bytes.len()).ok())?;
-    encoder.write_all(bytes)?;
-    encoder.finish().map(|_| ())
+    zstd_frames::compress(level.clamp(*range.start(), *range.end()), bytes, out)
 }

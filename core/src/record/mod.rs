@@ -5,7 +5,7 @@
 //! * [`policy`]: whether a topic takes a batch with those facts, and with which error it refuses
 //! * [`records`]: the records themselves, as slices of the batch or of its inflated bytes
 //! * [`builder`]: writes batches; [`control`]: control records; [`rewrite`]: recompression, new timestamps
-//! * [`compression`]: the codecs, bounded; [`varint`]: the integers inside a record
+//! * [`compression`] and [`zstd_frames`]: the codecs, bounded; [`varint`]: the integers inside a record
 //!
 //! Invariants: nothing here panics on any bytes, and nothing reserves memory for a number that was only read.
 //! A CRC covers a batch from byte 21 on, so the base offset and the leader epoch, which the leader assigns,
@@ -23,6 +23,7 @@ mod records;
 mod rewrite;
 mod scan;
 mod varint;
+mod zstd_frames;
 
 #[cfg(test)]
 mod tests;
