@@ -4,6 +4,7 @@ use ottla_core::types::TopicPartition;
 
 use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
 use crate::invariants::{Fact, Invariants, Violation};
+use crate::known::KnownBatches;
 use crate::logs::{Change, Logs};
 
 /// Everything that judges.
@@ -13,6 +14,8 @@ pub struct Judge {
     pub history: History,
     /// What the node wrote.
     pub logs: Logs,
+    /// What readers have read.
+    pub known: KnownBatches,
     invariants: Invariants,
     violation: Option<Violation>,
     /// Whether an acknowledgement of acks=all survives power loss (`flush=quorum`).

@@ -5,7 +5,7 @@
 //! * [`time`] and [`draw`]: the words; chance is a function of a label and an identity, never a stream
 //! * [`disk`], [`network`], [`clock`]: what a crash leaves, and what breaks without one
 //! * [`history`], [`logs`] and [`invariants`]: what clients saw, what was written, and what must hold
-//! * [`client`] and [`frames`]: clients that trust nobody; [`judge`]: who watches them
+//! * [`client`], [`frames`] and [`known`]: clients that trust nobody; [`judge`]: who watches them
 //! * [`scenario`], with [`workload`] and [`faults`]: a run is a file and a seed
 
 #[cfg(not(madsim))]
@@ -27,6 +27,7 @@ pub mod frames;
 pub mod history;
 pub mod invariants;
 pub mod judge;
+pub mod known;
 pub mod logs;
 pub mod network;
 mod panics;

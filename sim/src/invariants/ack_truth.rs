@@ -1,17 +1,16 @@
 //! I3 AckTruth: an acknowledged offset holds that record. Source: KIP-98; Redpanda #5356 (a duplicate answered
 //! with a wrong offset). Judged against the log when the answer comes, and by what is read in the end.
 
-use std::collections::BTreeMap;
-
+use super::by_offset::ByOffset;
 use super::{Fact, Verdict};
-use crate::history::{Outcome, PartitionIndex, ValueId};
+use crate::history::Outcome;
 
 pub(super) const CODE: &str = "I3";
 
 /// Remembers what was read where.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AckTruth {
-    read: BTreeMap<(PartitionIndex, i64), ValueId>,
+    read: ByOffset,
 }
 
 impl AckTruth {
@@ -23,14 +22,15 @@ impl AckTruth {
             return Err(format!("{log} acknowledges value {value} at {offset}, where it has nothing"));
         }
         if let Fact::Polled { partition, offset, value, .. } = fact {
-            self.read.insert((*partition, *offset), *value);
+            self.read.insert(*partition, *offset, *value);
         }
         let Fact::AllRead { history, .. } = fact else { return Ok(()) };
         for (value, write) in history.writes().filter(|(_, write)| write.promised) {
             let Outcome::Acked { offset } = write.outcome else { continue };
-            let found = self.read.get(&(write.partition, offset));
-            if found.is_some_and(|found| *found != value) {
-                let (log, found) = (history.name(write.partition), found.copied().unwrap_or_default());
+            if let Some(found) = self.read.get(write.partition, offset)
+                && found != value
+            {
+                let log = history.name(write.partition);
                 return Err(format!("{log} acknowledged value {value} at {offset}, which holds value {found}"));
             }
         }

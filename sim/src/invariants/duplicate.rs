@@ -1,8 +1,6 @@
 //! duplicate: one value at two offsets. Source: the Jepsen Kafka workload. Of a producer without idempotence
 //! that is normal, since it sends again what it does not know the fate of.
 
-use std::collections::BTreeMap;
-
 use super::{Fact, Verdict};
 use crate::history::{PartitionIndex, ValueId};
 
@@ -11,7 +9,8 @@ pub(super) const CODE: &str = "duplicate";
 /// Remembers where each value was.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Duplicate {
-    places: BTreeMap<ValueId, (PartitionIndex, i64)>,
+    /// By the value, which numbers the writes from 1 on.
+    places: Vec<Option<(PartitionIndex, i64)>>,
 }
 
 impl Duplicate {
@@ -20,15 +19,21 @@ impl Duplicate {
         if !write.idempotent {
             return Ok(());
         }
-        match self.places.insert(*value, (*partition, *offset)) {
-            Some(known) if known != (*partition, *offset) => {
-                let (old_partition, old_offset) = known;
-                Err(format!(
-                    "value {value} is at {offset} of partition {partition}, and at {old_offset} of {old_partition}"
-                ))
-            }
+        match self.put(*value, (*partition, *offset)) {
+            Some((old_partition, old_offset)) if (old_partition, old_offset) != (*partition, *offset) => Err(format!(
+                "value {value} is at {offset} of partition {partition}, and at {old_offset} of {old_partition}"
+            )),
             _ => Ok(()),
         }
+    }
+
+    /// Remembers where a value was seen; answers where it was before.
+    fn put(&mut self, value: ValueId, place: (PartitionIndex, i64)) -> Option<(PartitionIndex, i64)> {
+        let index = usize::try_from(value).expect("there are fewer writes than addresses");
+        if self.places.len() <= index {
+            self.places.resize(index + 1, None);
+        }
+        self.places[index].replace(place)
     }
 }
 

@@ -1,8 +1,7 @@
 //! inconsistent-offsets: one offset carries two values, by acknowledgements or reads.
 //! Source: the Jepsen Kafka workload.
 
-use std::collections::BTreeMap;
-
+use super::by_offset::ByOffset;
 use super::{Fact, Verdict};
 use crate::history::{PartitionIndex, ValueId};
 
@@ -11,7 +10,7 @@ pub(super) const CODE: &str = "inconsistent-offsets";
 /// Remembers which value each offset has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InconsistentOffsets {
-    values: BTreeMap<(PartitionIndex, i64), ValueId>,
+    values: ByOffset,
 }
 
 impl InconsistentOffsets {
@@ -29,7 +28,7 @@ impl InconsistentOffsets {
     }
 
     fn see(&mut self, partition: PartitionIndex, offset: i64, value: ValueId) -> Verdict {
-        match self.values.insert((partition, offset), value) {
+        match self.values.insert(partition, offset, value) {
             Some(known) if known != value => {
                 Err(format!("partition {partition}: {offset} has value {known} and value {value}"))
             }

@@ -5,6 +5,7 @@
 //! break it in its test. The first violation ends a run.
 
 mod ack_truth;
+mod by_offset;
 mod checkpoint_soundness;
 mod duplicate;
 mod fail_stop;
@@ -146,31 +147,27 @@ impl Invariants {
     /// # Errors
     /// The first violation.
     pub fn check(&mut self, fact: &Fact<'_>) -> Result<(), Violation> {
-        let verdicts = [
-            (recovered_prefix::CODE, self.recovered_prefix.check(fact)),
-            (indexes_agree::CODE, indexes_agree::check(fact)),
-            (no_bad_crc::CODE, no_bad_crc::check(fact)),
-            (checkpoint_soundness::CODE, checkpoint_soundness::check(fact)),
-            (interior_damage::CODE, interior_damage::check(fact)),
-            (false_alarm::CODE, false_alarm::check(fact)),
-            (fail_stop::CODE, self.fail_stop.check(fact)),
-            (segment_order::CODE, self.segment_order.check(fact)),
-            (live_equals_replay::CODE, live_equals_replay::check(fact)),
-            (no_duplicate::CODE, self.no_duplicate.check(fact)),
-            (sequence_contiguity::CODE, self.sequence_contiguity.check(fact)),
-            (ack_truth::CODE, self.ack_truth.check(fact)),
-            (offset_uniqueness::CODE, self.offset_uniqueness.check(fact)),
-            (response_order::CODE, response_order::check(fact)),
-            (malformed_input::CODE, malformed_input::check(fact)),
-            (inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact)),
-            (duplicate::CODE, self.duplicate.check(fact)),
-            (lost_write::CODE, lost_write::check(fact)),
-            (nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact)),
-            (read_stability::CODE, self.read_stability.check(fact)),
-        ];
-        for (invariant, verdict) in verdicts {
-            verdict.map_err(|what| Violation { invariant, what })?;
-        }
+        let of = |invariant, verdict: Verdict| verdict.map_err(|what| Violation { invariant, what });
+        of(recovered_prefix::CODE, self.recovered_prefix.check(fact))?;
+        of(indexes_agree::CODE, indexes_agree::check(fact))?;
+        of(no_bad_crc::CODE, no_bad_crc::check(fact))?;
+        of(checkpoint_soundness::CODE, checkpoint_soundness::check(fact))?;
+        of(interior_damage::CODE, interior_damage::check(fact))?;
+        of(false_alarm::CODE, false_alarm::check(fact))?;
+        of(fail_stop::CODE, self.fail_stop.check(fact))?;
+        of(segment_order::CODE, self.segment_order.check(fact))?;
+        of(live_equals_replay::CODE, live_equals_replay::check(fact))?;
+        of(no_duplicate::CODE, self.no_duplicate.check(fact))?;
+        of(sequence_contiguity::CODE, self.sequence_contiguity.check(fact))?;
+        of(ack_truth::CODE, self.ack_truth.check(fact))?;
+        of(offset_uniqueness::CODE, self.offset_uniqueness.check(fact))?;
+        of(response_order::CODE, response_order::check(fact))?;
+        of(malformed_input::CODE, malformed_input::check(fact))?;
+        of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
+        of(duplicate::CODE, self.duplicate.check(fact))?;
+        of(lost_write::CODE, lost_write::check(fact))?;
+        of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))?;
+        of(read_stability::CODE, self.read_stability.check(fact))?;
         Ok(())
     }
 }

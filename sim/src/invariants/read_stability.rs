@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use super::by_offset::ByOffset;
 use super::{Fact, Verdict};
-use crate::history::{PartitionIndex, ValueId};
+use crate::history::PartitionIndex;
 
 pub(super) const CODE: &str = "R6";
 
 /// Remembers what was read where, and where each reader is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadStability {
-    read: BTreeMap<(PartitionIndex, i64), ValueId>,
+    read: ByOffset,
     at: BTreeMap<(u16, PartitionIndex), i64>,
 }
 
@@ -24,12 +25,11 @@ impl ReadStability {
         let before = self.at.insert((*reader, *partition), *offset);
         // Between two records that one reader got one after the other, nobody may have read a third.
         if let Some(before) = before
-            && before < *offset
-            && let Some(((_, lost), known)) = self.read.range((*partition, before + 1)..(*partition, *offset)).next()
+            && let Some((lost, known)) = self.read.first_in(*partition, before.saturating_add(1), *offset)
         {
             return Err(format!("partition {partition}: {lost} was read as value {known}, and is now passed over"));
         }
-        match self.read.insert((*partition, *offset), *value) {
+        match self.read.insert(*partition, *offset, *value) {
             Some(known) if known != *value => {
                 Err(format!("partition {partition}: {offset} was read as value {known}, and is now {value}"))
             }

@@ -1,6 +1,6 @@
 //! Clients that read: from wherever they like while the load goes on, and everything in the end.
 
-use ottla_core::record::{BatchError, RecordBatch, batches};
+use ottla_core::record::{BatchError, batches};
 use ottla_core::types::TopicPartition;
 use ottla_wire::api::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
 use ottla_wire::api::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic};
@@ -52,8 +52,6 @@ const LATEST: i64 = -1;
 const RETRY: Nanos = 100 * MILLISECOND;
 /// How long one that reads everything waits for an end that was acknowledged.
 const PATIENCE: Nanos = 30 * SECOND;
-/// The most that a batch is inflated to.
-const INFLATED: u64 = 64 << 20;
 
 /// One client that reads.
 #[derive(Clone, Debug)]
@@ -71,7 +69,6 @@ pub struct ReadActor {
     seek_at: Nanos,
     until: Nanos,
     stopped: bool,
-    scratch: Vec<u8>,
 }
 
 /// Where it is in one partition.
@@ -102,7 +99,6 @@ impl ReadActor {
             params,
             until,
             stopped: false,
-            scratch: Vec::new(),
         }
     }
 
@@ -203,19 +199,22 @@ impl ReadActor {
         }
         let bytes = partition.records.as_ref().and_then(|records| records.as_slice()).unwrap_or_default();
         for batch in batches(bytes) {
-            match batch {
+            let batch = match batch {
+                Ok(batch) => Some(batch),
                 // A response may end in the middle of a batch.
                 Err(BatchError::Cut { .. }) => break,
-                Ok(batch) if batch.check_crc().is_ok() => {
-                    if !take_batch(ctx, self.reader, place, &batch, &mut self.scratch) {
-                        ctx.judge.fact(&Fact::BadBatch { partition: place.index, offset: next });
-                    }
-                }
-                Err(BatchError::Malformed { .. }) | Ok(_) => {
-                    ctx.judge.fact(&Fact::BadBatch { partition: place.index, offset: next });
-                    break;
-                }
+                Err(BatchError::Malformed { .. }) => None,
+            };
+            let values = batch.as_ref().and_then(|batch| ctx.judge.known.values(batch));
+            let (Some(batch), Some(values)) = (batch, values) else {
+                ctx.judge.fact(&Fact::BadBatch { partition: place.index, offset: next });
+                break;
+            };
+            let next = place.next.unwrap_or(0);
+            for (offset, value) in values.iter().filter(|(offset, _)| *offset >= next) {
+                ctx.judge.polled(self.reader, place.index, *offset, *value);
             }
+            place.next = Some(next.max(batch.header().next_offset().0));
         }
     }
 
@@ -272,28 +271,4 @@ impl Place {
 
 fn place_mut(partitions: &mut [Place], index: i32) -> Option<&mut Place> {
     partitions.get_mut(usize::try_from(index).ok()?)
-}
-
-/// Reads a batch's records from where the reader is; answers whether they can be read.
-fn take_batch(
-    ctx: &mut Ctx<'_>,
-    reader: u16,
-    place: &mut Place,
-    batch: &RecordBatch<'_>,
-    scratch: &mut Vec<u8>,
-) -> bool {
-    let next = place.next.unwrap_or(0);
-    if !batch.header().attributes.is_control() {
-        let Ok(records) = batch.records(scratch, INFLATED) else { return false };
-        for record in records {
-            let Ok(record) = record else { return false };
-            if record.offset.0 < next {
-                continue;
-            }
-            let id = record.value.and_then(|value| value.first_chunk::<8>()).map(|id| u64::from_be_bytes(*id));
-            ctx.judge.polled(reader, place.index, record.offset.0, id.unwrap_or(0));
-        }
-    }
-    place.next = Some(next.max(batch.header().next_offset().0));
-    true
 }

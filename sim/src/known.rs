@@ -1,0 +1,78 @@
+//! Batches that were read before. What their records hold is a function of their bytes, so bytes that come again,
+//! for another reader or after a seek, are recognised by their digest, and neither checked nor inflated anew.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ottla_core::record::RecordBatch;
+use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_128};
+
+use crate::history::ValueId;
+
+/// The batches that were read, never looked at in order.
+#[derive(Clone, Debug, Default)]
+pub struct KnownBatches {
+    values: HashMap<u128, Values, Xxh3DefaultBuilder>,
+    scratch: Vec<u8>,
+}
+
+/// The records of a batch: each one's offset, and the value that it begins with; 0 if it is too short for one.
+pub type Values = Arc<[(i64, ValueId)]>;
+
+/// The most that a batch is inflated to.
+const INFLATED: u64 = 64 << 20;
+
+impl KnownBatches {
+    /// What a batch holds; nothing if it is a control batch. `None` if its CRC is wrong, or it cannot be read.
+    pub fn values(&mut self, batch: &RecordBatch<'_>) -> Option<Values> {
+        let digest = xxh3_128(batch.bytes());
+        if let Some(values) = self.values.get(&digest) {
+            return Some(Arc::clone(values));
+        }
+        let values = self.read(batch)?;
+        self.values.insert(digest, Arc::clone(&values));
+        Some(values)
+    }
+
+    fn read(&mut self, batch: &RecordBatch<'_>) -> Option<Values> {
+        batch.check_crc().ok()?;
+        if batch.header().attributes.is_control() {
+            return Some(Arc::default());
+        }
+        let records = batch.records(&mut self.scratch, INFLATED).ok()?;
+        let value = |bytes: &[u8]| bytes.first_chunk::<8>().map(|id| u64::from_be_bytes(*id));
+        let read = records.map(|record| {
+            let record = record.ok()?;
+            Some((record.offset.0, record.value.and_then(value).unwrap_or(0)))
+        });
+        read.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ottla_core::record::batches;
+
+    use super::*;
+    use crate::invariants::test_batch;
+
+    fn read(known: &mut KnownBatches, bytes: &Bytes) -> Option<Vec<(i64, ValueId)>> {
+        let batch = batches(bytes).next().expect("a batch").expect("a header that can be read");
+        known.values(&batch).map(|values| values.to_vec())
+    }
+
+    #[test]
+    fn the_same_bytes_are_the_same_values_and_other_bytes_are_looked_at() {
+        let mut known = KnownBatches::default();
+        let batch = test_batch(7, 0, &[&5_u64.to_be_bytes(), b"short"]);
+        for _ in 0..2 {
+            assert_eq!(read(&mut known, &batch), Some(vec![(7, 5), (8, 0)]));
+        }
+        let mut rotten = batch.to_vec();
+        *rotten.last_mut().expect("it is not empty") ^= 1;
+        assert_eq!(read(&mut known, &rotten.into()), None);
+        let elsewhere = test_batch(9, 0, &[&5_u64.to_be_bytes(), b"short"]);
+        assert_eq!(read(&mut known, &elsewhere), Some(vec![(9, 5), (10, 0)]));
+    }
+}
