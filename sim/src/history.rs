@@ -148,6 +148,14 @@ impl History {
         ends.max().unwrap_or(0)
     }
 
+    /// A partition's log is damaged: what was acknowledged by acks=1 promises nothing any more.
+    pub fn damaged(&mut self, partition: &TopicPartition) {
+        let Some(index) = self.partitions.iter().position(|known| known == partition) else { return };
+        for write in self.writes.iter_mut().filter(|write| write.partition == index && write.acks != -1) {
+            write.promised = false;
+        }
+    }
+
     /// One write.
     #[must_use]
     pub fn write(&self, value: ValueId) -> Option<&Write> {

@@ -88,6 +88,13 @@ impl Judge {
         }
     }
 
+    /// In a damaged log acks=1 promises nothing: see [`crate::logs::FollowedLog::damaged`].
+    pub fn forget_weak_promises(&mut self) {
+        for (log, _) in self.logs.iter().filter(|(_, followed)| followed.damaged) {
+            self.history.damaged(log);
+        }
+    }
+
     /// Everything was read that can be; `starts` says from where, by partition.
     pub fn all_read(&mut self, starts: &[i64]) {
         if self.violation.is_none() {

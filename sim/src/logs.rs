@@ -49,7 +49,8 @@ pub struct FollowedLog {
     promised_durable: i64,
     /// Where the log ended when its last successful sync was issued: below it all is synced.
     pub synced: i64,
-    /// Whether the disk has damaged one of its files.
+    /// Whether the disk has damaged one of its files. Then acks=1 promises nothing any more: what lies above the
+    /// journal's claim and cannot be read is a torn tail to whoever finds it.
     pub damaged: bool,
 }
 
@@ -91,6 +92,8 @@ pub struct SegmentImage {
     pub batches: Vec<BatchRef>,
     /// Whether all its bytes are such batches.
     pub whole: bool,
+    /// How many bytes it has.
+    pub len: u64,
     /// Its offset index, if there is one.
     pub index: Option<Bytes>,
     /// Its time index, if there is one.
@@ -137,7 +140,9 @@ impl FollowedLog {
 
     /// Everything below `end` was acknowledged.
     pub fn promise(&mut self, end: i64, acks_all: bool) {
-        self.promised = self.promised.max(end);
+        if acks_all || !self.damaged {
+            self.promised = self.promised.max(end);
+        }
         if acks_all {
             self.promised_durable = self.promised_durable.max(end);
         }
@@ -183,6 +188,7 @@ impl Logs {
         let dir = path.split_once('/').and_then(|(dir, _)| TopicPartition::from_dir_name(dir));
         if let Some(log) = dir.and_then(|name| self.logs.get_mut(&name)) {
             log.damaged = true;
+            log.promised = log.promised_durable;
         }
     }
 
@@ -217,14 +223,20 @@ impl Logs {
         Some(name)
     }
 
-    /// The process died, and the disk holds what it holds: each followed log becomes what can be read of it.
+    /// The process died, and the disk holds what it holds: each followed log becomes what can be read of it. Of a
+    /// damaged one, which nobody may cut at the damage, all that has a place in its file is kept.
     /// `loss`: the power went, and with it every promise that is not durable; `Some(false)`: all of them.
     pub fn on_crash(&mut self, disk: &Disk, loss: Option<bool>) {
         self.open.clear();
         self.syncing.clear();
         let images = read_logs(disk);
         for (name, log) in &mut self.logs {
-            log.batches = images.get(name).map(LogImage::readable).unwrap_or_default();
+            let image = images.get(name);
+            if log.damaged {
+                log.batches.retain(|batch| image.is_some_and(|image| image.has_place_for(batch)));
+            } else {
+                log.batches = image.map(LogImage::readable).unwrap_or_default();
+            }
             log.synced = log.synced.min(log.end());
         }
         if let Some(durable) = loss {
@@ -318,6 +330,11 @@ impl LogImage {
         all
     }
 
+    /// Whether the segment of this batch goes on where it begins, whatever bytes lie there.
+    fn has_place_for(&self, batch: &BatchRef) -> bool {
+        self.segments.iter().any(|segment| segment.base == batch.segment && segment.len > batch.pos)
+    }
+
     /// The offset after the last batch that can be read.
     #[must_use]
     pub fn end(&self) -> i64 {
@@ -335,11 +352,13 @@ pub fn read_logs(disk: &Disk) -> BTreeMap<TopicPartition, LogImage> {
         let place = Path::new(ottla_core::machine::LogDirId(*dir), path.as_str());
         let Some((log, base)) = segment_of(&place) else { continue };
         let stem = path.trim_end_matches(".log");
-        let (batches, whole) = read_segment(&disk.peek(*ino), base);
+        let bytes = disk.peek(*ino);
+        let (batches, whole) = read_segment(&bytes, base);
         logs.entry(log).or_default().segments.push(SegmentImage {
             base,
             batches,
             whole,
+            len: bytes.len() as u64,
             index: find(&format!("{stem}.index")),
             time_index: find(&format!("{stem}.timeindex")),
         });

@@ -46,6 +46,18 @@ fn the_same_seed_is_the_same_run() {
     assert_ne!(one.hash, other.hash);
 }
 
+/// Runs that once showed a defect, kept as they were.
+#[test]
+fn scripted_scenarios_hold() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/slow");
+    for entry in std::fs::read_dir(dir).expect("the directory is there") {
+        let path = entry.expect("it can be read").path();
+        let text = std::fs::read_to_string(&path).expect("it can be read");
+        assert!(Template::parse(&text).expect("a good scenario").is_exact(), "{}", path.display());
+        assert_eq!(outcome(&text, 0, false).violation, None, "{}", path.display());
+    }
+}
+
 #[test]
 fn outside_the_contract_loss_is_seen() {
     // Acknowledged when it is written, long before it is synced: power loss must show.

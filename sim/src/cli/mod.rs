@@ -9,6 +9,7 @@ mod planted;
 mod report;
 mod run;
 mod shrink;
+mod summary;
 mod swarm;
 
 use std::path::PathBuf;

@@ -3,6 +3,10 @@
 //! The work is a list of (file, seed) in a fixed order by the files' weights, so that what is run does not
 //! depend on how many run at once. The parent simulates nothing: it starts children, reads what each tells,
 //! and records how each ended.
+//!
+//! What counts are seeds of files that draw, within the contract. Beside them, and not among them, run: seeds of
+//! files outside the contract, which must show loss and end where they do; and once each the exact files, each
+//! of which is one run whatever the seed. A seed that proved nothing ([`crate::dose::FLOOR`]) is vacuous.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -18,8 +22,7 @@ use ottla_core::planted::Plant;
 use serde::{Deserialize, Serialize};
 
 use super::child::Told;
-use super::{VIOLATED, commit, parallel, plant, report, say, template, unusable};
-use crate::faults::Class;
+use super::{VIOLATED, commit, parallel, plant, report, say, summary, template, unusable};
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct SwarmArgs {
@@ -67,8 +70,12 @@ pub(super) struct Work {
     pub digest: u64,
     /// Invariants whose violation is expected of this file.
     pub expect: Vec<String>,
+    /// Whether it is one of the seeds that were asked for, and not beside them.
+    pub counts: bool,
 }
 
+/// Seeds of files that expect a violation: one for so many that count.
+const COUNTED_PER_EXPECTING: usize = 20;
 /// How a piece of work ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Ended {
@@ -109,7 +116,7 @@ fn swarm(args: &SwarmArgs) -> Result<bool, String> {
     bar.finish_and_clear();
     let fresh = ended.len();
     let all: Vec<Ended> = done.into_iter().chain(ended).collect();
-    Ok(summary(&all, &work, fresh, start.elapsed().as_secs_f64()))
+    Ok(summary::print(&all, &work, fresh, start.elapsed().as_secs_f64()))
 }
 
 /// All pairs of file and seed, in the order in which they are run.
@@ -118,20 +125,38 @@ pub(super) fn work(args: &SwarmArgs) -> Result<Vec<Work>, String> {
     for path in &args.paths {
         collect(path, &mut files).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let mut wheel = Vec::new();
+    let (mut counted, mut idle, mut expecting, mut all) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let first = args.seeds.first.unwrap_or_else(commit::seed);
     for file in files {
         let template = template(&file)?;
         // Whatever is wrong with it is better known before the first seed is run.
         template.scenario(0).map_err(|error| super::in_file(&file, &error))?;
-        let work = Work { file, seed: 0, digest: template.digest(), expect: template.expects() };
-        wheel.extend(std::iter::repeat_n(work, usize::try_from(template.weight()).unwrap_or(1)));
+        let work = Work { file, seed: first, digest: template.digest(), expect: template.expects(), counts: false };
+        let weight = usize::try_from(template.weight()).unwrap_or(1);
+        if template.is_exact() {
+            all.push(work);
+        } else if !work.expect.is_empty() {
+            expecting.extend(std::iter::repeat_n(work, weight));
+        } else if weight == 0 {
+            idle.push(work);
+        } else {
+            counted.extend(std::iter::repeat_n(Work { counts: true, ..work }, weight));
+        }
     }
-    if wheel.is_empty() {
-        return Err("there is no scenario here".into());
+    // Alone, they are what was asked for.
+    if counted.is_empty() && expecting.is_empty() {
+        counted.extend(idle.into_iter().map(|work| Work { counts: true, ..work }));
     }
-    let first = args.seeds.first.unwrap_or_else(commit::seed);
-    let one = |index: usize| Work { seed: first.wrapping_add(index as u64), ..wheel[index % wheel.len()].clone() };
-    Ok((0..args.seeds.count).map(one).collect())
+    let beside = if counted.is_empty() { args.seeds.count } else { args.seeds.count.div_ceil(COUNTED_PER_EXPECTING) };
+    all.extend(turns(&counted, first, args.seeds.count));
+    all.extend(turns(&expecting, first, beside));
+    if all.is_empty() { Err("there is no scenario here".into()) } else { Ok(all) }
+}
+
+/// The first `count` seeds from `first` on, which these take in turn.
+fn turns(wheel: &[Work], first: u64, count: usize) -> impl Iterator<Item = Work> {
+    let count = if wheel.is_empty() { 0 } else { count };
+    (0..count).map(move |turn| Work { seed: first.wrapping_add(turn as u64), ..wheel[turn % wheel.len()].clone() })
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -192,72 +217,6 @@ fn complaint(ended: &Ended, work: &Work, plant: Option<Plant>) -> Option<((Strin
         return None;
     }
     Some((what, report::reproduce(&work.file, work.seed, work.digest, plant)))
-}
-
-/// Prints what all of it proved; answers whether it is good.
-fn summary(all: &[Ended], work: &[Work], fresh: usize, seconds: f64) -> bool {
-    let runs: Vec<&Told> = all.iter().map(|ended| &ended.told).collect();
-    let expected = |ended: &Ended, name: &str| {
-        work.iter().any(|work| work.file == ended.file && work.expect.iter().any(|expect| expect == name))
-    };
-    let violations = all.iter().filter(|ended| match &ended.told.violation {
-        Some((name, _)) => !expected(ended, name),
-        None => false,
-    });
-    let violations = violations.count();
-    let counted: Vec<&Told> = runs.iter().copied().filter(|told| !told.vacuous && told.violation.is_none()).collect();
-    let vacuous = runs.iter().filter(|told| told.vacuous).count();
-    let steps: u64 = runs.iter().map(|told| told.step).sum();
-    let cpu_ms: u64 = runs.iter().map(|told| told.cpu_ms).sum::<u64>().max(1);
-    let simulated: u64 = runs.iter().map(|told| told.simulated / 1_000_000).sum();
-    let mut tuples: BTreeSet<u64> = BTreeSet::new();
-    runs.iter().for_each(|told| tuples.extend(&told.tuples));
-    say(&format!(
-        "{} seeds, {vacuous} of them vacuous, {violations} violations\n\
-         {:.1} seeds/s, {} steps/CPU-s, {} simulated s/CPU-s, {} steps, {} tuples of states",
-        runs.len(),
-        fresh as f64 / seconds.max(0.001),
-        report::grouped(steps * 1000 / cpu_ms),
-        report::grouped(simulated / cpu_ms),
-        report::grouped(steps),
-        report::grouped(tuples.len() as u64),
-    ));
-    say(report::table(&dose(&runs)).trim_end());
-    let shown = expectations(all, work);
-    violations == 0 && !counted.is_empty() && shown
-}
-
-/// The table of faults: in how many seeds each was given, and landed.
-fn dose(runs: &[&Told]) -> Vec<Vec<String>> {
-    let share = |count: usize| format!("{} %", count * 100 / runs.len().max(1));
-    let mut rows = vec![["fault", "given in", "landed in", "landed"].map(str::to_owned).to_vec()];
-    for class in Class::ALL {
-        let at = class.index();
-        let count = |list: fn(&Told) -> &Vec<u64>| {
-            runs.iter().filter(|told| list(told).get(at).is_some_and(|n| *n > 0)).count()
-        };
-        let total: u64 = runs.iter().filter_map(|told| told.landed.get(at)).sum();
-        rows.push(vec![
-            class.to_string(),
-            share(count(|told| &told.given)),
-            share(count(|told| &told.landed)),
-            report::grouped(total),
-        ]);
-    }
-    rows
-}
-
-/// Files that are there to see a violation must have seen one.
-fn expectations(all: &[Ended], work: &[Work]) -> bool {
-    let mut good = true;
-    let files: BTreeSet<&PathBuf> = work.iter().filter(|work| !work.expect.is_empty()).map(|work| &work.file).collect();
-    for file in files {
-        let runs = all.iter().filter(|ended| ended.file == *file);
-        let seen = runs.clone().filter(|ended| ended.told.violation.is_some()).count();
-        say(&format!("{}: {seen} of {} seeds show the loss that is expected", file.display(), runs.count()));
-        good &= seen > 0;
-    }
-    good
 }
 
 fn bar(total: usize, done: usize) -> ProgressBar {

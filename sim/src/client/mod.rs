@@ -146,6 +146,12 @@ impl Client {
         self.sent.len()
     }
 
+    /// When it gives up a request that it waits for.
+    #[must_use]
+    pub fn request_deadline(&self) -> Option<Nanos> {
+        self.sent.front().map(|sent| sent.until)
+    }
+
     /// It dialled: this is the connection.
     pub fn dialling(&mut self, now: Nanos, wire: Wire) {
         self.link = Link::Dialling { wire, until: now.saturating_add(self.request_timeout) };

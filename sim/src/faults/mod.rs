@@ -36,7 +36,7 @@ pub enum Class {
     Kill,
     /// A power loss dropped or tore something that was not synced.
     PowerLoss,
-    /// A controlled shutdown met unanswered requests or open work.
+    /// A controlled shutdown fell on unanswered requests or open work.
     Restart,
     /// A pause outlasted a timeout.
     Pause,
@@ -52,7 +52,7 @@ pub enum Class {
     SyncError,
     /// Damaged bytes were read from the platter.
     Rot,
-    /// A clock step or a freeze crossed a deadline.
+    /// A step was so great that removal by time must notice; or a timer went off too early or too late.
     Clock,
     /// A cut held traffic up.
     Cut,

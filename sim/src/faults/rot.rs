@@ -3,17 +3,20 @@
 
 use serde::Deserialize;
 
-/// `rot = { kind = "bit", file = ".log" }`
+/// `rot = { kind = "bit", under = "t-", file = ".log" }`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rot {
     /// What goes wrong.
     pub kind: RotKind,
-    /// Bits flip in files whose path ends so; in any file if it is empty.
+    /// Bits flip in files whose path begins so; in any file if it is empty.
+    pub under: String,
+    /// And ends so.
     pub file: String,
     /// How many bits, or write-backs.
     pub count: u32,
-    /// Whether the kernel forgets its clean pages too, so that the damage is seen.
+    /// Whether the kernel forgets its clean pages too, so that the damage is seen: when the process ends, or at once
+    /// where nothing is damaged.
     pub evict: bool,
 }
 
@@ -34,6 +37,6 @@ pub enum RotKind {
 
 impl Default for Rot {
     fn default() -> Self {
-        Self { kind: RotKind::Bit, file: ".log".into(), count: 1, evict: true }
+        Self { kind: RotKind::Bit, under: String::new(), file: ".log".into(), count: 1, evict: true }
     }
 }

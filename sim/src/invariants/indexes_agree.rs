@@ -81,6 +81,7 @@ mod tests {
             base: 0,
             batches: (0..4).map(|n| test_ref(n, n, 0)).collect(),
             whole: true,
+            len: 400,
             index: Some(index.iter().flat_map(entry).collect::<Bytes>()),
             time_index: Some(times.iter().flat_map(time).collect::<Bytes>()),
         }

@@ -7,7 +7,8 @@ pub(super) const CODE: &str = "S5";
 
 pub(super) fn check(fact: &Fact<'_>) -> Verdict {
     let Fact::Recovered { log, found } = fact else { return Ok(()) };
-    let end = found.batches.last().map_or(0, |batch| batch.last + 1);
+    // What is damaged and not cut off still has its place; it is refused when it is read.
+    let end = found.followed.end();
     if found.online && found.followed.damaged && end < found.followed.promised {
         return Err(format!("{log} was damaged, is cut to {end} below {}, and is served", found.followed.promised));
     }
@@ -21,7 +22,6 @@ mod tests {
 
     #[test]
     fn truncate_and_lead_is_a_violation_and_refusal_is_not() {
-        let mut followed = followed(&[(0, 1), (1, 2)], 2);
         let verdict = |online, followed: &_| {
             recovered(
                 &[(0, 1)],
@@ -32,9 +32,13 @@ mod tests {
                 followed,
             )
         };
-        assert_eq!(verdict(true, &followed), Ok(()));
-        followed.damaged = true;
-        assert!(verdict(true, &followed).is_err());
-        assert_eq!(verdict(false, &followed), Ok(()));
+        let mut cut = followed(&[(0, 1)], 2);
+        assert_eq!(verdict(true, &cut), Ok(()));
+        cut.damaged = true;
+        assert!(verdict(true, &cut).is_err());
+        assert_eq!(verdict(false, &cut), Ok(()));
+        let mut kept = followed(&[(0, 1), (1, 2)], 2);
+        kept.damaged = true;
+        assert_eq!(verdict(true, &kept), Ok(()));
     }
 }

@@ -247,11 +247,10 @@ impl Network {
         let mut dropped = false;
         for (side, salt) in [(Side::Dialler, 1), (Side::Acceptor, 2)] {
             let stream = &mut connection.streams[side.index()];
-            dropped |= stream.is_busy();
             if draw.and(salt).chance(0.5) {
-                stream.lose_all();
-                // Neither does what is sent before the reset is learned: a byte stream has no holes.
-                stream.hung = true;
+                dropped |= stream.is_busy();
+                // Neither does what is sent before the reset is learned arrive: a byte stream has no holes.
+                stream.break_off();
             }
         }
         if dropped {
@@ -266,9 +265,6 @@ impl Network {
     /// A connection hangs: nothing comes through any more, and nobody is told.
     pub fn hang(&mut self, wire: Wire) {
         let Some(connection) = self.wires.get_mut(&wire) else { return };
-        if connection.streams.iter().any(Stream::is_busy) {
-            self.hits.push(Hit::Hang);
-        }
         connection.streams.iter_mut().for_each(|stream| stream.hung = true);
     }
 
@@ -364,11 +360,14 @@ impl Network {
 
     fn on_arrival(&mut self, now: Nanos, wire: Wire, from: Side, read: Reader<'_>) {
         let Some(connection) = self.wires.get(&wire) else { return };
+        // It stays where it is, so this is reached once for each direction that had traffic.
         if connection.streams[from.index()].hung {
+            self.hits.push(Hit::Hang);
             return;
         }
         let ends = (connection.ends[from.index()], connection.ends[from.other().index()]);
         if let Some(later) = self.blocked(now, wire, ends.0, ends.1) {
+            self.hits.push(Hit::Cut);
             self.queue(later, Due::Arrive(wire, from));
             return;
         }
@@ -441,7 +440,6 @@ impl Network {
         self.cuts.retain(|cut| cut.until > now);
         let matching = self.cuts.iter().filter(|cut| cut.from == from && cut.to.is_none_or(|end| end == to));
         let until = matching.map(|cut| cut.until).max()?;
-        self.hits.push(Hit::Cut);
         let back_off = self.draws.at(Label::Connection, wire.0, now);
         Some(until.saturating_add(back_off.exponential(200 * MILLISECOND)))
     }

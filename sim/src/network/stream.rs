@@ -61,6 +61,8 @@ pub struct Stream {
     pub hung: bool,
     /// Whether the end of the stream has left the sender.
     closing: bool,
+    /// Bytes were lost for good: none that come after them may arrive.
+    broken: bool,
 }
 
 impl Stream {
@@ -77,6 +79,7 @@ impl Stream {
             reading: true,
             hung: false,
             closing: false,
+            broken: false,
         }
     }
 
@@ -108,6 +111,10 @@ impl Stream {
         draw: impl Fn(u64) -> Draw,
         read: &mut dyn FnMut(Ino, u64, usize) -> Bytes,
     ) -> Option<Nanos> {
+        if self.broken {
+            self.queue.clear();
+            return None;
+        }
         let was_empty = self.flight.is_empty();
         while let Some(front) = self.queue.pop_front() {
             let room = self.path.window.saturating_sub(self.used);
@@ -162,6 +169,12 @@ impl Stream {
         self.flight.clear();
         self.unread.clear();
         self.used = 0;
+    }
+
+    /// What is in flight is lost, and so is whatever is sent before the sender learns that the connection is gone.
+    pub fn break_off(&mut self) {
+        self.lose_all();
+        self.broken = true;
     }
 
     /// Takes one segment off what is to be sent; the rest goes back to the front.

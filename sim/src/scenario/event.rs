@@ -49,6 +49,8 @@ pub enum Trigger {
     Rename(u64),
     /// `recovery:4`: the fourth read of a start before it is ready, or slice of a job.
     Recovery(u64),
+    /// `send:3`: the third part of an answer was just handed to the network.
+    Send(u64),
 }
 
 /// What happens.
@@ -149,9 +151,10 @@ impl Trigger {
             "sync-done" => Ok(Self::SyncDone(count)),
             "rename" => Ok(Self::Rename(count)),
             "recovery" => Ok(Self::Recovery(count)),
-            _ => {
-                Err(format!("`{text}`: an event waits for effect, disk-op, write, sync, sync-done, rename or recovery"))
-            }
+            "send" => Ok(Self::Send(count)),
+            _ => Err(format!(
+                "`{text}`: an event waits for effect, disk-op, write, sync, sync-done, rename, recovery or send"
+            )),
         }
     }
 }

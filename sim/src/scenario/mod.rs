@@ -87,7 +87,7 @@ impl Template {
         self.digest
     }
 
-    /// How often a swarm takes this file, against others.
+    /// How often a swarm takes this file, against others; 0 keeps it out of swarms that have others.
     #[must_use]
     pub fn weight(&self) -> u64 {
         let weight = self.table.get("weight").and_then(Value::as_integer);
@@ -100,6 +100,12 @@ impl Template {
         let list = self.table.get("expect").and_then(Value::as_array);
         let names = list.into_iter().flatten().filter_map(Value::as_str);
         names.map(str::to_owned).collect()
+    }
+
+    /// Whether the file holds its seed, and so is one run and no more.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.table.contains_key("run_seed")
     }
 
     /// The exact file of a seed. The seed that the file itself holds wins: then it is exact already.

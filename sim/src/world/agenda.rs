@@ -56,6 +56,8 @@ pub enum Moment {
     SyncDone,
     /// A read or a slice of a job was begun before the machine is ready, or by a job.
     Recovery,
+    /// A part of an answer was handed to the network.
+    Sent,
 }
 
 /// The operations that triggers tell apart.
@@ -168,9 +170,9 @@ impl Armed {
             (Trigger::Write(wanted), Moment::Issued(kind)) => (kind == OperationKind::Write, wanted),
             (Trigger::Sync(wanted), Moment::Issued(kind)) => (kind == OperationKind::Sync, wanted),
             (Trigger::Rename(wanted), Moment::Issued(kind)) => (kind == OperationKind::Rename, wanted),
-            (Trigger::SyncDone(wanted), Moment::SyncDone) | (Trigger::Recovery(wanted), Moment::Recovery) => {
-                (true, wanted)
-            }
+            (Trigger::SyncDone(wanted), Moment::SyncDone)
+            | (Trigger::Recovery(wanted), Moment::Recovery)
+            | (Trigger::Send(wanted), Moment::Sent) => (true, wanted),
             _ => (false, 0),
         };
         self.seen += u64::from(counts);

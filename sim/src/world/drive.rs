@@ -16,7 +16,6 @@ use super::agenda::{Due, Moment, OperationKind};
 use super::node::Process;
 use crate::disk::{Completed, Operation};
 use crate::draw::Label;
-use crate::faults::Class;
 use crate::invariants::Fact;
 use crate::network::stream::Outgoing;
 use crate::network::{Endpoint, Listening, Side, Wire};
@@ -216,6 +215,9 @@ impl World {
     fn send(&mut self, conn: ConnId, outgoing: Outgoing) {
         let Some(wire) = self.conn(conn).map(|conn| conn.wire) else { return };
         self.with_reader(|network, now, read| network.send(now, wire, Side::Acceptor, outgoing, read));
+        if self.agenda.is_armed() {
+            self.on_moment(Moment::Sent);
+        }
     }
 
     fn set_reading(&mut self, conn: ConnId, reading: bool) {
@@ -370,15 +372,15 @@ impl World {
         }
     }
 
+    /// It ended by itself: because it was asked to, or because it cannot start. Its operator starts it anew.
     fn on_stopped(&mut self) {
         self.trace.event("stopped", self.node.boots);
-        if self.node.process.as_ref().is_some_and(|process| process.stopping) {
-            self.dose.land(Class::Restart);
-        } else {
-            // It gave up by itself.
-            self.call_operator(Due::StartNode);
-        }
+        let asked = self.node.process.as_ref().and_then(|process| process.stopping);
         self.end_process();
+        match asked {
+            Some(down) => self.agenda.add(self.now.saturating_add(down), Due::StartNode),
+            None => self.call_operator(Due::StartNode),
+        }
     }
 
     fn see_tuple(&mut self) {

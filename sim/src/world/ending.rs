@@ -16,8 +16,8 @@ use crate::workload::{Actor, ReadActor};
 const READ_TIMEOUT: Nanos = 30 * SECOND;
 
 impl World {
-    /// Load and faults are over. The process is started anew where it is down or something of it is out of
-    /// service, and in half of the runs anyway.
+    /// Load and faults are over. The process is started anew where it is down or something of it is out of service,
+    /// where rot waits for the next one, and in half of the runs anyway.
     pub(super) fn heal(&mut self) {
         self.trace.event("heal", self.trace.steps());
         self.stage = Stage::Finishing;
@@ -29,7 +29,7 @@ impl World {
         self.set_rate(1_000_000);
         let failed = self.node.process.as_ref().is_some_and(Process::is_out_of_service);
         let restart = self.draws.at(Label::Event, u64::MAX, 0).chance(0.5);
-        if failed || restart {
+        if failed || restart || self.node.evict {
             self.end_process();
         }
         self.agenda.add(self.now + 100 * MILLISECOND, Due::StartNode);
@@ -59,8 +59,7 @@ impl World {
         if self.stage == Stage::Over {
             return;
         }
-        let damaged = self.judge.logs.iter().any(|(_, log)| log.damaged);
-        if !damaged {
+        if !self.judge.logs.rotten {
             let busy = self.clients.iter().filter(|client| !client.actor.is_done()).map(|client| client.id);
             let busy: Vec<String> = busy.map(|id| format!("c{id}")).collect();
             let what = format!("clients {} were not done in time after all healed", busy.join(", "));
@@ -78,6 +77,7 @@ impl World {
                 starts.extend(actor.starts());
             }
         }
+        self.judge.forget_weak_promises();
         let count = self.judge.history.partitions().len();
         let starts: Vec<i64> = (0..count).map(|index| starts.get(&index).copied().unwrap_or(i64::MAX)).collect();
         self.judge.all_read(&starts);

@@ -112,6 +112,7 @@ impl World {
             paused_until: 0,
             born: false,
             rebooting: false,
+            evict: false,
         };
         let mut agenda = Agenda::new(&scenario.events);
         agenda.add(0, Due::StartNode);

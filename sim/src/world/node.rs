@@ -31,6 +31,8 @@ pub struct Node {
     pub born: bool,
     /// Whether the machine has booted since power was lost.
     pub rebooting: bool,
+    /// Whether the kernel gives back clean pages when the process ends.
+    pub evict: bool,
 }
 
 /// A process: what a kill takes.
@@ -56,8 +58,8 @@ pub struct Process {
     pub failed: bool,
     /// Whether a read failed in it.
     pub read_failed: bool,
-    /// Whether it was asked to stop.
-    pub stopping: bool,
+    /// It was asked to stop; how long after its end another is started.
+    pub stopping: Option<Nanos>,
     /// How many rounds it has made.
     pub rounds: u64,
 }
@@ -116,7 +118,7 @@ impl Process {
             ready: false,
             failed: false,
             read_failed: false,
-            stopping: false,
+            stopping: None,
             rounds: 0,
         }
     }

@@ -4,6 +4,7 @@ use ottla_core::machine::Input;
 
 use super::World;
 use super::agenda::{Due, Moment};
+use crate::client::Client;
 use crate::disk::{Hit, Loss};
 use crate::draw::{Label, name_hash};
 use crate::faults::{
@@ -49,7 +50,7 @@ impl World {
             Action::FullDisk(full) => self.fill_disk(full),
             Action::DiskError(error) => self.arm_error(error),
             Action::Rot(rot) => self.rot(rot, &event.name),
-            Action::Clock(fault) => self.disturb_clock(fault),
+            Action::Clock(fault) => self.disturb_clock(fault, until),
             Action::Cut(cut) => self.cut(cut, until),
             Action::Connection(fault) => self.disturb_connections(fault, &event.name),
         }
@@ -76,10 +77,10 @@ impl World {
     /// The process dies.
     pub(super) fn kill(&mut self, down: Nanos) {
         self.dose.give(Class::Kill);
+        if self.is_at_work() {
+            self.dose.land(Class::Kill);
+        }
         if self.node.process.is_some() {
-            if self.node.disk.in_flight() > 0 || self.owed() > 0 {
-                self.dose.land(Class::Kill);
-            }
             self.trace.event("kill", self.node.boots);
             self.end_process();
         }
@@ -92,6 +93,9 @@ impl World {
         self.node.process = None;
         self.node.paused_until = 0;
         self.node.disk.kill();
+        if std::mem::take(&mut self.node.evict) {
+            self.node.disk.evict();
+        }
         self.network.kill(self.now, Endpoint::Node(0));
         self.network.listen(Endpoint::Node(0), Listening::Refused);
         self.judge.logs.on_crash(&self.node.disk, None);
@@ -123,21 +127,24 @@ impl World {
 
     fn shut_down(&mut self, grace: Nanos, down: Nanos) {
         self.dose.give(Class::Restart);
+        let at_work = self.is_at_work();
         let boot = self.node.boots;
-        if let Some(process) = &mut self.node.process {
-            process.stopping = true;
-            process.inbox.push_back(Input::Shutdown);
-            self.agenda.add(self.now.saturating_add(grace), Due::GraceOver(boot));
+        let Some(process) = &mut self.node.process else { return };
+        process.inbox.push_back(Input::Shutdown);
+        process.stopping = Some(down);
+        self.agenda.add(self.now.saturating_add(grace), Due::GraceOver(boot));
+        if at_work {
+            self.dose.land(Class::Restart);
         }
-        self.agenda.add(self.now.saturating_add(grace + down), Due::StartNode);
     }
 
     /// Who did not stop in time is killed.
     pub(super) fn grace_over(&mut self, boot: u64) {
-        if self.node.process.is_some() && self.node.boots == boot {
-            self.trace.event("grace is over", boot);
-            self.end_process();
-        }
+        let Some(process) = self.node.process.as_ref().filter(|_| self.node.boots == boot) else { return };
+        let down = process.stopping.unwrap_or(0);
+        self.trace.event("grace is over", boot);
+        self.end_process();
+        self.agenda.add(self.now.saturating_add(down), Due::StartNode);
     }
 
     /// A process of which something is out of service is started anew, if it is still the same.
@@ -154,7 +161,8 @@ impl World {
         self.dose.give(Class::Pause);
         let until = until.min(self.now + 60 * SECOND);
         let Some(process) = &self.node.process else { return };
-        if process.deadline.is_some_and(|deadline| deadline < until) {
+        let client = self.clients.iter().filter_map(Client::request_deadline).min();
+        if process.deadline.into_iter().chain(client).any(|deadline| deadline < until) {
             self.dose.land(Class::Pause);
         }
         self.node.paused_until = self.node.paused_until.max(until);
@@ -188,11 +196,14 @@ impl World {
     }
 
     fn rot(&mut self, rot: &Rot, name: &str) {
-        self.dose.give(Class::Rot);
+        if rot.kind != RotKind::None {
+            self.dose.give(Class::Rot);
+        }
         match rot.kind {
             RotKind::Bit => {
                 for turn in 0..u64::from(rot.count) {
-                    let hit = self.node.disk.rot(name_hash(name) ^ turn, |path| path.ends_with(&rot.file));
+                    let wanted = |path: &str| path.starts_with(&rot.under) && path.ends_with(&rot.file);
+                    let hit = self.node.disk.rot(name_hash(name) ^ turn, wanted);
                     if let Some((ino, path)) = hit {
                         self.trace.event("rot", u64::from(ino));
                         self.judge.logs.damage(&path);
@@ -203,26 +214,37 @@ impl World {
             RotKind::MisdirectedWrite => self.node.disk.faults.arm_misdirected_writes(rot.count),
             RotKind::None => (),
         }
-        if rot.evict {
+        // What a process wrote or has checked it sends without another look, as sendfile does: what rots under it
+        // is for the next process to find.
+        if rot.evict && rot.kind == RotKind::None && !self.judge.logs.rotten {
             self.node.disk.evict();
+        } else {
+            self.node.evict |= rot.evict;
         }
     }
 
-    fn disturb_clock(&mut self, fault: &ClockFault) {
+    fn disturb_clock(&mut self, fault: &ClockFault, until: Nanos) {
         self.dose.give(Class::Clock);
         if fault.step_ms != 0 {
             let by = if fault.back { -fault.step_ms } else { fault.step_ms };
             self.node.clock.step_wall(by);
-            if by.abs() >= NOTICEABLE_STEP_MS {
+            if by.abs() >= NOTICEABLE_STEP_MS && self.node.process.is_some() {
                 self.dose.land(Class::Clock);
             }
         }
         if let Some(rate) = fault.rate_ppm {
-            if self.node.process.as_ref().is_some_and(|process| process.deadline.is_some()) {
+            let right = self.deadline();
+            self.set_rate(rate);
+            let crossed = |due: Option<Nanos>| due.is_some_and(|due| self.now < due && due <= until);
+            // It fires before its time, or does not when its time comes.
+            if right != self.deadline() && (crossed(right) || crossed(self.deadline())) {
                 self.dose.land(Class::Clock);
             }
-            self.set_rate(rate);
         }
+    }
+
+    fn deadline(&self) -> Option<Nanos> {
+        self.node.process.as_ref().and_then(|process| process.deadline)
     }
 
     pub(super) fn set_rate(&mut self, rate: u64) {
@@ -265,9 +287,10 @@ impl World {
         self.count_network();
     }
 
-    /// How many requests have no answer.
-    fn owed(&self) -> usize {
-        self.clients.iter().map(crate::client::Client::in_flight).sum()
+    /// Whether a process runs that has something in flight: a file operation, or a request without an answer.
+    fn is_at_work(&self) -> bool {
+        let owed = || self.clients.iter().any(|client| client.in_flight() > 0);
+        self.node.process.is_some() && (self.node.disk.in_flight() > 0 || owed())
     }
 
     /// What the network's faults ran into.
