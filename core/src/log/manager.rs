@@ -553,8 +553,12 @@ impl LogManager {
         Some(dirs.min_by_key(|directory| directory.logs)?.id)
     }
 
-    /// Gives up older segments beyond the bound, those that were taken up first.
+    /// Gives up older segments beyond the bound, those that were taken up first. Not while answers wait to be fetched:
+    /// the ranges in them are not pinned yet.
     fn shed_cold(&mut self, out: &mut Effects) {
+        if !self.parts.events.is_empty() {
+            return;
+        }
         let mut tries = self.parts.cold.len().saturating_sub(self.parts.config.cold_segments);
         while tries > 0 {
             tries -= 1;
