@@ -60,6 +60,15 @@ impl Disk {
         self.queue.push_back(effect);
     }
 
+    /// Whether a file is open and stays so.
+    pub(crate) fn is_kept(&self, file: FileId) -> bool {
+        let closes = |effect: &Effect| match effect {
+            Effect::File { action, .. } => matches!(**action, FileAction::CloseFile { file: other } if other == file),
+            _ => false,
+        };
+        self.open.contains_key(&file) && !self.queue.iter().any(closes)
+    }
+
     /// Carries out the next operation.
     pub(crate) fn step(&mut self) -> Option<Input> {
         let is_job = |effect: &Effect| matches!(effect, Effect::Run { .. });

@@ -96,6 +96,18 @@ fn a_check_ends_where_what_is_written_does() {
 }
 
 #[test]
+fn a_segment_is_given_up_after_its_answer_is_taken() {
+    let mut world = World::new(LogManagerConfig { cold_segments: 0, ..small() });
+    world.create();
+    let batches = batches(60);
+    for bytes in &batches {
+        world.append(bytes, true).unwrap();
+    }
+    world.run();
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+}
+
+#[test]
 fn a_start_that_cannot_read_costs_nothing_that_is_written() {
     let (mut world, mut batches) = filled(5);
     batches.push(batch(1, 0));
@@ -103,9 +115,8 @@ fn a_start_that_cannot_read_costs_nothing_that_is_written() {
     assert!(world.step());
     let end = world.offsets().written;
     assert!(world.offsets().durable < end);
-    // The first is the list of the directory.
-    world.disk.fail.insert(world.disk.done + 2, DiskError::Io(5));
-    let boot = world.restart(Crash::Kill);
+    // The first operation is the list of the directory.
+    let boot = world.restart_failing(2, DiskError::Io(5));
     assert_eq!(boot.offline.len(), 1);
     let boot = world.restart(Crash::Kill);
     assert_eq!((boot.offline.len(), boot.logs[0].offsets.log_end), (0, end));

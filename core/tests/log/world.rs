@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_core::clock::{Instant, Now, WallTime};
 use ottla_core::log::*;
-use ottla_core::machine::{Effects, Input};
+use ottla_core::machine::{DiskError, Effects, Input};
 use ottla_core::planted::Planted;
 use ottla_core::record::{self, BatchBuilder, BatchOptions, NewRecord, Producer};
 use ottla_core::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
@@ -75,12 +75,24 @@ impl World {
 
     /// A crash and a new start; what the start found.
     pub(crate) fn restart(&mut self, crash: Crash) -> Boot {
+        self.crash(crash);
+        self.start();
+        self.boot()
+    }
+
+    /// A kill and a new start, of which the operation with this number fails.
+    pub(crate) fn restart_failing(&mut self, number: u64, error: DiskError) -> Boot {
+        self.crash(Crash::Kill);
+        self.disk.fail.insert(self.disk.done + number, error);
+        self.start();
+        self.boot()
+    }
+
+    fn crash(&mut self, crash: Crash) {
         self.disk.crash(crash);
         self.out = Effects::new();
         self.events.clear();
         self.logs = LogManager::new(self.config.clone(), self.planted);
-        self.start();
-        self.boot()
     }
 
     pub(crate) fn boot(&mut self) -> Boot {
@@ -194,12 +206,17 @@ impl World {
             ReadPlan::Pending => {}
             plan => return plan,
         }
-        self.run();
         let answer = |event: &LogEvent| match event {
             LogEvent::ReadDone { ticket: other, plan } if *other == ticket => Some(*plan),
             _ => None,
         };
-        self.events.iter().find_map(answer).expect("a pending read is answered")
+        while !self.events.iter().any(|event| answer(event).is_some()) && self.step() {}
+        let plan = self.events.iter().find_map(answer).expect("a pending read is answered");
+        if let ReadPlan::Ready { range, .. } = plan {
+            assert!(self.disk.is_kept(range.file), "{range} is of a file that goes before the answer is taken");
+        }
+        self.run();
+        plan
     }
 
     fn bytes_of(&mut self, from: Offset, range: ottla_core::machine::FileRange) -> Vec<u8> {
