@@ -13,7 +13,7 @@ pub const COMPILED_IN: bool = cfg!(feature = "planted-bugs");
 /// One bug. The name is its id in the catalogue; the doc is the ticket and what the switch removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Plant {
-    /// LOG-01 (KAFKA-3968): the directory is not synced when a segment file is created.
+    /// LOG-01 (KAFKA-3968): a log's directory is not synced when a segment file is made in it, or a file renamed.
     Log01,
     /// LOG-02 (KAFKA-16541): the leader-epoch checkpoint is rewritten without a sync, and believed if it is torn.
     Log02,
@@ -27,7 +27,8 @@ pub enum Plant {
     Log08,
     /// LOG-14 (Redpanda 5569deafab): a truncation leaves the indexes as they were.
     Log14,
-    /// LOG-16 (Redpanda 9c70863180): the durable offset is raised by progress from before a truncation.
+    /// LOG-16 (Redpanda 9c70863180): the durable offset rises to where the log is when a sync ends, not when it began;
+    /// and progress from before a truncation raises it.
     Log16,
     /// LOG-18 (ATC'20, fsync failures): a failed sync is taken for done, as a retry would be.
     Log18,

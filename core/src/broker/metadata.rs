@@ -19,6 +19,7 @@ use crate::config::{Config, FlushMode, Overrides};
 use crate::controller::{self, Change, Controller, MetadataImage, ResourceKind, TopicImage};
 use crate::log::{AppendOrigin, Batch, FoundLog, LogId, SaveRequest};
 use crate::machine::{Effects, Level, Ticket};
+use crate::planted::Plant;
 use crate::raft::{self, Raft, SaveId};
 use crate::record;
 use crate::replication::{Leader, Replica};
@@ -166,15 +167,12 @@ impl Broker {
         }
     }
 
-    pub(super) fn on_metadata_durable(&mut self, now: Now, _end: Offset, out: &mut Effects) {
-        self.on_metadata_progress(now, out);
-    }
-
     /// The metadata log moved: the quorum is told how far it goes and how far it is durable.
-    fn on_metadata_progress(&mut self, now: Now, out: &mut Effects) {
+    pub(super) fn on_metadata_progress(&mut self, now: Now, out: &mut Effects) {
         let Some(offsets) = self.metadata.log.and_then(|log| self.logs.offsets(log)) else { return };
         let Some(raft) = &mut self.metadata.raft else { return };
-        let outcome = raft.on_log(offsets.log_end, offsets.durable);
+        let early = self.config.planted.has(Plant::Raft31);
+        let outcome = raft.on_log(offsets.log_end, if early { offsets.written } else { offsets.durable });
         self.on_raft(now, outcome, out);
     }
 

@@ -44,6 +44,7 @@ use crate::config::{Config, FlushMode};
 use crate::job::Report;
 use crate::log::{self, LogEvent, LogId, LogManager};
 use crate::machine::{ConnId, DiskResult, Effects, JobId, Level, ListenerId, LogDirId, OpId, Ticket};
+use crate::planted::Plant;
 use crate::raft::SaveId;
 use crate::replication::{FetchSessions, Limits, SessionPartition};
 use crate::rng::Rng;
@@ -302,6 +303,9 @@ impl Broker {
 
     fn on_written(&mut self, now: Now, log: LogId, end: Offset, out: &mut Effects) {
         self.release_produces(log, Progress::Written, end);
+        if self.config.planted.has(Plant::Raft31) && self.metadata.is_log(log) {
+            self.on_metadata_progress(now, out);
+        }
         if self.config.broker.storage.flush == FlushMode::Async && !self.metadata.is_log(log) {
             self.on_counted(now, log, end, out);
         }
@@ -309,7 +313,7 @@ impl Broker {
 
     fn on_durable(&mut self, now: Now, log: LogId, end: Offset, out: &mut Effects) {
         if self.metadata.is_log(log) {
-            self.on_metadata_durable(now, end, out);
+            self.on_metadata_progress(now, out);
         } else if self.config.broker.storage.flush == FlushMode::Quorum {
             self.on_counted(now, log, end, out);
         }

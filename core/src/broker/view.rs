@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Broker;
 use super::boot::Phase;
-use crate::log::LogView;
+use crate::log::{DerivedView, LogView};
 use crate::types::{LeaderEpoch, Offset};
 
 /// A look at a broker. It borrows nothing and is made when somebody asks.
@@ -91,6 +91,11 @@ impl Broker {
             fetch_sessions: self.sessions.len(),
             partitions: partitions.collect(),
         }
+    }
+
+    /// What each log here has derived from its batches, the metadata log's included.
+    pub fn derived(&self) -> impl Iterator<Item = DerivedView> {
+        self.logs.derived()
     }
 
     fn metadata_view(&self) -> MetadataView {

@@ -291,12 +291,29 @@ pub struct ProducerView {
     pub producer_epoch: i16,
     /// Of its last record; -1 if it has none.
     pub last_sequence: i32,
+    /// Where its last remembered batch ends; `None` if none is remembered.
+    pub last_offset: Option<Offset>,
     /// Of its last batch, in ms.
     pub last_timestamp: i64,
     /// Of its last marker; -1 if it has none.
     pub coordinator_epoch: i32,
     /// Where its open transaction began.
     pub current_txn_start_offset: Option<Offset>,
+}
+
+/// What a log has derived from its batches: at every moment what a rebuild from them would give (invariant S8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DerivedView {
+    /// Whose log.
+    pub partition: TopicPartition,
+    /// How far it goes.
+    pub offsets: Offsets,
+    /// As it was last set.
+    pub high_watermark: Offset,
+    /// Each epoch with its first offset.
+    pub leader_epochs: Vec<(LeaderEpoch, Offset)>,
+    /// Its producers.
+    pub producers: Vec<ProducerView>,
 }
 
 /// How much of a log there is, for DescribeLogDirs and the state page.

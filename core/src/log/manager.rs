@@ -364,6 +364,11 @@ impl LogManager {
         self.log(log).map(Log::producers).unwrap_or_default()
     }
 
+    /// What every usable log has derived from its batches.
+    pub fn derived(&self) -> impl Iterator<Item = DerivedView> {
+        self.logs.iter().flatten().filter_map(|log| log.derived_view(&self.parts.storage))
+    }
+
     /// Saves a file atomically: a new file, synced, renamed into place, the directory synced. [`LogEvent::Saved`]
     /// follows. Saves of one path are durable in the order of the calls.
     pub fn save(&mut self, request: SaveRequest, out: &mut Effects) {

@@ -11,7 +11,9 @@ use std::collections::VecDeque;
 
 use ottla_wire::Uuid;
 
-use super::api::{Damage, FoundLog, LogConfig, LogEvent, LogManagerConfig, LogView, Offsets, ProducerView};
+use super::api::{
+    Damage, DerivedView, FoundLog, LogConfig, LogEvent, LogManagerConfig, LogView, Offsets, ProducerView,
+};
 use super::checkpointing::Checkpoints;
 use super::names::SegmentFile;
 use super::producer_state::ProducerEntry;
@@ -176,11 +178,24 @@ impl Log {
             producer_id: id.0,
             producer_epoch: entry.epoch.0,
             last_sequence: entry.last_sequence,
+            last_offset: entry.recent.last().map(|last| last.last_offset),
             last_timestamp: entry.last_timestamp,
             coordinator_epoch: entry.coordinator_epoch,
             current_txn_start_offset: entry.txn_first_offset,
         };
         self.derived.producers.iter().map(view).collect()
+    }
+
+    /// What it has derived; `None` while it is being rebuilt, or if it is damaged.
+    pub(crate) fn derived_view(&self, storage: &Storage) -> Option<DerivedView> {
+        let epochs = self.derived.epochs.entries().iter();
+        (self.condition == Condition::Usable).then(|| DerivedView {
+            partition: self.partition.clone(),
+            offsets: self.offsets(storage),
+            high_watermark: self.high_watermark,
+            leader_epochs: epochs.map(|entry| (entry.epoch, entry.start_offset)).collect(),
+            producers: self.producers(),
+        })
     }
 
     pub(crate) fn view(&self, storage: &Storage) -> LogView {

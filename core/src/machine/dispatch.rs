@@ -7,6 +7,7 @@ use crate::broker::{Broker, View};
 use crate::clock::{Instant, Now};
 use crate::config::Config;
 use crate::ingress::{Malformed, Request};
+use crate::log::DerivedView;
 
 /// A node's whole logic.
 #[derive(Clone, Debug)]
@@ -58,6 +59,11 @@ impl Machine {
     #[must_use]
     pub fn view(&self) -> View {
         self.broker.view()
+    }
+
+    /// What each log has derived from its batches, for invariant S8.
+    pub fn derived(&self) -> impl Iterator<Item = DerivedView> {
+        self.broker.derived()
     }
 
     /// The connections, and the frames on them that are not answered yet.

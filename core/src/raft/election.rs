@@ -58,7 +58,7 @@ impl Raft {
     /// The metadata log goes up to `end` on this node, and is durable up to `durable`.
     pub fn on_log(&mut self, end: Offset, durable: Offset) -> Outcome {
         self.end_offset = end;
-        self.durable_end = if self.planted.has(Plant::Raft31) { end } else { durable };
+        self.durable_end = durable;
         let (Some(voters), QuorumState::Leader(leader)) = (&self.voters, &mut self.role) else {
             return Outcome::default();
         };

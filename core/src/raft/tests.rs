@@ -135,12 +135,4 @@ mod planted {
         let outcome = raft.on_start(NOW);
         assert!(outcome.save.is_some() && outcome.lead.is_some());
     }
-
-    #[test]
-    fn raft_31_what_is_not_durable_is_committed() {
-        let mut raft = Raft::new(birth(), Planted::default().with(Plant::Raft31)).unwrap();
-        let save = raft.on_start(NOW).save.unwrap();
-        let _ = raft.on_saved(save.id, NOW);
-        assert_eq!(raft.on_log(Offset(3), Offset(0)).high_watermark, Some(Offset(3)));
-    }
 }

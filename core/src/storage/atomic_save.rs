@@ -139,6 +139,7 @@ impl Storage {
                 self.act(dir, Owner::Save(id), FileAction::Rename { from, to }, out);
                 self.step_save(id, Step::Renaming);
             }
+            Step::Renaming if self.planted.has(Plant::Log01) && save.owner.is_of_log() => self.finish_save(id, out),
             Step::Renaming => {
                 let path = parent(&save.path);
                 self.act(dir, Owner::Save(id), FileAction::SyncDir { path }, out);
@@ -205,6 +206,13 @@ impl Storage {
         if let Some(save) = self.saves.by_id.get_mut(&id) {
             save.step = step;
         }
+    }
+}
+
+impl SaveOwner {
+    /// Whether the file is one of a log's that changes with the log.
+    const fn is_of_log(self) -> bool {
+        matches!(self, Self::Checkpoint(..) | Self::Epochs(_))
     }
 }
 

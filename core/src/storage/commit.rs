@@ -117,7 +117,21 @@ impl Storage {
 
     pub(super) fn on_round_synced(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
         if self.is_step_over(dir) {
+            if self.planted.has(Plant::Log16) {
+                self.cover_late(dir);
+            }
             self.write_claims(now, dir, out);
+        }
+    }
+
+    /// LOG-16: takes what is written by now for what the round has synced.
+    fn cover_late(&mut self, dir: LogDirId) {
+        let logs = self.directory(dir).round.as_ref().map(|round| round.logs.clone()).unwrap_or_default();
+        for id in logs {
+            if let Some(stream) = self.stream_mut(id) {
+                let written = stream.written;
+                stream.syncing = stream.syncing.map(|mark| if written.end > mark.end { written } else { mark });
+            }
         }
     }
 
