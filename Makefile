@@ -64,4 +64,4 @@ meta:              ## every seed twice, in two processes and two builds: one has
 PLANTED_SEEDS ?= 400
 planted:           ## how soon the swarm finds each planted bug (PLANTED_SEEDS=50 ARGS='--only LOG-01')
 	$(CARGO) run --release -p ottla-sim --features planted-bugs --target-dir target/planted -- \
-	    planted scenarios/fast/swarm.toml --seeds $(PLANTED_SEEDS) $(ARGS)
+	    planted scenarios/fast --seeds $(PLANTED_SEEDS) $(ARGS)

@@ -1,9 +1,11 @@
 //! The judge of a run: the history, the followed logs and the checkers, and the first violation.
 
+use ottla_core::log::{DerivedView, ProducerView};
+use ottla_core::record::Producer;
 use ottla_core::types::TopicPartition;
 
 use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
-use crate::invariants::{Fact, Invariants, Violation};
+use crate::invariants::{Derived, Fact, Invariants, ProducerRow, Violation};
 use crate::known::KnownBatches;
 use crate::logs::{Change, Logs};
 
@@ -20,13 +22,15 @@ pub struct Judge {
     violation: Option<Violation>,
     /// Whether an acknowledgement of acks=all survives power loss (`flush=quorum`).
     pub durable_acks: bool,
+    /// Whether only the client history is judged: what somebody sees who has nothing but clients.
+    pub history_alone: bool,
 }
 
 impl Judge {
     /// Nothing has happened yet.
     #[must_use]
-    pub fn new(durable_acks: bool) -> Self {
-        Self { durable_acks, ..Self::default() }
+    pub fn new(durable_acks: bool, history_alone: bool) -> Self {
+        Self { durable_acks, history_alone, ..Self::default() }
     }
 
     /// The first violation.
@@ -38,13 +42,39 @@ impl Judge {
     /// Shows a fact to the checkers.
     pub fn fact(&mut self, fact: &Fact<'_>) {
         if self.violation.is_none() {
-            self.violation = self.invariants.check(fact).err();
+            self.violation = verdict(&mut self.invariants, self.history_alone, fact);
         }
     }
 
     /// Something is wrong that no checker of a fact can see.
     pub fn report(&mut self, invariant: &'static str, what: String) {
-        self.violation.get_or_insert(Violation { invariant, what });
+        if !self.history_alone {
+            self.violation.get_or_insert(Violation { invariant, what });
+        }
+    }
+
+    /// What the machine has derived from a log, against the log. A producer whose last batch is as old as
+    /// `expired` may be forgotten; `durable`: what counts as committed in this log is synced.
+    pub fn derived(&mut self, view: &DerivedView, expired: i64, durable: bool) {
+        let Some(followed) = self.logs.get(&view.partition) else { return };
+        // What waits behind a truncation is in the machine's log, and in no file yet.
+        if self.violation.is_some() || followed.damaged || followed.end() != view.offsets.log_end.0 {
+            return;
+        }
+        let log = &view.partition;
+        let producers: Vec<ProducerRow> = view.producers.iter().filter_map(row).collect();
+        let epochs: Vec<(i32, i64)> = view.leader_epochs.iter().map(|(epoch, start)| (epoch.0, start.0)).collect();
+        let derived = Derived {
+            producers: &producers,
+            epochs: &epochs,
+            batches: &followed.batches,
+            log_start: view.offsets.log_start.0,
+            expired,
+        };
+        let committed = Fact::Committed { log, high_watermark: view.high_watermark.0, followed };
+        let facts = [Some(Fact::Derived { log, derived }), durable.then_some(committed)];
+        let mut facts = facts.into_iter().flatten();
+        self.violation = facts.find_map(|fact| verdict(&mut self.invariants, self.history_alone, &fact));
     }
 
     /// An effect changed the followed logs.
@@ -80,11 +110,26 @@ impl Judge {
         }
     }
 
+    /// A client sent an acknowledged batch again, and learns that it lies at `base`.
+    pub fn acked_again(&mut self, first: ValueId, count: u64, base: i64) {
+        for (value, offset) in (first..first + count).zip(base..) {
+            let Some(write) = self.history.write(value).copied() else { continue };
+            let log = self.history.name(write.partition).clone();
+            self.check_ack(&log, value, &write, offset);
+        }
+    }
+
+    /// A batch was refused as out of sequence, and all that its client sent before it was acknowledged.
+    pub fn out_of_sequence(&mut self, partition: PartitionIndex, producer: Producer) {
+        let log = self.history.name(partition).clone();
+        self.fact(&Fact::OutOfSequence { log: &log, producer });
+    }
+
     fn check_ack(&mut self, log: &TopicPartition, value: ValueId, write: &Write, offset: i64) {
         if self.violation.is_none() {
             let followed = self.logs.get(log);
             let fact = Fact::Acked { log, value, write, offset, followed };
-            self.violation = self.invariants.check(&fact).err();
+            self.violation = verdict(&mut self.invariants, self.history_alone, &fact);
         }
     }
 
@@ -99,7 +144,7 @@ impl Judge {
     pub fn all_read(&mut self, starts: &[i64]) {
         if self.violation.is_none() {
             let fact = Fact::AllRead { history: &self.history, starts };
-            self.violation = self.invariants.check(&fact).err();
+            self.violation = verdict(&mut self.invariants, self.history_alone, &fact);
         }
     }
 
@@ -108,4 +153,20 @@ impl Judge {
         let write = self.history.read(value).copied();
         self.fact(&Fact::Polled { reader, partition, offset, value, write: write.as_ref() });
     }
+}
+
+fn verdict(invariants: &mut Invariants, history_alone: bool, fact: &Fact<'_>) -> Option<Violation> {
+    let judged = if history_alone { invariants.check_history(fact) } else { invariants.check(fact) };
+    judged.err()
+}
+
+/// A producer that has written something.
+fn row(producer: &ProducerView) -> Option<ProducerRow> {
+    Some(ProducerRow {
+        id: producer.producer_id,
+        epoch: producer.producer_epoch,
+        last_sequence: producer.last_sequence,
+        last_offset: producer.last_offset?.0,
+        timestamp: producer.last_timestamp,
+    })
 }

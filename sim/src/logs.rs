@@ -63,6 +63,8 @@ pub struct Logs {
     syncing: BTreeMap<u64, (TopicPartition, i64)>,
     /// Whether the disk has damaged any file at all.
     pub rotten: bool,
+    /// Whether the present process has appended to any.
+    written: bool,
 }
 
 /// What an effect did to the followed logs.
@@ -192,6 +194,12 @@ impl Logs {
         }
     }
 
+    /// Whether the present process has appended to any.
+    #[must_use]
+    pub const fn is_written(&self) -> bool {
+        self.written
+    }
+
     /// The log that an open file is a segment of.
     #[must_use]
     pub fn log_of(&self, file: FileId) -> Option<&TopicPartition> {
@@ -223,13 +231,13 @@ impl Logs {
         Some(name)
     }
 
-    /// The process died, and the disk holds what it holds: each followed log becomes what can be read of it. Of a
+    /// The process died, and the disk holds what `images` say: each followed log becomes what can be read of it. Of a
     /// damaged one, which nobody may cut at the damage, all that has a place in its file is kept.
     /// `loss`: the power went, and with it every promise that is not durable; `Some(false)`: all of them.
-    pub fn on_crash(&mut self, disk: &Disk, loss: Option<bool>) {
+    pub fn on_crash(&mut self, images: &BTreeMap<TopicPartition, LogImage>, loss: Option<bool>) {
         self.open.clear();
         self.syncing.clear();
-        let images = read_logs(disk);
+        self.written = false;
         for (name, log) in &mut self.logs {
             let image = images.get(name);
             if log.damaged {
@@ -262,6 +270,7 @@ impl Logs {
         header[have..have + more].copy_from_slice(&rest[..more]);
         let header = BatchHeader::parse(&header).ok()?;
         let batch = BatchRef::of(&header, pos, segment);
+        self.written = true;
         let log = self.entry(&name);
         let end = log.end();
         log.append(batch);

@@ -31,6 +31,8 @@ pub struct RunOptions {
     pub planted: Planted,
     /// What must not be done, done.
     pub canary: Option<Canary>,
+    /// Whether only the client history is judged.
+    pub history_alone: bool,
 }
 
 /// What became of a run.
@@ -69,7 +71,7 @@ pub fn run(scenario: Scenario, options: &RunOptions) -> Result<Outcome, ConfigEr
     let options = options.clone();
     canary::run_begins();
     runtime.block_on(async move {
-        let mut world = World::new(scenario, options.planted, trace)?;
+        let mut world = World::new(scenario, &options, trace)?;
         drive(&mut world, options.canary, |_| ());
         Ok(outcome(&world))
     })
@@ -86,7 +88,7 @@ pub fn run_branching(scenario: Scenario, options: &RunOptions, branches: u32) ->
     let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
     let options = options.clone();
     runtime.block_on(async move {
-        let mut world = World::new(scenario, options.planted, trace)?;
+        let mut world = World::new(scenario, &options, trace)?;
         let mut seen = 0;
         let mut forks: Vec<World> = Vec::new();
         drive(&mut world, None, |world| {

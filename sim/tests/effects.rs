@@ -38,7 +38,7 @@ fn the_effect_scripts() {
                 0,
                 1,
                 Preset::Adversarial,
-                Speeds { write: 1_000, sync: 100_000, read: 50_000 },
+                Speeds { write: 1_000, sync: 100_000, read: 50_000, bandwidth: 0 },
             ),
             now: 0,
         });

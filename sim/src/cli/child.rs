@@ -31,6 +31,9 @@ pub(super) struct ChildArgs {
     /// Print the hash of every step in this range, and its text.
     #[arg(long, num_args = 2)]
     window: Vec<u64>,
+    /// Judge by the client history alone.
+    #[arg(long)]
+    history_alone: bool,
     /// Run this seed first, to be an older process.
     #[arg(long)]
     warm_up: Option<u64>,
@@ -77,11 +80,16 @@ fn outcome(args: &ChildArgs) -> Result<Outcome, String> {
     let seed = args.which.seed.unwrap_or(0);
     let scenario = |seed| template.scenario(seed).map_err(|error| super::in_file(&args.which.file, &error));
     let window = args.window.first().copied().unwrap_or(0)..args.window.get(1).copied().unwrap_or(0);
-    let options =
-        RunOptions { digests: args.digests, window, planted: planted(args.which.plant)?, canary: args.canary };
+    let options = RunOptions {
+        digests: args.digests,
+        window,
+        planted: planted(args.which.plant)?,
+        canary: args.canary,
+        history_alone: args.history_alone,
+    };
     panics::hook(|violation, step, now| print(&told_of(violation, step, now)));
     if let Some(other) = args.warm_up {
-        let older = RunOptions { digests: false, window: 0..0, planted: options.planted, canary: options.canary };
+        let older = RunOptions { digests: false, window: 0..0, ..options.clone() };
         run(scenario(other)?, &older).map_err(|error| error.to_string())?;
     }
     let run = if args.branch > 0 {

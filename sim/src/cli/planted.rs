@@ -1,17 +1,22 @@
 //! `ottla-sim planted`: how soon the swarm finds each planted bug.
 //!
-//! For each bug: its witness script must violate an invariant; then seeds of the general swarm, until enough
-//! detections or the last seed. A detection counts only if the same seed passes without the bug.
+//! For each bug: its witness script must violate the invariant that it names; then seeds of the general swarm,
+//! until enough detections or the last seed. A detection counts only if the same seed passes without the bug. Each
+//! is judged once more by the client history alone.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::thread::available_parallelism;
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use ottla_core::planted::Plant;
 
 use super::child::Told;
 use super::swarm::{SwarmArgs, Work, told_by, work};
-use super::{VIOLATED, report, say, unusable};
+use super::{VIOLATED, report, say, template, unusable};
 
 #[derive(Debug, Args)]
 pub(super) struct PlantedArgs {
@@ -28,121 +33,180 @@ pub(super) struct PlantedArgs {
     witnesses: PathBuf,
 }
 
+/// The rules of the client history: what a test sees that has nothing but clients.
+const HISTORY: [&str; 4] = ["inconsistent-offsets", "duplicate", "lost-write", "nonmonotonic-poll"];
+
 /// What was found of one bug.
 #[derive(Default)]
 struct Found {
     seeds: usize,
     detections: usize,
     cpu_ms: u64,
-    invariants: Vec<String>,
+    /// How often each invariant was the first to fire.
+    invariants: BTreeMap<String, usize>,
     history_alone: usize,
+}
+
+/// What one seed showed of a bug.
+struct Shown {
+    cpu_ms: u64,
+    /// The invariant that fired, if the same seed passes without the bug.
+    invariant: Option<String>,
+    /// Whether the client history alone would have shown it.
+    history_alone: bool,
+}
+
+/// The measurement: what does not change from bug to bug.
+struct Measure<'a> {
+    args: &'a PlantedArgs,
+    work: Vec<Work>,
+    /// Whether a seed passes without a bug, where that is known.
+    passes: Mutex<BTreeMap<(PathBuf, u64), bool>>,
 }
 
 pub(super) fn main(args: &PlantedArgs) -> ExitCode {
     if cfg!(not(feature = "planted-bugs")) {
         return unusable("no bug is in this build: build with --features planted-bugs");
     }
-    match measure(args) {
+    let measured = work(&args.swarm).and_then(|mut work| {
+        work.retain(|work| work.counts);
+        let measure = Measure { args, work, passes: Mutex::default() };
+        measure.all()
+    });
+    match measured {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(VIOLATED),
         Err(why) => unusable(&why),
     }
 }
 
-fn measure(args: &PlantedArgs) -> Result<bool, String> {
-    let work = work(&args.swarm)?;
-    let plants: Vec<Plant> = if args.only.is_empty() { Plant::ALL.to_vec() } else { args.only.clone() };
-    let header =
-        ["bug", "witness", "found", "of seeds", "probability", "95 % interval", "CPU-s each", "seen by", "history"];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
-    let mut good = true;
-    for plant in plants {
-        let witness = witness(args, plant);
-        let found = search(args, &work, plant);
-        good &= found.detections > 0 && witness != "-";
-        rows.push(row(plant, &witness, &found));
-        say(report::table(&rows[rows.len() - 1..]).trim_end());
-    }
-    say("");
-    say(report::table(&rows).trim_end());
-    Ok(good)
-}
-
-/// The invariant that the witness violates; `-` if there is none, or it shows nothing.
-fn witness(args: &PlantedArgs, plant: Plant) -> String {
-    let file = args.witnesses.join(format!("{plant}.toml"));
-    if !file.exists() {
-        return "-".into();
-    }
-    let planted = run(&file, 1, Some(plant), args);
-    let plain = run(&file, 1, None, args);
-    match (planted.violation, plain.violation) {
-        (Some((invariant, _)), None) => invariant,
-        _ => "-".into(),
-    }
-}
-
-fn search(args: &PlantedArgs, work: &[Work], plant: Plant) -> Found {
-    let mut found = Found::default();
-    let jobs = args.swarm.jobs.unwrap_or(2).max(1);
-    for chunk in work.chunks(jobs * 4) {
-        let told = super::parallel::map(chunk, Some(jobs), |work| {
-            let planted = run(&work.file, work.seed, Some(plant), args);
-            let detected = planted.violation.is_some() && {
-                let plain = run(&work.file, work.seed, None, args);
-                plain.violation.is_none()
-            };
-            (planted, detected)
-        });
-        for (planted, detected) in told {
-            found.take(&planted, detected);
+impl Measure<'_> {
+    /// Every bug; answers whether each has its witness and is detected.
+    fn all(&self) -> Result<bool, String> {
+        let plants = if self.args.only.is_empty() { Plant::ALL } else { &self.args.only[..] };
+        let header =
+            ["bug", "witness", "found", "of seeds", "probability", "95 % interval", "CPU-s each", "history", "seen by"];
+        let mut rows = vec![header.map(str::to_owned).to_vec()];
+        let mut good = true;
+        for (done, plant) in plants.iter().enumerate() {
+            let witness = self.witness(*plant)?;
+            let found = self.search(*plant, &format!("{plant}, {} of {}", done + 1, plants.len()));
+            good &= found.detections > 0 && witness.is_some();
+            rows.push(row(*plant, witness, &found));
+            say(report::table(&rows[rows.len() - 1..]).trim_end());
         }
-        if found.detections >= args.enough {
-            break;
-        }
+        say("");
+        say(report::table(&rows).trim_end());
+        Ok(good)
     }
-    found
-}
 
-fn run(file: &PathBuf, seed: u64, plant: Option<Plant>, args: &PlantedArgs) -> Told {
-    let Ok(exe) = std::env::current_exe() else { return Told::default() };
-    let mut command = Command::new(exe);
-    command.arg("child").arg(file).args(["--seed", &seed.to_string(), "--cpu", &args.swarm.cpu.to_string()]);
-    if let Some(plant) = plant {
-        command.args(["--plant", plant.id()]);
+    /// The invariant that the witness names and violates; `None` if there is no witness, or it shows anything else.
+    fn witness(&self, plant: Plant) -> Result<Option<String>, String> {
+        let file = self.args.witnesses.join(format!("{plant}.toml"));
+        if !file.exists() {
+            return Ok(None);
+        }
+        let template = template(&file)?;
+        if template.plant() != Some(plant.id()) {
+            return Err(format!("{}: is not the witness of {plant}", file.display()));
+        }
+        let planted = self.run(&file, 1, Some(plant), false).violation.map(|(invariant, _)| invariant);
+        let passes = self.run(&file, 1, None, false).violation.is_none();
+        Ok(planted.filter(|invariant| passes && template.expects().contains(invariant)))
     }
-    told_by(&mut command)
+
+    /// Seeds of the swarm, until there are enough detections.
+    fn search(&self, plant: Plant, what: &str) -> Found {
+        let mut found = Found::default();
+        let jobs = self.args.swarm.jobs.or_else(|| available_parallelism().ok().map(Into::into)).unwrap_or(1).max(1);
+        let bar = ProgressBar::new(self.work.len() as u64);
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds of {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        for chunk in self.work.chunks(jobs * 2) {
+            bar.set_message(format!("{what}, {} detections", found.detections));
+            for shown in super::parallel::map(chunk, Some(jobs), |work| self.show(work, plant)) {
+                found.take(shown);
+                bar.inc(1);
+            }
+            if found.detections >= self.args.enough {
+                break;
+            }
+        }
+        bar.finish_and_clear();
+        found
+    }
+
+    fn show(&self, work: &Work, plant: Plant) -> Shown {
+        let told = self.run(&work.file, work.seed, Some(plant), false);
+        let violated = told.violation.map(|(invariant, _)| invariant);
+        let invariant = violated.filter(|_| self.passes(work));
+        let alone = || self.run(&work.file, work.seed, Some(plant), true).violation;
+        let history_alone =
+            invariant.is_some() && alone().is_some_and(|(invariant, _)| HISTORY.contains(&invariant.as_str()));
+        Shown { cpu_ms: told.cpu_ms, invariant, history_alone }
+    }
+
+    /// Whether a seed violates nothing without a bug.
+    fn passes(&self, work: &Work) -> bool {
+        let key = (work.file.clone(), work.seed);
+        if let Some(known) = self.passes.lock().ok().and_then(|passes| passes.get(&key).copied()) {
+            return known;
+        }
+        let passes = self.run(&work.file, work.seed, None, false).violation.is_none();
+        if let Ok(mut known) = self.passes.lock() {
+            known.insert(key, passes);
+        }
+        passes
+    }
+
+    fn run(&self, file: &Path, seed: u64, plant: Option<Plant>, history_alone: bool) -> Told {
+        let Ok(exe) = std::env::current_exe() else { return Told::default() };
+        let mut command = Command::new(exe);
+        let cpu = self.args.swarm.cpu.to_string();
+        command.arg("child").arg(file).args(["--seed", &seed.to_string(), "--cpu", &cpu]);
+        if let Some(plant) = plant {
+            command.args(["--plant", plant.id()]);
+        }
+        if history_alone {
+            command.arg("--history-alone");
+        }
+        told_by(&mut command)
+    }
 }
 
 impl Found {
-    fn take(&mut self, planted: &Told, detected: bool) {
+    fn take(&mut self, shown: Shown) {
         self.seeds += 1;
-        self.cpu_ms += planted.cpu_ms;
-        let Some((invariant, _)) = planted.violation.as_ref().filter(|_| detected) else { return };
+        self.cpu_ms += shown.cpu_ms;
+        let Some(invariant) = shown.invariant else { return };
         self.detections += 1;
-        // The rules of the client history have names; the others have codes.
-        const HISTORY: [&str; 4] = ["inconsistent-offsets", "duplicate", "lost-write", "nonmonotonic-poll"];
-        self.history_alone += usize::from(HISTORY.contains(&invariant.as_str()));
-        if !self.invariants.contains(invariant) {
-            self.invariants.push(invariant.clone());
-        }
+        self.history_alone += usize::from(shown.history_alone);
+        *self.invariants.entry(invariant).or_default() += 1;
+    }
+
+    /// Which invariants fired, the most frequent first.
+    fn seen_by(&self) -> String {
+        let mut seen: Vec<(&String, &usize)> = self.invariants.iter().collect();
+        seen.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let seen: Vec<String> = seen.iter().map(|(invariant, count)| format!("{invariant} {count}")).collect();
+        if seen.is_empty() { "nobody".into() } else { seen.join(", ") }
     }
 }
 
-fn row(plant: Plant, witness: &str, found: &Found) -> Vec<String> {
+fn row(plant: Plant, witness: Option<String>, found: &Found) -> Vec<String> {
     let share = found.detections as f64 / found.seeds.max(1) as f64;
     let (low, high) = interval(found.detections, found.seeds);
     let each = found.cpu_ms as f64 / 1000.0 / found.detections.max(1) as f64;
     vec![
         plant.to_string(),
-        witness.to_owned(),
+        witness.unwrap_or_else(|| "none".into()),
         found.detections.to_string(),
         found.seeds.to_string(),
         format!("{share:.3}"),
         format!("{low:.3} to {high:.3}"),
         if found.detections == 0 { "-".into() } else { format!("{each:.1}") },
-        if found.invariants.is_empty() { "nobody".into() } else { found.invariants.join(" ") },
-        if found.history_alone > 0 { format!("{}", found.history_alone) } else { "-".into() },
+        format!("{} of {}", found.history_alone, found.detections),
+        found.seen_by(),
     ]
 }
 

@@ -40,6 +40,9 @@ pub struct Speeds {
     pub sync: Nanos,
     /// From the platter into the page cache.
     pub read: Nanos,
+    /// What a sync writes back in a second, in bytes; without bound if 0. A sync of much takes longer than one of
+    /// little, and ends after it.
+    pub bandwidth: u64,
 }
 
 /// One disk of one node.
@@ -58,6 +61,8 @@ pub struct Disk {
     barrier: Change,
     /// The newest change that a sync covered.
     covered: Change,
+    /// Bytes that were written to each file since its last sync began.
+    dirty: BTreeMap<Ino, u64>,
     issued: u64,
     power_losses: u64,
 }
@@ -97,6 +102,7 @@ enum Task {
         file: FileId,
         ino: Ino,
         covers: Change,
+        bytes: u64,
     },
     EndSyncDir {
         path: Path,
@@ -191,6 +197,7 @@ impl Disk {
             change: 0,
             barrier: 0,
             covered: 0,
+            dirty: BTreeMap::new(),
             issued: 0,
             power_losses: 0,
         }
@@ -255,6 +262,7 @@ impl Disk {
     /// The power goes: what was not synced is kept, dropped or torn.
     pub fn lose_power(&mut self) -> Loss {
         self.kill();
+        self.dirty.clear();
         self.power_losses += 1;
         let draw = self.draws.at(Label::PowerLoss, self.identity, self.power_losses);
         let loss = loss::settle(&mut self.tree, self.preset, self.barrier, self.change, draw);
@@ -313,6 +321,12 @@ impl Disk {
     #[must_use]
     pub fn files(&self) -> Vec<(u16, String, Ino)> {
         self.tree.files()
+    }
+
+    /// Whether a name may be there after a power loss.
+    #[must_use]
+    pub fn may_exist(&self, path: &Path) -> bool {
+        self.tree.may_exist(path)
     }
 
     /// Draws are those of another seed from now on.
@@ -386,12 +400,14 @@ impl Disk {
     /// When a task that starts now is carried out.
     fn due(&mut self, now: Nanos, task: &Task) -> Nanos {
         let draw = self.latency_draw();
-        let (ordered, mean) = match task {
-            Task::Do(operation) => (operation.is_ordered(), self.speeds.write),
-            Task::EndSync { .. } | Task::EndSyncDir { .. } => (false, self.speeds.sync),
-            Task::ColdRead { .. } => (false, self.speeds.read),
+        let (ordered, mean, bytes) = match task {
+            Task::Do(operation) => (operation.is_ordered(), self.speeds.write, 0),
+            Task::EndSync { bytes, .. } => (false, self.speeds.sync, *bytes),
+            Task::EndSyncDir { .. } => (false, self.speeds.sync, 0),
+            Task::ColdRead { .. } => (false, self.speeds.read, 0),
         };
-        let wait = self.faults.slowed(now, mean / 4 + draw.exponential(mean - mean / 4));
+        let transfer = bytes.saturating_mul(SECOND).checked_div(self.speeds.bandwidth).unwrap_or(0);
+        let wait = self.faults.slowed(now, mean / 4 + draw.exponential(mean - mean / 4) + transfer);
         let mut due = now + wait;
         if ordered {
             due = due.max(self.process.ordered);
@@ -433,7 +449,8 @@ impl Disk {
             Task::Do(Operation::Sync { file }) => {
                 let ino = self.ino(file).ok_or(DiskError::Io(BAD_FILE))?;
                 let covers = self.change;
-                self.again(now, op, issued, Task::EndSync { file, ino, covers });
+                let bytes = self.dirty.remove(&ino).unwrap_or(0);
+                self.again(now, op, issued, Task::EndSync { file, ino, covers, bytes });
                 Ok(None)
             }
             Task::EndSync { ino, covers, .. } => self.end_sync(ino, covers).map(Some),
@@ -505,6 +522,7 @@ impl Disk {
         let old = self.tree.file(ino).ok_or(DiskError::Io(BAD_FILE))?.length();
         let growth = (pos + len).saturating_sub(old);
         let fault = self.faults.strike(OpKind::Write).err().or_else(|| self.no_space(growth));
+        *self.dirty.entry(ino).or_default() += len;
         let mut left = match fault {
             Some(_) => self.draws.at(Label::PartialWrite, self.identity, self.change).below(len),
             None => len,

@@ -4,7 +4,7 @@ use super::*;
 use crate::time::{MICROSECOND, MILLISECOND, SECOND};
 use ottla_core::machine::LogDirId;
 
-const SPEEDS: Speeds = Speeds { write: 10 * MICROSECOND, sync: MILLISECOND, read: MILLISECOND };
+const SPEEDS: Speeds = Speeds { write: 10 * MICROSECOND, sync: MILLISECOND, read: MILLISECOND, bandwidth: 0 };
 
 struct Bench {
     disk: Disk,
@@ -216,4 +216,19 @@ fn rot_is_found_by_a_cold_read_only() {
         bench.disk.evict();
     }
     assert_eq!(bench.disk.faults.take_hits().next(), Some(Hit::RotRead));
+}
+
+#[test]
+fn a_sync_of_much_takes_longer_than_one_of_little() {
+    let speeds = Speeds { bandwidth: 1_000_000, ..SPEEDS };
+    let mut bench = Bench::new(Preset::Ordered);
+    bench.disk = Disk::new(Draws::new(1), 0, 1, Preset::Ordered, speeds);
+    bench.create(1, "a");
+    bench.create(2, "b");
+    bench.write(1, 0, &[7; 500_000]);
+    bench.write(2, 0, b"little");
+    let (much, little) = (bench.sync(1), bench.sync(2));
+    let done: Vec<OpId> = bench.run().iter().filter(|done| done.sync).map(|done| done.op).collect();
+    assert_eq!(done, [little, much]);
+    assert!(bench.now >= SECOND / 2);
 }

@@ -195,6 +195,16 @@ impl Tree {
         }
     }
 
+    /// Whether a name may mean something after a power loss: it does now, or its removal is not durable.
+    pub fn may_exist(&self, path: &Path) -> bool {
+        let Ok((dir, name)) = self.parent(path) else { return false };
+        let name = self.names(dir).and_then(|names| names.get(name));
+        name.is_some_and(|name| {
+            let unsynced = name.unsynced().iter().any(|(_, ino)| ino.is_some());
+            unsynced || name.cached().is_some() || name.durable().is_some()
+        })
+    }
+
     /// Drops what no name leads to, now or after a power loss, and nobody holds.
     pub fn sweep(&mut self, held: impl IntoIterator<Item = Ino>) {
         let mut alive: BTreeSet<Ino> = held.into_iter().collect();

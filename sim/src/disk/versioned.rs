@@ -54,8 +54,14 @@ impl<T: Clone> Versioned<T> {
         &self.unsynced
     }
 
-    /// Writes a new version.
+    /// Writes a new version. The parts of one change are one version: the kernel copies all of a write into a page
+    /// under its lock.
     pub fn write(&mut self, change: Change, value: T) {
+        if let Some((_, last)) = self.unsynced.last_mut().filter(|(at, _)| *at == change) {
+            last.clone_from(&value);
+            self.cached = value;
+            return;
+        }
         if self.unsynced.len() == MAX_UNSYNCED {
             self.durable = self.unsynced.remove(0).1;
         }
@@ -149,6 +155,15 @@ mod tests {
         assert_eq!((*value.durable(), *value.cached(), value.is_unsynced()), (10, 50, true));
         value.sync(5);
         assert_eq!((*value.durable(), value.is_unsynced()), (50, false));
+    }
+
+    #[test]
+    fn one_change_is_one_version() {
+        let mut value = Versioned::new(0);
+        value.write(1, 10);
+        value.write(2, 20);
+        value.write(2, 21);
+        assert_eq!((*value.cached(), value.unsynced()), (21, &[(1, 10), (2, 21)][..]));
     }
 
     #[test]

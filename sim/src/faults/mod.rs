@@ -4,6 +4,7 @@
 //! moment, a cut without traffic and an error that no operation met prove nothing.
 
 mod clock;
+mod compacted;
 mod connection;
 mod cut;
 mod disk_error;
@@ -16,6 +17,7 @@ mod rot;
 mod slow_disk;
 
 pub use clock::ClockFault;
+pub use compacted::Compacted;
 pub use connection::{ConnectionFault, How};
 pub use cut::{Cut, Direction};
 pub use disk_error::{DiskError, FailingOp};

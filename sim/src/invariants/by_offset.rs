@@ -53,7 +53,8 @@ impl ByOffset {
     /// The first value from one offset up to another, which is not looked at.
     pub(super) fn first_in(&self, partition: PartitionIndex, from: i64, to: i64) -> Option<(i64, ValueId)> {
         let values = self.partitions.get(partition)?;
-        let near = (from.max(0)..to.min(FAR)).find_map(|offset| Some((offset, self.get(partition, offset)?)));
+        let paged = i64::try_from(values.pages.len() * PAGE).unwrap_or(FAR);
+        let near = (from.max(0)..to.min(paged)).find_map(|offset| Some((offset, self.get(partition, offset)?)));
         let far = || values.far.range(from.min(to)..to).next().map(|(offset, value)| (*offset, *value));
         if from < 0 { far().or(near) } else { near.or_else(far) }
     }

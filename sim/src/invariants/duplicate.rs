@@ -1,5 +1,5 @@
-//! duplicate: one value at two offsets. Source: the Jepsen Kafka workload. Of a producer without idempotence
-//! that is normal, since it sends again what it does not know the fate of.
+//! duplicate: one value at two offsets, by acknowledgements or reads. Source: the Jepsen Kafka workload. Of a
+//! producer without idempotence that is normal, since it sends again what it does not know the fate of.
 
 use super::{Fact, Verdict};
 use crate::history::{PartitionIndex, ValueId};
@@ -15,14 +15,29 @@ pub(super) struct Duplicate {
 
 impl Duplicate {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
-        let Fact::Polled { partition, offset, value, write: Some(write), .. } = fact else { return Ok(()) };
-        if !write.idempotent {
-            return Ok(());
+        if let Fact::Polled { partition, offset, value, write: Some(write), .. } = fact
+            && write.idempotent
+        {
+            return self.see(*value, *partition, *offset);
         }
-        match self.put(*value, (*partition, *offset)) {
-            Some((old_partition, old_offset)) if (old_partition, old_offset) != (*partition, *offset) => Err(format!(
-                "value {value} is at {offset} of partition {partition}, and at {old_offset} of {old_partition}"
-            )),
+        // An acknowledgement that a power loss may undo says nothing about the place.
+        if let Fact::Acked { value, write, offset, .. } = fact
+            && write.idempotent
+            && write.acks == -1
+        {
+            return self.see(*value, write.partition, *offset);
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, value: ValueId, partition: PartitionIndex, offset: i64) -> Verdict {
+        match self.put(value, (partition, offset)) {
+            Some(known) if known != (partition, offset) => {
+                let (old_partition, old_offset) = known;
+                Err(format!(
+                    "value {value} is at {offset} of partition {partition}, and at {old_offset} of {old_partition}"
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -39,7 +54,7 @@ impl Duplicate {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::polled;
+    use super::super::tests::{acked, polled};
     use super::*;
 
     #[test]
@@ -48,5 +63,14 @@ mod tests {
         assert_eq!(polled(0, 5, 1, |fact| checker.check(fact)), Ok(()));
         assert_eq!(polled(1, 5, 1, |fact| checker.check(fact)), Ok(()));
         assert!(polled(1, 6, 1, |fact| checker.check(fact)).is_err());
+    }
+
+    #[test]
+    fn an_acknowledgement_says_where_a_value_is() {
+        let mut checker = Duplicate::default();
+        assert_eq!(acked(1, 5, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(acked(1, 5, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(polled(0, 5, 1, |fact| checker.check(fact)), Ok(()));
+        assert!(acked(1, 0, |fact| checker.check(fact)).is_err());
     }
 }

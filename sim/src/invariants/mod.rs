@@ -7,6 +7,7 @@
 mod ack_truth;
 mod by_offset;
 mod checkpoint_soundness;
+mod committed_is_durable;
 mod duplicate;
 mod fail_stop;
 mod false_alarm;
@@ -28,12 +29,13 @@ mod sequence_contiguity;
 
 use std::fmt;
 
+use ottla_core::record::Producer;
 use ottla_core::types::TopicPartition;
 
 use crate::history::{History, PartitionIndex, ValueId, Write};
 use crate::logs::{BatchRef, FollowedLog, SegmentImage};
 
-pub use live_equals_replay::ProducerRow;
+pub use live_equals_replay::{Derived, ProducerRow};
 
 /// Something that a checker may look at.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +60,14 @@ pub enum Fact<'a> {
     OutOfService { log: &'a TopicPartition, disk_failed: bool },
     /// A segment with its indexes, at rest.
     Indexed { log: &'a TopicPartition, segment: &'a SegmentImage },
-    /// What the machine knows of a log's producers, and what the log says of them.
-    Producers { log: &'a TopicPartition, live: &'a [ProducerRow], rebuilt: &'a [ProducerRow] },
+    /// What the machine has derived from a log, and the log.
+    Derived { log: &'a TopicPartition, derived: Derived<'a> },
+    /// A process appends to a log, and after a power loss the mark of the last clean stop may be there.
+    CleanMark { log: &'a TopicPartition },
+    /// The machine counts a log as committed up to an offset.
+    Committed { log: &'a TopicPartition, high_watermark: i64, followed: &'a FollowedLog },
+    /// A batch was refused as out of sequence, and all that its client sent before it was acknowledged.
+    OutOfSequence { log: &'a TopicPartition, producer: Producer },
     /// A client learns that its value lies at `offset`.
     Acked { log: &'a TopicPartition, value: ValueId, write: &'a Write, offset: i64, followed: Option<&'a FollowedLog> },
     /// A client reads a value.
@@ -118,7 +126,7 @@ pub struct Invariants {
 }
 
 /// Every code, with what it says.
-pub const CODES: [(&str, &str); 20] = [
+pub const CODES: [(&str, &str); 21] = [
     (recovered_prefix::CODE, "a log after a crash is a prefix of what it was, and holds all that was promised"),
     (indexes_agree::CODE, "indexes agree with their log"),
     (no_bad_crc::CODE, "no batch with a bad CRC is served"),
@@ -127,12 +135,13 @@ pub const CODES: [(&str, &str); 20] = [
     (false_alarm::CODE, "what the disk did not damage is not taken out of service"),
     (fail_stop::CODE, "after a failed write or sync nothing later in that log is acknowledged"),
     (segment_order::CODE, "segments have their own base offsets, and offsets within 2^31 of them"),
-    (live_equals_replay::CODE, "what is known of producers equals a rebuild from the log"),
+    (live_equals_replay::CODE, "what is derived from a log equals a rebuild from it"),
     (no_duplicate::CODE, "a sequence number is appended once"),
-    (sequence_contiguity::CODE, "sequence numbers have no gaps"),
+    (sequence_contiguity::CODE, "sequence numbers have no gaps, and what follows is taken"),
     (ack_truth::CODE, "an acknowledged offset holds that record"),
     (read_stability::CODE, "what was read once is read again"),
     (offset_uniqueness::CODE, "an offset means one batch, and offsets grow"),
+    (committed_is_durable::CODE, "what counts as committed is durable"),
     (response_order::CODE, "responses come in the order of their requests"),
     (malformed_input::CODE, "malformed input is refused and harms nobody"),
     (inconsistent_offsets::CODE, "an offset has one value"),
@@ -142,12 +151,22 @@ pub const CODES: [(&str, &str); 20] = [
 ];
 
 impl Invariants {
+    /// Shows a fact to the rules of the client history alone.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn check_history(&mut self, fact: &Fact<'_>) -> Result<(), Violation> {
+        of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
+        of(duplicate::CODE, self.duplicate.check(fact))?;
+        of(lost_write::CODE, lost_write::check(fact))?;
+        of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))
+    }
+
     /// Shows a fact to every checker.
     ///
     /// # Errors
     /// The first violation.
     pub fn check(&mut self, fact: &Fact<'_>) -> Result<(), Violation> {
-        let of = |invariant, verdict: Verdict| verdict.map_err(|what| Violation { invariant, what });
         of(recovered_prefix::CODE, self.recovered_prefix.check(fact))?;
         of(indexes_agree::CODE, indexes_agree::check(fact))?;
         of(no_bad_crc::CODE, no_bad_crc::check(fact))?;
@@ -161,6 +180,7 @@ impl Invariants {
         of(sequence_contiguity::CODE, self.sequence_contiguity.check(fact))?;
         of(ack_truth::CODE, self.ack_truth.check(fact))?;
         of(offset_uniqueness::CODE, self.offset_uniqueness.check(fact))?;
+        of(committed_is_durable::CODE, committed_is_durable::check(fact))?;
         of(response_order::CODE, response_order::check(fact))?;
         of(malformed_input::CODE, malformed_input::check(fact))?;
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
@@ -170,6 +190,10 @@ impl Invariants {
         of(read_stability::CODE, self.read_stability.check(fact))?;
         Ok(())
     }
+}
+
+fn of(invariant: &'static str, verdict: Verdict) -> Result<(), Violation> {
+    verdict.map_err(|what| Violation { invariant, what })
 }
 
 impl Violation {
@@ -193,7 +217,7 @@ impl fmt::Display for Violation {
 /// A batch as a broker stores it, for tests.
 #[cfg(test)]
 pub(crate) fn test_batch(base: i64, epoch: i32, values: &[&[u8]]) -> bytes::Bytes {
-    use ottla_core::record::{BatchBuilder, BatchOptions, Compression, NewRecord, Producer};
+    use ottla_core::record::{BatchBuilder, BatchOptions, Compression, NewRecord};
     use ottla_core::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
     let mut builder = BatchBuilder::new(BatchOptions {
         base_offset: Offset(base),
@@ -211,10 +235,16 @@ pub(crate) fn test_batch(base: i64, epoch: i32, values: &[&[u8]]) -> bytes::Byte
     builder.build().into()
 }
 
+/// A producer of epoch 0, for tests.
+#[cfg(test)]
+pub(crate) fn test_producer(id: i64, base_sequence: i32) -> Producer {
+    use ottla_core::types::{ProducerEpoch, ProducerId};
+    Producer { id: ProducerId(id), epoch: ProducerEpoch(0), base_sequence }
+}
+
 /// A batch reference of one record, for tests.
 #[cfg(test)]
 pub(crate) fn test_ref(base: i64, last: i64, crc: u32) -> BatchRef {
-    use ottla_core::record::Producer;
     use ottla_core::types::{ProducerEpoch, ProducerId};
     BatchRef {
         base,

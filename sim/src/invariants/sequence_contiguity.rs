@@ -1,45 +1,86 @@
-//! I2: the sequence numbers of one producer and epoch have no gaps, over the wrap at 2^31 too.
-//! Source: KIP-98, KAFKA-7692. Where nothing is known of a producer, any first number is good (KIP-360).
+//! I2: the sequence numbers of one producer and epoch have no gaps, over the wrap at 2^31 too, and a batch that
+//! follows the last one is not refused as out of sequence, nor is one of the last five, sent again.
+//! Source: KIP-98, KAFKA-7692, KAFKA-5494. Where nothing is known of a producer, any first number is good (KIP-360).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use ottla_core::record::Producer;
 use ottla_core::types::TopicPartition;
 
 use super::{Fact, Verdict};
+use crate::logs::BatchRef;
 
 pub(super) const CODE: &str = "I2";
 
-/// Remembers where each producer is: its last sequence, and at which offset.
+/// How many batches of a producer a broker remembers at least.
+const REMEMBERED: usize = 5;
+
+/// Remembers the last batches of each producer since the last start.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SequenceContiguity {
-    last: BTreeMap<(TopicPartition, i64, i16), (i32, i64)>,
+    last: BTreeMap<(TopicPartition, i64, i16), VecDeque<Appended>>,
+}
+
+/// A batch: its sequence numbers, and where it ends.
+#[derive(Clone, Copy, Debug)]
+struct Appended {
+    first: i32,
+    last: i32,
+    offset: i64,
 }
 
 impl SequenceContiguity {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
+        if let Fact::Appended { log, batch, .. } = fact {
+            return self.append(log, batch);
+        }
+        if let Fact::OutOfSequence { log, producer } = fact {
+            return self.refuse(log, *producer);
+        }
         if let Fact::Recovered { log, .. } = fact {
             // A start may know less than the log held: what it knew of a producer may be gone with a crash.
             self.last.retain(|(of, ..), _| of != *log);
+        } else if let Fact::Cut { log, end } = fact {
+            for (_, batches) in self.last.iter_mut().filter(|((of, ..), _)| of == *log) {
+                batches.retain(|batch| batch.offset < *end);
+            }
         }
-        if let Fact::Cut { log, end } = fact {
-            self.last.retain(|(of, ..), (_, offset)| of != *log || *offset < *end);
-        }
-        let Fact::Appended { log, batch, .. } = fact else { return Ok(()) };
+        Ok(())
+    }
+
+    fn append(&mut self, log: &TopicPartition, batch: &BatchRef) -> Verdict {
         let producer = batch.producer;
         if producer.id.0 < 0 || producer.base_sequence < 0 {
             return Ok(());
         }
+        let first = producer.base_sequence;
         let count = i32::try_from(batch.last - batch.base).unwrap_or(i32::MAX);
-        let end = wrapping(producer.base_sequence, count);
-        let key = ((*log).clone(), producer.id.0, producer.epoch.0);
-        let before = self.last.insert(key, (end, batch.last));
+        let batches = self.last.entry((log.clone(), producer.id.0, producer.epoch.0)).or_default();
+        let before = batches.back().map(|batch| batch.last);
+        if batches.len() == REMEMBERED {
+            batches.pop_front();
+        }
+        batches.push_back(Appended { first, last: wrapping(first, count), offset: batch.last });
         match before {
-            Some((last, _)) if producer.base_sequence != wrapping(last, 1) => Err(format!(
-                "{log} appends sequence {} of producer {} epoch {} after {last}",
-                producer.base_sequence, producer.id, producer.epoch
+            Some(last) if first != wrapping(last, 1) => Err(format!(
+                "{log} appends sequence {first} of producer {} epoch {} after {last}",
+                producer.id, producer.epoch
             )),
             _ => Ok(()),
         }
+    }
+
+    fn refuse(&self, log: &TopicPartition, producer: Producer) -> Verdict {
+        let key = (log.clone(), producer.id.0, producer.epoch.0);
+        let (Some(batches), first) = (self.last.get(&key), producer.base_sequence) else { return Ok(()) };
+        let Some(last) = batches.back().map(|batch| batch.last) else { return Ok(()) };
+        if first == wrapping(last, 1) || batches.iter().any(|batch| batch.first == first) {
+            return Err(format!(
+                "{log} refuses sequence {first} of producer {} epoch {} as out of order, and has it up to {last}",
+                producer.id, producer.epoch
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -51,7 +92,8 @@ fn wrapping(sequence: i32, by: i32) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::appended;
+    use super::super::test_producer;
+    use super::super::tests::{appended, log};
     use super::*;
 
     #[test]
@@ -68,5 +110,21 @@ mod tests {
         let mut checker = SequenceContiguity::default();
         assert_eq!(appended(0, 1, 77, |fact| checker.check(fact)), Ok(()));
         assert_eq!(appended(1, 2, 5, |fact| checker.check(fact)), Ok(()));
+    }
+    #[test]
+    fn what_follows_and_what_is_remembered_is_not_refused() {
+        let mut checker = SequenceContiguity::default();
+        for n in 0..6 {
+            assert_eq!(
+                appended(n, 1, i32::MAX - 5 + i32::try_from(n).expect("small"), |fact| checker.check(fact)),
+                Ok(())
+            );
+        }
+        let mut refused =
+            |sequence| checker.check(&Fact::OutOfSequence { log: &log(), producer: test_producer(1, sequence) });
+        assert!(refused(0).is_err());
+        assert!(refused(i32::MAX - 4).is_err());
+        assert_eq!(refused(i32::MAX - 5), Ok(()));
+        assert_eq!(refused(2), Ok(()));
     }
 }

@@ -1,7 +1,6 @@
 //! Facts for the checkers' own tests, and what all of them have in common.
 
-use ottla_core::record::Producer;
-use ottla_core::types::{ProducerEpoch, ProducerId, TopicPartition};
+use ottla_core::types::TopicPartition;
 
 use super::*;
 use crate::history::Outcome;
@@ -71,7 +70,7 @@ pub(super) fn polled<T>(reader: u16, offset: i64, value: ValueId, check: impl Fn
 /// A batch of one record at `offset` by `producer`, epoch 0.
 pub(super) fn appended<T>(offset: i64, producer: i64, sequence: i32, check: impl FnOnce(&Fact<'_>) -> T) -> T {
     let mut batch = test_ref(offset, offset, 1);
-    batch.producer = Producer { id: ProducerId(producer), epoch: ProducerEpoch(0), base_sequence: sequence };
+    batch.producer = test_producer(producer, sequence);
     check(&Fact::Appended { log: &log(), batch: &batch, end: offset })
 }
 

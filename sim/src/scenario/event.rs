@@ -87,6 +87,8 @@ pub enum Action {
     Cut(faults::Cut),
     /// A connection is reset, or hangs.
     Connection(faults::ConnectionFault),
+    /// The process is started on logs that a cleaner went over.
+    Compacted(faults::Compacted),
 }
 
 #[derive(Deserialize)]

@@ -108,6 +108,13 @@ impl Template {
         self.table.contains_key("run_seed")
     }
 
+    /// The planted bug that the file is the witness of, by its id: with it the run violates what is expected,
+    /// without it nothing.
+    #[must_use]
+    pub fn plant(&self) -> Option<&str> {
+        self.table.get("plant").and_then(Value::as_str)
+    }
+
     /// The exact file of a seed. The seed that the file itself holds wins: then it is exact already.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ pub(super) struct Sections {
     _format: i64,
     #[serde(rename = "weight", default)]
     _weight: Option<u64>,
+    #[serde(rename = "plant", default)]
+    _plant: Option<String>,
     #[serde(default = "minute")]
     pub duration: Span,
     #[serde(default = "minute")]
@@ -79,6 +81,8 @@ pub struct DiskSection {
     pub sync: Span,
     /// A read from the platter.
     pub read: Span,
+    /// What a sync writes back in a second, in bytes; without bound if 0.
+    pub bandwidth: u64,
 }
 
 /// `[clock]`: of every node, each with a sign of its own.
@@ -122,6 +126,7 @@ impl Default for DiskSection {
             write: Span(10 * MICROSECOND),
             sync: Span(MILLISECOND),
             read: Span(200 * MICROSECOND),
+            bandwidth: 0,
         }
     }
 }
@@ -138,7 +143,7 @@ impl DiskSection {
     /// The same for a disk.
     #[must_use]
     pub const fn speeds(&self) -> Speeds {
-        Speeds { write: self.write.0, sync: self.sync.0, read: self.read.0 }
+        Speeds { write: self.write.0, sync: self.sync.0, read: self.read.0, bandwidth: self.bandwidth }
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Produce {
     pub first_sequence: i32,
     /// Whether load comes in phases: idle, trickle, burst, one hot partition.
     pub phases: bool,
+    /// Of a hundred acknowledged batches, so many are sent again, as by a client that lost the answer. Only of
+    /// idempotent producers with acks=-1, for which that changes nothing.
+    pub again: u32,
 }
 
 impl Default for Produce {
@@ -61,6 +64,7 @@ impl Default for Produce {
             timeout: Span(2_000 * MILLISECOND),
             first_sequence: 0,
             phases: true,
+            again: 0,
         }
     }
 }
@@ -82,6 +86,8 @@ pub struct ProduceActor {
     generation: u64,
     sequences: Vec<i32>,
     queue: VecDeque<Batch>,
+    /// Acknowledged batches that are sent again, each at its time.
+    echoes: Vec<Batch>,
     flying: BTreeMap<u64, Batch>,
     next_tag: u64,
     next_at: Nanos,
@@ -117,6 +123,8 @@ struct Batch {
     tag: u64,
     generation: u64,
     partition: i32,
+    index: PartitionIndex,
+    producer: Producer,
     first: ValueId,
     count: u64,
     bytes: Bytes,
@@ -124,6 +132,8 @@ struct Batch {
     asked: Era,
     retry_at: Nanos,
     give_up_at: Nanos,
+    /// It was acknowledged, and is sent again.
+    is_echo: bool,
 }
 
 impl ProduceActor {
@@ -143,6 +153,7 @@ impl ProduceActor {
             version,
             generation: 0,
             queue: VecDeque::new(),
+            echoes: Vec::new(),
             flying: BTreeMap::new(),
             next_tag: 0,
             next_at: at,
@@ -160,12 +171,20 @@ impl ProduceActor {
             Identity::Wanted(_) if self.stopped && self.queue.is_empty() => u64::MAX,
             Identity::Wanted(at) => at,
             Identity::Asked => u64::MAX,
-            Identity::None | Identity::Known(..) => match self.queue.front() {
-                Some(batch) => batch.retry_at,
-                None if self.stopped => u64::MAX,
-                None => self.next_at,
-            },
+            Identity::None | Identity::Known(..) => self.next_batch_at().min(self.next_echo_at()),
         }
+    }
+
+    fn next_batch_at(&self) -> Nanos {
+        match self.queue.front() {
+            Some(batch) => batch.retry_at,
+            None if self.stopped => u64::MAX,
+            None => self.next_at,
+        }
+    }
+
+    fn next_echo_at(&self) -> Nanos {
+        self.echoes.iter().map(|echo| echo.retry_at).min().unwrap_or(u64::MAX)
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -174,6 +193,9 @@ impl ProduceActor {
 
     pub(super) fn next_ask(&mut self, ctx: &mut Ctx<'_>, in_flight: usize) -> Option<Ask> {
         self.stopped |= !ctx.load || ctx.now >= self.until;
+        if self.stopped {
+            self.echoes.clear();
+        }
         if in_flight >= self.in_flight() || self.next_wake(in_flight) > ctx.now {
             return None;
         }
@@ -181,9 +203,14 @@ impl ProduceActor {
             self.identity = Identity::Asked;
             return Some(Ask::new(ApiKey::InitProducerId, 1, 0, &InitProducerIdRequest::default()));
         }
-        let mut batch = match self.queue.pop_front() {
-            Some(batch) => batch,
-            None => self.make(ctx)?,
+        let mut batch = if self.next_echo_at() <= ctx.now {
+            let due = self.echoes.iter().position(|echo| echo.retry_at <= ctx.now)?;
+            self.echoes.swap_remove(due)
+        } else {
+            match self.queue.pop_front() {
+                Some(batch) => batch,
+                None => self.make(ctx)?,
+            }
         };
         batch.asked = ctx.judge.history.era();
         let ask = self.produce(&batch);
@@ -220,7 +247,7 @@ impl ProduceActor {
     pub(super) fn on_lost(&mut self, ctx: &mut Ctx<'_>, ask: &Ask) {
         if ask.api_key == ApiKey::InitProducerId {
             self.identity = Identity::Wanted(ctx.now);
-        } else if let Some(batch) = self.flying.remove(&ask.tag) {
+        } else if let Some(batch) = self.flying.remove(&ask.tag).filter(|batch| !batch.is_echo) {
             self.again(ctx, batch, 0);
         }
     }
@@ -235,8 +262,12 @@ impl ProduceActor {
     }
 
     fn settle(&mut self, ctx: &mut Ctx<'_>, batch: Batch, error: ErrorCode, base_offset: i64) {
+        if batch.is_echo {
+            return echoed(ctx, &batch, error, base_offset);
+        }
         if error == ErrorCode::NONE {
-            return ctx.judge.acked(batch.first, batch.count, base_offset, batch.asked);
+            ctx.judge.acked(batch.first, batch.count, base_offset, batch.asked);
+            return self.echo(ctx, batch);
         }
         // Its place in the sequence is taken, but nobody knows at which offset.
         if error == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
@@ -247,13 +278,27 @@ impl ProduceActor {
         if retriable || (error == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER && earlier) {
             return self.again(ctx, batch, RETRY);
         }
+        if error == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER && batch.generation == self.generation {
+            ctx.judge.out_of_sequence(batch.index, batch.producer);
+        }
         unknown(ctx, &batch);
         self.begin_anew(ctx);
     }
 
+    /// Some acknowledged batches are sent again, soon or late.
+    fn echo(&mut self, ctx: &mut Ctx<'_>, batch: Batch) {
+        let may = self.params.again > 0 && self.params.idempotent && self.params.acks == -1 && !self.stopped;
+        if !may || ctx.draw().below(100) >= u64::from(self.params.again) {
+            return;
+        }
+        self.next_tag += 1;
+        let retry_at = ctx.now + ctx.draw().log_between(MILLISECOND, SECOND);
+        self.echoes.push(Batch { tag: self.next_tag, retry_at, is_echo: true, ..batch });
+    }
+
     /// Whether an earlier batch of its partition has no fate yet.
     fn is_behind(&self, batch: &Batch) -> bool {
-        let earlier = |other: &Batch| other.partition == batch.partition && other.tag < batch.tag;
+        let earlier = |other: &Batch| !other.is_echo && other.partition == batch.partition && other.tag < batch.tag;
         self.queue.iter().any(earlier) || self.flying.values().any(earlier)
     }
 
@@ -305,18 +350,22 @@ impl ProduceActor {
         for _ in 0..count {
             ctx.judge.history.invoke(self.write(ctx.id, ctx.now, index));
         }
-        let bytes = self.encode(ctx, partition, first, count);
+        let producer = self.producer(partition, count);
+        let bytes = self.encode(ctx, producer, first, count);
         self.next_tag += 1;
         Some(Batch {
             tag: self.next_tag,
             generation: self.generation,
             partition,
+            index,
+            producer,
             first,
             count,
             bytes,
             asked: ctx.judge.history.era(),
             retry_at: ctx.now,
             give_up_at: ctx.now + DELIVERY_TIMEOUT,
+            is_echo: false,
         })
     }
 
@@ -333,13 +382,13 @@ impl ProduceActor {
         }
     }
 
-    fn encode(&mut self, ctx: &mut Ctx<'_>, partition: i32, first: ValueId, count: u64) -> Bytes {
+    fn encode(&self, ctx: &mut Ctx<'_>, producer: Producer, first: ValueId, count: u64) -> Bytes {
         let mut builder = BatchBuilder::new(BatchOptions {
             base_offset: Offset::ZERO,
             leader_epoch: LeaderEpoch(-1),
             compression: self.compression,
             append_time: None,
-            producer: self.producer(partition, count),
+            producer,
             transactional: false,
             control: false,
             delete_horizon_ms: None,
@@ -383,6 +432,15 @@ impl ProduceActor {
         let mut ask = Ask::new(ApiKey::Produce, self.version, batch.tag, &request);
         ask.answered = self.params.acks != 0;
         ask
+    }
+}
+
+/// The answer to a batch that was acknowledged and sent again: the same offset, or that it is too old to know.
+fn echoed(ctx: &mut Ctx<'_>, batch: &Batch, error: ErrorCode, base_offset: i64) {
+    if error == ErrorCode::NONE {
+        ctx.judge.acked_again(batch.first, batch.count, base_offset);
+    } else if error == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER {
+        ctx.judge.out_of_sequence(batch.index, batch.producer);
     }
 }
 

@@ -17,10 +17,14 @@ use super::node::Process;
 use crate::disk::{Completed, Operation};
 use crate::draw::Label;
 use crate::invariants::Fact;
+use crate::logs::Change;
 use crate::network::stream::Outgoing;
 use crate::network::{Endpoint, Listening, Side, Wire};
 use crate::panics;
 use crate::trace::Digest;
+
+/// How often, in steps, what the machine has derived from its logs is compared with a rebuild from them.
+const DERIVED_STEPS: u64 = 1_000;
 
 /// What of a step must be judged after it.
 struct Stepped {
@@ -96,6 +100,7 @@ impl World {
             conn.owed.push_back(request.head.correlation_id);
         }
         self.pace.steps += 1;
+        self.node.latest_wall_ms = self.node.latest_wall_ms.max(now.wall.0);
         self.trace.begin(self.node.id, now, &input);
         let mut effects = mem::take(&mut process.effects);
         panics::handling(is_from_network(&input));
@@ -108,6 +113,9 @@ impl World {
         self.carry_out_all(&mut effects);
         if let Some(process) = &mut self.node.process {
             process.effects = effects;
+        }
+        if self.trace.steps().is_multiple_of(DERIVED_STEPS) {
+            self.judge_derived();
         }
         if self.trace.wants_digest() {
             self.digest();
@@ -231,7 +239,13 @@ impl World {
     }
 
     fn issue(&mut self, op: OpId, operation: Operation) {
+        let was_written = self.judge.logs.is_written();
         if let Some(change) = self.judge.logs.on_issue(op.0, &operation) {
+            if let Change::Appended { log, .. } = &change
+                && !was_written
+            {
+                self.judge_clean_mark(log);
+            }
             self.judge.changed(&change);
         }
         let kind = OperationKind::of(&operation);

@@ -34,6 +34,8 @@ impl World {
         }
         self.agenda.add(self.now + 100 * MILLISECOND, Due::StartNode);
         self.agenda.add(self.now.saturating_add(self.setting.scenario.recovery), Due::GiveUp);
+        // Whoever is not done says so when it is; if all are done already, nobody will.
+        self.advance_stage();
     }
 
     /// When all clients are done, the next stage begins.
@@ -83,6 +85,7 @@ impl World {
         self.judge.all_read(&starts);
         let images = read_logs(&self.node.disk);
         self.judge_indexes(&images);
+        self.judge_derived();
         self.digest();
     }
 }

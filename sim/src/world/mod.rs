@@ -5,11 +5,13 @@
 //!
 //! * [`node`]: what a node is made of; [`drive`]: how its machine is driven
 //! * [`agenda`]: what is to happen; [`trouble`]: faults, and what they do
+//! * [`inherited`]: logs that another broker wrote
 //! * [`ending`]: everything heals, all is read, and the history is judged
 
 pub mod agenda;
 mod drive;
 mod ending;
+mod inherited;
 pub mod node;
 mod recovery;
 mod trouble;
@@ -31,6 +33,7 @@ use crate::invariants::Violation;
 use crate::judge::Judge;
 use crate::network::stream::Outgoing;
 use crate::network::{Delivery, Endpoint, Listening, Network, Side, Wire};
+use crate::run::RunOptions;
 use crate::scenario::{Action, Scenario};
 use crate::time::{MILLISECOND, Nanos};
 use crate::trace::Trace;
@@ -97,7 +100,7 @@ impl World {
     ///
     /// # Errors
     /// The scenario's broker properties are bad.
-    pub fn new(scenario: Scenario, planted: Planted, trace: Trace) -> Result<Self, ConfigError> {
+    pub fn new(scenario: Scenario, options: &RunOptions, trace: Trace) -> Result<Self, ConfigError> {
         let draws = Draws::new(scenario.run_seed);
         let config = broker_config(0, &scenario.config)?;
         // Where loss is expected, it is looked for.
@@ -111,6 +114,7 @@ impl World {
             process: None,
             paused_until: 0,
             born: false,
+            latest_wall_ms: i64::MIN,
             rebooting: false,
             evict: false,
         };
@@ -124,14 +128,14 @@ impl World {
             node,
             clients: Vec::new(),
             agenda,
-            judge: Judge::new(durable_acks),
+            judge: Judge::new(durable_acks, options.history_alone),
             trace,
             dose: Dose::default(),
             stage: Stage::Trouble,
             pace: Pace::default(),
             tuples: Vec::new(),
             owners: BTreeMap::new(),
-            setting: Arc::new(Setting { scenario, config, planted }),
+            setting: Arc::new(Setting { scenario, config, planted: options.planted }),
         };
         world.network.listen(Endpoint::Node(0), Listening::Refused);
         let topics = world.setting.scenario.cluster.topics.clone();
@@ -342,7 +346,8 @@ impl World {
             | Action::Rot(_)
             | Action::Clock(_)
             | Action::Cut(_)
-            | Action::Connection(_) => (),
+            | Action::Connection(_)
+            | Action::Compacted(_) => (),
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Node {
     pub rebooting: bool,
     /// Whether the kernel gives back clean pages when the process ends.
     pub evict: bool,
+    /// The latest wall time that a process of it has seen, in ms.
+    pub latest_wall_ms: i64,
 }
 
 /// A process: what a kill takes.

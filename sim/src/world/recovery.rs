@@ -1,10 +1,13 @@
 //! What a start made of the logs, and what saved files claim of them: judged when the machine is ready, after a
-//! power loss, and at the end.
+//! crash, and at the end.
 
 use std::collections::BTreeMap;
 
 use ottla_core::broker::View;
-use ottla_core::log::checkpoint;
+use ottla_core::config::FlushMode;
+use ottla_core::log::{checkpoint, names};
+use ottla_core::machine::{LogDirId, Path};
+use ottla_core::storage::{JOURNAL, journal_claims};
 use ottla_core::types::TopicPartition;
 
 use super::World;
@@ -24,6 +27,7 @@ impl World {
         let images = read_logs(&self.node.disk);
         self.judge_logs(&view, &images);
         self.judge_indexes(&images);
+        self.judge_derived();
         self.judge.fact(&Fact::Ready);
     }
 
@@ -34,6 +38,25 @@ impl World {
         for partition in process.machine.view().partitions.iter().filter(|partition| partition.damaged) {
             let log = TopicPartition::new(partition.topic.as_str(), partition.partition);
             self.judge.fact(&Fact::OutOfService { log: &log, disk_failed });
+        }
+    }
+
+    /// What the machine has derived from each log against a rebuild from it.
+    pub(super) fn judge_derived(&mut self) {
+        let Some(process) = self.node.process.as_ref().filter(|process| process.ready) else { return };
+        let expiration = self.setting.config.storage.producer_id_expiration_ms;
+        let expired = self.node.latest_wall_ms.saturating_sub_unsigned(expiration);
+        let quorum = self.setting.config.storage.flush == FlushMode::Quorum;
+        for view in process.machine.derived() {
+            let durable = quorum || &*view.partition.topic == METADATA_LOG;
+            self.judge.derived(&view, expired, durable);
+        }
+    }
+
+    /// A process appends for the first time: it has taken the mark of the last clean stop away, durably.
+    pub(super) fn judge_clean_mark(&mut self, log: &TopicPartition) {
+        if self.node.disk.may_exist(&Path::new(LogDirId(0), names::CLEAN_SHUTDOWN)) {
+            self.judge.fact(&Fact::CleanMark { log });
         }
     }
 
@@ -61,9 +84,9 @@ impl World {
         }
     }
 
-    /// After a power loss: does a saved file claim what is not there?
-    pub(super) fn judge_claims(&mut self) {
-        let images = read_logs(&self.node.disk);
+    /// After a crash: does a saved file claim what is not there?
+    pub(super) fn judge_claims(&mut self, images: &BTreeMap<TopicPartition, LogImage>) {
+        self.judge_journal(images);
         for file in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"] {
             let found = self.node.disk.files().into_iter().find(|(_, path, _)| path == file);
             let Some((_, _, ino)) = found else { continue };
@@ -77,6 +100,25 @@ impl World {
                     self.judge.fact(&Fact::Claimed { file, log: &log, claims: offset.0, end });
                 }
             }
+        }
+    }
+
+    /// The flush journal claims what was synced. Of a log that was deleted, or made anew, it may know the old one.
+    fn judge_journal(&mut self, images: &BTreeMap<TopicPartition, LogImage>) {
+        let found = self.node.disk.files().into_iter().find(|(_, path, _)| path == JOURNAL);
+        let Some((_, _, ino)) = found else { return };
+        let (claims, damaged) = journal_claims(&self.node.disk.peek(ino));
+        if damaged {
+            return;
+        }
+        for (key, mark) in claims {
+            let name = key.rsplit_once(' ').and_then(|(name, _)| TopicPartition::from_dir_name(name));
+            let Some((log, image)) = name.and_then(|name| images.get_key_value(&name)) else { continue };
+            if self.judge.logs.get(log).is_none_or(|log| log.damaged) {
+                continue;
+            }
+            let end = image.end().max(image.segments.first().map_or(0, |segment| segment.base));
+            self.judge.fact(&Fact::Claimed { file: JOURNAL, log, claims: mark.end.0, end });
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::draw::{Label, name_hash};
 use crate::faults::{
     Class, ClockFault, ConnectionFault, Cut, Direction, DiskError, FailingOp, FullDisk, How, Rot, RotKind, SlowDisk,
 };
+use crate::logs::read_logs;
 use crate::network::{self, Endpoint, Listening};
 use crate::scenario::Action;
 use crate::time::{Nanos, SECOND};
@@ -53,6 +54,7 @@ impl World {
             Action::Clock(fault) => self.disturb_clock(fault, until),
             Action::Cut(cut) => self.cut(cut, until),
             Action::Connection(fault) => self.disturb_connections(fault, &event.name),
+            Action::Compacted(compacted) => self.inherit(compacted),
         }
         if until < u64::MAX {
             self.agenda.add(until, Due::End(index));
@@ -98,7 +100,9 @@ impl World {
         }
         self.network.kill(self.now, Endpoint::Node(0));
         self.network.listen(Endpoint::Node(0), Listening::Refused);
-        self.judge.logs.on_crash(&self.node.disk, None);
+        let images = read_logs(&self.node.disk);
+        self.judge.logs.on_crash(&images, None);
+        self.judge_claims(&images);
     }
 
     /// The power goes.
@@ -117,8 +121,9 @@ impl World {
         self.network.listen(Endpoint::Node(0), Listening::Dead);
         let durable = self.judge.durable_acks;
         self.judge.history.power_lost(durable);
-        self.judge.logs.on_crash(&self.node.disk, Some(durable));
-        self.judge_claims();
+        let images = read_logs(&self.node.disk);
+        self.judge.logs.on_crash(&images, Some(durable));
+        self.judge_claims(&images);
         if self.trace.is_digesting() {
             self.digest();
         }
