@@ -23,7 +23,7 @@ use super::segment::Segment;
 use crate::clock::Now;
 use crate::job::Job;
 use crate::machine::{Effect, Effects, JobId, LogDirId, Path};
-use crate::storage::{LogId, Storage};
+use crate::storage::{Health, LogId, Storage};
 use crate::types::{Offset, ProducerId, TopicPartition};
 
 /// One log.
@@ -144,7 +144,9 @@ impl Log {
 
     /// Takes the log out of use until it is repaired. The first damage found is the one that is told.
     pub(crate) fn damaged(&mut self, damage: Damage, io: &mut Io<'_>) {
-        if matches!(self.condition, Condition::Damaged(_)) {
+        // In a directory that failed everything fails, which says nothing of this log.
+        let is_offline = io.storage.health(self.dir()) == Health::Offline;
+        if is_offline || matches!(self.condition, Condition::Damaged(_)) {
             return;
         }
         io.out.note(
