@@ -269,19 +269,30 @@ impl Broker {
     }
 
     /// At the start: the logs that were found become the replicas that the metadata knows. What it does not know is
-    /// a remnant of a deleted topic, and is removed: a topic made again must not inherit its records (KAFKA-14616).
+    /// a remnant of a deleted topic, and is removed: a topic made again must not inherit its records (KAFKA-14616). But
+    /// not a damaged one that cannot say whose it is.
     pub(super) fn adopt_logs(&mut self, now: Now, out: &mut Effects) {
         self.apply_broker_settings(out);
         for found in std::mem::take(&mut self.metadata.found) {
             let FoundLog { log, partition, topic_id, damage, high_watermark, .. } = found;
-            let known = self.image().topic(&partition.topic).filter(|topic| topic.id == topic_id);
+            let unnamed = topic_id.is_zero() && damage.is_some();
+            let known = self.image().topic(&partition.topic).filter(|topic| topic.id == topic_id || unnamed);
             let known = known.filter(|_| self.image().partition(&partition.topic, partition.partition).is_some());
             let Some(topic) = known else {
+                let now_named = self.image().topic(&partition.topic).map(|topic| topic.id);
+                if now_named.is_some_and(|id| self.metadata.missing.contains(&(partition.clone(), id))) {
+                    out.note(
+                        Level::Error,
+                        format!("{partition} names another topic than was durable there: left alone"),
+                    );
+                    continue;
+                }
                 out.note(Level::Warn, format!("{partition} belongs to no topic of the cluster any more: removed"));
                 self.logs.delete(now, log, out);
                 continue;
             };
             let config = self.config.broker.topic(&self.overrides_of(&topic.name.clone()));
+            let topic_id = topic.id;
             let replica = Replica::new(partition, topic_id, log, high_watermark);
             self.replicas.insert(replica, &config);
             if let Some(damage) = damage {

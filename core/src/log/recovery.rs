@@ -60,6 +60,8 @@ pub(crate) struct Recovery {
     pub(super) config: LogConfig,
     pub(super) files: Files,
     pub(super) topic_id: Uuid,
+    /// Why it cannot be known whose log it is.
+    unnamed: Option<String>,
     pub(super) claim: Option<Mark>,
     pub(super) epochs: Option<LeaderEpochCache>,
     /// Files that are being read.
@@ -137,6 +139,7 @@ impl Recovery {
             config,
             files: Files::default(),
             topic_id: Uuid::ZERO,
+            unnamed: None,
             claim: None,
             epochs: None,
             left: 0,
@@ -232,11 +235,12 @@ impl Recovery {
     /// A small file was read.
     pub(crate) fn on_loaded(&mut self, slot: u8, result: Loaded, io: &mut Io<'_>) -> Recovered {
         self.left -= 1;
+        if slot == METADATA {
+            self.take_name(&result);
+        }
         let bytes = result.ok().flatten();
         match slot {
-            METADATA => {
-                self.topic_id = bytes.and_then(|bytes| partition_metadata::parse(&bytes).ok()).unwrap_or_default()
-            }
+            METADATA => {}
             EPOCHS => {
                 let parsed = bytes.and_then(|bytes| LeaderEpochCache::parse(&bytes).ok());
                 self.epochs = parsed.or_else(|| io.storage.planted.has(Plant::Log02).then(LeaderEpochCache::new));
@@ -254,8 +258,23 @@ impl Recovery {
         }
     }
 
+    /// Whose log it is. Without the file it was never wholly made; a file that cannot be read says nothing.
+    fn take_name(&mut self, result: &Loaded) {
+        match result.as_ref().map(|bytes| bytes.as_ref().map(|bytes| partition_metadata::parse(bytes))) {
+            Ok(None) => {}
+            Ok(Some(Ok(topic_id))) => self.topic_id = topic_id,
+            Ok(Some(Err(corrupt))) => self.unnamed = Some(corrupt.why),
+            Err(error) => self.unnamed = Some(format!("it cannot be read: {error}")),
+        }
+    }
+
     /// Everything but the snapshot is known that decides where the walk begins.
     fn begin(&mut self, io: &mut Io<'_>) -> Recovered {
+        if let Some(why) = self.unnamed.take() {
+            let first = self.files.logs.first().map_or(Offset::ZERO, |log| log.0);
+            self.damage(first, 0, format!("{}: {why}", names::PARTITION_METADATA));
+            return self.finish(io);
+        }
         let key = stream_key(&self.path.name, self.topic_id);
         let claims = &self.hints.claims;
         let own = claims.iter().find(|(claimed, _)| *claimed == key);

@@ -124,6 +124,23 @@ fn a_start_that_cannot_read_costs_nothing_that_is_written() {
 }
 
 #[test]
+fn a_log_that_cannot_say_whose_it_is_is_kept_for_a_better_start() {
+    let (mut world, batches) = filled(5);
+    let unread = (1..30).find(|number| {
+        let boot = world.restart_failing(*number, DiskError::Io(5));
+        let damage = boot.logs.first().and_then(|log| log.damage.as_ref());
+        damage.is_some_and(|damage| damage.why.contains("partition.metadata"))
+    });
+    assert!(unread.is_some(), "one of the first operations reads it");
+    let boot = world.restart(Crash::Kill);
+    assert_eq!((boot.logs[0].topic_id, boot.logs[0].damage.clone()), (world::TOPIC, None));
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+    world.disk.bytes("t-0/partition.metadata").truncate(20);
+    let boot = world.restart(Crash::Kill);
+    assert!(boot.logs[0].damage.is_some(), "a file that says nothing is not taken for one that is not there");
+}
+
+#[test]
 fn a_restart_finds_what_was_there() {
     for crash in [Crash::Kill, Crash::Power(1)] {
         let (mut world, batches) = filled(60);
