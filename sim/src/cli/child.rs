@@ -89,7 +89,7 @@ fn outcome(args: &ChildArgs) -> Result<Outcome, String> {
     };
     panics::hook(|violation, step, now| print(&told_of(violation, step, now)));
     if let Some(other) = args.warm_up {
-        let older = RunOptions { digests: false, window: 0..0, ..options.clone() };
+        let older = RunOptions { digests: false, window: 0..0, ..options };
         run(scenario(other)?, &older).map_err(|error| error.to_string())?;
     }
     let run = if args.branch > 0 {
