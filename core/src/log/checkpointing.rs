@@ -1,10 +1,11 @@
 //! What is saved beside a segment, so that a start need not read it again.
 //!
-//! A checkpoint at an offset is: the active segment's indexes, the leader epochs, and then, when those are
+//! A checkpoint at an offset is: the indexes that are not saved, the leader epochs, and then, when those are
 //! durable, the snapshot of the producers, whose name is the offset. So a snapshot that is there and whole
-//! proves that the indexes cover everything below it. One is made at each roll, after every so many bytes, and
-//! at a clean shutdown. A start takes the newest that lies at or below what the flush journal claims, and walks
-//! the batches from there on.
+//! proves that the indexes of older segments are whole, and that what the active one's say below it is true. One is
+//! made at each roll, after every so many bytes, and at a clean shutdown; snapshots become durable in the order of
+//! their offsets. A start takes the newest that lies at or below what the flush journal claims, and walks the batches
+//! from there on. Index files that may say more than it has proved are retired (S2): [`super::recovered`].
 //!
 //! Snapshots at the base of a segment stay with it, for truncations; others go when a newer one is durable and
 //! at or below the durable offset.
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use super::names::{self, SegmentFile};
 use super::partition::{Io, Log};
 use super::producer_snapshot;
+use super::segment::{Indexes, Saved, Segment};
 use crate::storage::SaveOwner;
 use crate::types::Offset;
 
@@ -36,7 +38,7 @@ struct Running {
     id: u64,
     at: Offset,
     /// Files that are being saved.
-    left: u8,
+    left: usize,
     /// The snapshot, while the files before it are being saved.
     snapshot: Option<Bytes>,
     /// The log was cut below it: what is still being saved of it goes when it is there.
@@ -76,15 +78,15 @@ impl Log {
         if self.checkpoints.running.iter().any(is_running) || self.has_checkpoint() {
             return;
         }
-        self.active_mut().close_time_index();
         self.checkpoints.last_id += 1;
         let id = self.checkpoints.last_id;
         let owner = SaveOwner::Checkpoint(self.id, id);
-        let mut left = 0;
-        for (file, bytes) in self.index_files() {
-            let path = self.file(self.active().base, file);
-            io.storage.save(path, bytes, owner, io.out);
-            left += 1;
+        let active = self.active().base;
+        let unsaved = self.segments.iter_mut().filter(|it| it.base == active || it.saved != Saved::Whole);
+        let files: Vec<_> = unsaved.flat_map(Segment::index_files).collect();
+        let left = files.len();
+        for (base, file, bytes) in files {
+            io.storage.save(self.file(base, file), bytes, owner, io.out);
         }
         let epochs = self.derived.epochs.encode().into();
         io.storage.save(self.path.join(names::LEADER_EPOCH_CHECKPOINT), epochs, owner, io.out);
@@ -100,51 +102,54 @@ impl Log {
     /// Whether the log's end has a checkpoint already, or needs none because nothing was ever in the log.
     pub(crate) fn has_checkpoint(&self) -> bool {
         let never_used = self.segments.len() == 1 && self.active().size == 0 && self.log_end == Offset::ZERO;
-        never_used || self.checkpoints.snapshots.last() == Some(&self.log_end)
+        let is_saved = |(place, segment): (usize, &Segment)| match segment.saved {
+            Saved::Whole => true,
+            // What lies below the checkpoint is there.
+            Saved::Partly => place == 0,
+            Saved::Never => segment.size == 0,
+        };
+        let at_end = self.checkpoints.snapshots.last() == Some(&self.log_end);
+        never_used || at_end && self.segments.iter().rev().enumerate().all(is_saved)
     }
 
-    fn index_files(&self) -> Vec<(SegmentFile, Bytes)> {
-        let Some(indexes) = &self.active().indexes else {
-            return Vec::new();
-        };
-        let mut files = vec![
-            (SegmentFile::OffsetIndex, indexes.offsets.encode().into()),
-            (SegmentFile::TimeIndex, indexes.times.encode().into()),
-        ];
-        if !indexes.aborted.entries().is_empty() {
-            files.push((SegmentFile::TxnIndex, indexes.aborted.encode().into()));
+    /// What a cut has left of the active segment's indexes, which are retired.
+    pub(crate) fn save_indexes(&mut self, io: &mut Io<'_>) {
+        let is_empty = self.active().indexes.as_ref().is_none_or(Indexes::is_empty);
+        let files = if is_empty { Vec::new() } else { self.active_mut().index_files() };
+        for (base, file, bytes) in files {
+            io.storage.save(self.file(base, file), bytes, SaveOwner::Indexes(self.id), io.out);
         }
-        files
     }
 
     /// A file of a checkpoint is durable.
     pub(crate) fn on_checkpoint_saved(&mut self, id: u64, io: &mut Io<'_>) {
-        let Some(at) = self.checkpoints.running.iter().position(|running| running.id == id) else {
+        let running = self.checkpoints.running.iter_mut().find(|running| running.id == id);
+        let Some(running) = running else {
             return;
         };
-        let running = &mut self.checkpoints.running[at];
         running.left -= 1;
-        if running.left > 0 {
-            return;
-        }
-        let (offset, is_void) = (running.at, running.is_void);
-        if let Some(snapshot) = running.snapshot.take() {
-            if is_void {
-                self.checkpoints.running.remove(at);
-                return;
+        while let Some(mut first) = self.checkpoints.running.pop_front_if(|first| first.left == 0) {
+            let path = self.file(first.at, SegmentFile::Snapshot);
+            match first.snapshot.take() {
+                Some(_) if first.is_void => {}
+                Some(snapshot) => {
+                    first.left = 1;
+                    let owner = SaveOwner::Checkpoint(self.id, first.id);
+                    self.checkpoints.running.push_front(first);
+                    return io.storage.save(path, snapshot, owner, io.out);
+                }
+                None if first.is_void => {
+                    io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
+                }
+                None => self.take_snapshot(first.at, io),
             }
-            running.left = 1;
-            let owner = SaveOwner::Checkpoint(self.id, id);
-            io.storage.save(self.file(offset, SegmentFile::Snapshot), snapshot, owner, io.out);
-            return;
         }
-        self.checkpoints.running.remove(at);
-        if is_void {
-            let path = self.file(offset, SegmentFile::Snapshot);
-            return io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
-        }
-        if let Err(place) = self.checkpoints.snapshots.binary_search(&offset) {
-            self.checkpoints.snapshots.insert(place, offset);
+    }
+
+    /// A snapshot is durable.
+    fn take_snapshot(&mut self, at: Offset, io: &mut Io<'_>) {
+        if let Err(place) = self.checkpoints.snapshots.binary_search(&at) {
+            self.checkpoints.snapshots.insert(place, at);
         }
         self.prune_snapshots(io);
     }

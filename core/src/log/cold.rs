@@ -6,7 +6,7 @@
 use super::names::SegmentFile;
 use super::offset_index::OffsetIndex;
 use super::partition::{Io, Log};
-use super::segment::{Handle, Indexes};
+use super::segment::{Handle, Indexes, Saved};
 use super::time_index::TimeIndex;
 use super::txn_index::TxnIndex;
 use crate::machine::{DiskError, Effects, FileAction};
@@ -65,22 +65,25 @@ impl Log {
         if !self.questions.is_empty() {
             return false;
         }
-        let (is_active, dir) = (self.active().base == base, self.dir());
+        let (is_active, id, dir) = (self.active().base == base, self.id, self.dir());
+        let is_saving = SegmentFile::INDEXES.into_iter().any(|file| storage.is_saving(&self.file(base, file)));
         let Some(segment) = self.segment_mut(base).filter(|_| !is_active) else {
             return true;
         };
+        // What is not on the disk yet cannot be read from there again.
+        if segment.saved != Saved::Whole || is_saving {
+            return false;
+        }
         if let Handle::Open(file) = segment.file {
             // Its last bytes may still wait for a sync, or to be sent.
-            if storage.is_dirty(self.id, file) || storage.is_pinned(file) {
+            if storage.is_dirty(id, file) || storage.is_pinned(file) {
                 return false;
             }
             storage.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);
         }
-        if let Some(segment) = self.segment_mut(base) {
-            segment.file = Handle::Closed;
-            segment.indexes = None;
-            segment.places.clear();
-        }
+        segment.file = Handle::Closed;
+        segment.indexes = None;
+        segment.places.clear();
         true
     }
 }

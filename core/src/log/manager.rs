@@ -475,7 +475,7 @@ impl LogManager {
             SaveOwner::Metadata(log) => self.on_born(log, |birth| birth.unmarked = false),
             SaveOwner::Checkpoint(log, id) => self.with(log, out, |log, io| log.on_checkpoint_saved(id, io)),
             SaveOwner::LogStart(dir) => self.on_log_starts_saved(dir, out),
-            SaveOwner::Epochs(_) | SaveOwner::HighWatermarks(_) => {}
+            SaveOwner::Epochs(_) | SaveOwner::Indexes(_) | SaveOwner::HighWatermarks(_) => {}
             SaveOwner::RecoveryPoints(dir) | SaveOwner::CleanMark(dir) => self.on_shutdown_saved(dir),
         }
     }

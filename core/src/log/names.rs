@@ -69,6 +69,9 @@ pub enum DirName {
 }
 
 impl SegmentFile {
+    /// What says where in a segment something is.
+    pub const INDEXES: [Self; 3] = [Self::OffsetIndex, Self::TimeIndex, Self::TxnIndex];
+
     /// The ending, with its dot.
     #[must_use]
     pub const fn suffix(self) -> &'static str {

@@ -3,14 +3,26 @@
 use std::collections::VecDeque;
 
 use super::checkpointing::Checkpoints;
+use super::names::SegmentFile;
 use super::partition::{Birth, Condition, Io, Log};
 use super::producer_state::{MAX_PRODUCERS, ProducerState};
 use super::questions::Questions;
 use super::recovery::{Recovered, Recovery, Walked, stream_key};
 use super::scan::Derived;
-use super::segment::{Handle, Segment};
+use super::segment::{Handle, Saved, Segment};
 use crate::storage::{LogId, Mark, Stream};
 use crate::types::Offset;
+
+/// Where the files may not agree with the log that was found.
+#[derive(Clone, Copy, Debug)]
+struct Differences {
+    /// The last segment's file is longer than the log, and segments may follow it.
+    cut: bool,
+    /// The leader epochs' file names epochs that are not in the log.
+    epochs_cut: bool,
+    /// The walked segment, if there is one, whose index files say nothing that the checkpoint does not prove.
+    proven: Option<Offset>,
+}
 
 impl Recovery {
     /// Puts the log together and hands it over.
@@ -59,7 +71,7 @@ impl Recovery {
             wanted_cut: None,
         };
         if log.condition == Condition::Usable {
-            self.tidy(&mut log, walked.cut, epochs_cut, io);
+            self.tidy(&mut log, Differences { cut: walked.cut, epochs_cut, proven: walked.proven }, io);
         }
         Recovered::Done(Box::new(log))
     }
@@ -85,7 +97,8 @@ impl Recovery {
     }
 
     /// Makes the files agree with the log, and what is written durable.
-    fn tidy(&self, log: &mut Log, cut: bool, epochs_cut: bool, io: &mut Io<'_>) {
+    fn tidy(&self, log: &mut Log, differences: Differences, io: &mut Io<'_>) {
+        let cut = differences.cut;
         let index = log.segments.len() - 1;
         for segment in log.segments.iter_mut().rev().skip(1) {
             if let Handle::Open(_) = segment.file {
@@ -94,12 +107,13 @@ impl Recovery {
         }
         let file = log.ensure_open(index, io);
         let (base, size) = (log.active().base, log.active().size);
+        let later = self.files.logs.iter().map(|(later, _)| *later).filter(|later| cut && *later > base);
+        for gone in self.files.gone.iter().copied().chain(later) {
+            log.retire_file(gone, SegmentFile::Log, io);
+        }
+        let unsaved = self.retire_untrue(log, differences, io);
         if cut {
             io.storage.set_len(log.id, file, size, io.out);
-            for &(later, _) in self.files.logs.iter().filter(|(later, _)| *later > base) {
-                let found = Segment::found(later, 0, io.now.wall);
-                log.retire_segment(&found, io);
-            }
         }
         if !self.hints.clean {
             // The last process may have died between an operation and its sync: names it made, files it cut.
@@ -109,9 +123,32 @@ impl Recovery {
             }
             io.storage.mark_names_dirty(io.now, log.id);
         }
-        log.drop_snapshots_above(log.log_end, io);
-        if epochs_cut {
+        log.drop_snapshots_above(log.log_end.min(self.snapshots_end(io.storage.planted)), io);
+        if unsaved {
+            log.checkpoint(io);
+        } else if differences.epochs_cut {
             log.save_epochs(io);
         }
+    }
+
+    /// Retires the index files that have no segment, and those of walked segments that say more than the checkpoint
+    /// proves: a cut that they did not follow, or records that never came to the disk. Whether the walked segments'
+    /// files have to be saved.
+    fn retire_untrue(&self, log: &mut Log, differences: Differences, io: &mut Io<'_>) -> bool {
+        let trusted = self.hints.clean && !differences.cut;
+        let mut unsaved = !trusted && log.segments.iter().rev().skip(1).any(|older| older.saved != Saved::Whole);
+        for &(base, file) in &self.files.indexes {
+            let is_proven = trusted || differences.proven == Some(base);
+            match log.segment_mut(base) {
+                Some(segment) if segment.file_id().is_some() && !is_proven => {
+                    segment.saved = Saved::Never;
+                    unsaved = true;
+                }
+                Some(_) => continue,
+                None => {}
+            }
+            log.retire_file(base, file, io);
+        }
+        unsaved
     }
 }

@@ -27,13 +27,13 @@ use super::partition_metadata;
 use super::producer_snapshot;
 use super::producer_state::{MAX_PRODUCERS, ProducerState};
 use super::scan::{Derived, Purpose, Rebuild, Scan};
-use super::segment::{Indexes, Segment};
+use super::segment::{Indexes, Saved, Segment};
 use super::time_index::TimeIndex;
 use super::txn_index::TxnIndex;
 use super::walk::Walk;
 use crate::job::Job;
 use crate::machine::{DiskResult, Entry, FileAction, FileId, Level, OpenMode, Path};
-use crate::planted::Plant;
+use crate::planted::{Plant, Planted};
 use crate::storage::{BootOp, LoadOwner, Mark, Owner};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -79,6 +79,10 @@ pub(super) struct Files {
     /// Segments by base offset, with their bytes.
     pub(super) logs: Vec<(Offset, u32)>,
     pub(super) snapshots: Vec<Offset>,
+    /// Segments that are no part of the log any more, whose files are to go.
+    pub(super) gone: Vec<Offset>,
+    /// Index files, by their segment.
+    pub(super) indexes: Vec<(Offset, SegmentFile)>,
     pub(super) others: Vec<Box<str>>,
 }
 
@@ -97,6 +101,8 @@ pub(super) struct Walked {
     pub(super) damage: Option<Damage>,
     /// The log ends here, in the segment at `index`; what lies above goes.
     pub(super) cut: bool,
+    /// The segment, if there is one, whose index files say nothing that the checkpoint does not prove.
+    pub(super) proven: Option<Offset>,
 }
 
 /// What became of a recovery.
@@ -125,6 +131,7 @@ impl Walked {
             file: None,
             damage: None,
             cut: false,
+            proven: None,
         }
     }
 }
@@ -184,7 +191,7 @@ impl Recovery {
         for entry in entries {
             self.sort(entry, io);
         }
-        self.drop_below_start(io);
+        self.drop_below_start();
         for (slot, name) in [(METADATA, names::PARTITION_METADATA), (EPOCHS, names::LEADER_EPOCH_CHECKPOINT)] {
             if self.files.others.iter().any(|other| &**other == name) {
                 self.load(slot, self.path.join(name), io);
@@ -200,7 +207,7 @@ impl Recovery {
                 self.files.logs.push((base_offset, len));
             }
             FileName::Segment { base_offset, file: SegmentFile::Snapshot } => self.files.snapshots.push(base_offset),
-            FileName::Segment { .. } => self.files.others.push(entry.name.clone()),
+            FileName::Segment { base_offset, file } => self.files.indexes.push((base_offset, file)),
             FileName::Leftover | FileName::Swap { .. } => self.remove(&entry.name, io),
             FileName::Other if entry.name.ends_with(".tmp") => self.remove(&entry.name, io),
             FileName::Other => self.files.others.push(entry.name.clone()),
@@ -208,7 +215,7 @@ impl Recovery {
     }
 
     /// Segments wholly below the log start are what a deletion did not come to.
-    fn drop_below_start(&mut self, io: &mut Io<'_>) {
+    fn drop_below_start(&mut self) {
         self.files.logs.sort_unstable();
         self.files.snapshots.sort_unstable();
         while let [first, second, ..] = self.files.logs[..] {
@@ -216,9 +223,7 @@ impl Recovery {
                 break;
             }
             self.files.logs.remove(0);
-            for file in [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TxnIndex] {
-                self.remove(&file.name(first.0), io);
-            }
+            self.files.gone.push(first.0);
         }
     }
 
@@ -290,7 +295,7 @@ impl Recovery {
             return self.finish(io);
         }
         if self.hints.failed {
-            self.forget_above_claim(io);
+            self.forget_above_claim();
         }
         self.choose_snapshot(io)
     }
@@ -323,12 +328,10 @@ impl Recovery {
     }
 
     /// After a failure only the journal is believed.
-    fn forget_above_claim(&mut self, io: &mut Io<'_>) {
+    fn forget_above_claim(&mut self) {
         let claim = self.claim.unwrap_or_default();
         let keep = self.files.logs.partition_point(|(base, _)| *base <= claim.segment).max(1);
-        for (base, _) in self.files.logs.split_off(keep) {
-            self.remove(&SegmentFile::Log.name(base), io);
-        }
+        self.files.gone.extend(self.files.logs.split_off(keep).into_iter().map(|(base, _)| base));
         if let Some(last) = self.files.logs.last_mut() {
             let kept = if claim.segment == last.0 { claim.pos } else { 0 };
             self.walked.cut |= last.1 > kept;
@@ -339,9 +342,7 @@ impl Recovery {
     /// The newest snapshot that a checkpoint below the claim has left, or the beginning of the log.
     fn choose_snapshot(&mut self, io: &mut Io<'_>) -> Recovered {
         if self.producers.is_none() {
-            let unbounded = self.claim.is_none() && self.hints.clean || io.storage.planted.has(Plant::Log23);
-            let claimed = self.claim.map_or(Offset(-1), |claim| claim.end);
-            let bound = if unbounded { Offset(i64::MAX) } else { claimed };
+            let bound = self.snapshots_end(io.storage.planted);
             let first = self.files.logs[0].0;
             let usable = |at: &Offset| *at <= bound && *at >= first && self.epochs.is_some();
             if let Some(at) = self.files.snapshots.iter().copied().rfind(usable) {
@@ -356,16 +357,20 @@ impl Recovery {
         self.walked.index = after.saturating_sub(1);
         let base = self.files.logs[self.walked.index].0;
         if self.from > base {
-            for (slot, file) in
-                [SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TxnIndex].iter().enumerate()
-            {
-                let name = file.name(base);
-                if self.files.others.iter().any(|other| **other == *name) {
-                    self.load(INDEXES + u8::try_from(slot).unwrap_or(0), self.path.join(&name), io);
+            for (slot, file) in (INDEXES..).zip(SegmentFile::INDEXES) {
+                if self.files.indexes.contains(&(base, file)) {
+                    self.load(slot, self.path.join(&file.name(base)), io);
                 }
             }
         }
         if self.left == 0 { self.open_segment(io) } else { Recovered::Working }
+    }
+
+    /// Snapshots above it may describe what a cut took away, and are not believed.
+    pub(super) fn snapshots_end(&self, planted: Planted) -> Offset {
+        let unbounded = self.claim.is_none() && self.hints.clean || planted.has(Plant::Log23);
+        let claimed = self.claim.map_or(Offset(-1), |claim| claim.end);
+        if unbounded { Offset(i64::MAX) } else { claimed }
     }
 
     fn take_snapshot(&mut self, bytes: Option<bytes::Bytes>, io: &mut Io<'_>) {
@@ -439,23 +444,31 @@ impl Recovery {
     fn known_of(&mut self, base: Offset, len: u32, file: FileId, io: &Io<'_>) -> Segment {
         let max = self.config.index_size_max_bytes as usize;
         let mut segment = Segment::new(base, file, &self.config, io.now.wall);
+        if self.files.indexes.iter().any(|(indexed, _)| *indexed == base) {
+            segment.saved = Saved::Partly;
+        }
         let [offsets, times, aborted] = std::mem::take(&mut self.indexes);
         let first_time =
             times.as_ref().and_then(|bytes| bytes.first_chunk::<8>()).map(|bytes| i64::from_be_bytes(*bytes));
-        let offsets = offsets.and_then(|bytes| OffsetIndex::parse(base, max, &bytes, len).ok());
+        // What they say beyond the end is cut off below, with all that the checkpoint does not prove.
+        let offsets = offsets.and_then(|bytes| OffsetIndex::parse(base, max, &bytes, u32::MAX).ok());
         let times = times.and_then(|bytes| TimeIndex::parse(base, max, &bytes, Offset(i64::MAX)).ok());
         let aborted = aborted.map_or(Ok(TxnIndex::new()), |bytes| TxnIndex::parse(base, &bytes));
         let (Some(mut offsets), Some(mut times), Ok(mut aborted)) = (offsets, times, aborted) else {
             return segment;
         };
+        let below = self.from + -1;
+        let aborts = aborted.entries().last().map_or(Offset(-1), |last| last.last_offset);
+        let is_proven = offsets.last().offset <= below && times.last().offset <= below && aborts <= below;
+        self.walked.proven = is_proven.then_some(base);
         let claimed = self.claim.filter(|claim| claim.segment == base).map_or(u32::MAX, |claim| claim.start);
-        let by_offset = offsets.lookup(self.from);
+        let by_offset = offsets.lookup(below);
         let at = if by_offset.position <= claimed { by_offset } else { offsets.lookup_position(claimed) };
-        if at.position == 0 {
+        if at.position == 0 || at.position >= len {
             return segment;
         }
-        segment.times.ceiling = Some(times.last().timestamp);
         let _ = (offsets.truncate_to(at.offset), times.truncate_to(at.offset), aborted.truncate_to(self.from));
+        segment.times.ceiling = Some(times.last().timestamp);
         segment.times.greatest = Some(times.last());
         segment.times.first = first_time;
         segment.size = at.position;

@@ -13,6 +13,7 @@ use super::leader_epoch_cache::LeaderEpochCache;
 use super::partition::Log;
 use super::producer_state::{ProducerBatch, ProducerState};
 use super::segment::{Place, Segment};
+use super::time_index::TimestampOffset;
 use super::walk::{Step, Walk, Walked};
 use crate::job::{Next, Report, SLICE};
 use crate::machine::{DiskError, FileId};
@@ -91,20 +92,29 @@ pub(crate) struct Check {
     pub(crate) min_one_batch: bool,
     /// Where the walk began.
     pub(crate) began: u32,
-    /// What no CRC covers: the offset that comes next, the segment's end, and the leader epochs.
-    next: Offset,
-    /// Whether it comes exactly next.
-    is_exact: bool,
-    gaps: bool,
+    /// What no CRC covers: the offsets, the segment's end, and the leader epochs.
+    next: Following,
     end_of_segment: Offset,
     epochs: LeaderEpochCache,
     /// Where the batch starts that holds `from`.
     pub(crate) start: Option<u32>,
     /// Where the range ends: bytes and offset.
     pub(crate) end: Option<(u32, Offset)>,
+    /// The greatest timestamp before that, and the last offset of the batch that has it.
+    pub(crate) newest: Option<TimestampOffset>,
     /// Up to where all is checked.
     pub(crate) checked: u32,
     pub(crate) places: Vec<Place>,
+}
+
+/// The offset that comes next.
+#[derive(Clone, Copy, Debug)]
+struct Following {
+    offset: Offset,
+    /// Whether it is that one, or that one or a later one.
+    is_exact: bool,
+    /// Whether the log may have gaps.
+    gaps: bool,
 }
 
 /// A timestamp being looked for.
@@ -258,9 +268,11 @@ impl Check {
         let known = segment.places.boundary(began, i64::MAX).filter(|place| place.pos == began);
         Self {
             base,
-            next: known.map_or(base, |place| base + i64::from(place.relative)),
-            is_exact: known.is_some() || began == 0,
-            gaps: log.config.gaps,
+            next: Following {
+                offset: known.map_or(base, |place| base + i64::from(place.relative)),
+                is_exact: known.is_some() || began == 0,
+                gaps: log.config.gaps,
+            },
             end_of_segment: log.end_of(index),
             epochs: log.derived.epochs.clone(),
             from: request.from.max(base),
@@ -270,16 +282,17 @@ impl Check {
             began,
             start: None,
             end: None,
+            newest: None,
             checked: began,
             places: Vec::new(),
         }
     }
 
     fn is_plausible(&mut self, header: &BatchHeader) -> bool {
-        let skips = header.base_offset > self.next && self.is_exact && !self.gaps;
-        let follows = header.base_offset >= self.next && header.last_offset() < self.end_of_segment;
-        self.next = header.next_offset();
-        self.is_exact = true;
+        let Following { offset, is_exact, gaps } = self.next;
+        let skips = header.base_offset > offset && is_exact && !gaps;
+        let follows = header.base_offset >= offset && header.last_offset() < self.end_of_segment;
+        self.next = Following { offset: header.next_offset(), is_exact: true, gaps };
         let epoch = self.epochs.epoch_at(header.base_offset);
         follows && !skips && epoch.is_none_or(|epoch| epoch == header.leader_epoch)
     }
@@ -297,6 +310,9 @@ impl Check {
         }
         self.place(header.base_offset, start, first);
         let Some(begin) = self.start else {
+            if self.newest.is_none_or(|newest| header.max_timestamp > newest.timestamp) {
+                self.newest = Some(TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() });
+            }
             return ControlFlow::Continue(());
         };
         if after - begin <= self.max_bytes || (first && self.min_one_batch) {

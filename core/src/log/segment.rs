@@ -16,7 +16,10 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use super::api::LogConfig;
+use super::names::SegmentFile;
 use super::offset_index::OffsetIndex;
 use super::time_index::{TimeIndex, TimestampOffset};
 use super::txn_index::TxnIndex;
@@ -41,9 +44,20 @@ pub(crate) struct Segment {
     pub(crate) size: u32,
     pub(crate) file: Handle,
     pub(crate) indexes: Option<Indexes>,
+    pub(crate) saved: Saved,
     pub(crate) places: Places,
     pub(crate) checked: Checked,
     pub(crate) times: Times,
+}
+
+/// What the index files on disk have of the indexes here, and what is being saved of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Saved {
+    /// There are no files.
+    Never,
+    /// The files say less: the next checkpoint saves them.
+    Partly,
+    Whole,
 }
 
 /// Whether the file is open.
@@ -85,6 +99,7 @@ impl Segment {
             size: 0,
             file: Handle::Open(file),
             indexes: Some(Indexes::new(base, config)),
+            saved: Saved::Never,
             places: Places::default(),
             checked: Checked::default(),
             times: Times {
@@ -103,6 +118,7 @@ impl Segment {
             size,
             file: Handle::Closed,
             indexes: None,
+            saved: Saved::Whole,
             places: Places::default(),
             checked: Checked::default(),
             times: Times { first: None, greatest: None, ceiling: None, seen: now },
@@ -119,7 +135,7 @@ impl Segment {
     /// Takes note of a batch at the end of the file, which was appended or found there.
     pub(crate) fn note(&mut self, header: &BatchHeader, size: u32, config: &LogConfig) {
         let (start, last) = (self.size, header.last_offset());
-        self.places.push(header.base_offset - self.base, start);
+        self.places.push(header.base_offset - self.base, start, header.max_timestamp);
         if self.times.first.is_none() && header.max_timestamp >= 0 {
             self.times.first = Some(header.max_timestamp);
         }
@@ -132,6 +148,9 @@ impl Segment {
         if let (Some(indexes), Some(greatest)) = (&mut self.indexes, self.times.greatest) {
             indexes.note(last, start, size, greatest, config);
         }
+        if self.saved == Saved::Whole {
+            self.saved = Saved::Partly;
+        }
         self.size += size;
     }
 
@@ -142,7 +161,7 @@ impl Segment {
     }
 
     /// The last entry of the time index, which says the greatest timestamp of all (as Kafka closes a segment).
-    pub(crate) fn close_time_index(&mut self) {
+    fn close_time_index(&mut self) {
         if let (Some(indexes), Some(greatest)) = (&mut self.indexes, self.times.greatest)
             && greatest.timestamp >= 0
         {
@@ -150,19 +169,38 @@ impl Segment {
         }
     }
 
-    /// Cuts what is known to a file of `pos` bytes that ends before `end`.
-    pub(crate) fn truncate(&mut self, end: Offset, pos: u32) {
+    /// The index files as they are to be, with the segment's base offset. From now on they count as saved.
+    pub(crate) fn index_files(&mut self) -> Vec<(Offset, SegmentFile, Bytes)> {
+        self.saved = Saved::Whole;
+        self.close_time_index();
+        let Some(indexes) = &self.indexes else {
+            return Vec::new();
+        };
+        let mut files = vec![
+            (self.base, SegmentFile::OffsetIndex, indexes.offsets.encode().into()),
+            (self.base, SegmentFile::TimeIndex, indexes.times.encode().into()),
+        ];
+        if !indexes.aborted.entries().is_empty() {
+            files.push((self.base, SegmentFile::TxnIndex, indexes.aborted.encode().into()));
+        }
+        files
+    }
+
+    /// Cuts what is known to a file of `pos` bytes that ends before `end`; of the last stretch before it a walk may
+    /// know the greatest timestamp.
+    pub(crate) fn truncate(&mut self, end: Offset, pos: u32, walked: Option<TimestampOffset>) {
         self.size = pos;
         self.places.truncate(pos);
         self.checked.truncate(pos);
         if let Some(indexes) = &mut self.indexes {
-            let _ = indexes.offsets.truncate_to(end);
-            let _ = indexes.times.truncate_to(end);
-            let _ = indexes.aborted.truncate_to(end);
-            indexes.since_entry = pos.saturating_sub(indexes.offsets.last().position);
-            // What lies after the last entry is not known any more. The index goes on from what is certain, and
-            // look-ups and retention by the ceiling.
-            self.times.greatest = Some(indexes.times.last());
+            indexes.truncate(end, pos);
+            let indexed = indexes.times.last();
+            let exact = walked.or_else(|| self.places.greatest_from(indexes.offsets.last().position, self.base, end));
+            // Too high for what is left, perhaps, but no record is above it: an entry that says so is true.
+            let ceiling = self.times.ceiling.unwrap_or(i64::MAX);
+            let bound = exact.unwrap_or(TimestampOffset { timestamp: ceiling, offset: end + -1 });
+            let greatest = if bound.timestamp > indexed.timestamp { bound } else { indexed };
+            (self.times.greatest, self.times.ceiling) = (Some(greatest), Some(greatest.timestamp));
         }
         if pos == 0 {
             self.times.first = None;
@@ -189,6 +227,17 @@ impl Indexes {
         Self { offsets, times, aborted, since_entry }
     }
 
+    /// Forgets what lies at `end` and above, `pos` bytes into the file.
+    fn truncate(&mut self, end: Offset, pos: u32) {
+        let _ = (self.offsets.truncate_to(end), self.times.truncate_to(end), self.aborted.truncate_to(end));
+        self.since_entry = pos.saturating_sub(self.offsets.last().position);
+    }
+
+    /// Whether they say nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.offsets.is_empty() && self.times.is_empty() && self.aborted.entries().is_empty()
+    }
+
     fn note(&mut self, last: Offset, start: u32, size: u32, greatest: TimestampOffset, config: &LogConfig) {
         if self.since_entry > config.index_interval_bytes {
             let _ = self.offsets.append(last, start);
@@ -208,6 +257,8 @@ pub(crate) struct Places {
     sparse: Vec<Place>,
     /// Every batch up to the end of the file.
     tail: VecDeque<Place>,
+    /// The greatest timestamp in each of the tail's batches.
+    stamps: VecDeque<i64>,
 }
 
 /// One batch's start.
@@ -219,12 +270,14 @@ pub(crate) struct Place {
 
 impl Places {
     /// Adds the batch that starts at the end of the file.
-    fn push(&mut self, relative: i64, pos: u32) {
+    fn push(&mut self, relative: i64, pos: u32, max_timestamp: i64) {
         let Ok(relative) = u32::try_from(relative) else {
             return;
         };
         self.tail.push_back(Place { relative, pos });
+        self.stamps.push_back(max_timestamp);
         if self.tail.len() > TAIL_PLACES
+            && self.stamps.pop_front().is_some()
             && let Some(place) = self.tail.pop_front()
             && self.sparse.last().is_none_or(|last| place.pos >= last.pos.saturating_add(SPARSE_BYTES))
         {
@@ -287,8 +340,26 @@ impl Places {
         self.tail.front().is_some_and(|place| place.pos <= pos)
     }
 
+    /// The greatest timestamp of the batches from `pos` on, and the last offset of the batch that has it, if every
+    /// batch there is known; the segment ends before `end`.
+    fn greatest_from(&self, pos: u32, base: Offset, end: Offset) -> Option<TimestampOffset> {
+        if !self.is_dense_from(pos) {
+            return None;
+        }
+        let from = self.tail.partition_point(|place| place.pos < pos);
+        let after = |index: usize| self.tail.get(index).map_or(end, |next| base + i64::from(next.relative));
+        let mut greatest = TimestampOffset { timestamp: -1, offset: base };
+        for (index, &timestamp) in self.stamps.iter().enumerate().skip(from) {
+            if timestamp > greatest.timestamp {
+                greatest = TimestampOffset { timestamp, offset: after(index + 1) + -1 };
+            }
+        }
+        Some(greatest)
+    }
+
     fn truncate(&mut self, pos: u32) {
         self.tail.truncate(self.tail.partition_point(|place| place.pos < pos));
+        self.stamps.truncate(self.tail.len());
         self.sparse.truncate(self.sparse.partition_point(|place| place.pos < pos));
     }
 
@@ -353,7 +424,7 @@ mod tests {
     fn places_are_exact_in_the_tail_and_sparse_before() {
         let mut places = Places::default();
         for batch in 0..3000_u32 {
-            places.push(i64::from(batch) * 2, batch * 100);
+            places.push(i64::from(batch) * 2, batch * 100, 0);
         }
         assert_eq!(places.holding(5999), Some(Place { relative: 5998, pos: 299_900 }));
         assert_eq!(places.holding(5000), Some(Place { relative: 5000, pos: 250_000 }));

@@ -11,11 +11,12 @@ use super::partition::{Condition, Io, JobFor, Log};
 use super::producer_snapshot;
 use super::producer_state::{MAX_PRODUCERS, ProducerState, Truncated};
 use super::scan::{Check, Purpose, Scan};
-use super::segment::{Handle, Indexes, Segment};
+use super::segment::{Handle, Indexes, Saved, Segment};
+use super::time_index::TimestampOffset;
 use super::walk::Walk;
 use crate::job::Job;
 use crate::machine::{FileAction, OpenMode};
-use crate::planted::Plant;
+use crate::planted::{Plant, Planted};
 use crate::storage::Mark;
 use crate::types::Offset;
 
@@ -34,7 +35,7 @@ impl Log {
         let segment = &self.segments[index];
         let relative = u32::try_from(offset - segment.base).unwrap_or(u32::MAX);
         if relative == 0 {
-            return self.cut(Mark::empty(offset), io);
+            return self.cut(Mark::empty(offset), None, io);
         }
         if let Some(place) = segment.places.holding(relative) {
             let mark = Mark {
@@ -44,7 +45,7 @@ impl Log {
                 pos: place.pos,
                 crc: None,
             };
-            return self.cut(mark, io);
+            return self.cut(mark, None, io);
         }
         self.look_for_cut(index, offset, io);
     }
@@ -53,7 +54,8 @@ impl Log {
     fn look_for_cut(&mut self, index: usize, offset: Offset, io: &mut Io<'_>) {
         let file = self.ensure_open(index, io);
         let segment = &self.segments[index];
-        let hint = segment.indexes.as_ref().map_or(0, |indexes| indexes.offsets.lookup(offset).position);
+        // Below the offset, so that the entry stays: the walk tells the timestamps of what follows it.
+        let hint = segment.indexes.as_ref().map_or(0, |indexes| indexes.offsets.lookup(offset + -1).position);
         let request =
             ReadRequest { from: offset, max_bytes: 0, min_one_batch: true, upper: self.log_end, ticket: Ticket(0) };
         let check = Check::new(self, index, &request, self.log_end + 1, hint);
@@ -80,7 +82,7 @@ impl Log {
                     pos: place.pos,
                     crc: None,
                 };
-                self.cut(mark, io);
+                self.cut(mark, check.newest, io);
             }
             (None, bad) => {
                 let (pos, why) = bad.unwrap_or((check.checked, "the batch to cut at is not there".into()));
@@ -96,13 +98,13 @@ impl Log {
             return;
         };
         if self.log_end > written.end || self.active().base > written.segment {
-            self.cut(written, io);
+            self.cut(written, None, io);
             io.events.push(LogEvent::Cut { log: self.id, end: written.end });
         }
     }
 
-    /// Ends the log at `mark`.
-    pub(crate) fn cut(&mut self, mark: Mark, io: &mut Io<'_>) {
+    /// Ends the log at `mark`. What a walk has seen of the timestamps before it: `walked`.
+    pub(crate) fn cut(&mut self, mark: Mark, walked: Option<TimestampOffset>, io: &mut Io<'_>) {
         if mark.end < self.log_start {
             return self.start_anew(self.log_start, io);
         }
@@ -111,17 +113,15 @@ impl Log {
             self.retire_last(io);
         }
         let file = self.ensure_open(self.segments.len() - 1, io);
-        io.storage.set_len(self.id, file, mark.pos, io.out);
-        let config = self.config.clone();
-        let planted = io.storage.planted;
-        let active = self.active_mut();
-        if active.indexes.is_none() {
-            active.indexes = Some(Indexes::new(active.base, &config));
+        let is_indexed = self.active().saved != Saved::Never && !io.storage.planted.has(Plant::Log14);
+        self.cut_active(mark, walked, io.storage.planted);
+        if is_indexed {
+            self.retire_indexes(mark.segment, io);
+            self.active_mut().saved = Saved::Never;
         }
-        if planted.has(Plant::Log14) {
-            active.size = mark.pos;
-        } else {
-            active.truncate(mark.end, mark.pos);
+        io.storage.set_len(self.id, file, mark.pos, io.out);
+        if is_indexed {
+            self.save_indexes(io);
         }
         self.log_end = mark.end;
         self.high_watermark = self.high_watermark.min(mark.end);
@@ -134,6 +134,18 @@ impl Log {
         }
         io.events.push(LogEvent::Truncated { log: self.id, end: mark.end });
         self.answer_all(io);
+    }
+
+    /// Cuts what is known of the active segment.
+    fn cut_active(&mut self, mark: Mark, walked: Option<TimestampOffset>, planted: Planted) {
+        let config = self.config.clone();
+        let active = self.active_mut();
+        active.indexes.get_or_insert_with(|| Indexes::new(mark.segment, &config));
+        if planted.has(Plant::Log14) {
+            active.size = mark.pos;
+        } else {
+            active.truncate(mark.end, mark.pos, walked);
+        }
     }
 
     /// Drops everything and goes on from an offset: nothing that is left lies at or above the log start, or a
@@ -168,15 +180,26 @@ impl Log {
 
     /// The files of a segment that is no more part of the log go.
     pub(crate) fn retire_segment(&mut self, segment: &Segment, io: &mut Io<'_>) {
-        let files = [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TxnIndex];
-        for file in files {
-            let path = self.file(segment.base, file);
-            io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
-        }
+        self.retire_file(segment.base, SegmentFile::Log, io);
+        self.retire_indexes(segment.base, io);
         match segment.file {
             Handle::Open(file) => io.storage.close(self.id, file, io.out),
             Handle::Closed | Handle::Opening(_) => {}
         }
+    }
+
+    /// The index files of a segment go, and what is being saved of them never comes: they say more than is true.
+    /// Issued before the segment is cut, so that no index on disk ever says what its log does not (S2).
+    fn retire_indexes(&mut self, base: Offset, io: &mut Io<'_>) {
+        for file in SegmentFile::INDEXES {
+            io.storage.supersede(&self.file(base, file));
+            self.retire_file(base, file, io);
+        }
+    }
+
+    /// A file goes: its name is free from now on.
+    pub(crate) fn retire_file(&self, base: Offset, file: SegmentFile, io: &mut Io<'_>) {
+        io.storage.retire(self.id, &self.file(base, file), self.config.file_delete_delay, io.out);
     }
 
     /// Snapshots above the end describe records that are no more.

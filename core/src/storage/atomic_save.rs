@@ -3,8 +3,14 @@
 //! Creating -> Renaming -> Naming -> done. The first step's open, write and sync are issued together; the rename
 //! waits for them, and the directory's sync for the rename. Saves of one path wait for each other, so that the
 //! last one called is the one that stays. A save that finds no room starts again when there is some.
+//!
+//! What is saved beside a log describes it, and a cut of the log may be waiting behind its gate ([`super::stream`]):
+//! then a save waits, too, so that no file ever tells of records that the log on disk cannot have yet.
+//!
+//! A save may be [superseded](Storage::supersede) until its rename is issued: Creating -> Removing -> done.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,7 +18,7 @@ use crate::clock::Now;
 use crate::machine::{Effect, Effects, FileAction, FileId, LogDirId, OpenMode, Path};
 use crate::planted::Plant;
 
-use super::{Health, LogId, Owner, Storage, StorageEvent};
+use super::{Health, LogId, Owner, Storage, StorageEvent, Stream};
 
 /// A save in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +35,8 @@ pub(crate) enum SaveOwner {
     Checkpoint(LogId, u64),
     /// The leader epochs of a log, by themselves.
     Epochs(LogId),
+    /// The indexes that a cut has left of a segment.
+    Indexes(LogId),
     /// The log start offsets of a directory.
     LogStart(LogDirId),
     /// The high watermarks of a directory.
@@ -53,16 +61,20 @@ struct Save {
     owner: SaveOwner,
     step: Step,
     file: FileId,
+    /// It is not to get its name any more.
+    superseded: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// An earlier save of the same path is in flight, or there was no room.
+    /// An earlier save of the same path is in flight, there was no room, or the log's gate is closed.
     Waiting,
     /// Operations of the first step that have not completed.
     Creating(u8),
     Renaming,
     Naming,
+    /// What was written of a superseded file goes.
+    Removing,
     /// No room; operations that have not completed.
     Failing(u8),
 }
@@ -72,9 +84,30 @@ impl Storage {
     pub(crate) fn save(&mut self, path: Path, bytes: Bytes, owner: SaveOwner, out: &mut Effects) {
         let id = SaveId(self.new_id());
         let file = self.new_file();
-        if self.saves.add(id, Save { path, bytes, owner, step: Step::Waiting, file }) {
+        if self.saves.add(id, Save { path, bytes, owner, step: Step::Waiting, file, superseded: false }) {
             self.start_save(id, out);
         }
+    }
+
+    /// What is being saved under a name, and has not got it yet, never does. Whoever waits for it is told that it
+    /// is saved: it must not matter to them any more.
+    pub(crate) fn supersede(&mut self, path: &Path) {
+        for id in self.saves.of(path) {
+            let Some(save) = self.saves.by_id.get_mut(&id) else {
+                continue;
+            };
+            save.superseded = true;
+            if save.step == Step::Waiting {
+                let owner = save.owner;
+                self.saves.remove(id);
+                self.events.push(StorageEvent::Saved(owner));
+            }
+        }
+    }
+
+    /// Whether a file is being saved, or waits to be.
+    pub(crate) fn is_saving(&self, path: &Path) -> bool {
+        self.saves.by_path.contains_key(path)
     }
 
     /// Whether nothing is being saved in a directory, nor waits to be.
@@ -90,10 +123,7 @@ impl Storage {
 
     /// Forgets what is being saved below a directory that goes: nobody waits for it any more.
     pub(crate) fn drop_saves_below(&mut self, directory: &Path, out: &mut Effects) {
-        let first = directory.join("");
-        let below = self.saves.by_path.range(first.clone()..);
-        let below = below.take_while(|(path, _)| path.dir == first.dir && path.name.starts_with(&*first.name));
-        let gone: Vec<SaveId> = below.flat_map(|(_, saves)| saves.iter().copied()).collect();
+        let gone: Vec<SaveId> = self.saves.below(directory).flatten().copied().collect();
         for id in gone {
             if let Some(Save { step: Step::Creating(_), file, .. }) = self.saves.remove(id) {
                 self.act(directory.dir, Owner::Nobody, FileAction::CloseFile { file }, out);
@@ -103,6 +133,9 @@ impl Storage {
 
     fn start_save(&mut self, id: SaveId, out: &mut Effects) {
         let save = &self.saves.by_id[&id];
+        if save.owner.log().and_then(|log| self.stream(log)).is_some_and(Stream::is_gated) {
+            return;
+        }
         let dir = save.path.dir;
         let (file, bytes) = (save.file, save.bytes.clone());
         let unsynced = match save.owner {
@@ -110,6 +143,7 @@ impl Storage {
             SaveOwner::Checkpoint(..) => self.planted.has(Plant::Log04),
             SaveOwner::Parent(_)
             | SaveOwner::Metadata(_)
+            | SaveOwner::Indexes(_)
             | SaveOwner::LogStart(_)
             | SaveOwner::HighWatermarks(_)
             | SaveOwner::RecoveryPoints(_)
@@ -133,19 +167,20 @@ impl Storage {
         match save.step {
             Step::Waiting => {}
             Step::Creating(left) if left > 1 => self.step_save(id, Step::Creating(left - 1)),
+            Step::Creating(_) if save.superseded => self.remove_temporary(id, out),
             Step::Creating(_) => {
                 let (from, to, file) = (temporary(&save.path), save.path.clone(), save.file);
                 self.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);
                 self.act(dir, Owner::Save(id), FileAction::Rename { from, to }, out);
                 self.step_save(id, Step::Renaming);
             }
-            Step::Renaming if self.planted.has(Plant::Log01) && save.owner.is_of_log() => self.finish_save(id, out),
+            Step::Renaming if self.planted.has(Plant::Log01) && save.owner.log().is_some() => self.finish_save(id, out),
             Step::Renaming => {
                 let path = parent(&save.path);
                 self.act(dir, Owner::Save(id), FileAction::SyncDir { path }, out);
                 self.step_save(id, Step::Naming);
             }
-            Step::Naming => self.finish_save(id, out),
+            Step::Naming | Step::Removing => self.finish_save(id, out),
             Step::Failing(left) => self.save_failing(dir, id, left, out),
         }
     }
@@ -155,7 +190,7 @@ impl Storage {
         self.run_out(now, dir, out);
         match self.saves.by_id.get(&id).map(|save| save.step) {
             Some(Step::Creating(left) | Step::Failing(left)) => self.save_failing(dir, id, left, out),
-            Some(Step::Waiting | Step::Renaming | Step::Naming) => self.step_save(id, Step::Waiting),
+            Some(Step::Waiting | Step::Renaming | Step::Naming | Step::Removing) => self.step_save(id, Step::Waiting),
             None => {}
         }
     }
@@ -169,6 +204,9 @@ impl Storage {
         if left > 1 {
             return self.step_save(id, Step::Failing(left - 1));
         }
+        if self.saves.by_id.get(&id).is_some_and(|save| save.superseded) {
+            return self.remove_temporary(id, out);
+        }
         let next = self.new_file();
         if let Some(save) = self.saves.by_id.get_mut(&id) {
             let file = std::mem::replace(&mut save.file, next);
@@ -181,10 +219,19 @@ impl Storage {
         }
     }
 
-    /// There is room: the first save of each path starts again.
-    pub(super) fn resume_saves(&mut self, dir: LogDirId, out: &mut Effects) {
-        let firsts = self.saves.by_path.iter().filter(|(path, _)| path.dir == dir);
-        let firsts: Vec<SaveId> = firsts.filter_map(|(_, saves)| saves.front().copied()).collect();
+    /// A superseded save is over when its file is gone: the next one of the path makes it anew.
+    fn remove_temporary(&mut self, id: SaveId, out: &mut Effects) {
+        let save = &self.saves.by_id[&id];
+        let (path, file) = (temporary(&save.path), save.file);
+        let dir = path.dir;
+        self.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);
+        self.act(dir, Owner::Save(id), FileAction::Remove { path }, out);
+        self.step_save(id, Step::Removing);
+    }
+
+    /// There is room, or the gate of the log below `directory` is open: the first save of each path starts.
+    pub(super) fn resume_saves(&mut self, directory: &Path, out: &mut Effects) {
+        let firsts: Vec<SaveId> = self.saves.below(directory).filter_map(|saves| saves.front().copied()).collect();
         for id in firsts {
             if self.saves.by_id[&id].step == Step::Waiting {
                 self.start_save(id, out);
@@ -210,9 +257,17 @@ impl Storage {
 }
 
 impl SaveOwner {
-    /// Whether the file is one of a log's that changes with the log.
-    const fn is_of_log(self) -> bool {
-        matches!(self, Self::Checkpoint(..) | Self::Epochs(_))
+    /// The log that the file describes, and changes with.
+    const fn log(self) -> Option<LogId> {
+        match self {
+            Self::Checkpoint(log, _) | Self::Epochs(log) | Self::Indexes(log) => Some(log),
+            Self::Parent(_)
+            | Self::Metadata(_)
+            | Self::LogStart(_)
+            | Self::HighWatermarks(_)
+            | Self::RecoveryPoints(_)
+            | Self::CleanMark(_) => None,
+        }
     }
 }
 
@@ -239,6 +294,18 @@ impl Saves {
 
     fn first_of(&self, path: &Path) -> Option<SaveId> {
         self.by_path.get(path)?.front().copied()
+    }
+
+    fn of(&self, path: &Path) -> Vec<SaveId> {
+        self.by_path.get(path).map(|saves| saves.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// The saves of each path below a directory.
+    fn below(&self, directory: &Path) -> impl Iterator<Item = &VecDeque<SaveId>> {
+        let first = directory.join("");
+        let (dir, prefix) = (first.dir, Arc::clone(&first.name));
+        let below = self.by_path.range(first..);
+        below.take_while(move |(path, _)| path.dir == dir && path.name.starts_with(&*prefix)).map(|(_, saves)| saves)
     }
 }
 

@@ -289,12 +289,14 @@ impl Storage {
         for effect in stream.open_gate() {
             out.push(effect);
         }
-        let (dir, gated) = (stream.dir, stream.is_gated());
+        let (dir, gated, path) = (stream.dir, stream.is_gated(), stream.path.clone());
         if gated || !stream.dirty_files.is_empty() || stream.names.dirty {
             self.mark_dirty(now, id);
         }
         if gated {
             self.directory(dir).want_round();
+        } else {
+            self.resume_saves(&path, out);
         }
     }
 

@@ -327,7 +327,7 @@ impl Storage {
         self.directory(dir).health = Health::Online;
         self.directory(dir).journal.blocked = false;
         self.events.push(StorageEvent::Room(dir));
-        self.resume_saves(dir, out);
+        self.resume_saves(&Path::root(dir), out);
         self.directory(dir).want_round();
     }
 

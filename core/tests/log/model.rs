@@ -24,6 +24,8 @@ enum Op {
     Append {
         count: usize,
         awaited: bool,
+        /// So many ms older than the newest: records come in any order of their timestamps.
+        late: i64,
     },
     Produce {
         producer: u8,
@@ -37,11 +39,16 @@ enum Op {
     Steps(usize),
     Run,
     Pass(u64),
-    /// Cut at this share of the log, in 256ths.
-    Truncate(u8),
+    /// Cut at this share of the log, in 256ths, and go on at once or when all is done.
+    Truncate {
+        share: u8,
+        run: bool,
+    },
     DeleteRecords(u8),
     Commit(u8),
     Read(u8),
+    /// The first record that is not older than so many ms after the first timestamp, or the newest of all.
+    Find(Option<i64>),
     Kill,
     PowerLoss(u64),
     CleanRestart,
@@ -57,6 +64,8 @@ struct Logged {
     base: i64,
     end: i64,
     epoch: i32,
+    /// Of its first record; each one after it is a ms younger.
+    timestamp: i64,
     sent: Bytes,
 }
 
@@ -81,22 +90,27 @@ struct Model {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        8 => (1..4_usize, any::<bool>()).prop_map(|(count, awaited)| Op::Append { count, awaited }),
+        8 => (1..4_usize, any::<bool>(), late()).prop_map(|(count, awaited, late)| Op::Append { count, awaited, late }),
         4 => (0..2_u8, 1..4_usize).prop_map(|(producer, count)| Op::Produce { producer, count }),
         2 => (0..2_u8, 0..5_usize).prop_map(|(producer, back)| Op::Retry { producer, back }),
         8 => (1..12_usize).prop_map(Op::Steps),
         3 => Just(Op::Run),
         1 => (1..400_u64).prop_map(Op::Pass),
-        2 => any::<u8>().prop_map(Op::Truncate),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(share, run)| Op::Truncate { share, run }),
         1 => any::<u8>().prop_map(Op::DeleteRecords),
         2 => any::<u8>().prop_map(Op::Commit),
         2 => any::<u8>().prop_map(Op::Read),
+        1 => prop::option::weighted(0.8, 0..600_i64).prop_map(Op::Find),
         1 => Just(Op::Kill),
         2 => any::<u64>().prop_map(Op::PowerLoss),
         1 => Just(Op::CleanRestart),
         1 => (1..20_u64).prop_map(Op::Fail),
         1 => (0..2000_u64).prop_map(Op::Full),
     ]
+}
+
+fn late() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(0), 0..400_i64]
 }
 
 impl Model {
@@ -122,10 +136,22 @@ impl Model {
                 assert_eq!(appended.base_offset.0, self.end());
                 let (base, end) = (self.end(), self.end() + count);
                 let epoch = self.epoch;
-                self.batches.push(Logged { base, end, epoch, sent });
+                let timestamp = record::scan(&sent, 1 << 20).unwrap().timestamps.max + 1 - count;
+                self.batches.push(Logged { base, end, epoch, timestamp, sent });
             }
             Err(AppendError::Storage) => {}
             Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn truncate(&mut self, world: &mut World, share: u8, run: bool) {
+        let end = self.at_share(share).max(self.log_start);
+        if !self.offline {
+            world.truncate(Offset(end));
+            if run {
+                world.run();
+            }
+            self.epoch += 1;
         }
     }
 
@@ -146,11 +172,11 @@ impl Model {
     }
 
     /// The log was cut, by us or because it was full.
-    fn cut(&mut self, end: i64) {
+    fn cut(&mut self, end: i64, first_segment: i64) {
         self.before.push(self.batches.clone());
         self.batches.retain(|batch| batch.end <= end);
-        if self.end() < end {
-            // Nothing that is left lies at or above the log start.
+        if self.end() < end || end <= first_segment {
+            // Nothing that is left lies at or above the log start: the log begins anew.
             self.batches.clear();
             self.floor = end;
         }
@@ -174,7 +200,10 @@ impl Model {
     fn listen(&mut self, world: &mut World) {
         for event in std::mem::take(&mut world.events) {
             match event {
-                LogEvent::Cut { end, .. } | LogEvent::Truncated { end, .. } if end.0 < self.end() => self.cut(end.0),
+                LogEvent::Cut { end, .. } | LogEvent::Truncated { end, .. } if end.0 < self.end() => {
+                    let first = world.logs.view(world.log()).unwrap().segments[0].0;
+                    self.cut(end.0, first.0);
+                }
                 LogEvent::Written { .. } | LogEvent::Durable { .. } => assert!(!self.dir_offline, "S6: {event:?}"),
                 LogEvent::DirOffline { .. } => (self.offline, self.dir_offline) = (true, true),
                 LogEvent::LogStartSaved { offset, .. } => self.saved_start = self.saved_start.max(offset.0),
@@ -269,10 +298,16 @@ impl Model {
 
     fn check_read(&mut self, world: &mut World, share: u8) {
         let from = self.at_share(share);
-        let plan = world.read(Offset(from), 1);
+        let mut plan = world.read(Offset(from), 1);
+        if plan == ReadPlan::Storage {
+            // A truncation may still look for its place: until it has, the log gives nothing.
+            world.run();
+            self.listen(world);
+            plan = world.read(Offset(from), 1);
+        }
         self.listen(world);
         let written = world.offsets().written.0;
-        if self.offline || from < self.log_start {
+        if self.offline || from < self.log_start || from > self.end() {
             return;
         }
         let holds = self.batches.iter().find(|batch| batch.end > from);
@@ -286,6 +321,36 @@ impl Model {
         }
     }
 
+    /// Look-ups by time see every record, whatever the order of the timestamps.
+    fn check_find(&mut self, world: &mut World, after: Option<i64>) {
+        world.run();
+        self.listen(world);
+        if self.offline {
+            return;
+        }
+        let query = after.map_or(TimestampQuery::Greatest, |after| TimestampQuery::AtOrAfter(600 + after));
+        let plan = world.find(query);
+        self.listen(world);
+        let written = world.offsets().written.0;
+        let records = self
+            .batches
+            .iter()
+            .flat_map(|batch| (batch.base..batch.end).map(|offset| (offset, batch.timestamp + (offset - batch.base))));
+        let visible: Vec<_> = records.filter(|(offset, _)| (self.log_start..written).contains(offset)).collect();
+        let wanted = match query {
+            TimestampQuery::AtOrAfter(target) => visible.iter().find(|record| record.1 >= target),
+            TimestampQuery::Greatest => visible.iter().rev().max_by_key(|record| record.1),
+        };
+        match (plan, wanted) {
+            (TimestampPlan::Found { offset, timestamp, .. }, Some(wanted)) => {
+                assert_eq!((offset.0, timestamp), *wanted, "{query:?}");
+            }
+            (TimestampPlan::NotFound, None) => {}
+            (TimestampPlan::Storage, _) if self.offline => {}
+            (plan, wanted) => panic!("{query:?}: {plan:?} for {wanted:?}"),
+        }
+    }
+
     fn at_share(&self, share: u8) -> i64 {
         self.end() * i64::from(share) / 255
     }
@@ -293,7 +358,7 @@ impl Model {
     fn apply(&mut self, op: &Op, world: &mut World) {
         self.timestamp += 7;
         match *op {
-            Op::Append { count, awaited } => self.append(world, batch(count, self.timestamp), awaited),
+            Op::Append { count, awaited, late } => self.append(world, batch(count, self.timestamp - late), awaited),
             Op::Produce { producer, count } => {
                 let sequence = self.sequences[usize::from(producer)];
                 let before = self.end();
@@ -317,14 +382,7 @@ impl Model {
                 }
             }
             Op::Pass(ms) => world.pass(Duration::from_millis(ms)),
-            Op::Truncate(share) => {
-                let end = self.at_share(share).max(self.log_start);
-                if !self.offline {
-                    world.truncate(Offset(end));
-                    world.run();
-                    self.epoch += 1;
-                }
-            }
+            Op::Truncate { share, run } => self.truncate(world, share, run),
             Op::DeleteRecords(share) => {
                 let offset = self.at_share(share / 2).min(world.offsets().durable.0);
                 world.delete_records(Offset(offset));
@@ -334,6 +392,7 @@ impl Model {
                 world.set_high_watermark(Offset(offset));
             }
             Op::Read(share) => self.check_read(world, share),
+            Op::Find(after) => self.check_find(world, after),
             Op::Kill => {
                 let promised = if self.offline { world.offsets().durable.0 } else { world.offsets().written.0 };
                 world.restart(Crash::Kill);
@@ -357,6 +416,9 @@ impl Model {
             }
         }
         self.listen(world);
+        if !self.offline {
+            check_indexes(world);
+        }
     }
 }
 
@@ -382,6 +444,48 @@ impl Model {
         let boot = world.restart(Crash::Power(3));
         assert!(boot.clean[0].is_some());
         self.check_found(world, end);
+    }
+}
+
+/// The index files say nothing that the batches on the disk do not, at any moment (S2).
+fn check_indexes(world: &mut World) {
+    for name in world.disk.names() {
+        let Some(stem) = name.strip_suffix(".log").map(str::to_owned) else {
+            continue;
+        };
+        let base = Offset(stem.rsplit('/').next().unwrap().parse().unwrap());
+        let log = world.disk.bytes(&name).clone();
+        let mut pos = 0;
+        let batches: Vec<_> = record::batches(&log)
+            .map_while(Result::ok)
+            .map(|batch| {
+                pos += batch.header().size();
+                (pos - batch.header().size(), *batch.header())
+            })
+            .collect();
+        let names = world.disk.names();
+        let mut read = |suffix: &str| {
+            let file = format!("{stem}.{suffix}");
+            names.contains(&file).then(|| world.disk.bytes(&file).clone())
+        };
+        if let Some(bytes) = read("index") {
+            let index = offset_index::OffsetIndex::parse(base, usize::MAX, &bytes, u32::MAX).expect("it rises");
+            for entry in index.entries() {
+                let is_it = |(pos, header): &(usize, record::BatchHeader)| {
+                    *pos == entry.position as usize && header.last_offset() == entry.offset
+                };
+                assert!(batches.iter().any(is_it), "S2: {name}: {entry:?}");
+            }
+        }
+        if let Some(bytes) = read("timeindex") {
+            let index = time_index::TimeIndex::parse(base, usize::MAX, &bytes, Offset(i64::MAX)).expect("it rises");
+            for entry in index.entries() {
+                let up_to: Vec<_> = batches.iter().filter(|(_, it)| it.last_offset() <= entry.offset).collect();
+                let is_there = up_to.last().is_some_and(|(_, last)| last.last_offset() == entry.offset);
+                let is_greatest = up_to.iter().all(|(_, it)| it.max_timestamp <= entry.timestamp);
+                assert!(is_there && is_greatest, "S2: {name}: {entry:?}");
+            }
+        }
     }
 }
 
