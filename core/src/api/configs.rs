@@ -1,6 +1,8 @@
-//! DescribeConfigs (32), AlterConfigs (33), IncrementalAlterConfigs (44), for topics and brokers.
+//! DescribeConfigs (32), AlterConfigs (33), IncrementalAlterConfigs (44), ListConfigResources (74), for topics and
+//! brokers.
 //!
-//! DescribeConfigs tells synonyms from version 1 on (KIP-226), types and docs from 3 on (KIP-569).
+//! DescribeConfigs tells synonyms from version 1 on (KIP-226), types and docs from 3 on (KIP-569). ListConfigResources
+//! lists more than client metrics from version 1 on (KIP-1142).
 
 use ottla_wire::api::alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse};
 use ottla_wire::api::describe_configs::{
@@ -8,6 +10,7 @@ use ottla_wire::api::describe_configs::{
     DescribeConfigsSynonym,
 };
 use ottla_wire::api::incremental_alter_configs as incremental;
+use ottla_wire::api::list_config_resources::{ConfigResource, ListConfigResourcesRequest, ListConfigResourcesResponse};
 use ottla_wire::{ApiKey, ErrorCode, Message};
 
 use super::{Call, Handled, Reply, respond};
@@ -75,6 +78,35 @@ fn setting(row: &Described, synonyms: bool, documentation: bool) -> DescribeConf
         config_type: key.kind.wire_type(),
         documentation: documentation.then_some(key.doc),
     }
+}
+
+/// The kinds of resources that a client may ask for, by version. Of broker loggers, client metrics and groups there
+/// are none here.
+const LISTED: [&[i8]; 2] = [&[16], &[2, 4, 8, 16, 32]];
+
+pub(super) fn list(call: &Call<'_>) -> Handled {
+    let Call { broker, request, reply, .. } = call;
+    let version = reply.head.api_version;
+    let wanted = ListConfigResourcesRequest::decode(&mut request.reader(), version)?.resource_types;
+    let known = LISTED[usize::from(version > 0)];
+    let error_code =
+        if wanted.iter().all(|kind| known.contains(kind)) { ErrorCode::NONE } else { ErrorCode::UNSUPPORTED_VERSION };
+    let is_wanted = |kind: &i8| (wanted.is_empty() || wanted.contains(kind)) && error_code == ErrorCode::NONE;
+    let mut listed: Vec<(i8, String)> = Vec::new();
+    for &kind in known.iter().filter(|kind| is_wanted(kind)) {
+        match ResourceKind::from_code(kind) {
+            Some(ResourceKind::Topic) => {
+                listed.extend(broker.image().topics().map(|topic| (kind, topic.name.to_string())));
+            }
+            Some(ResourceKind::Broker) => {
+                listed.extend(broker.image().brokers().map(|(id, _)| (kind, id.0.to_string())));
+            }
+            None => {}
+        }
+    }
+    let config_resources =
+        listed.iter().map(|(kind, name)| ConfigResource { resource_name: name, resource_type: *kind }).collect();
+    Ok(Some(respond(reply.head, &ListConfigResourcesResponse { error_code, config_resources, ..Default::default() })))
 }
 
 pub(super) fn alter(call: Call<'_>) -> Handled {

@@ -45,6 +45,7 @@ pub const SUPPORTED: &[ApiKey] = &[
     ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -104,6 +105,7 @@ pub(crate) fn handle(call: Call<'_>) -> Handled {
         ApiKey::DescribeConfigs => configs::describe(call),
         ApiKey::AlterConfigs => configs::alter(call),
         ApiKey::IncrementalAlterConfigs => configs::alter_incrementally(call),
+        ApiKey::ListConfigResources => configs::list(&call),
         ApiKey::DescribeLogDirs => describe::log_dirs(call),
         ApiKey::DescribeCluster => describe::cluster(call),
         ApiKey::DescribeQuorum => describe::quorum(call),
