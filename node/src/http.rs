@@ -30,8 +30,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub trait Observe: Send + Sync + 'static {
     /// Whether the node can work, or why not: it then should be restarted.
     fn health(&self) -> Result<(), String>;
-    /// Whether the node serves clients, or why not yet.
-    fn readiness(&self) -> Result<(), String>;
+    /// Whether the node serves clients, and what it cannot serve; or why it serves nobody.
+    fn readiness(&self) -> Result<String, String>;
     /// What it counts and measures now.
     fn metrics(&self) -> Vec<metrics::Family>;
     /// The machine's view as JSON.
@@ -72,7 +72,7 @@ async fn answer(request: Request<Incoming>, node: Arc<dyn Observe>) -> Result<Re
         return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"));
     }
     Ok(match request.uri().path() {
-        "/healthz" => verdict(node.health()),
+        "/healthz" => verdict(node.health().map(|()| "ok".to_owned())),
         "/readyz" => verdict(node.readiness()),
         "/metrics" => typed(metrics::CONTENT_TYPE, metrics::render(node.metrics())),
         "/debug/state" => typed("application/json", node.view()),
@@ -80,9 +80,9 @@ async fn answer(request: Request<Incoming>, node: Arc<dyn Observe>) -> Result<Re
     })
 }
 
-fn verdict(result: Result<(), String>) -> Response<Full<Bytes>> {
+fn verdict(result: Result<String, String>) -> Response<Full<Bytes>> {
     match result {
-        Ok(()) => text(StatusCode::OK, "ok\n"),
+        Ok(how) => text(StatusCode::OK, &format!("{how}\n")),
         Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
     }
 }
@@ -114,7 +114,7 @@ mod tests {
             Ok(())
         }
 
-        fn readiness(&self) -> Result<(), String> {
+        fn readiness(&self) -> Result<String, String> {
             Err("recovering".to_owned())
         }
 

@@ -42,6 +42,11 @@ impl crate::service::Seen for Seen {
         families
     }
 
+    fn log_dirs(&self) -> Vec<(String, &'static str)> {
+        let dirs = self.view.iter().flat_map(|view| &view.log_dirs);
+        dirs.map(|dir| (dir.path.clone(), dir.health)).collect()
+    }
+
     fn json(&self) -> String {
         serde_json::to_string_pretty(&self.view).unwrap_or_else(|error| format!("\"{error}\""))
     }
@@ -58,6 +63,11 @@ fn of_broker(view: &View) -> Vec<Family> {
             count(|it| it.leader_epoch.is_some()),
         ),
         Family::gauge("ottla_partitions_damaged", "Partitions whose log is damaged", count(|it| it.damaged)),
+        Family::gauge(
+            "ottla_log_directories_offline",
+            "Log directories that failed in this process",
+            view.log_dirs.iter().filter(|dir| dir.health == "offline").count() as f64,
+        ),
         Family::gauge("ottla_purgatory_requests", "Requests that wait for something", view.purgatory as f64),
         Family::gauge("ottla_fetch_sessions", "Incremental fetch sessions", view.fetch_sessions as f64),
         Family::gauge("ottla_metadata_leader", "1 if this node leads the metadata quorum", f64::from(metadata.leads)),

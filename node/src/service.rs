@@ -40,6 +40,8 @@ pub struct Machinery {
 pub trait Seen {
     /// As metrics.
     fn metrics(&self) -> Vec<Family>;
+    /// The log directories, each with its health: `online`, `full` or `offline`.
+    fn log_dirs(&self) -> Vec<(String, &'static str)>;
     /// As JSON.
     fn json(&self) -> String;
 }
@@ -138,11 +140,11 @@ impl Observe for Observed {
         Ok(())
     }
 
-    fn readiness(&self) -> Result<(), String> {
+    fn readiness(&self) -> Result<String, String> {
         if self.asked.load(Ordering::Acquire) {
             Err("shutting down".to_owned())
         } else if self.ready.load(Ordering::Acquire) {
-            Ok(())
+            readiness_of(&self.node.inspect(self.machinery.look).log_dirs())
         } else {
             Err("recovering".to_owned())
         }
@@ -157,6 +159,18 @@ impl Observe for Observed {
 
     fn view(&self) -> String {
         self.node.inspect(self.machinery.look).json()
+    }
+}
+
+/// A node is ready as long as one of its log directories serves: an orchestrator that took it away for the loss of
+/// another would take away the partitions that are well. What cannot be served is in the answer.
+fn readiness_of(log_dirs: &[(String, &'static str)]) -> Result<String, String> {
+    let unwell = log_dirs.iter().filter(|(_, health)| *health != "online");
+    let unwell: Vec<String> = unwell.map(|(path, health)| format!("log directory {path} is {health}")).collect();
+    match &unwell[..] {
+        [] => Ok("ok".to_owned()),
+        _ if log_dirs.iter().all(|(_, health)| *health == "offline") => Err(unwell.join("\n")),
+        _ => Ok(format!("ok, but\n{}", unwell.join("\n"))),
     }
 }
 

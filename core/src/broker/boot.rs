@@ -76,7 +76,7 @@ pub(super) struct Replaying {
 pub(super) enum Question {
     Meta(LogDirId),
     Election,
-    Formatted,
+    Formatted(LogDirId),
     Replay,
 }
 
@@ -144,6 +144,8 @@ impl Broker {
         let Phase::Reading(reading) = &mut self.phase else { return };
         reading.outstanding -= 1;
         let noted = match (question, result) {
+            // The node goes on without a directory that failed, as it does when one fails later.
+            (Question::Meta(dir), Err(_)) if reading.boot.offline.contains(&dir) => Ok(()),
             (_, Err(error)) => Err(error.to_string()),
             (_, Ok(None)) => Ok(()),
             (Question::Meta(dir), Ok(Some(bytes))) => MetaProperties::parse(&bytes)
@@ -195,7 +197,7 @@ impl Broker {
                 continue;
             }
             let meta = MetaProperties { cluster_id: cluster_id.to_owned(), node_id, directory_id: self.rng.uuid() };
-            let ticket = self.questions.ask(Pending::Boot(Question::Formatted));
+            let ticket = self.questions.ask(Pending::Boot(Question::Formatted(dir)));
             let bytes = Bytes::from(meta.encode());
             self.logs.save(SaveRequest { path: Path::new(dir, META_PROPERTIES), bytes, ticket }, out);
             reading.directories[place] = Some(meta);
@@ -206,16 +208,29 @@ impl Broker {
     pub(super) fn on_saved(&mut self, now: Now, ticket: log::Ticket, out: &mut Effects) {
         match self.questions.answered(ticket) {
             Some(Pending::Vote(id)) => self.on_vote_saved(now, id, out),
-            Some(Pending::Boot(Question::Formatted)) => {
-                let Phase::Formatting(reading) = &mut self.phase else { return };
-                reading.outstanding -= 1;
-                if reading.outstanding == 0
-                    && let Phase::Formatting(reading) = std::mem::take(&mut self.phase)
-                {
-                    self.replay(now, *reading, out);
-                }
-            }
+            Some(Pending::Boot(Question::Formatted(_))) => self.on_formatted(now, out),
             _ => {}
+        }
+    }
+
+    fn on_formatted(&mut self, now: Now, out: &mut Effects) {
+        let Phase::Formatting(reading) = &mut self.phase else { return };
+        reading.outstanding -= 1;
+        if reading.outstanding == 0
+            && let Phase::Formatting(reading) = std::mem::take(&mut self.phase)
+        {
+            self.replay(now, *reading, out);
+        }
+    }
+
+    /// A directory failed during the start, and another than the one with the metadata log: it goes on without it.
+    pub(super) fn go_on_without(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
+        if let Phase::Reading(reading) | Phase::Formatting(reading) = &mut self.phase {
+            reading.boot.offline.push(dir);
+        }
+        // What was asked is answered; what was to be saved never is.
+        if self.questions.forget(Pending::Boot(Question::Formatted(dir))) {
+            self.on_formatted(now, out);
         }
     }
 
@@ -243,7 +258,8 @@ impl Broker {
 
     fn replay(&mut self, now: Now, reading: Reading, out: &mut Effects) {
         let Reading { boot, directories, election, .. } = reading;
-        self.metadata.directories = directories.into_iter().flatten().map(|meta| meta.directory_id).collect();
+        let online = (0..).map(LogDirId).zip(directories).filter(|(dir, _)| !boot.offline.contains(dir));
+        self.metadata.directories = online.filter_map(|(_, meta)| meta).map(|meta| meta.directory_id).collect();
         self.metadata.missing = boot.missing.into_iter().map(|(_, partition, id)| (partition, id)).collect();
         let partition = TopicPartition::new(METADATA_LOG, 0);
         let (found, logs): (Vec<FoundLog>, Vec<FoundLog>) =

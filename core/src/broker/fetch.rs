@@ -190,7 +190,7 @@ impl Broker {
         let Evaluation { fetched, bytes, reads, urgent } = evaluation;
         if reads > 0 {
             self.reading.insert(key, ReadingFetch { fetch, fetched, outstanding: reads });
-        } else if wait && !urgent && bytes < fetch.min_bytes {
+        } else if wait && !urgent && bytes < fetch.min_bytes && !self.purgatory.is_full() {
             self.purgatory.park_fetch(key, fetch);
         } else {
             self.finish_fetch(&fetch, fetched);

@@ -274,35 +274,57 @@ impl Broker {
     pub(super) fn adopt_logs(&mut self, now: Now, out: &mut Effects) {
         self.apply_broker_settings(out);
         for found in std::mem::take(&mut self.metadata.found) {
-            let FoundLog { log, partition, topic_id, damage, high_watermark, .. } = found;
-            let unnamed = topic_id.is_zero() && damage.is_some();
-            let known = self.image().topic(&partition.topic).filter(|topic| topic.id == topic_id || unnamed);
-            let known = known.filter(|_| self.image().partition(&partition.topic, partition.partition).is_some());
-            let Some(topic) = known else {
-                let now_named = self.image().topic(&partition.topic).map(|topic| topic.id);
-                if now_named.is_some_and(|id| self.metadata.missing.contains(&(partition.clone(), id))) {
-                    out.note(
-                        Level::Error,
-                        format!("{partition} names another topic than was durable there: left alone"),
-                    );
-                    continue;
-                }
-                out.note(Level::Warn, format!("{partition} belongs to no topic of the cluster any more: removed"));
-                self.logs.delete(now, log, out);
-                continue;
-            };
-            let config = self.config.broker.topic(&self.overrides_of(&topic.name.clone()));
-            let topic_id = topic.id;
-            let replica = Replica::new(partition, topic_id, log, high_watermark);
-            self.replicas.insert(replica, &config);
-            if let Some(damage) = damage {
-                self.take_offline(log, &format!("is damaged ({damage}); nothing of it is served or cut"), out);
-                self.replicas.mark_damaged(log);
-            }
+            self.adopt(now, found, out);
         }
         let topics: Vec<TopicImage> = self.image().topics().cloned().collect();
+        if self.config.broker.storage.log_dirs().len() > self.metadata.directories.len() {
+            self.take_for_missing(&topics);
+        }
         for topic in &topics {
             self.apply_topic(now, topic, out);
+        }
+    }
+
+    /// Takes in a log that the start found, or removes it, if it is certain that it is no topic's of the cluster.
+    fn adopt(&mut self, now: Now, found: FoundLog, out: &mut Effects) {
+        let FoundLog { log, partition, topic_id, damage, high_watermark, dir, offsets } = found;
+        // A log gets its topic's id before its first record: one that has records and no id could not be read.
+        let unsure = topic_id.is_zero() && (damage.is_some() || offsets.log_end > offsets.log_start);
+        let image = self.image();
+        let known = image.topic(&partition.topic).filter(|topic| topic.id == topic_id || unsure);
+        let known = known.filter(|_| image.partition(&partition.topic, partition.partition).is_some());
+        let Some(topic) = known.cloned() else {
+            let now_named = image.topic(&partition.topic).map(|topic| topic.id);
+            if now_named.is_some_and(|id| self.metadata.missing.contains(&(partition.clone(), id))) {
+                out.note(Level::Error, format!("{partition} names another topic than was durable there: left alone"));
+            } else if unsure {
+                out.note(Level::Error, format!("{partition} does not say of which topic it is: left alone"));
+            } else {
+                out.note(Level::Warn, format!("{partition} belongs to no topic of the cluster any more: removed"));
+                self.logs.delete(now, log, out);
+            }
+            return;
+        };
+        let config = self.config.broker.topic(&self.overrides_of(&topic.name));
+        self.replicas.insert(Replica::new(partition, topic.id, log, high_watermark), &config);
+        let why = match damage {
+            Some(damage) => format!("is damaged ({damage}); nothing of it is served or cut"),
+            None if self.logs.is_offline(dir) => "is offline with its directory".to_owned(),
+            None if unsure => "does not say of which topic it is; nothing of it is served or cut".to_owned(),
+            None => return,
+        };
+        self.take_offline(log, &why, out);
+        self.replicas.mark_damaged(log);
+    }
+
+    /// A log that was not found may lie in a directory that is offline: it is not made anew, empty, elsewhere (P9).
+    fn take_for_missing(&mut self, topics: &[TopicImage]) {
+        for topic in topics {
+            let partitions = (0..).zip(&topic.partitions).map(|(index, _)| index);
+            let absent = partitions.filter(|index| self.replicas.log(&topic.name, *index).is_none());
+            let absent: Vec<_> =
+                absent.map(|index| (TopicPartition::new(Arc::clone(&topic.name), index), topic.id)).collect();
+            self.metadata.missing.extend(absent);
         }
     }
 
@@ -342,7 +364,7 @@ impl Broker {
         }
         if self.metadata.missing.contains(&(partition.clone(), topic_id)) {
             let lost =
-                "its log was durable once and is gone: it is not led. Restore its directory, or delete the topic";
+                "its log is not in any directory that can be read: it is not led. Restore it, or delete the topic";
             out.note(Level::Error, format!("{partition}: {lost}"));
             return None;
         }

@@ -24,7 +24,7 @@ pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, Replica
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
 pub use offsets::{ListOffset, Listed, OffsetSpec};
 pub use produce::{ProduceBatch, ProduceRequest, Produced};
-pub use view::{MetadataView, PartitionView, View};
+pub use view::{LogDirView, MetadataView, PartitionView, View};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ use crate::clock::{Instant, Now};
 use crate::config::{Config, FlushMode};
 use crate::job::Report;
 use crate::log::{self, LogEvent, LogId, LogManager};
-use crate::machine::{ConnId, DiskResult, Effects, JobId, Level, ListenerId, LogDirId, OpId, Ticket};
+use crate::machine::{ConnId, DiskError, DiskResult, Effects, JobId, Level, ListenerId, LogDirId, OpId, Ticket};
 use crate::planted::Plant;
 use crate::raft::SaveId;
 use crate::replication::{FetchSessions, Limits, SessionPartition};
@@ -142,6 +142,13 @@ impl Questions {
     fn answered(&mut self, ticket: log::Ticket) -> Option<Pending> {
         self.asked.remove(&ticket)
     }
+
+    /// Nobody waits for an answer any more. Whether somebody did.
+    fn forget(&mut self, pending: Pending) -> bool {
+        let before = self.asked.len();
+        self.asked.retain(|_, asked| *asked != pending);
+        self.asked.len() < before
+    }
 }
 
 impl Broker {
@@ -154,7 +161,7 @@ impl Broker {
             logs: LogManager::new(boot::log_manager_config(&config.broker), config.planted),
             replicas: Replicas::default(),
             metadata: Metadata::new(&config),
-            purgatory: Purgatory::default(),
+            purgatory: Purgatory::new(config.broker.limits.purgatory_max_requests),
             sessions: FetchSessions::new(Limits { slots, partitions: SESSION_PARTITIONS }),
             rewrites: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -291,7 +298,7 @@ impl Broker {
             LogEvent::Damaged { log, damage } => {
                 self.take_offline(log, &format!("is damaged ({damage}); nothing of it is served or cut"), out);
             }
-            LogEvent::DirOffline { dir } => self.on_dir_offline(dir, out),
+            LogEvent::DirOffline { dir, error } => self.on_dir_offline(now, dir, error, out),
             LogEvent::DirFull { dir } => {
                 self.note_dir(Level::Error, dir, "is full: writes are refused until there is room", out)
             }
@@ -327,11 +334,13 @@ impl Broker {
         self.wake_fetches(log, out);
     }
 
-    fn on_dir_offline(&mut self, dir: LogDirId, out: &mut Effects) {
-        self.note_dir(Level::Error, dir, "failed: its partitions are offline until a restart", out);
+    fn on_dir_offline(&mut self, now: Now, dir: LogDirId, error: DiskError, out: &mut Effects) {
+        let what = format!("failed and is offline for this process, with its partitions: {error}");
+        self.note_dir(Level::Error, dir, &what, out);
         if self.fails_start(dir) {
             return self.refuse("the log directory that holds the metadata log failed during the start", out);
         }
+        self.go_on_without(now, dir, out);
         let here = |log: &LogId| self.logs.view(*log).is_some_and(|view| view.dir == dir);
         let lost: Vec<LogId> = self.replicas.iter().map(|replica| replica.log).filter(here).collect();
         for log in lost {

@@ -176,7 +176,11 @@ impl Broker {
         } else {
             let deadline = now.monotonic + timeout;
             let delayed = DelayedProduce { ticket, deadline, acks, produced, waiting };
-            self.purgatory.park_produce(key, delayed, progress(acks), waits.into_iter());
+            if self.purgatory.is_full() {
+                self.time_out(delayed);
+            } else {
+                self.purgatory.park_produce(key, delayed, progress(acks), waits.into_iter());
+            }
         }
         for (log, batch) in queued {
             self.rewrites.entry(log).or_default().batches.push_back(batch);
@@ -198,14 +202,19 @@ impl Broker {
         }
     }
 
-    /// A produce waited too long. Its records may still become durable: the outcome is indefinite.
+    /// A produce waited too long.
     pub(super) fn give_up_produce(&mut self, key: WaitKey) -> bool {
-        let Some(mut produce) = self.purgatory.take_produce(key) else { return false };
+        let Some(produce) = self.purgatory.take_produce(key) else { return false };
+        self.time_out(produce);
+        true
+    }
+
+    /// Answers a produce that does not wait any more. Its records may still become durable: the outcome is indefinite.
+    fn time_out(&mut self, mut produce: DelayedProduce) {
         for (produced, _) in produce.produced.iter_mut().zip(&produce.waiting).filter(|(_, waiting)| **waiting) {
             produced.fail(ErrorCode::REQUEST_TIMED_OUT);
         }
         self.release(produce.ticket, Outcome::Produce { produced: produce.produced, acks: produce.acks });
-        true
     }
 
     /// A recompressing job is done: its batch is appended, and those behind it go on.

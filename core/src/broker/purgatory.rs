@@ -6,6 +6,9 @@
 //! | fetch   | `min_bytes` can be read                                      | `max_wait_ms`: what there is |
 //! | change  | the metadata log's high watermark passes its records          | the log fails          |
 //!
+//! Bounded: when `ottla.purgatory.max.requests` wait, the next one is answered at once as if its time were up: a fetch
+//! with what there is, a produce with REQUEST_TIMED_OUT, which says that its records may be in the log.
+//!
 //! A waiter is found by its key, its log or its deadline; nothing is scanned. Produces to one log wait in the order
 //! of their offsets, so an advance releases a prefix. Invariant L: nothing stays past its deadline.
 
@@ -23,8 +26,9 @@ use crate::types::Offset;
 pub struct WaitKey(pub u64);
 
 /// Everyone who waits on a partition.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Purgatory {
+    max: usize,
     next: u64,
     deadlines: BTreeSet<(Instant, WaitKey)>,
     produces: BTreeMap<WaitKey, DelayedProduce>,
@@ -75,6 +79,26 @@ impl Waiters {
 }
 
 impl Purgatory {
+    /// Nobody waits; at most `max` may.
+    #[must_use]
+    pub const fn new(max: usize) -> Self {
+        Self {
+            max,
+            next: 0,
+            deadlines: BTreeSet::new(),
+            produces: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            by_log: BTreeMap::new(),
+            parked: BTreeMap::new(),
+        }
+    }
+
+    /// Whether nobody else may wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.max
+    }
+
     /// A key that was never given before.
     pub fn key(&mut self) -> WaitKey {
         self.next += 1;

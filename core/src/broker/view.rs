@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Broker;
 use super::boot::Phase;
 use crate::log::{DerivedView, LogView};
+use crate::machine::LogDirId;
 use crate::types::{LeaderEpoch, Offset};
 
 /// A look at a broker. It borrows nothing and is made when somebody asks.
@@ -20,12 +21,23 @@ pub struct View {
     pub broker_epoch: Option<i64>,
     /// The metadata log.
     pub metadata: MetadataView,
+    /// Every log directory.
+    pub log_dirs: Vec<LogDirView>,
     /// Requests that wait.
     pub purgatory: usize,
     /// Fetch sessions.
     pub fetch_sessions: usize,
     /// Every partition here.
     pub partitions: Vec<PartitionView>,
+}
+
+/// One log directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogDirView {
+    /// Its path, as configured.
+    pub path: String,
+    /// `online`; `full`, which is read and not written; or `offline` for this process.
+    pub health: &'static str,
 }
 
 /// The metadata log and its quorum.
@@ -87,6 +99,7 @@ impl Broker {
             node_id: self.node().0,
             broker_epoch: self.metadata.broker_epoch().map(|epoch| epoch.0),
             metadata: self.metadata_view(),
+            log_dirs: self.log_dirs_view(),
             purgatory: self.purgatory.len(),
             fetch_sessions: self.sessions.len(),
             partitions: partitions.collect(),
@@ -96,6 +109,16 @@ impl Broker {
     /// What each log here has derived from its batches, the metadata log's included.
     pub fn derived(&self) -> impl Iterator<Item = DerivedView> {
         self.logs.derived()
+    }
+
+    fn log_dirs_view(&self) -> Vec<LogDirView> {
+        let dirs = (0..).map(LogDirId).zip(self.config.broker.storage.log_dirs());
+        let health = |dir| match (self.logs.is_usable(dir), self.logs.is_offline(dir)) {
+            (true, _) => "online",
+            (false, true) => "offline",
+            (false, false) => "full",
+        };
+        dirs.map(|(dir, path)| LogDirView { path: path.clone(), health: health(dir) }).collect()
     }
 
     fn metadata_view(&self) -> MetadataView {

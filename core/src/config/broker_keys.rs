@@ -622,7 +622,7 @@ broker_keys! { BROKER;
         "A write or sync that takes longer fails its log directory.";
     "ottla.clock.step.max.ms", long(1), "60000", Fixed, Ignored,
         "A wall clock that steps further than this suspends removal by time.";
-    "ottla.purgatory.max.requests", int(1), "100000", Fixed, Ignored,
+    "ottla.purgatory.max.requests", int(1), "100000", Fixed, Used,
         "Requests that wait in the broker at most; the next one is answered at once.";
     "ottla.connection.max.pending.requests", int(1), "256", Fixed, Used,
         "Requests of one connection in work before it is no longer read.";

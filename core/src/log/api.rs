@@ -260,7 +260,7 @@ pub enum LogEvent {
     /// A file that was asked for: `Ok(None)` if it is not there.
     Loaded { ticket: Ticket, result: Result<Option<Bytes>, DiskError> },
     /// The directory failed. Nothing in it is acknowledged any more by this process (promise P6).
-    DirOffline { dir: LogDirId },
+    DirOffline { dir: LogDirId, error: DiskError },
     /// There is no room; appends are refused.
     DirFull { dir: LogDirId },
     /// There is room again.

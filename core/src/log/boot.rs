@@ -257,11 +257,20 @@ impl Starting {
     }
 
     fn give_up(&mut self, dir: LogDirId, error: DiskError, io: &mut Io<'_>) {
-        let start = &mut self.dirs[usize::from(dir.0)];
-        match std::mem::replace(&mut start.step, Step::Offline) {
-            Step::Listing | Step::Reading => io.storage.leave_alone(dir, error, io.out),
+        match self.dirs[usize::from(dir.0)].step {
+            Step::Listing | Step::Reading => io.storage.leave_alone(dir, error),
             Step::Unmarking | Step::Recovering | Step::Offline => io.storage.take_offline(dir, error, io.out),
         }
+        self.on_offline(dir, io);
+    }
+
+    /// A directory failed. What was asked of it is not answered any more, so nothing waits for its logs.
+    pub(crate) fn on_offline(&mut self, dir: LogDirId, io: &mut Io<'_>) {
+        self.dirs[usize::from(dir.0)].step = Step::Offline;
+        self.waiting.retain(|(other, ..)| *other != dir);
+        self.running.retain(|_, recovery| recovery.path.dir != dir);
+        self.recovered.retain(|log| log.dir() != dir);
+        self.take_turns(io);
     }
 }
 

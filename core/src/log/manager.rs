@@ -24,7 +24,7 @@ use super::scan::Derived;
 use super::segment::Segment;
 use crate::clock::{Instant, Now};
 use crate::job::{Report, SLICE};
-use crate::machine::{DiskResult, Effects, FileAction, FileRange, JobId, LogDirId, OpId, OpenMode, Path};
+use crate::machine::{DiskError, DiskResult, Effects, FileAction, FileRange, JobId, LogDirId, OpId, OpenMode, Path};
 use crate::planted::Planted;
 use crate::storage::{Health, LoadOwner, LogOp, Mark, Pin, SaveOwner, Storage, StorageEvent, Stream};
 use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
@@ -176,6 +176,7 @@ impl LogManager {
         io.storage.name(id, open, io.out);
         let metadata = partition_metadata::encode(topic_id).into();
         io.storage.save(path.join(names::PARTITION_METADATA), metadata, SaveOwner::Metadata(id), io.out);
+        io.storage.hold(id);
         let segment = Segment::new(Offset::ZERO, file, &config, now.wall);
         let log = Log {
             id,
@@ -406,6 +407,12 @@ impl LogManager {
         self.parts.storage.health(dir) == Health::Online
     }
 
+    /// Whether a directory has failed.
+    #[must_use]
+    pub fn is_offline(&self, dir: LogDirId) -> bool {
+        self.parts.storage.health(dir) == Health::Offline
+    }
+
     fn log(&self, log: LogId) -> Option<&Log> {
         self.logs.get(log.0 as usize)?.as_deref()
     }
@@ -448,7 +455,7 @@ impl LogManager {
             StorageEvent::NoRoom(log) => self.with(log, out, Log::on_no_room),
             StorageEvent::Saved(owner) => self.on_saved(owner, out),
             StorageEvent::Loaded(owner, result) => self.on_loaded(owner, result, out),
-            StorageEvent::Offline(dir) => self.on_offline(dir, out),
+            StorageEvent::Offline(dir, error) => self.on_offline(dir, error, out),
             StorageEvent::Full(dir) => self.parts.events.push(LogEvent::DirFull { dir }),
             StorageEvent::Room(dir) => self.parts.events.push(LogEvent::DirSpace { dir }),
             StorageEvent::Log(log, LogOp::Opened(base), result) => {
@@ -472,7 +479,10 @@ impl LogManager {
                 let ticket = Ticket(ticket);
                 self.parts.events.push(LogEvent::Saved { ticket });
             }
-            SaveOwner::Metadata(log) => self.on_born(log, |birth| birth.unmarked = false),
+            SaveOwner::Metadata(log) => {
+                self.parts.storage.on_marked(self.parts.now, log, out);
+                self.on_born(log, |birth| birth.unmarked = false);
+            }
             SaveOwner::Checkpoint(log, id) => self.with(log, out, |log, io| log.on_checkpoint_saved(id, io)),
             SaveOwner::LogStart(dir) => self.on_log_starts_saved(dir, out),
             SaveOwner::Epochs(_) | SaveOwner::Indexes(_) | SaveOwner::HighWatermarks(_) => {}
@@ -519,12 +529,16 @@ impl LogManager {
         }
     }
 
-    fn on_offline(&mut self, dir: LogDirId, out: &mut Effects) {
-        self.parts.events.push(LogEvent::DirOffline { dir });
+    fn on_offline(&mut self, dir: LogDirId, error: DiskError, out: &mut Effects) {
+        self.parts.events.push(LogEvent::DirOffline { dir, error });
         let io = &mut self.parts.io(out);
+        if let Some(starting) = &mut self.starting {
+            starting.on_offline(dir, io);
+        }
         for log in self.logs.iter_mut().flatten().filter(|log| log.dir() == dir) {
             log.refuse_all(io);
         }
+        self.advance_start(out);
     }
 
     fn advance_start(&mut self, out: &mut Effects) {

@@ -10,7 +10,7 @@ use super::scan::{Derived, Purpose, Rebuild, Scan};
 use super::segment::Segment;
 use super::walk::Walk;
 use crate::job::Job;
-use crate::storage::LoadOwner;
+use crate::storage::{Health, LoadOwner};
 use crate::types::{LeaderEpoch, Offset};
 
 impl Log {
@@ -31,9 +31,20 @@ impl Log {
     }
 
     pub(crate) fn on_producers_loaded(&mut self, at: Offset, bytes: Loaded, io: &mut Io<'_>) {
-        let parsed = bytes.ok().flatten().and_then(|bytes| producer_snapshot::parse(&bytes).ok());
-        let Some(producers) = parsed.filter(|_| at <= self.log_end) else {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(_) if io.storage.health(self.dir()) == Health::Offline => return,
+            Err(error) => {
+                let why = format!("the producer snapshot at {at} cannot be read: {error}");
+                return self.damaged(super::api::Damage { segment: at, pos: 0, why }, io);
+            }
+        };
+        if at > self.log_end {
+            return self.rebuild_producers(io);
+        }
+        let Some(producers) = bytes.and_then(|bytes| producer_snapshot::parse(&bytes).ok()) else {
             self.checkpoints.snapshots.retain(|&other| other != at);
+            self.retire_file(at, SegmentFile::Snapshot, io);
             return self.rebuild_producers(io);
         };
         let producers = ProducerState::restore(producers, at, MAX_PRODUCERS, io.storage.planted);

@@ -79,6 +79,8 @@ pub(super) struct Files {
     /// Segments by base offset, with their bytes.
     pub(super) logs: Vec<(Offset, u32)>,
     pub(super) snapshots: Vec<Offset>,
+    /// Snapshots that a read failed of.
+    pub(super) unreadable: Vec<Offset>,
     /// Segments that are no part of the log any more, whose files are to go.
     pub(super) gone: Vec<Offset>,
     /// Index files, by their segment.
@@ -243,16 +245,16 @@ impl Recovery {
         if slot == METADATA {
             self.take_name(&result);
         }
+        if slot == SNAPSHOT {
+            self.take_snapshot(result, io);
+            return self.choose_snapshot(io);
+        }
         let bytes = result.ok().flatten();
         match slot {
             METADATA => {}
             EPOCHS => {
                 let parsed = bytes.and_then(|bytes| LeaderEpochCache::parse(&bytes).ok());
                 self.epochs = parsed.or_else(|| io.storage.planted.has(Plant::Log02).then(LeaderEpochCache::new));
-            }
-            SNAPSHOT => {
-                self.take_snapshot(bytes, io);
-                return self.choose_snapshot(io);
             }
             index => self.indexes[usize::from(index - INDEXES)] = bytes,
         }
@@ -283,8 +285,11 @@ impl Recovery {
         let key = stream_key(&self.path.name, self.topic_id);
         let claims = &self.hints.claims;
         let own = claims.iter().find(|(claimed, _)| *claimed == key);
-        let only = claims.first().filter(|_| self.topic_id.is_zero());
+        let only = claims.first().filter(|_| self.topic_id.is_zero() && claims.len() == 1);
         self.claim = own.or(only).map(|(_, mark)| *mark);
+        if let Some((key, _)) = only {
+            self.topic_id = key.rsplit_once(' ').and_then(|(_, id)| id.parse().ok()).unwrap_or_default();
+        }
         if self.files.logs.is_empty() {
             return self.begin_empty(io);
         }
@@ -344,7 +349,8 @@ impl Recovery {
         if self.producers.is_none() {
             let bound = self.snapshots_end(io.storage.planted);
             let first = self.files.logs[0].0;
-            let usable = |at: &Offset| *at <= bound && *at >= first && self.epochs.is_some();
+            let is_unreadable = |at: &Offset| self.files.unreadable.contains(at);
+            let usable = |at: &Offset| *at <= bound && *at >= first && self.epochs.is_some() && !is_unreadable(at);
             if let Some(at) = self.files.snapshots.iter().copied().rfind(usable) {
                 self.from = at;
                 self.load(SNAPSHOT, self.path.join(&SegmentFile::Snapshot.name(at)), io);
@@ -373,24 +379,33 @@ impl Recovery {
         if unbounded { Offset(i64::MAX) } else { claimed }
     }
 
-    fn take_snapshot(&mut self, bytes: Option<bytes::Bytes>, io: &mut Io<'_>) {
+    fn take_snapshot(&mut self, loaded: Loaded, io: &mut Io<'_>) {
         let at = self.from;
-        match bytes.map(|bytes| producer_snapshot::parse(&bytes)) {
-            Some(Ok(producers)) => {
+        let text = match loaded.map(|bytes| bytes.map(|bytes| producer_snapshot::parse(&bytes))) {
+            Ok(Some(Ok(producers))) => {
                 self.producers = Some(ProducerState::restore(producers, at, MAX_PRODUCERS, io.storage.planted));
+                return;
             }
             _ if io.storage.planted.has(Plant::Log04) => {
                 let none = std::collections::BTreeMap::new();
                 self.producers = Some(ProducerState::restore(none, at, MAX_PRODUCERS, io.storage.planted));
+                return;
             }
-            _ => {
-                let text =
-                    format!("{}: the producer snapshot at {at} is not whole; an older one is used", self.partition);
-                io.out.note(Level::Warn, text);
+            Ok(_) => {
                 self.files.snapshots.retain(|&other| other != at);
                 self.remove(&SegmentFile::Snapshot.name(at), io);
+                "is not whole".to_owned()
             }
-        }
+            // The next start may be able to. It may tell of producers whose records are gone, as nothing else does.
+            Err(error) => {
+                self.files.unreadable.push(at);
+                format!("cannot be read: {error}")
+            }
+        };
+        io.out.note(
+            Level::Warn,
+            format!("{}: the producer snapshot at {at} {text}; an older one is used", self.partition),
+        );
     }
 
     fn open_segment(&mut self, io: &mut Io<'_>) -> Recovered {

@@ -116,6 +116,29 @@ pub struct Effects {
     list: Vec<Effect>,
 }
 
+impl Effect {
+    /// The number of a file operation.
+    #[must_use]
+    pub const fn op(&self) -> Option<OpId> {
+        match self {
+            Self::Append { op, .. } | Self::Write { op, .. } | Self::Sync { op, .. } | Self::File { op, .. } => {
+                Some(*op)
+            }
+            Self::Send { .. }
+            | Self::SendRange { .. }
+            | Self::Done { .. }
+            | Self::PauseReading { .. }
+            | Self::ResumeReading { .. }
+            | Self::Close { .. }
+            | Self::Connect { .. }
+            | Self::Run { .. }
+            | Self::Note(_)
+            | Self::Ready
+            | Self::Stopped => None,
+        }
+    }
+}
+
 impl Effects {
     /// An empty sink.
     #[must_use]

@@ -8,9 +8,9 @@
 //!
 //! * Every effect with an [`OpId`] completes exactly once, as [`Input::Disk`]; every job as
 //!   [`Input::JobDone`]. Completions of one file's writes come in the order of the effects.
-//! * Writes, truncations, opens and renames are carried out in the order they were issued; a sync covers
-//!   every write of its file that was issued before it. Syncs, directory syncs, reads, lists and removals
-//!   may overtake and be overtaken: the machine waits where the order matters.
+//! * Writes, truncations, directories made, opens, closes and renames are carried out in the order they were
+//!   issued; a sync covers every write of its file that was issued before it. Syncs, directory syncs, reads, lists
+//!   and removals may overtake and be overtaken: the machine waits where the order matters.
 //! * After a failed write or sync the driver neither retries nor hides it.
 //! * [`Input::Timeout`] comes at or after [`Machine::next_deadline`], perhaps late, never early, and not never.
 //! * Effects to one connection leave in order; effects for a connection it does not know are dropped.

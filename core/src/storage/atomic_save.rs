@@ -187,12 +187,17 @@ impl Storage {
 
     /// What was written of the file is in the way of nobody: it is made anew.
     pub(super) fn on_save_no_room(&mut self, now: Now, dir: LogDirId, id: SaveId, out: &mut Effects) {
-        self.run_out(now, dir, out);
+        self.run_out(now, dir);
         match self.saves.by_id.get(&id).map(|save| save.step) {
             Some(Step::Creating(left) | Step::Failing(left)) => self.save_failing(dir, id, left, out),
             Some(Step::Waiting | Step::Renaming | Step::Naming | Step::Removing) => self.step_save(id, Step::Waiting),
             None => {}
         }
+    }
+
+    /// Whether a save is still in flight: those below a directory that goes are forgotten.
+    pub(super) fn is_saved_for_somebody(&self, id: SaveId) -> bool {
+        self.saves.by_id.contains_key(&id)
     }
 
     /// Whether a save has failed for want of room, so that its other operations fail because of that.

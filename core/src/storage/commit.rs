@@ -72,7 +72,8 @@ impl Storage {
             return;
         }
         if std::mem::take(&mut self.directory(dir).root_dirty) {
-            self.sync_dir(Path::root(dir), &mut round, out);
+            self.act(dir, Owner::Round, FileAction::SyncDir { path: Path::root(dir) }, out);
+            round.left += 1;
         }
         let nothing_to_sync = round.left == 0;
         self.directory(dir).round = Some(round);
@@ -106,13 +107,9 @@ impl Storage {
             self.directory(dir).root_dirty = true;
         }
         if dirty && !self.planted.has(Plant::Log01) {
-            self.sync_dir(path, round, out);
+            self.act(dir, Owner::RoundNames(id), FileAction::SyncDir { path }, out);
+            round.left += 1;
         }
-    }
-
-    fn sync_dir(&mut self, path: Path, round: &mut Round, out: &mut Effects) {
-        self.act(path.dir, Owner::Round, FileAction::SyncDir { path }, out);
-        round.left += 1;
     }
 
     pub(super) fn on_round_synced(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
@@ -282,7 +279,7 @@ impl Storage {
     }
 
     /// Lets go what a truncation held back, or sees to it that the next round does.
-    fn open_gate(&mut self, now: Now, id: LogId, out: &mut Effects) {
+    pub(super) fn open_gate(&mut self, now: Now, id: LogId, out: &mut Effects) {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.is_gated()) else {
             return;
         };
@@ -307,7 +304,7 @@ impl Storage {
 
     /// There is no room for the journal's block: what is on disk of it is replaced when there is.
     pub(super) fn on_journal_no_room(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
-        self.run_out(now, dir, out);
+        self.run_out(now, dir);
         let journal = &mut self.directory(dir).journal;
         journal.blocked = true;
         let file = journal.file.take();

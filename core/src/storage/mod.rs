@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::{Instant, Now};
-use crate::machine::{DiskError, DiskResult, Effect, Effects, FileAction, FileId, Level, LogDirId, OpId, Path};
+use crate::machine::{DiskError, DiskResult, Effect, Effects, FileAction, FileId, LogDirId, OpId, Path};
 use crate::planted::{Plant, Planted};
 use crate::types::Offset;
 
@@ -72,6 +72,8 @@ pub(crate) enum Owner {
     Rubbish(u64),
     /// Part of the sync phase of the directory's commit round.
     Round,
+    /// The same: the names in a log's directory.
+    RoundNames(LogId),
     /// Part of the journal phase of the directory's commit round.
     Journal,
     /// Part of a save.
@@ -125,8 +127,8 @@ pub(crate) enum StorageEvent {
     Saved(SaveOwner),
     /// A load is over.
     Loaded(LoadOwner, Result<Option<bytes::Bytes>, DiskError>),
-    /// The directory is offline.
-    Offline(LogDirId),
+    /// The directory is offline, and why.
+    Offline(LogDirId, DiskError),
     /// The directory is full.
     Full(LogDirId),
     /// The directory has room again.
@@ -205,7 +207,7 @@ impl Storage {
             Owner::Cut(id, file) => self.on_cut(now, id, file),
             Owner::Retired(id, removal) => self.on_retired(now, id, removal),
             Owner::Rubbish(number) => self.on_rubbish(now, dir, number, &result, out),
-            Owner::Round => self.on_round_synced(now, dir, out),
+            Owner::Round | Owner::RoundNames(_) => self.on_round_synced(now, dir, out),
             Owner::Journal => self.on_journal(now, dir, out),
             Owner::Save(save) => self.on_save(dir, save, out),
             Owner::Load(load) => self.on_load(dir, load, result, out),
@@ -229,14 +231,21 @@ impl Storage {
             }
             Owner::Retired(id, removal) if error == DiskError::NotFound => self.on_retired(now, id, removal),
             Owner::Batch(id) if !self.is_pending(id, op) => {}
+            // A sync may be overtaken by the rename of a directory that goes: nobody needs its names any more.
+            Owner::RoundNames(id) if error == DiskError::NotFound && self.stream(id).is_none() => {
+                self.on_round_synced(now, dir, out);
+            }
+            Owner::Save(save) if error == DiskError::NotFound && !self.is_saved_for_somebody(save) => {}
             Owner::Name(id) if full => {
                 self.on_named(now, id);
-                self.on_no_room(now, id, dir, out);
+                self.on_no_room(now, id, dir);
             }
-            Owner::Batch(id) if full => self.on_no_room(now, id, dir, out),
+            Owner::Batch(id) if full => self.on_no_room(now, id, dir),
             Owner::Save(save) if full || self.is_save_failing(save) => self.on_save_no_room(now, dir, save, out),
             Owner::Journal if full || self.is_journal_failing(dir) => self.on_journal_no_room(now, dir, out),
-            Owner::Round if self.planted.has(Plant::Log18) => self.on_round_synced(now, dir, out),
+            Owner::Round | Owner::RoundNames(_) if self.planted.has(Plant::Log18) => {
+                self.on_round_synced(now, dir, out);
+            }
             Owner::Batch(id) if self.planted.has(Plant::Log05) => self.on_written(now, id, op),
             Owner::Batch(_)
             | Owner::Name(_)
@@ -244,6 +253,7 @@ impl Storage {
             | Owner::Retired(..)
             | Owner::Rubbish(_)
             | Owner::Round
+            | Owner::RoundNames(_)
             | Owner::Journal
             | Owner::Save(_) => self.take_offline(dir, error, out),
         }
@@ -267,6 +277,7 @@ impl Storage {
             | Owner::Retired(..)
             | Owner::Rubbish(_)
             | Owner::Round
+            | Owner::RoundNames(_)
             | Owner::Journal
             | Owner::Save(_)
             | Owner::Space => drop(result),
@@ -279,7 +290,6 @@ impl Storage {
         if self.health(dir) == Health::Offline {
             return;
         }
-        out.note(Level::Error, format!("log directory {} is offline for this process: {error}", dir.0));
         let mark = Path::new(dir, directory::FAILED_MARK);
         let (file, op) = (self.new_file(), self.op(dir, Owner::Nobody));
         let open = FileAction::Open { file, path: mark, mode: crate::machine::OpenMode::Create };
@@ -287,28 +297,27 @@ impl Storage {
         let op = self.op(dir, Owner::Nobody);
         out.push(Effect::Sync { op, file });
         self.act(dir, Owner::Nobody, FileAction::SyncDir { path: Path::root(dir) }, out);
-        self.go_offline(dir);
+        self.go_offline(dir, error);
     }
 
     /// A directory is out of use for this process. Without a mark, because nothing was written that could be lost:
     /// what the page cache holds is as good at the next start as it was at this one.
-    pub(crate) fn leave_alone(&mut self, dir: LogDirId, error: DiskError, out: &mut Effects) {
+    pub(crate) fn leave_alone(&mut self, dir: LogDirId, error: DiskError) {
         if self.health(dir) != Health::Offline {
-            out.note(Level::Error, format!("log directory {} is offline for this process: {error}", dir.0));
-            self.go_offline(dir);
+            self.go_offline(dir, error);
         }
     }
 
-    fn go_offline(&mut self, dir: LogDirId) {
+    fn go_offline(&mut self, dir: LogDirId, error: DiskError) {
         self.directory(dir).fail();
         self.drop_saves_in(dir);
-        self.events.push(StorageEvent::Offline(dir));
+        self.drop_held_in(dir);
+        self.events.push(StorageEvent::Offline(dir, error));
     }
 
     /// The directory has no room: writes are refused until it has.
-    pub(crate) fn run_out(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
+    pub(crate) fn run_out(&mut self, now: Now, dir: LogDirId) {
         if self.health(dir) == Health::Online {
-            out.note(Level::Error, format!("log directory {} is full: writes are refused until there is room", dir.0));
             self.directory(dir).health = Health::Full;
             self.ask_for_room_later(now, dir);
             self.events.push(StorageEvent::Full(dir));
@@ -323,7 +332,6 @@ impl Storage {
         if !matches!(result, DiskResult::Space(bytes) if *bytes >= SPACE_ENOUGH) {
             return self.ask_for_room_later(now, dir);
         }
-        out.note(Level::Info, format!("log directory {} has room again", dir.0));
         self.directory(dir).health = Health::Online;
         self.directory(dir).journal.blocked = false;
         self.events.push(StorageEvent::Room(dir));
@@ -410,6 +418,15 @@ impl Storage {
     fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    /// What gates hold back in a directory that failed is never done, and never ends.
+    fn drop_held_in(&mut self, dir: LogDirId) {
+        let streams = self.streams.iter_mut().flatten().filter(|stream| stream.dir == dir);
+        let held: Vec<Effect> = streams.flat_map(Stream::take_held).collect();
+        for op in held.iter().filter_map(Effect::op) {
+            self.take(op);
+        }
     }
 
     fn take(&mut self, op: OpId) -> Option<(LogDirId, Owner)> {

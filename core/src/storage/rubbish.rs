@@ -38,9 +38,13 @@ enum Step {
 impl Storage {
     /// Deletes a log: `path` is renamed to `to` and removed after `delay`. Nothing of the stream's own counts any more.
     pub(crate) fn delete_stream(&mut self, id: LogId, to: Path, delay: Duration, out: &mut Effects) {
-        let Some(stream) = self.streams.get_mut(id.0 as usize).and_then(Option::take) else {
+        let Some(mut stream) = self.streams.get_mut(id.0 as usize).and_then(Option::take) else {
             return;
         };
+        // What a gate holds back is done to files that go: nothing is wrong with that, and each operation is to end.
+        for effect in stream.take_held() {
+            out.push(effect);
+        }
         self.directory(stream.dir).logs -= 1;
         self.drop_saves_below(&stream.path, out);
         self.drop_removals_below(&stream.path);

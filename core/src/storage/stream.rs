@@ -9,7 +9,8 @@
 //!
 //! **The gate.** A log that is shorter than the journal's claim looks damaged. So a truncation below the claim
 //! first has a lower claim synced, and until then everything that the log does to its files is held back, in
-//! order. Nobody above notices but by the written offset standing still.
+//! order. Nobody above notices but by the written offset standing still. A new log's gate is closed until its
+//! `partition.metadata` is durable: a log that has records says whose they are, whatever crashes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -85,12 +86,19 @@ struct Gate {
     cut: Offset,
     /// A round that started since has taken the log: when it is over, its claim is the cut's.
     covered: bool,
+    /// The log does not say whose it is yet. No round takes it.
+    unmarked: bool,
     held: Vec<Effect>,
 }
 
 impl Gate {
     const fn new(cut: Offset) -> Self {
-        Self { cut, covered: false, held: Vec::new() }
+        Self { cut, covered: false, unmarked: false, held: Vec::new() }
+    }
+
+    /// A new log's.
+    const fn unmarked() -> Self {
+        Self { cut: Offset(i64::MAX), covered: true, unmarked: true, held: Vec::new() }
     }
 }
 
@@ -123,12 +131,12 @@ impl Stream {
 
     /// Whether a round can cover it: names that were given have completed, or only the gate waits.
     pub(super) fn is_ready(&self) -> bool {
-        self.names.pending == 0 || self.gate.is_some()
+        self.gate.as_ref().map_or(self.names.pending == 0, |gate| !gate.unmarked)
     }
 
     /// Whether somebody waits for what the next round covers.
     pub(super) fn is_awaited(&self) -> bool {
-        self.awaited > self.durable.end || self.gate.is_some() || self.names.is_new
+        self.awaited > self.durable.end || self.gate.as_ref().is_some_and(|gate| !gate.unmarked) || self.names.is_new
     }
 
     /// A round takes it: what the round makes durable.
@@ -155,10 +163,15 @@ impl Stream {
 
     /// The effects that the journal's claim held back, once it is low enough.
     pub(super) fn open_gate(&mut self) -> Vec<Effect> {
-        match self.gate.take_if(|gate| gate.covered && self.claim.highest <= gate.cut) {
+        match self.gate.take_if(|gate| gate.covered && !gate.unmarked && self.claim.highest <= gate.cut) {
             Some(gate) => gate.held,
             None => Vec::new(),
         }
+    }
+
+    /// What the gate holds back, whatever it waits for.
+    pub(super) fn take_held(&mut self) -> Vec<Effect> {
+        self.gate.take().map(|gate| gate.held).unwrap_or_default()
     }
 
     /// Cuts the progress to `mark`, below which nothing changes.
@@ -231,6 +244,21 @@ impl Storage {
         let op = self.op(dir, Owner::Name(id));
         let action = Box::new(action);
         self.emit(id, Effect::File { op, action }, out);
+    }
+
+    /// A new log's names are made, and what follows waits until it is marked.
+    pub(crate) fn hold(&mut self, id: LogId) {
+        if let Some(stream) = self.stream_mut(id) {
+            stream.gate = Some(Gate::unmarked());
+        }
+    }
+
+    /// A new log says whose it is, durably.
+    pub(crate) fn on_marked(&mut self, now: Now, id: LogId, out: &mut Effects) {
+        if let Some(gate) = self.stream_mut(id).and_then(|stream| stream.gate.as_mut()) {
+            gate.unmarked = false;
+        }
+        self.open_gate(now, id, out);
     }
 
     /// Cuts a log's progress to `mark`: call this first, then [`Self::set_len`] and [`Self::retire`].
@@ -353,8 +381,8 @@ impl Storage {
     }
 
     /// A write or a new file did not fit. The log is told to cut itself to what is written.
-    pub(super) fn on_no_room(&mut self, now: Now, id: LogId, dir: LogDirId, out: &mut Effects) {
-        self.run_out(now, dir, out);
+    pub(super) fn on_no_room(&mut self, now: Now, id: LogId, dir: LogDirId) {
+        self.run_out(now, dir);
         self.events.push(StorageEvent::NoRoom(id));
     }
 

@@ -11,9 +11,16 @@ use ottla_core::machine::{ConnId, Effect, Effects, Input, ListenerId, Machine, O
 
 use crate::disk::{Crash, Disk};
 
+#[derive(Clone)]
 pub struct Node {
-    machine: Machine,
-    disk: Disk,
+    pub machine: Machine,
+    pub disk: Disk,
+    /// What the operator was told.
+    pub notes: Vec<String>,
+    /// Whether clients are served.
+    pub ready: bool,
+    /// Whether the node has stopped.
+    pub stopped: bool,
     /// File operations that are not carried out yet.
     queued: usize,
     seed: u64,
@@ -32,6 +39,9 @@ impl Node {
         let mut node = Self {
             machine: machine(seed, 1, &[]),
             disk: Disk::new(),
+            notes: Vec::new(),
+            ready: false,
+            stopped: false,
             queued: 0,
             seed,
             incarnation: 1,
@@ -86,6 +96,8 @@ impl Node {
         self.disk.crash(crash);
         self.queued = 0;
         self.open.clear();
+        self.notes.clear();
+        (self.ready, self.stopped) = (false, false);
         self.incarnation += 1;
         self.machine = machine(self.seed, self.incarnation, &self.settings);
         self.on_timeout(now);
@@ -119,12 +131,10 @@ impl Node {
                     self.handle(now, Input::Closed { conn });
                 }
             }
-            Effect::Done { .. }
-            | Effect::PauseReading { .. }
-            | Effect::ResumeReading { .. }
-            | Effect::Note(_)
-            | Effect::Ready
-            | Effect::Stopped => {}
+            Effect::Done { .. } | Effect::PauseReading { .. } | Effect::ResumeReading { .. } => {}
+            Effect::Note(note) => self.notes.push(note.text),
+            Effect::Ready => self.ready = true,
+            Effect::Stopped => self.stopped = true,
             Effect::Connect { .. } => panic!("a single broker dials nobody"),
             effect => {
                 self.queued += 1;

@@ -28,6 +28,8 @@ pub(crate) struct Disk {
     pub(crate) done: u64,
     /// Jobs do not wait for what was queued before them: they run on threads of their own.
     pub(crate) jobs_overtake: bool,
+    /// Directories are synced when there is nothing else to do.
+    pub(crate) syncs_are_late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +74,13 @@ impl Disk {
     /// Carries out the next operation.
     pub(crate) fn step(&mut self) -> Option<Input> {
         let is_job = |effect: &Effect| matches!(effect, Effect::Run { .. });
+        let is_sync = |effect: &Effect| match effect {
+            Effect::File { action, .. } => matches!(**action, FileAction::SyncDir { .. }),
+            _ => false,
+        };
         let overtaking = self.queue.iter().position(is_job).filter(|_| self.jobs_overtake);
-        let effect = self.queue.remove(overtaking.unwrap_or(0))?;
+        let passing = self.queue.iter().position(|effect| !is_sync(effect)).filter(|_| self.syncs_are_late);
+        let effect = self.queue.remove(overtaking.or(passing).unwrap_or(0))?;
         self.done += 1;
         if let Some(trace) = &mut self.trace {
             trace.push(effect.to_string());
@@ -89,9 +96,12 @@ impl Disk {
             Effect::File { op, action } => (op, self.act(*action)),
             Effect::Run { job, mut work } => {
                 let mut read = None;
+                let fails = self.fail.remove(&self.done);
                 loop {
                     match work.step(read) {
-                        Next::Read { file, pos, len } => read = Some(self.read(file, pos, len)),
+                        Next::Read { file, pos, len } => {
+                            read = Some(fails.map_or_else(|| self.read(file, pos, len), Err));
+                        }
                         Next::Done(report) => return Some(Input::JobDone { job, report }),
                     }
                 }
@@ -160,7 +170,7 @@ impl Disk {
                 self.open.remove(&file).ok_or(DiskError::Io(9))?;
             }
             FileAction::SetLen { file, len } => self.content(file)?.written.resize(len as usize, 0),
-            FileAction::SyncDir { path } => self.sync_dir(&name(&path)),
+            FileAction::SyncDir { path } => self.sync_dir(&name(&path))?,
             FileAction::Rename { from, to } => self.rename(&name(&from), &name(&to))?,
             FileAction::Remove { path } => {
                 self.names.remove(&name(&path));
@@ -173,7 +183,7 @@ impl Disk {
 
     fn list(&self, path: &Path) -> Result<DiskResult, DiskError> {
         let directory = name(path);
-        if !directory.is_empty() && self.names.get(&directory) != Some(&Node::Dir) {
+        if !is_root(&directory) && self.names.get(&directory) != Some(&Node::Dir) {
             return Err(DiskError::NotFound);
         }
         let entries = self.names.iter().filter(|(name, _)| parent(name) == directory);
@@ -191,7 +201,7 @@ impl Disk {
     fn open(&mut self, file: FileId, path: &Path, mode: OpenMode) -> Result<DiskResult, DiskError> {
         let path = name(path);
         let directory = parent(&path);
-        if !directory.is_empty() && self.names.get(directory) != Some(&Node::Dir) {
+        if !is_root(directory) && self.names.get(directory) != Some(&Node::Dir) {
             return Err(DiskError::NotFound);
         }
         let inode = match (self.names.get(&path), mode) {
@@ -226,7 +236,10 @@ impl Disk {
         Ok(())
     }
 
-    fn sync_dir(&mut self, directory: &str) {
+    fn sync_dir(&mut self, directory: &str) -> Result<(), DiskError> {
+        if !is_root(directory) && self.names.get(directory) != Some(&Node::Dir) {
+            return Err(DiskError::NotFound);
+        }
         let all: BTreeSet<String> = self.names.keys().chain(self.durable_names.keys()).cloned().collect();
         for path in all.iter().filter(|path| parent(path) == directory) {
             match self.names.get(path) {
@@ -245,11 +258,14 @@ impl Disk {
                 self.durable_names.insert(path, node);
             }
         }
+        Ok(())
     }
 
     fn has_no_parent(&self, path: &str) -> bool {
         let directory = parent(path);
-        !directory.is_empty() && !self.durable_names.contains_key(directory)
+        // What is synced in a new directory is there if that directory is.
+        let is_there = self.durable_names.contains_key(directory) || self.names.contains_key(directory);
+        !is_root(directory) && !is_there
     }
 
     /// The process or the machine is gone; what is left is what the next one finds.
@@ -276,7 +292,7 @@ impl Disk {
         let lost: Vec<String> = self
             .names
             .keys()
-            .filter(|path| !parent(path).is_empty() && !self.names.contains_key(parent(path)))
+            .filter(|path| !is_root(parent(path)) && !self.names.contains_key(parent(path)))
             .cloned()
             .collect();
         for path in lost {
@@ -301,6 +317,11 @@ impl Disk {
     /// The names of all files.
     pub(crate) fn names(&self) -> Vec<String> {
         self.names.keys().cloned().collect()
+    }
+
+    /// Whether a job is what is carried out next.
+    pub(crate) fn next_is_a_job(&self) -> bool {
+        matches!(self.queue.front(), Some(Effect::Run { .. }))
     }
 
     /// How many files are open.
@@ -339,9 +360,20 @@ impl Draw {
     }
 }
 
+/// The first log directory is the disk's root, and the others lie beside its files.
 fn name(path: &Path) -> String {
-    assert_eq!(path.dir.0, 0, "these tests have one log directory");
-    path.name.to_string()
+    match (path.dir.0, &*path.name) {
+        (0, name) => name.to_owned(),
+        (dir, "") => format!("{BESIDE}{dir}"),
+        (dir, name) => format!("{BESIDE}{dir}/{name}"),
+    }
+}
+
+/// A name that nothing in the first log directory has.
+const BESIDE: &str = "log directory ";
+
+fn is_root(name: &str) -> bool {
+    name.is_empty() || name.starts_with(BESIDE) && !name.contains('/')
 }
 
 fn parent(path: &str) -> &str {

@@ -18,7 +18,7 @@ use disk::Crash;
 use ottla_core::log::*;
 use ottla_core::machine::DiskError;
 use ottla_core::record;
-use ottla_core::types::{LeaderEpoch, Offset};
+use ottla_core::types::{LeaderEpoch, Offset, TopicPartition};
 use world::{World, batch, idempotent, small};
 
 /// The bytes that a log of these batches holds, each with its offset and leader epoch 1.
@@ -396,5 +396,217 @@ fn timestamps_are_found_to_the_record() {
         let greatest = world.find(TimestampQuery::Greatest);
         assert!(matches!(greatest, TimestampPlan::Found { timestamp: 1592, .. }), "{greatest:?}");
         world.restart(Crash::Kill);
+    }
+}
+
+#[test]
+fn a_file_is_not_closed_while_an_answer_refers_to_it() {
+    let mut config = small();
+    config.cold_segments = 0;
+    let mut world = World::new(config);
+    world.create();
+    for bytes in batches(100) {
+        world.append(&bytes, true).unwrap();
+    }
+    world.run();
+    world.restart(Crash::Kill);
+    let log = world.log();
+    // A segment is given up as soon as nobody asks for it.
+    let ticket = Ticket(1);
+    let request = ReadRequest { from: Offset(0), max_bytes: 100, min_one_batch: true, upper: Offset(i64::MAX), ticket };
+    let mut out = ottla_core::machine::Effects::new();
+    assert_eq!(world.logs.read(log, request, &mut out), ReadPlan::Pending);
+    out.drain().for_each(|effect| world.disk.push(effect));
+    let range = loop {
+        assert!(world.step_unsettled());
+        let answer = |event| match event {
+            LogEvent::ReadDone { plan: ReadPlan::Ready { range, .. }, .. } => Some(range),
+            _ => None,
+        };
+        if let Some(range) = world.logs.events().find_map(answer) {
+            break range;
+        }
+        world.settle();
+    };
+    let pin = world.logs.pin(range);
+    world.run();
+    assert!(world.disk.read(range.file, range.pos.into(), range.len).is_ok());
+    drop(pin);
+    world.run();
+    assert!(world.disk.read(range.file, 0, 1).is_err(), "nobody refers to it any more");
+}
+
+#[test]
+fn a_file_that_goes_is_not_closed_while_an_answer_refers_to_it() {
+    for delete in [
+        World::delete as fn(&mut World),
+        |world| world.truncate(Offset(0)),
+        |world| {
+            world.delete_records(world.offsets().log_end);
+        },
+    ] {
+        let (mut world, _) = filled(15);
+        let ReadPlan::Ready { range, .. } = world.read(Offset(0), 100) else {
+            panic!("the log is good");
+        };
+        let (pin, other) = (world.logs.pin(range), world.logs.pin(range));
+        let before = world.disk.read(range.file, range.pos.into(), range.len).unwrap();
+        delete(&mut world);
+        world.run();
+        world.pass(Duration::from_secs(1));
+        world.run();
+        drop(other);
+        world.run();
+        let left = world.disk.read(range.file, range.pos.into(), range.len);
+        assert!(left.is_ok_and(|left| left == before || left.is_empty()), "the file is there, whole or cut");
+        drop(pin);
+        world.pass(Duration::from_millis(1));
+        world.run();
+        let is_the_log = world.logs.find(&world::partition()).is_some();
+        let is_active = is_the_log && world.logs.view(world.log()).unwrap().segments[0].0 == Offset(0);
+        assert_eq!(world.disk.read(range.file, 0, 1).is_ok(), is_active);
+    }
+}
+
+#[test]
+fn a_cold_read_that_fails_is_no_gap() {
+    for bytes in [false, true] {
+        let (mut world, batches) = filled(60);
+        world.restart(Crash::Kill);
+        world.events.clear();
+        // The segment is opened and its indexes are read first; only the walk over its batches fails.
+        let ticket = Ticket(77);
+        let log = world.log();
+        let mut out = ottla_core::machine::Effects::new();
+        if bytes {
+            world.logs.read_bytes(log, Offset(0), ticket, &mut out);
+        } else {
+            let request =
+                ReadRequest { from: Offset(0), max_bytes: 500, min_one_batch: true, upper: Offset(i64::MAX), ticket };
+            assert_eq!(world.logs.read(log, request, &mut out), ReadPlan::Pending);
+        }
+        out.drain().for_each(|effect| world.disk.push(effect));
+        while !world.disk.next_is_a_job() {
+            assert!(world.step());
+        }
+        world.disk.fail.insert(world.disk.done + 1, DiskError::Io(5));
+        world.run();
+        let answers: Vec<_> = world.events.iter().filter(|event| !matches!(event, LogEvent::Damaged { .. })).collect();
+        match answers[..] {
+            [LogEvent::ReadDone { plan: ReadPlan::Storage, .. }] if !bytes => {}
+            [LogEvent::BytesDone { bytes: None, .. }] if bytes => {}
+            _ => panic!("{answers:?}"),
+        }
+        assert!(world.events.iter().any(|event| matches!(event, LogEvent::Damaged { .. })));
+        // The next process reads what this one could not.
+        world.restart(Crash::Kill);
+        assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+    }
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_is_kept() {
+    let (mut world, _) = filled(0);
+    for sequence in 0..30 {
+        world.append(&idempotent(9, 0, sequence, 1), true).unwrap();
+        world.run();
+    }
+    let snapshots = |world: &World| -> Vec<String> {
+        world.disk.names().into_iter().filter(|name| name.ends_with(".snapshot")).collect()
+    };
+    let before = snapshots(&world);
+    assert!(!before.is_empty());
+    let mut unread = 0;
+    for nth in 1..60 {
+        let mut world = world.clone();
+        world.disk.trace = Some(Vec::new());
+        let boot = world.restart_failing(nth, DiskError::Io(5));
+        let trace = world.disk.trace.take().unwrap();
+        let failed = trace.iter().take(nth as usize).last().unwrap();
+        unread += usize::from(failed.contains("snapshot as"));
+        assert_eq!(snapshots(&world), before, "operation {nth}: {failed}");
+        let usable = boot.logs.first().filter(|found| found.damage.is_none() && world.logs.is_usable(found.dir));
+        if usable.is_some() {
+            assert!(world.append(&idempotent(9, 0, 29, 1), true).unwrap().duplicate, "operation {nth}: {failed}");
+        }
+    }
+    assert!(unread > 0, "a snapshot was to be read");
+}
+
+#[test]
+fn a_start_goes_on_without_a_directory_that_fails() {
+    let mut config = small();
+    config.dirs = 2;
+    let mut world = World::new(config);
+    let logs: Vec<_> = (0..6).map(|partition| TopicPartition::new("t", partition)).collect();
+    for partition in &logs {
+        world.create_of(partition.clone());
+        world.append(&batch(1, 0), true).ok();
+    }
+    world.run();
+    let boot = world.clone().restart(Crash::Kill);
+    assert_eq!(boot.logs.iter().filter(|found| found.dir.0 == 1).count(), 3, "they lie in both");
+    let mut offline = [0; 2];
+    for nth in 1..150 {
+        let mut world = world.clone();
+        let boot = world.restart_failing(nth, DiskError::Io(5));
+        assert!(boot.offline.len() < 2, "operation {nth}: {:?}", boot.offline);
+        for dir in &boot.offline {
+            offline[usize::from(dir.0)] += 1;
+            assert!(world.logs.is_offline(*dir), "operation {nth}");
+        }
+        let left = (0..2).map(ottla_core::machine::LogDirId).filter(|dir| !boot.offline.contains(dir));
+        for dir in left {
+            assert_eq!(boot.logs.iter().filter(|found| found.dir == dir).count(), 3, "operation {nth}");
+        }
+    }
+    assert!(offline.iter().all(|count| *count > 1), "{offline:?}");
+}
+
+#[test]
+fn a_log_that_has_records_says_whose_it_is() {
+    let mut with_records = 0;
+    for steps in 0..40 {
+        for crash in [Crash::Kill, Crash::Power(steps), Crash::Power(steps + 100)] {
+            let mut world = World::new(small());
+            world.create();
+            world.append(&batch(1, 0), true).unwrap();
+            for _ in 0..steps {
+                world.step();
+            }
+            let before = world.offsets();
+            let boot = world.restart(crash);
+            let found = boot.logs.first();
+            let end = found.map_or(Offset(0), |found| found.offsets.log_end);
+            let promised = if crash == Crash::Kill { before.written } else { before.durable };
+            assert!(end >= promised, "{steps} steps, {crash:?}: {found:?}");
+            if let Some(found) = found.filter(|found| found.offsets.log_end > Offset(0)) {
+                assert_eq!(found.topic_id, world::TOPIC, "{steps} steps, {crash:?}");
+                with_records += 1;
+            }
+        }
+    }
+    assert!(with_records > 20, "{with_records}");
+}
+
+#[test]
+fn a_log_that_is_deleted_while_its_directory_is_synced_fails_nothing() {
+    for steps in 0..30 {
+        let mut world = World::new(small());
+        world.disk.syncs_are_late = true;
+        world.create();
+        world.append(&batch(1, 0), true).unwrap();
+        for _ in 0..steps {
+            world.step();
+        }
+        world.delete();
+        world.run();
+        let failed = world.events.iter().find(|event| matches!(event, LogEvent::DirOffline { .. }));
+        assert_eq!(failed, None, "{steps} steps");
+        assert!(world.events.iter().any(|event| matches!(event, LogEvent::Deleted { .. })));
+        world.create();
+        world.append(&batch(1, 0), true).unwrap();
+        world.run();
+        assert_eq!(world.offsets().durable, Offset(1), "{steps} steps");
     }
 }

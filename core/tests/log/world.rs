@@ -13,6 +13,7 @@ use ottla_wire::Uuid;
 
 use crate::disk::{Crash, Disk};
 
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) disk: Disk,
     pub(crate) logs: LogManager,
@@ -115,13 +116,21 @@ impl World {
     /// One operation of the disk. `false` if there was none.
     pub(crate) fn step(&mut self) -> bool {
         self.settle();
+        let stepped = self.step_unsettled();
+        if stepped {
+            self.settle();
+        }
+        stepped
+    }
+
+    /// The same, in the middle of a step: what it brings is to be looked at first.
+    pub(crate) fn step_unsettled(&mut self) -> bool {
         match self.disk.step() {
             Some(Input::Disk { op, result }) => self.logs.on_disk(self.now, op, result, &mut self.out),
             Some(Input::JobDone { job, report }) => self.logs.on_job(self.now, job, report, &mut self.out),
             Some(other) => panic!("no completion: {other}"),
             None => return false,
         }
-        self.settle();
         true
     }
 
@@ -146,8 +155,12 @@ impl World {
     }
 
     pub(crate) fn create(&mut self) -> LogId {
+        self.create_of(partition())
+    }
+
+    pub(crate) fn create_of(&mut self, partition: TopicPartition) -> LogId {
         let config = self.config.default_log.clone();
-        let log = self.logs.create(self.now, partition(), TOPIC, config, &mut self.out).expect("it is new");
+        let log = self.logs.create(self.now, partition, TOPIC, config, &mut self.out).expect("it is new");
         self.settle();
         log
     }

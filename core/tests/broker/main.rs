@@ -1,0 +1,136 @@
+//! The whole machine on a disk in memory, spoken to in frames: what a start does when storage fails, and what is bounded.
+
+#![allow(clippy::cast_possible_truncation, reason = "a test's numbers are small")]
+
+#[path = "../log/disk.rs"]
+#[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
+mod disk;
+#[path = "../client/node.rs"]
+#[allow(dead_code, reason = "the tests of the client use more of it")]
+mod node;
+mod world;
+
+use std::time::Duration;
+
+use disk::Crash;
+use ottla_core::machine::DiskError;
+use ottla_wire::api::list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+use ottla_wire::{ApiKey, ErrorCode, Message};
+use world::World;
+
+/// Two directories with six partitions, each with a record.
+fn in_two_directories() -> World {
+    let mut world = World::new(&[("log.dirs", "/a,/b")]);
+    world.create_topic("t", 6);
+    for partition in 0..6 {
+        assert_eq!(world.produce("t", partition, -1, 1000), Some(ErrorCode::NONE));
+    }
+    world.run_for(Duration::from_secs(10));
+    world
+}
+
+#[test]
+fn a_start_ends_whatever_fails_and_makes_no_lost_log_anew() {
+    let world = in_two_directories();
+    let (mut ready, mut stopped, mut without) = (0, 0, 0);
+    for nth in 1..250 {
+        let mut world = world.clone();
+        world.restart(Crash::Kill, Some((nth, DiskError::Io(5))));
+        assert!(world.node.ready || world.node.stopped, "operation {nth}: the start hangs");
+        if world.node.stopped {
+            stopped += 1;
+            assert!(!world.node.notes.is_empty(), "operation {nth}: it ends without a reason");
+            continue;
+        }
+        ready += 1;
+        let view = world.node.machine.view();
+        without += usize::from(view.log_dirs[1].health == "offline");
+        for it in view.partitions.iter().filter(|it| it.leader_epoch.is_some()) {
+            assert_eq!(it.log_end, 1, "operation {nth}: {}-{} is led without its record", it.topic, it.partition);
+        }
+        // What is not led now was not lost: the next start finds it.
+        world.restart(Crash::Kill, None);
+        assert!(world.node.ready, "operation {nth}: {:?}", world.node.notes);
+        let view = world.node.machine.view();
+        let led = view.partitions.iter().filter(|it| it.leader_epoch.is_some() && it.log_end == 1).count();
+        assert_eq!(led, 6, "operation {nth}: {:?}", world.node.notes);
+    }
+    assert!(
+        ready > 50 && stopped > 20 && without > 10,
+        "{ready} ready, {without} of them without /b; {stopped} stopped"
+    );
+}
+
+#[test]
+fn a_first_start_goes_on_without_a_directory_that_fails() {
+    let mut without = 0;
+    for nth in 1..60 {
+        let world = World::starting(&[("log.dirs", "/a,/b")], Some((nth, DiskError::Io(5))));
+        assert!(world.node.ready || world.node.stopped, "operation {nth}: the start hangs");
+        without += usize::from(world.node.ready && world.node.machine.view().log_dirs[1].health == "offline");
+    }
+    assert!(without > 3, "{without}");
+}
+
+#[test]
+fn an_operator_is_told_once() {
+    let mut world = World::new(&[]);
+    world.create_topic("t", 1);
+    let told = |world: &mut World, what: &str| {
+        let notes = std::mem::take(&mut world.node.notes);
+        assert_eq!(notes.iter().filter(|note| note.contains(what)).count(), 1, "{notes:?}");
+        assert_eq!(notes.iter().filter(|note| note.starts_with("log directory")).count(), 1, "{notes:?}");
+    };
+    world.node.notes.clear();
+    world.node.disk.room = 0;
+    assert_eq!(world.produce("t", 0, -1, 1000), Some(ErrorCode::KAFKA_STORAGE_ERROR));
+    told(&mut world, "is full");
+    world.node.disk.room = 1 << 40;
+    world.run_for(Duration::from_secs(5));
+    told(&mut world, "has room again");
+    world.node.disk.fail.insert(world.node.disk.done + 1, DiskError::Io(5));
+    assert_eq!(world.produce("t", 0, -1, 1000), Some(ErrorCode::KAFKA_STORAGE_ERROR));
+    told(&mut world, "failed and is offline for this process, with its partitions: I/O error 5");
+}
+
+#[test]
+fn the_purgatory_is_bounded() {
+    let mut world = World::new(&[("ottla.purgatory.max.requests", "2")]);
+    world.create_topic("t", 1);
+    assert_eq!(world.produce("t", 0, -1, 1000), Some(ErrorCode::NONE));
+    let parked: Vec<_> = (0..2).map(|_| world.send_fetch("t", 0, 1, 30_000)).collect();
+    world.run_for(Duration::from_millis(100));
+    assert!(parked.iter().all(|request| world.answer_of(*request).is_none()), "two may wait");
+    // The third is answered at once, with nothing, although it would wait as long.
+    let third = world.send_fetch("t", 0, 1, 30_000);
+    assert!(world.answer_of(third).is_some());
+    // A produce is in the log, and it is not said that it will stay there.
+    let produce = world.send_produce("t", 0, -1, 30_000);
+    assert_eq!(world.produced(produce), Some(ErrorCode::REQUEST_TIMED_OUT));
+    world.run_for(Duration::from_millis(100));
+    assert_eq!(world.node.machine.view().partitions[0].log_end, 2);
+    assert!(parked.iter().all(|request| world.answer_of(*request).is_some()), "its record wakes those who wait");
+    assert_eq!(world.produce("t", 0, -1, 30_000), Some(ErrorCode::NONE), "there is room again");
+}
+
+#[test]
+fn resources_with_a_configuration_are_listed() {
+    let mut world = World::new(&[]);
+    world.create_topic("t", 1);
+    world.create_topic("u", 1);
+    let mut list = |version: i16, types: &[i8]| {
+        let request = ListConfigResourcesRequest { resource_types: types.to_vec() };
+        let answer = world.call(ApiKey::ListConfigResources, version, &request);
+        let answer = ListConfigResourcesResponse::decode(&mut answer.body(), version).unwrap();
+        let resources = answer.config_resources.iter().map(|it| (it.resource_type, it.resource_name.to_owned()));
+        (answer.error_code, resources.collect::<Vec<_>>())
+    };
+    let topics = [(2, "t".to_owned()), (2, "u".to_owned())];
+    let broker = (4, "1".to_owned());
+    assert_eq!(list(1, &[]), (ErrorCode::NONE, [&topics[..], std::slice::from_ref(&broker)].concat()));
+    assert_eq!(list(1, &[4]), (ErrorCode::NONE, vec![broker]));
+    assert_eq!(list(1, &[2]), (ErrorCode::NONE, topics.to_vec()));
+    assert_eq!(list(1, &[16, 32, 8]), (ErrorCode::NONE, vec![]));
+    assert_eq!(list(1, &[2, 3]), (ErrorCode::UNSUPPORTED_VERSION, vec![]));
+    assert_eq!(list(0, &[]), (ErrorCode::NONE, vec![]), "version 0 knows client metrics only");
+}
