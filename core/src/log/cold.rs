@@ -3,6 +3,7 @@
 //! An index that is missing or cannot be right is as if it were empty: a walk then starts at the segment's
 //! beginning, and what it finds on the way is remembered. Nothing is guessed from it (S2).
 
+use super::manager::LogManager;
 use super::names::SegmentFile;
 use super::offset_index::OffsetIndex;
 use super::partition::{Io, Log};
@@ -85,5 +86,26 @@ impl Log {
         segment.indexes = None;
         segment.places.clear();
         true
+    }
+}
+
+impl LogManager {
+    /// Gives up older segments beyond the bound, those that were taken up first. Not while answers wait to be fetched:
+    /// the ranges in them are not pinned yet.
+    pub(super) fn shed_cold(&mut self, out: &mut Effects) {
+        if !self.parts.events.is_empty() {
+            return;
+        }
+        let mut tries = self.parts.cold.len().saturating_sub(self.parts.config.cold_segments);
+        while tries > 0 {
+            tries -= 1;
+            let Some((id, base)) = self.parts.cold.pop_front() else {
+                return;
+            };
+            let log = self.logs.get_mut(id.0 as usize).and_then(Option::as_mut);
+            if log.is_some_and(|log| !log.close_cold(base, &mut self.parts.storage, out)) {
+                self.parts.cold.push_back((id, base));
+            }
+        }
     }
 }

@@ -571,25 +571,6 @@ impl LogManager {
         let dirs = self.parts.storage.directories.iter().filter(|directory| directory.health == Health::Online);
         Some(dirs.min_by_key(|directory| directory.logs)?.id)
     }
-
-    /// Gives up older segments beyond the bound, those that were taken up first. Not while answers wait to be fetched:
-    /// the ranges in them are not pinned yet.
-    fn shed_cold(&mut self, out: &mut Effects) {
-        if !self.parts.events.is_empty() {
-            return;
-        }
-        let mut tries = self.parts.cold.len().saturating_sub(self.parts.config.cold_segments);
-        while tries > 0 {
-            tries -= 1;
-            let Some((id, base)) = self.parts.cold.pop_front() else {
-                return;
-            };
-            let log = self.logs.get_mut(id.0 as usize).and_then(Option::as_mut);
-            if log.is_some_and(|log| !log.close_cold(base, &mut self.parts.storage, out)) {
-                self.parts.cold.push_back((id, base));
-            }
-        }
-    }
 }
 
 impl Parts {

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "another thread has contexts that were never used")]
     fn a_context_forgets_what_it_was_used_for() {
-        let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n * n % 239) as u8).collect();
+        let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(n) % 239) as u8).collect();
         let fresh = std::thread::spawn({
             let bytes = bytes.clone();
             move || frame(&bytes)

@@ -1,5 +1,6 @@
-//! The whole machine on a disk in memory, spoken to in frames: what a start does when storage fails, and what is bounded.
+//! The whole machine on a disk in memory, spoken to in frames: what a start does when storage fails, what is bounded.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "what a test does not look for it passes over")]
 #![allow(clippy::cast_possible_truncation, reason = "a test's numbers are small")]
 
 #[path = "../log/disk.rs"]

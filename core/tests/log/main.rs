@@ -522,7 +522,7 @@ fn a_snapshot_that_cannot_be_read_is_kept() {
         world.disk.trace = Some(Vec::new());
         let boot = world.restart_failing(nth, DiskError::Io(5));
         let trace = world.disk.trace.take().unwrap();
-        let failed = trace.iter().take(nth as usize).last().unwrap();
+        let failed = trace.iter().take(nth as usize).next_back().unwrap();
         unread += usize::from(failed.contains("snapshot as"));
         assert_eq!(snapshots(&world), before, "operation {nth}: {failed}");
         let usable = boot.logs.first().filter(|found| found.damage.is_none() && world.logs.is_usable(found.dir));
