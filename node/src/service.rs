@@ -334,6 +334,20 @@ mod tests {
     }
 
     #[test]
+    fn a_node_is_ready_as_long_as_one_directory_serves() {
+        let dirs = |healths: &[&'static str]| -> Vec<(String, &'static str)> {
+            ["/a", "/b"].iter().zip(healths).map(|(path, health)| ((*path).to_owned(), *health)).collect()
+        };
+        assert_eq!(readiness_of(&dirs(&["online", "online"])), Ok("ok".to_owned()));
+        let one = readiness_of(&dirs(&["online", "offline"]));
+        assert_eq!(one, Ok("ok, but\nlog directory /b is offline".to_owned()));
+        let full = readiness_of(&dirs(&["full", "full"]));
+        assert!(full.is_ok_and(|how| how.contains("/a is full") && how.contains("/b is full")));
+        let none = readiness_of(&dirs(&["offline", "offline"]));
+        assert_eq!(none, Err("log directory /a is offline\nlog directory /b is offline".to_owned()));
+    }
+
+    #[test]
     fn a_node_says_where_everything_is() {
         let config = BrokerConfig::for_test(1, &[]);
         let banner = Banner::Dev { data: "ottla-data".into() };
