@@ -41,6 +41,8 @@ pub struct Write {
     pub acks: i16,
     /// Whether the broker must store it once at most.
     pub idempotent: bool,
+    /// Whether its client promises its records of a partition in the order of their numbers.
+    pub in_order: bool,
     /// When it was asked for.
     pub invoked: Nanos,
     /// How it ended.
@@ -182,6 +184,7 @@ mod tests {
             client: 0,
             acks,
             idempotent: true,
+            in_order: true,
             invoked: 0,
             outcome: Outcome::Pending,
             promised: false,

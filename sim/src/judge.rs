@@ -100,13 +100,18 @@ impl Judge {
     pub fn acked(&mut self, first: ValueId, count: u64, base: i64, asked: Era) {
         self.history.acked_batches += 1;
         for (value, offset) in (first..first + count).zip(base..) {
-            let promised = self.history.acknowledge(value, offset, asked, self.durable_acks);
-            let Some(write) = self.history.write(value).copied() else { continue };
-            let log = self.history.name(write.partition).clone();
-            self.check_ack(&log, value, &write, offset);
-            if promised {
-                self.logs.entry(&log).promise(offset + 1, write.acks == -1);
-            }
+            self.acked_value(value, Some(offset), asked);
+        }
+    }
+
+    /// A client learns that its value, which it sent in `asked`, is written, and mostly where.
+    pub fn acked_value(&mut self, value: ValueId, offset: Option<i64>, asked: Era) {
+        let promised = self.history.acknowledge(value, offset.unwrap_or(-1), asked, self.durable_acks);
+        let (Some(offset), Some(write)) = (offset, self.history.write(value).copied()) else { return };
+        let log = self.history.name(write.partition).clone();
+        self.check_ack(&log, value, &write, offset);
+        if promised {
+            self.logs.entry(&log).promise(offset + 1, write.acks == -1);
         }
     }
 

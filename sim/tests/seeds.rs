@@ -39,11 +39,28 @@ fn a_crash_and_a_power_loss_lose_nothing_that_was_acknowledged() {
     }
 }
 
+/// The same with core's clients, which find their way themselves.
+fn core_clients() -> String {
+    let other = [("produce = {", "produce = { client = \"core\","), ("read = {", "read = { client = \"core\",")];
+    other.iter().fold(SHORT.to_owned(), |text, (of, to)| text.replace(of, to))
+}
+
+#[test]
+fn cores_clients_come_through_a_crash_and_a_power_loss() {
+    for seed in 1..4 {
+        let outcome = outcome(&core_clients(), seed, false);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        assert!(outcome.acked_batches > 100 && outcome.records_read > 100, "seed {seed}: {outcome:?}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     let (one, two, other) = (outcome(SHORT, 7, true), outcome(SHORT, 7, true), outcome(SHORT, 8, true));
     assert_eq!((one.hash, &one.checkpoints), (two.hash, &two.checkpoints));
     assert_ne!(one.hash, other.hash);
+    let (one, two) = (outcome(&core_clients(), 7, true), outcome(&core_clients(), 7, true));
+    assert_eq!((one.hash, &one.checkpoints), (two.hash, &two.checkpoints));
 }
 
 /// Runs that once showed a defect, kept as they were.

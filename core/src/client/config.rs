@@ -80,6 +80,9 @@ pub struct ProducerConfig {
     pub acks: Acks,
     /// Whether the broker drops what a retry sends twice. Needs acks=all.
     pub enable_idempotence: bool,
+    /// The number of a producer's first record in each partition. Brokers take any (KIP-360); Kafka's clients begin
+    /// at 0, whoever wants to see the numbers wrap begins near 2^31.
+    pub first_sequence: i32,
     /// Bytes of a batch, uncompressed, at which it is full.
     pub batch_size: usize,
     /// How long a batch waits for more records.
@@ -129,6 +132,9 @@ impl ClientConfig {
         }
         if producer.enable_idempotence && in_flight > BATCHES_REMEMBERED {
             return Err("enable.idempotence needs max.in.flight.requests.per.connection of 5 at most");
+        }
+        if producer.first_sequence < 0 {
+            return Err("sequence numbers are not negative");
         }
         if producer.max_request_size > 1 << 30 {
             return Err("max.request.size is at most 1 GiB");
@@ -207,6 +213,7 @@ impl Default for ProducerConfig {
         Self {
             acks: Acks::All,
             enable_idempotence: true,
+            first_sequence: 0,
             batch_size: 16_384,
             linger_ms: 5,
             buffer_memory: 32 << 20,

@@ -103,6 +103,12 @@ impl Client {
         [self.pool.next_deadline(), self.wake.at()].into_iter().flatten().min()
     }
 
+    /// When the request or dial that is the next to be given up is given up; `None` if none is under way.
+    #[must_use]
+    pub fn request_deadline(&self) -> Option<Instant> {
+        self.pool.next_deadline()
+    }
+
     /// How many bytes of `buffer.memory` are taken: while any are, records wait to be delivered or to fail.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {

@@ -144,6 +144,31 @@ fn what_is_written_is_read_and_topics_come_and_go() {
     assert!(!matches!(again[..], [Event::AdminDone { .. }]), "{again:?}");
 }
 
+/// Each Fetch brings one batch, and a partition is empty: no Fetch waits for the empty one alone (KAFKA-17182).
+#[test]
+fn a_partition_without_news_does_not_hold_up_another() {
+    let mut config = config();
+    config.producer.batch_size = 1;
+    config.reader.max_partition_fetch_bytes = 1;
+    config.reader.max_poll_records = 1;
+    let mut world = world(&config, 3);
+    for token in 0..100 {
+        world.command(Command::Produce { token, record: record(0, token) });
+    }
+    world.run_for(Duration::from_secs(2));
+    world.events.clear();
+    for partition in 0..2 {
+        world.command(Command::Assign { partition: TopicPartition::new("t", partition), start: Start::Earliest });
+    }
+    for token in 0..400 {
+        world.command(Command::Poll { token, timeout_ms: 1_000 });
+        world.run_for(Duration::from_millis(20));
+    }
+    let read =
+        world.events.iter().filter(|event| matches!(event, Event::Polled { records, .. } if !records.is_empty()));
+    assert_eq!(read.count(), 100);
+}
+
 #[test]
 fn a_reader_starts_at_the_end_or_at_a_time() {
     let mut world = world(&config(), 2);

@@ -1,4 +1,5 @@
-//! Clients at the level of frames: one connection each, dialled again when it is lost.
+//! Clients: [`hosted`] is core's own, the one that programs use; [`user`] is either kind. What follows is the
+//! other kind, clients at the level of frames: one connection each, dialled again when it is lost.
 //!
 //! A [`Client`] owns the connection: dialling, back-off, correlation, time-outs. What is asked, and what an
 //! answer means, is its [`Actor`]'s. An answer that does not come leaves a request's fate unknown.
@@ -7,6 +8,8 @@
 //! nobody.
 
 pub mod ask;
+pub mod hosted;
+pub mod user;
 
 use std::collections::VecDeque;
 

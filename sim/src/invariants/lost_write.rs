@@ -12,7 +12,8 @@ pub(super) fn check(fact: &Fact<'_>) -> Verdict {
         let Outcome::Acked { offset } = write.outcome else { continue };
         // A partition that could not be read to its end is refused, not lost; it has no start.
         let start = starts.get(write.partition).copied().unwrap_or(i64::MAX);
-        if offset >= start {
+        // Acknowledged as a duplicate, at an offset that nobody knows, it is there if nothing was deleted.
+        if offset.max(0) >= start {
             let log = history.name(write.partition);
             return Err(format!("{log} acknowledged value {value} at {offset}, and nobody can read it"));
         }
@@ -34,6 +35,8 @@ mod tests {
         assert!(verdict(Outcome::Acked { offset: 5 }, 0).is_err());
         assert_eq!(verdict(Outcome::Acked { offset: 5 }, 6), Ok(()));
         assert_eq!(verdict(Outcome::Acked { offset: 5 }, i64::MAX), Ok(()));
+        assert!(verdict(Outcome::Acked { offset: -1 }, 0).is_err());
+        assert_eq!(verdict(Outcome::Acked { offset: -1 }, 1), Ok(()));
     }
 
     #[test]

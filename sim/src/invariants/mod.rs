@@ -9,6 +9,7 @@ mod by_offset;
 mod checkpoint_soundness;
 mod committed_is_durable;
 mod duplicate;
+mod error_truth;
 mod fail_stop;
 mod false_alarm;
 mod inconsistent_offsets;
@@ -21,10 +22,12 @@ mod no_bad_crc;
 mod no_duplicate;
 mod nonmonotonic_poll;
 mod offset_uniqueness;
+mod poll_skip;
 mod read_stability;
 mod recovered_prefix;
 mod response_order;
 mod segment_order;
+mod send_order;
 mod sequence_contiguity;
 
 use std::fmt;
@@ -72,8 +75,10 @@ pub enum Fact<'a> {
     Acked { log: &'a TopicPartition, value: ValueId, write: &'a Write, offset: i64, followed: Option<&'a FollowedLog> },
     /// A client reads a value.
     Polled { reader: u16, partition: PartitionIndex, offset: i64, value: ValueId, write: Option<&'a Write> },
-    /// A reader starts anew, at a place of its choice.
-    Sought { reader: u16, partition: PartitionIndex },
+    /// A reader starts anew, at a place of its choice; `None` if it does not know it yet.
+    Sought { reader: u16, partition: PartitionIndex, to: Option<i64> },
+    /// A log comes from another broker, up to `end`, and may have holes.
+    Inherited { partition: PartitionIndex, end: i64 },
     /// A reader got a batch whose CRC is wrong, or that cannot be read.
     BadBatch { partition: PartitionIndex, offset: i64 },
     /// A response leaves: the request it must answer, and the one it does; `None` where there is none.
@@ -123,10 +128,12 @@ pub struct Invariants {
     inconsistent_offsets: inconsistent_offsets::InconsistentOffsets,
     duplicate: duplicate::Duplicate,
     nonmonotonic_poll: nonmonotonic_poll::NonmonotonicPoll,
+    poll_skip: poll_skip::PollSkip,
+    send_order: send_order::SendOrder,
 }
 
 /// Every code, with what it says.
-pub const CODES: [(&str, &str); 21] = [
+pub const CODES: [(&str, &str); 24] = [
     (recovered_prefix::CODE, "a log after a crash is a prefix of what it was, and holds all that was promised"),
     (indexes_agree::CODE, "indexes agree with their log"),
     (no_bad_crc::CODE, "no batch with a bad CRC is served"),
@@ -148,6 +155,9 @@ pub const CODES: [(&str, &str); 21] = [
     (duplicate::CODE, "a value has one offset"),
     (lost_write::CODE, "what was acknowledged is read"),
     (nonmonotonic_poll::CODE, "a reader goes forward"),
+    (poll_skip::CODE, "a reader passes nothing over"),
+    (error_truth::CODE, "what was refused for certain never appears"),
+    (send_order::CODE, "a client's records lie in the order in which it sent them"),
 ];
 
 impl Invariants {
@@ -188,6 +198,9 @@ impl Invariants {
         of(lost_write::CODE, lost_write::check(fact))?;
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))?;
         of(read_stability::CODE, self.read_stability.check(fact))?;
+        of(poll_skip::CODE, self.poll_skip.check(fact))?;
+        of(error_truth::CODE, error_truth::check(fact))?;
+        of(send_order::CODE, self.send_order.check(fact))?;
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct NonmonotonicPoll {
 
 impl NonmonotonicPoll {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
-        if let Fact::Sought { reader, partition } = fact {
+        if let Fact::Sought { reader, partition, .. } = fact {
             self.at.remove(&(*reader, *partition));
         }
         let Fact::Polled { reader, partition, offset, .. } = fact else { return Ok(()) };
@@ -41,7 +41,7 @@ mod tests {
         assert_eq!(polled(0, 7, 1, |fact| checker.check(fact)), Ok(()));
         assert_eq!(polled(1, 5, 1, |fact| checker.check(fact)), Ok(()));
         assert!(polled(0, 7, 1, |fact| checker.check(fact)).is_err());
-        assert_eq!(checker.check(&Fact::Sought { reader: 0, partition: 0 }), Ok(()));
+        assert_eq!(checker.check(&Fact::Sought { reader: 0, partition: 0, to: None }), Ok(()));
         assert_eq!(polled(0, 1, 1, |fact| checker.check(fact)), Ok(()));
     }
 }

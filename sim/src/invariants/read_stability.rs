@@ -18,7 +18,7 @@ pub(super) struct ReadStability {
 
 impl ReadStability {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
-        if let Fact::Sought { reader, partition } = fact {
+        if let Fact::Sought { reader, partition, .. } = fact {
             self.at.remove(&(*reader, *partition));
         }
         let Fact::Polled { reader, partition, offset, value, .. } = fact else { return Ok(()) };
@@ -60,7 +60,7 @@ mod tests {
         let mut checker = ReadStability::default();
         assert_eq!(polled(0, 5, 1, |fact| checker.check(fact)), Ok(()));
         assert_eq!(polled(1, 4, 9, |fact| checker.check(fact)), Ok(()));
-        assert_eq!(checker.check(&Fact::Sought { reader: 1, partition: 0 }), Ok(()));
+        assert_eq!(checker.check(&Fact::Sought { reader: 1, partition: 0, to: None }), Ok(()));
         assert_eq!(polled(1, 6, 2, |fact| checker.check(fact)), Ok(()));
     }
 }

@@ -31,6 +31,7 @@ fn write(outcome: Outcome) -> Write {
         client: 0,
         acks: -1,
         idempotent: true,
+        in_order: true,
         invoked: 0,
         outcome,
         promised: matches!(outcome, Outcome::Acked { .. }),
@@ -65,6 +66,12 @@ pub(super) fn acked_in<T>(
 pub(super) fn polled<T>(reader: u16, offset: i64, value: ValueId, check: impl FnOnce(&Fact<'_>) -> T) -> T {
     let write = write(Outcome::Pending);
     check(&Fact::Polled { reader, partition: 0, offset, value, write: Some(&write) })
+}
+
+/// A value is read whose write had this outcome by then.
+pub(super) fn polled_of<T>(outcome: Outcome, check: impl FnOnce(&Fact<'_>) -> T) -> T {
+    let write = write(outcome);
+    check(&Fact::Polled { reader: 0, partition: 0, offset: 1, value: 1, write: Some(&write) })
 }
 
 /// A batch of one record at `offset` by `producer`, epoch 0.

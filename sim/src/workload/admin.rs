@@ -14,10 +14,14 @@ use crate::client::ask::Ask;
 use crate::scenario::Span;
 use crate::time::{MILLISECOND, Nanos};
 
+use super::Kind;
+
 /// `admin = { every = "1s", delete_records = true }`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
+    /// Which client.
+    pub client: Kind,
     /// The mean time between two requests.
     pub every: Span,
     /// The topic whose records are deleted and whose settings change.
@@ -33,6 +37,7 @@ pub struct Admin {
 impl Default for Admin {
     fn default() -> Self {
         Self {
+            client: Kind::default(),
             every: Span(500 * MILLISECOND),
             topic: "t".into(),
             topics: true,
@@ -50,6 +55,19 @@ pub struct AdminActor {
     next_at: Nanos,
     until: Nanos,
     stopped: bool,
+}
+
+/// A change, however it is asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    /// A topic of its own is made.
+    Create { name: String, partitions: i32 },
+    /// A topic of its own is deleted.
+    Delete { name: String },
+    /// Records are deleted: those before an offset, or all.
+    DeleteRecords { partition: i32, before: Option<i64> },
+    /// A setting of the topic changes, or goes back to its default.
+    Alter { key: &'static str, value: Option<String> },
 }
 
 /// The type of a topic in AlterConfigs.
@@ -79,18 +97,8 @@ impl AdminActor {
             return None;
         }
         self.next_at = ctx.now + 1 + ctx.draw().exponential(self.params.every.0);
-        let mut kinds = Vec::new();
-        if self.params.topics {
-            kinds.extend([Self::create_topic as fn(&Self, &mut Ctx<'_>) -> Ask, Self::delete_topic]);
-        }
-        if self.params.delete_records {
-            kinds.push(Self::delete_records);
-        }
-        if self.params.alter_configs {
-            kinds.push(Self::alter_config);
-        }
-        let kind = kinds.get(ctx.draw().index(kinds.len()))?;
-        Some(kind(self, ctx))
+        let change = draw_change(&self.params, self.partitions, ctx)?;
+        Some(self.frame(ctx, &change))
     }
 
     /// Whatever the answer is, it goes on: what matters is what others see.
@@ -99,51 +107,87 @@ impl AdminActor {
         Ok(())
     }
 
-    fn create_topic(&self, ctx: &mut Ctx<'_>) -> Ask {
-        let name = own_topic(ctx);
-        let num_partitions = i32::try_from(ctx.draw().between(1, 3)).unwrap_or(1);
-        let topic = CreatableTopic { name: &name, num_partitions, replication_factor: 1, ..CreatableTopic::default() };
-        let version = 2 + i16::try_from(ctx.draw().below(6)).unwrap_or(0);
-        let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
-        Ask::new(ApiKey::CreateTopics, version, 0, &request)
+    /// A change as a request, in a version that is drawn.
+    fn frame(&self, ctx: &mut Ctx<'_>, change: &Change) -> Ask {
+        let mut version = |versions: u64| i16::try_from(ctx.draw().below(versions)).unwrap_or(0);
+        match change {
+            Change::Create { name, partitions } => {
+                let num_partitions = *partitions;
+                let topic = CreatableTopic { name, num_partitions, replication_factor: 1, ..CreatableTopic::default() };
+                let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
+                Ask::new(ApiKey::CreateTopics, 2 + version(6), 0, &request)
+            }
+            Change::Delete { name } => {
+                let topic_names = vec![&**name];
+                let request = DeleteTopicsRequest { topic_names, timeout_ms: 1000, ..DeleteTopicsRequest::default() };
+                Ask::new(ApiKey::DeleteTopics, 1 + version(5), 0, &request)
+            }
+            Change::DeleteRecords { partition, before } => {
+                let partition = DeleteRecordsPartition { partition_index: *partition, offset: before.unwrap_or(-1) };
+                let topic = DeleteRecordsTopic { name: &self.params.topic, partitions: vec![partition] };
+                let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000 };
+                Ask::new(ApiKey::DeleteRecords, version(3), 0, &request)
+            }
+            Change::Alter { key, value } => {
+                let config_operation = if value.is_some() { SET } else { DELETE };
+                let config = AlterableConfig { name: key, config_operation, value: value.as_deref() };
+                let resource = AlterConfigsResource {
+                    resource_type: TOPIC,
+                    resource_name: &self.params.topic,
+                    configs: vec![config],
+                };
+                let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+                Ask::new(ApiKey::IncrementalAlterConfigs, 1, 0, &request)
+            }
+        }
     }
+}
 
-    fn delete_topic(&self, ctx: &mut Ctx<'_>) -> Ask {
-        let name = own_topic(ctx);
-        let request =
-            DeleteTopicsRequest { topic_names: vec![&name], timeout_ms: 1000, ..DeleteTopicsRequest::default() };
-        Ask::new(ApiKey::DeleteTopics, 1 + i16::try_from(ctx.draw().below(5)).unwrap_or(0), 0, &request)
+/// Draws a change of the kinds that `params` allows, if it allows any.
+pub(super) fn draw_change(params: &Admin, partitions: i32, ctx: &mut Ctx<'_>) -> Option<Change> {
+    let mut kinds: Vec<fn(&mut Ctx<'_>, i32) -> Change> = Vec::new();
+    if params.topics {
+        kinds.extend([create as fn(&mut Ctx<'_>, i32) -> Change, delete]);
     }
+    if params.delete_records {
+        kinds.push(delete_records);
+    }
+    if params.alter_configs {
+        kinds.push(alter);
+    }
+    let kind = kinds.get(ctx.draw().index(kinds.len()))?;
+    Some(kind(ctx, partitions))
+}
 
-    fn delete_records(&self, ctx: &mut Ctx<'_>) -> Ask {
-        let partition_index = i32::try_from(ctx.draw().below(u64::from(self.partitions.unsigned_abs()))).unwrap_or(0);
-        let written = i64::try_from(ctx.judge.history.next_value()).unwrap_or(0) / i64::from(self.partitions.max(1));
-        let offset = match ctx.draw().below(10) {
-            // Everything that is there.
-            0 => -1,
-            _ => i64::try_from(ctx.draw().below(written.unsigned_abs())).unwrap_or(0) / 2,
-        };
-        let partitions = vec![DeleteRecordsPartition { partition_index, offset }];
-        let topic = DeleteRecordsTopic { name: &self.params.topic, partitions };
-        let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000 };
-        Ask::new(ApiKey::DeleteRecords, i16::try_from(ctx.draw().below(3)).unwrap_or(0), 0, &request)
-    }
+fn create(ctx: &mut Ctx<'_>, _: i32) -> Change {
+    let name = own_topic(ctx);
+    Change::Create { name, partitions: i32::try_from(ctx.draw().between(1, 3)).unwrap_or(1) }
+}
 
-    fn alter_config(&self, ctx: &mut Ctx<'_>) -> Ask {
-        let (name, low, high) = match ctx.draw().below(4) {
-            0 => ("segment.bytes", 1 << 20, 1 << 24),
-            1 => ("segment.ms", 200, 60_000),
-            2 => ("index.interval.bytes", 1, 10_000),
-            _ => ("max.message.bytes", 100_000, 2_000_000),
-        };
-        let value = ctx.draw().log_between(low, high).to_string();
-        let config_operation = if ctx.draw().chance(0.3) { DELETE } else { SET };
-        let config = AlterableConfig { name, config_operation, value: Some(&value) };
-        let resource =
-            AlterConfigsResource { resource_type: TOPIC, resource_name: &self.params.topic, configs: vec![config] };
-        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
-        Ask::new(ApiKey::IncrementalAlterConfigs, 1, 0, &request)
-    }
+fn delete(ctx: &mut Ctx<'_>, _: i32) -> Change {
+    Change::Delete { name: own_topic(ctx) }
+}
+
+fn delete_records(ctx: &mut Ctx<'_>, partitions: i32) -> Change {
+    let partition = i32::try_from(ctx.draw().below(u64::from(partitions.unsigned_abs()))).unwrap_or(0);
+    let written = i64::try_from(ctx.judge.history.next_value()).unwrap_or(0) / i64::from(partitions.max(1));
+    let before = match ctx.draw().below(10) {
+        0 => None,
+        _ => Some(i64::try_from(ctx.draw().below(written.unsigned_abs())).unwrap_or(0) / 2),
+    };
+    Change::DeleteRecords { partition, before }
+}
+
+fn alter(ctx: &mut Ctx<'_>, _: i32) -> Change {
+    let (key, low, high) = match ctx.draw().below(4) {
+        0 => ("segment.bytes", 1 << 20, 1 << 24),
+        1 => ("segment.ms", 200, 60_000),
+        2 => ("index.interval.bytes", 1, 10_000),
+        _ => ("max.message.bytes", 100_000, 2_000_000),
+    };
+    let value = ctx.draw().log_between(low, high).to_string();
+    let value = if ctx.draw().chance(0.3) { None } else { Some(value) };
+    Change::Alter { key, value }
 }
 
 fn own_topic(ctx: &mut Ctx<'_>) -> String {

@@ -1,7 +1,9 @@
 //! Workloads, one a file: what a scenario says of each, and the clients that carry it out.
 
 mod admin;
+mod load;
 mod produce;
+pub mod program;
 mod raw;
 mod read;
 mod setup;
@@ -13,12 +15,24 @@ pub use read::{Read, ReadActor};
 pub use setup::SetupActor;
 
 use ottla_wire::Reader;
+use serde::Deserialize;
 
 use crate::client::Ctx;
 use crate::client::ask::Ask;
 use crate::time::Nanos;
 
-/// What a client does.
+/// Which client carries a workload out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// One that makes its frames itself, in any version, and is as simple as it can be.
+    #[default]
+    Frames,
+    /// The one that programs use: `ottla_core::client`.
+    Core,
+}
+
+/// What a client at the level of frames does.
 #[derive(Clone, Debug)]
 pub enum Actor {
     /// Makes the topics that a run begins with.

@@ -16,6 +16,9 @@ use crate::history::{Era, Outcome, PartitionIndex, ValueId, Write};
 use crate::scenario::Span;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 
+use super::Kind;
+use super::load::{Burst, Load};
+
 /// `produce = { topic = "t", clients = 3, every = "5ms" }`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +27,8 @@ pub struct Produce {
     pub topic: String,
     /// How many.
     pub clients: u16,
+    /// Which.
+    pub client: Kind,
     /// The mean time between two batches of one client.
     pub every: Span,
     /// -1, 0 or 1.
@@ -54,6 +59,7 @@ impl Default for Produce {
         Self {
             topic: "t".into(),
             clients: 1,
+            client: Kind::default(),
             every: Span(20 * MILLISECOND),
             acks: -1,
             idempotent: true,
@@ -78,7 +84,6 @@ const RETRY: Nanos = 100 * MILLISECOND;
 #[derive(Clone, Debug)]
 pub struct ProduceActor {
     params: Produce,
-    partitions: i32,
     version: i16,
     compression: Compression,
     identity: Identity,
@@ -90,9 +95,8 @@ pub struct ProduceActor {
     echoes: Vec<Batch>,
     flying: BTreeMap<u64, Batch>,
     next_tag: u64,
-    next_at: Nanos,
+    load: Load,
     until: Nanos,
-    phase: Phase,
     stopped: bool,
 }
 
@@ -107,15 +111,6 @@ enum Identity {
     Asked,
     /// It is this one.
     Known(ProducerId, ProducerEpoch),
-}
-
-/// A stretch of even load.
-#[derive(Clone, Copy, Debug, Default)]
-struct Phase {
-    until: Nanos,
-    /// The mean time between batches, in hundredths of the scenario's; 0 is idle.
-    pace: u64,
-    hot: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -148,17 +143,15 @@ impl ProduceActor {
             identity: if params.idempotent { Identity::Wanted(at) } else { Identity::None },
             compression: compression(&params.codec),
             sequences: vec![first; usize::try_from(partitions).unwrap_or(0)],
+            load: Load::new(&params, partitions, at),
             params,
-            partitions,
             version,
             generation: 0,
             queue: VecDeque::new(),
             echoes: Vec::new(),
             flying: BTreeMap::new(),
             next_tag: 0,
-            next_at: at,
             until,
-            phase: Phase { until: 0, pace: 100, hot: None },
             stopped: false,
         }
     }
@@ -179,7 +172,7 @@ impl ProduceActor {
         match self.queue.front() {
             Some(batch) => batch.retry_at,
             None if self.stopped => u64::MAX,
-            None => self.next_at,
+            None => self.load.next_at,
         }
     }
 
@@ -333,18 +326,7 @@ impl ProduceActor {
         if self.stopped {
             return None;
         }
-        if self.params.phases && ctx.now >= self.phase.until {
-            self.phase = next_phase(ctx, self.partitions);
-        }
-        if self.phase.pace == 0 {
-            self.next_at = self.phase.until;
-            return None;
-        }
-        let mean = self.params.every.0 * self.phase.pace / 100;
-        self.next_at = ctx.now + 1 + ctx.draw().exponential(mean);
-        let drawn = ctx.draw().below(u64::from(self.partitions.unsigned_abs()));
-        let partition = self.phase.hot.unwrap_or_else(|| i32::try_from(drawn).unwrap_or(0));
-        let count = ctx.draw().between(1, u64::from(self.params.records.max(1)));
+        let Burst { partition, count } = self.load.burst(ctx)?;
         let index = ctx.judge.history.partition(&TopicPartition::new(self.params.topic.as_str(), partition));
         let first = ctx.judge.history.next_value();
         for _ in 0..count {
@@ -376,6 +358,7 @@ impl ProduceActor {
             acks: self.params.acks,
             idempotent: self.params.idempotent,
             invoked,
+            in_order: false,
             outcome: Outcome::Pending,
             promised: false,
             read: false,
@@ -450,21 +433,7 @@ fn unknown(ctx: &mut Ctx<'_>, batch: &Batch) {
     }
 }
 
-fn next_phase(ctx: &mut Ctx<'_>, partitions: i32) -> Phase {
-    let until = ctx.now + ctx.draw().log_between(100 * MILLISECOND, 10 * SECOND);
-    let hot = ctx.draw().below(u64::from(partitions.unsigned_abs()));
-    let hot = i32::try_from(hot).unwrap_or(0);
-    let (pace, hot) = match ctx.draw().below(8) {
-        0 => (0, None),
-        1 => (1000, None),
-        2 => (5, None),
-        3 => (20, Some(hot)),
-        _ => (100, None),
-    };
-    Phase { until, pace, hot }
-}
-
-fn compression(codec: &str) -> Compression {
+pub(super) fn compression(codec: &str) -> Compression {
     match codec {
         "gzip" => Compression::Gzip(-1),
         "snappy" => Compression::Snappy,

@@ -14,6 +14,8 @@ use crate::invariants::Fact;
 use crate::scenario::Span;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 
+use super::Kind;
+
 /// `read = { topic = "t", clients = 2 }`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +24,8 @@ pub struct Read {
     pub topic: String,
     /// How many.
     pub clients: u16,
+    /// Which.
+    pub client: Kind,
     /// How long the broker may wait for the least bytes.
     pub max_wait: Span,
     /// The least bytes of an answer that does not wait.
@@ -37,6 +41,7 @@ impl Default for Read {
         Self {
             topic: "t".into(),
             clients: 1,
+            client: Kind::default(),
             max_wait: Span(500 * MILLISECOND),
             min_bytes: 1,
             max_bytes: 1 << 20,
@@ -188,7 +193,7 @@ impl ReadActor {
         match partition.error_code {
             ErrorCode::NONE => (),
             ErrorCode::OFFSET_OUT_OF_RANGE => {
-                ctx.judge.fact(&Fact::Sought { reader: self.reader, partition: place.index });
+                ctx.judge.fact(&Fact::Sought { reader: self.reader, partition: place.index, to: None });
                 place.next = None;
                 return;
             }
@@ -226,7 +231,7 @@ impl ReadActor {
                 let start = place.start.unwrap_or(0);
                 let back = ctx.draw().below(u64::try_from(next - start).unwrap_or(0) + 1);
                 place.next = Some(next - i64::try_from(back).unwrap_or(0));
-                ctx.judge.fact(&Fact::Sought { reader: self.reader, partition: place.index });
+                ctx.judge.fact(&Fact::Sought { reader: self.reader, partition: place.index, to: place.next });
             }
         }
     }

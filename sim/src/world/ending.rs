@@ -6,6 +6,7 @@ use super::agenda::Due;
 use super::node::Process;
 use super::{Stage, World};
 use crate::client::Client;
+use crate::client::user::User;
 use crate::draw::Label;
 use crate::logs::read_logs;
 use crate::time::{MILLISECOND, Nanos, SECOND};
@@ -40,7 +41,7 @@ impl World {
 
     /// When all clients are done, the next stage begins.
     pub(super) fn advance_stage(&mut self) {
-        let done = self.clients.iter().all(|client| client.actor.is_done());
+        let done = self.clients.iter().all(User::is_done);
         match self.stage {
             Stage::Finishing if done => {
                 self.stage = Stage::Reading;
@@ -62,7 +63,7 @@ impl World {
             return;
         }
         if !self.judge.logs.rotten {
-            let busy = self.clients.iter().filter(|client| !client.actor.is_done()).map(|client| client.id);
+            let busy = self.clients.iter().filter(|client| !client.is_done()).map(User::id);
             let busy: Vec<String> = busy.map(|id| format!("c{id}")).collect();
             let what = format!("clients {} were not done in time after all healed", busy.join(", "));
             self.judge.report("liveness", what);
@@ -75,7 +76,7 @@ impl World {
         self.judge_alarms();
         let mut starts: BTreeMap<usize, i64> = BTreeMap::new();
         for client in &self.clients {
-            if let Client { actor: Actor::Read(actor), .. } = client {
+            if let User::Frames(Client { actor: Actor::Read(actor), .. }) = client {
                 starts.extend(actor.starts());
             }
         }

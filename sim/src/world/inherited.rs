@@ -9,6 +9,7 @@ use ottla_core::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPar
 use super::World;
 use super::agenda::Due;
 use crate::faults::Compacted;
+use crate::invariants::Fact;
 use crate::logs::BatchRef;
 
 impl World {
@@ -34,6 +35,8 @@ impl World {
             && let Ok(header) = BatchHeader::parse(&bytes)
         {
             self.judge.logs.entry(log).append(BatchRef::of(&header, 0, 0));
+            let partition = self.judge.history.partition(log);
+            self.judge.fact(&Fact::Inherited { partition, end });
         }
     }
 }

@@ -21,14 +21,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_core::client::ClientConfig;
 use ottla_core::config::{BrokerConfig, ConfigError, FlushMode};
 use ottla_core::planted::Planted;
 
+use crate::client::hosted::Hosted;
+use crate::client::user::User;
 use crate::client::{Client, Ctx, Want};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::dose::Dose;
-use crate::draw::{Draws, Label};
+use crate::draw::{Draw, Draws, Label};
 use crate::invariants::Violation;
 use crate::judge::Judge;
 use crate::network::stream::Outgoing;
@@ -37,7 +40,8 @@ use crate::run::RunOptions;
 use crate::scenario::{Action, Scenario};
 use crate::time::{MILLISECOND, Nanos};
 use crate::trace::Trace;
-use crate::workload::{Actor, AdminActor, ProduceActor, RawActor, ReadActor, SetupActor};
+use crate::workload::program::{Manager, Program, Reader, Writer};
+use crate::workload::{Actor, AdminActor, Kind, ProduceActor, RawActor, ReadActor, SetupActor};
 use agenda::{Agenda, Due};
 use node::{Node, broker_config};
 
@@ -52,7 +56,7 @@ pub struct World {
     setting: Arc<Setting>,
     network: Network,
     node: Node,
-    clients: Vec<Client>,
+    clients: Vec<User>,
     agenda: Agenda,
     /// Who judges.
     pub judge: Judge,
@@ -109,7 +113,7 @@ impl World {
         let node = Node {
             id: 0,
             disk,
-            clock: drifting_clock(&scenario, draws),
+            clock: drifting_clock(&scenario, draws, "clock/node"),
             boots: 0,
             process: None,
             paused_until: 0,
@@ -182,7 +186,7 @@ impl World {
     /// When the next step is due; `u64::MAX` if nothing will ever happen.
     #[must_use]
     pub fn next_due(&self) -> Nanos {
-        let clients = self.clients.iter().map(Client::next_due).min().unwrap_or(u64::MAX);
+        let clients = self.clients.iter().map(User::next_due).min().unwrap_or(u64::MAX);
         let due = self.network.next_due().unwrap_or(u64::MAX).min(clients);
         due.min(self.node.disk.next_due().unwrap_or(u64::MAX)).min(self.node.next_due()).min(self.agenda.next_due())
     }
@@ -245,7 +249,7 @@ impl World {
             Delivery::Drained { .. } => (),
             Delivery::Closed { wire, side: Side::Acceptor } => self.on_node_closed(wire),
             Delivery::Closed { wire, side: Side::Dialler } => {
-                self.owner(wire, |client, ctx, _| client.on_closed(ctx, wire));
+                self.owner(wire, |client, ctx, out| client.on_closed(ctx, wire, out));
                 self.owners.remove(&wire);
             }
         }
@@ -259,17 +263,17 @@ impl World {
         }
     }
 
-    fn owner(&mut self, wire: Wire, act: impl FnOnce(&mut Client, &mut Ctx<'_>, &mut Vec<Want>)) {
+    fn owner(&mut self, wire: Wire, act: impl FnOnce(&mut User, &mut Ctx<'_>, &mut Vec<Want>)) {
         if let Some(index) = self.owners.get(&wire) {
             self.with_client(*index, act);
         }
     }
 
-    fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut Ctx<'_>, &mut Vec<Want>)) {
+    fn with_client(&mut self, index: usize, act: impl FnOnce(&mut User, &mut Ctx<'_>, &mut Vec<Want>)) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let mut steps = client.steps;
+        let mut steps = *client.steps_mut();
         let mut ctx = Ctx {
-            id: client.id,
+            id: client.id(),
             now: self.now,
             wall_ms: Clock::new(1_000_000, 0).now(self.now).wall.0,
             judge: &mut self.judge,
@@ -279,7 +283,7 @@ impl World {
         };
         let mut wants = Vec::new();
         act(client, &mut ctx, &mut wants);
-        client.steps = steps;
+        *client.steps_mut() = steps;
         for want in wants {
             self.fulfil(index, want);
         }
@@ -289,7 +293,7 @@ impl World {
     }
 
     fn fulfil(&mut self, index: usize, want: Want) {
-        let me = Endpoint::Client(self.clients[index].id);
+        let me = Endpoint::Client(self.clients[index].id());
         let mut nothing = |_: Endpoint, _, _, _| Bytes::new();
         match want {
             Want::Dial => {
@@ -305,8 +309,22 @@ impl World {
     }
 
     fn add_client(&mut self, actor: Actor, timeout: Nanos) {
-        let id = u16::try_from(self.clients.len()).unwrap_or(u16::MAX);
-        self.clients.push(Client::new(id, actor, timeout));
+        let client = Client::new(self.next_client(), actor, timeout);
+        self.clients.push(User::Frames(client));
+    }
+
+    /// Adds core's client, for a program that is made with a draw of its own.
+    fn add_program(&mut self, program: impl FnOnce(u16, Draw) -> (Program, ClientConfig)) {
+        let id = self.next_client();
+        let own = |what| self.draws.at(Label::ClientSeed, u64::from(id), what);
+        let (program, config) = program(id, own(0));
+        let clock = drifting_clock(&self.setting.scenario, self.draws, &format!("clock/client-{id}"));
+        let hosted = Hosted::new(id, program, &config, own(1).bits(), clock, self.now);
+        self.clients.push(User::Core(Box::new(hosted)));
+    }
+
+    fn next_client(&self) -> u16 {
+        u16::try_from(self.clients.len()).unwrap_or(u16::MAX)
     }
 
     /// The clients of a workload.
@@ -316,22 +334,49 @@ impl World {
         let now = self.now;
         match action {
             Action::Produce(params) => {
+                let partitions = partitions(&params.topic);
                 for _ in 0..params.clients {
-                    let which = self.clients.len() as u64;
-                    let actor = ProduceActor::new(params.clone(), partitions(&params.topic), now, until, which);
-                    self.add_client(Actor::Produce(Box::new(actor)), params.timeout.0);
+                    match params.client {
+                        Kind::Frames => {
+                            let which = self.clients.len() as u64;
+                            let actor = ProduceActor::new(params.clone(), partitions, now, until, which);
+                            self.add_client(Actor::Produce(Box::new(actor)), params.timeout.0);
+                        }
+                        Kind::Core => self.add_program(|_, draw| {
+                            let (writer, config) = Writer::new(params, partitions, now, until, draw);
+                            (Program::Write(Box::new(writer)), config)
+                        }),
+                    }
                 }
             }
             Action::Read(params) => {
+                let partitions = partitions(&params.topic);
                 for _ in 0..params.clients {
-                    let which = self.clients.len() as u64;
-                    let actor = ReadActor::new(params.clone(), partitions(&params.topic), now, until, which);
-                    self.add_client(Actor::Read(Box::new(actor)), params.max_wait.0 + 2_000 * MILLISECOND);
+                    match params.client {
+                        Kind::Frames => {
+                            let which = self.clients.len() as u64;
+                            let actor = ReadActor::new(params.clone(), partitions, now, until, which);
+                            self.add_client(Actor::Read(Box::new(actor)), params.max_wait.0 + 2_000 * MILLISECOND);
+                        }
+                        Kind::Core => self.add_program(|id, draw| {
+                            let (reader, config) = Reader::new(params, partitions, now, until, id, draw);
+                            (Program::Read(Box::new(reader)), config)
+                        }),
+                    }
                 }
             }
             Action::Admin(params) => {
-                let actor = AdminActor::new(params.clone(), partitions(&params.topic), now, until);
-                self.add_client(Actor::Admin(actor), 2_000 * MILLISECOND);
+                let partitions = partitions(&params.topic);
+                match params.client {
+                    Kind::Frames => {
+                        let actor = AdminActor::new(params.clone(), partitions, now, until);
+                        self.add_client(Actor::Admin(actor), 2_000 * MILLISECOND);
+                    }
+                    Kind::Core => self.add_program(|_, draw| {
+                        let (manager, config) = Manager::new(params, partitions, now, until, draw);
+                        (Program::Admin(Box::new(manager)), config)
+                    }),
+                }
             }
             Action::Raw(params) => {
                 self.add_client(Actor::Raw(RawActor::new(params.clone(), now, until)), 2_000 * MILLISECOND);
@@ -363,9 +408,9 @@ impl World {
     }
 }
 
-/// The node's clock: its rate and its wall time are off by at most what the scenario says.
-fn drifting_clock(scenario: &Scenario, draws: Draws) -> Clock {
-    let draw = draws.named(Label::Scenario, "clock/node", 0);
+/// A clock whose rate and wall time are off by at most what the scenario says.
+fn drifting_clock(scenario: &Scenario, draws: Draws, whose: &str) -> Clock {
+    let draw = draws.named(Label::Scenario, whose, 0);
     let drift = u64::from(scenario.clock.drift_ppm);
     let rate = 1_000_000 - drift + draw.below(2 * drift + 1);
     let most = scenario.clock.offset.0 / MILLISECOND;

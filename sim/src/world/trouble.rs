@@ -4,7 +4,7 @@ use ottla_core::machine::Input;
 
 use super::World;
 use super::agenda::{Due, Moment};
-use crate::client::Client;
+use crate::client::user::User;
 use crate::disk::{Hit, Loss};
 use crate::draw::{Label, name_hash};
 use crate::faults::{
@@ -166,7 +166,7 @@ impl World {
         self.dose.give(Class::Pause);
         let until = until.min(self.now + 60 * SECOND);
         let Some(process) = &self.node.process else { return };
-        let client = self.clients.iter().filter_map(Client::request_deadline).min();
+        let client = self.clients.iter().filter_map(User::request_deadline).min();
         if process.deadline.into_iter().chain(client).any(|deadline| deadline < until) {
             self.dose.land(Class::Pause);
         }
@@ -264,7 +264,7 @@ impl World {
             cut.client.map(|which| Endpoint::Client(which % u16::try_from(self.clients.len()).unwrap_or(1).max(1)));
         let clients: Vec<Endpoint> = match client {
             Some(client) => vec![client],
-            None => self.clients.iter().map(|client| Endpoint::Client(client.id)).collect(),
+            None => self.clients.iter().map(|client| Endpoint::Client(client.id())).collect(),
         };
         for client in clients {
             if cut.direction != Direction::FromNode {

@@ -58,6 +58,7 @@ pub(super) struct Producer {
 pub(super) struct Rules {
     acks: Acks,
     idempotent: bool,
+    first_sequence: i32,
     /// One batch of a partition at a time: without idempotence nothing else keeps the order over retries.
     in_order: bool,
     batch_size: usize,
@@ -77,6 +78,7 @@ impl Producer {
         let rules = Rules {
             acks: config.acks,
             idempotent: config.enable_idempotence,
+            first_sequence: config.first_sequence,
             in_order: rpc.max_in_flight_requests_per_connection == 1,
             batch_size: config.batch_size,
             linger: Duration::from_millis(config.linger_ms),

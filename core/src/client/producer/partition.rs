@@ -97,11 +97,11 @@ impl Partition {
 
     /// Gives the batch at `place` its number in the sequence, if it has none, and closes it.
     ///
-    /// `fresh` is the producer id for a new lineage.
-    pub(super) fn sequence(&mut self, place: usize, fresh: Option<(ProducerId, ProducerEpoch)>) {
+    /// `fresh` is where a new lineage begins.
+    pub(super) fn sequence(&mut self, place: usize, fresh: Option<Producer>) {
         let batch = &mut self.queue[place];
-        if let (Some((id, epoch)), None) = (fresh, batch.sequence) {
-            let first = Lineage { id, epoch, next_sequence: 0, acknowledged: false };
+        if let (Some(Producer { id, epoch, base_sequence }), None) = (fresh, batch.sequence) {
+            let first = Lineage { id, epoch, next_sequence: base_sequence, acknowledged: false };
             let lineage = self.lineage.get_or_insert(first);
             let producer = Producer { id: lineage.id, epoch: lineage.epoch, base_sequence: lineage.next_sequence };
             lineage.next_sequence = producer.sequence_at(batch.count());

@@ -9,6 +9,7 @@ use ottla_wire::api::produce::{
 use ottla_wire::api::{Request, Response};
 use ottla_wire::{ErrorCode, Records, Uuid};
 
+use crate::record::Producer;
 use crate::rpc::{Answer, CallId, Lane, Readiness, Route, RpcError};
 use crate::types::{BrokerId, Offset, ProducerEpoch, ProducerId, TopicPartition};
 
@@ -214,6 +215,8 @@ fn choose(
     (rules, id): (&Rules, Option<(ProducerId, ProducerEpoch)>),
     turn: &mut Turn<'_>,
 ) -> Vec<(Candidate, Uuid)> {
+    let fresh = id.filter(|_| rules.idempotent);
+    let fresh = fresh.map(|(id, epoch)| Producer { id, epoch, base_sequence: rules.first_sequence });
     let mut size = 0;
     let mut chosen = Vec::new();
     for candidate in candidates {
@@ -221,7 +224,7 @@ fn choose(
         if size > 0 && size + partition.queue[candidate.place].memory > rules.max_request_size {
             break;
         }
-        partition.sequence(candidate.place, id.filter(|_| rules.idempotent));
+        partition.sequence(candidate.place, fresh);
         size += partition.queue[candidate.place].bytes().len();
         let topic_id = turn.metadata.topic(turn.now.monotonic, &candidate.topic).id;
         chosen.push((candidate, topic_id));

@@ -1,6 +1,6 @@
 //! Fetch requests to leaders, and what their answers bring.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ottla_wire::ErrorCode;
@@ -22,7 +22,8 @@ const LAST_WITH_NAMES: i16 = 12;
 type All = BTreeMap<TopicPartition, Wanted>;
 
 impl Reader {
-    /// Asks each leader for the partitions of which nothing is buffered.
+    /// Asks each leader of whose partitions nothing is buffered. A Fetch without the partitions that are would wait
+    /// at the broker for the others, while the program takes what is buffered and wants more (KAFKA-17182).
     pub(super) fn fetch(&mut self, turn: &mut Turn<'_>) {
         for (leader, wanted) in self.wanted(turn) {
             if self.sessions.get(&leader).is_some_and(|session| session.call.is_some()) {
@@ -41,10 +42,14 @@ impl Reader {
     fn wanted(&self, turn: &mut Turn<'_>) -> BTreeMap<BrokerId, All> {
         let now = turn.at();
         let mut by_leader: BTreeMap<BrokerId, All> = BTreeMap::new();
+        let mut buffered = BTreeSet::new();
         for (partition, assigned) in &self.partitions {
-            let Some(place) = assigned.fetchable(now) else { continue };
             let leader = turn.metadata.leader_and_epoch(&partition.topic, partition.partition);
             let Some((leader, current)) = leader else { continue };
+            if assigned.chunk.is_some() {
+                buffered.insert(leader);
+            }
+            let Some(place) = assigned.fetchable(now) else { continue };
             let wanted = Wanted {
                 topic_id: turn.metadata.topic(now, &partition.topic).id,
                 partition: FetchPartition {
@@ -57,6 +62,7 @@ impl Reader {
             };
             by_leader.entry(leader).or_default().insert(partition.clone(), wanted);
         }
+        by_leader.retain(|leader, _| !buffered.contains(leader));
         by_leader
     }
 

@@ -3,8 +3,8 @@
 //! * `assigned`: where the reader stands in a partition; `lookup`: how it finds out
 //! * `session`: what is asked of each broker (KIP-227); `fetch`: the requests and answers; `chunk`: the records
 //!
-//! One Fetch is in flight a broker, for the partitions of which nothing is buffered: so at most
-//! `fetch.max.bytes` wait for the program for each broker, besides one batch a partition, however large it is.
+//! One Fetch is in flight a broker, when nothing of its partitions is buffered: so at most `fetch.max.bytes` wait for
+//! the program for each broker, besides one batch a partition, however large it is.
 //! A poll takes from the partitions in turn, at most `max.poll.records`.
 //!
 //! Absent on purpose: groups, which assign partitions and keep positions; fetching from followers (KIP-392).

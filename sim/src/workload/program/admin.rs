@@ -1,0 +1,87 @@
+//! A program that changes topics with core's client: as the one at the level of frames does.
+
+use ottla_core::client::{AdminRequest, ClientConfig, Command, Event, Resource};
+use ottla_core::types::{Offset, TopicPartition};
+
+use super::{LOOK, base_config};
+use crate::client::Ctx;
+use crate::draw::Draw;
+use crate::time::{Nanos, SECOND};
+use crate::workload::Admin;
+use crate::workload::admin::{Change, draw_change};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    params: Admin,
+    partitions: i32,
+    next_at: Nanos,
+    until: Nanos,
+    /// The request that has not ended.
+    waiting: Option<u64>,
+    asked: u64,
+    over: bool,
+}
+
+impl Manager {
+    /// A program that changes things from `at` until `until`, or until the load ends, and the client that it uses.
+    #[must_use]
+    pub fn new(params: &Admin, partitions: i32, at: Nanos, until: Nanos, draw: Draw) -> (Self, ClientConfig) {
+        let config = base_config(2 * SECOND, draw);
+        let (waiting, asked, over) = (None, 0, false);
+        (Self { params: params.clone(), partitions, next_at: at, until, waiting, asked, over }, config)
+    }
+
+    pub(super) const fn next_wake(&self) -> Nanos {
+        if self.waiting.is_some() { u64::MAX } else { self.next_at }
+    }
+
+    pub(super) const fn is_done(&self) -> bool {
+        self.over && self.waiting.is_none()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        usize::from(self.waiting.is_some())
+    }
+
+    pub(super) fn next_command(&mut self, ctx: &mut Ctx<'_>) -> Option<Command> {
+        self.over |= !ctx.load;
+        if self.over || self.waiting.is_some() || ctx.now < self.next_at {
+            return None;
+        }
+        if ctx.now >= self.until {
+            self.next_at = ctx.now + LOOK;
+            return None;
+        }
+        self.next_at = ctx.now + 1 + ctx.draw().exponential(self.params.every.0);
+        let request = self.request(draw_change(&self.params, self.partitions, ctx)?);
+        self.asked += 1;
+        self.waiting = Some(self.asked);
+        Some(Command::Admin { token: self.asked, request: Box::new(request) })
+    }
+
+    /// Answers whether the event was to be expected.
+    pub(super) fn on_event(&mut self, _: &mut Ctx<'_>, event: &Event) -> bool {
+        let (Event::AdminDone { token, .. } | Event::AdminFailed { token, .. }) = event else { return false };
+        self.waiting.take_if(|waiting| waiting == token).is_some()
+    }
+
+    fn request(&self, change: Change) -> AdminRequest {
+        match change {
+            Change::Create { name, partitions } => {
+                AdminRequest::CreateTopic { name: name.into(), partitions, replication_factor: 1, configs: Vec::new() }
+            }
+            Change::Delete { name } => AdminRequest::DeleteTopic { name: name.into() },
+            Change::DeleteRecords { partition, before } => AdminRequest::DeleteRecords {
+                partition: TopicPartition::new(self.params.topic.as_str(), partition),
+                before: before.map(Offset),
+            },
+            Change::Alter { key, value } => AdminRequest::AlterConfig {
+                resource: Resource::Topic,
+                name: self.params.topic.as_str().into(),
+                key: key.into(),
+                value: value.map(Into::into),
+            },
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Programs that use core's client, one a file: what they ask of it, and what they make of its events.
+
+mod admin;
+mod read;
+mod write;
+
+pub use admin::Manager;
+pub use read::Reader;
+pub use write::Writer;
+
+use ottla_core::client::{ClientConfig, Command, Event};
+
+use crate::client::Ctx;
+use crate::client::hosted::ADDRESS;
+use crate::draw::Draw;
+use crate::time::{MILLISECOND, Nanos, SECOND};
+
+/// What a client is used for.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// It writes.
+    Write(Box<Writer>),
+    /// It reads.
+    Read(Box<Reader>),
+    /// It changes topics.
+    Admin(Box<Manager>),
+}
+
+/// How long a program waits before it tries again what failed.
+const RETRY: Nanos = 100 * MILLISECOND;
+/// How often a program that has nothing to do looks whether the load is over.
+const LOOK: Nanos = SECOND;
+
+impl Program {
+    /// When it wants to ask something that depends on time alone.
+    #[must_use]
+    pub fn next_wake(&self) -> Nanos {
+        match self {
+            Self::Write(program) => program.next_wake(),
+            Self::Read(program) => program.next_wake(),
+            Self::Admin(program) => program.next_wake(),
+        }
+    }
+
+    /// Whether it will never ask anything again.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Write(program) => program.is_done(),
+            Self::Read(program) => program.is_done(),
+            Self::Admin(program) => program.is_done(),
+        }
+    }
+
+    /// How many of its commands have not ended.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        match self {
+            Self::Write(program) => program.in_flight(),
+            Self::Read(program) => program.in_flight(),
+            Self::Admin(program) => program.in_flight(),
+        }
+    }
+
+    /// What it asks for now, if anything.
+    pub fn next_command(&mut self, ctx: &mut Ctx<'_>) -> Option<Command> {
+        match self {
+            Self::Write(program) => program.next_command(ctx),
+            Self::Read(program) => program.next_command(ctx),
+            Self::Admin(program) => program.next_command(ctx),
+        }
+    }
+
+    /// The client has news. An event that nothing was asked for breaks the client's promise.
+    pub fn on_event(&mut self, ctx: &mut Ctx<'_>, event: Event) {
+        let text = event.to_string();
+        let wanted = match self {
+            Self::Write(program) => program.on_event(ctx, event),
+            Self::Read(program) => program.on_event(ctx, event),
+            Self::Admin(program) => program.on_event(ctx, &event),
+        };
+        if !wanted {
+            ctx.judge.report("client", format!("client {} is told what it did not ask for: {text}", ctx.id));
+        }
+    }
+}
+
+/// What the clients of all programs have in common; times that nobody says are drawn.
+fn base_config(request_timeout: Nanos, draw: Draw) -> ClientConfig {
+    let request_timeout_ms = (request_timeout / MILLISECOND).max(1);
+    let mut config = ClientConfig {
+        bootstrap_servers: vec![ADDRESS.into()],
+        metadata_max_age_ms: draw.and(1).log_between(1_000, 300_000),
+        // Topics are made by the set-up, with all their partitions, or not at all.
+        allow_auto_create_topics: false,
+        default_api_timeout_ms: draw.and(2).log_between(2_000, 30_000),
+        ..ClientConfig::default()
+    };
+    config.rpc.client_id = "sim".into();
+    config.rpc.request_timeout_ms = request_timeout_ms;
+    config.rpc.socket_connection_setup_timeout_ms = draw.and(3).log_between(500, 10_000);
+    config
+}
+
+/// Part of a draw as a size.
+fn size(draw: Draw, low: u64, high: u64) -> usize {
+    usize::try_from(draw.log_between(low, high)).unwrap_or(usize::MAX)
+}
