@@ -5,7 +5,8 @@
 //! * [`time`] and [`draw`]: the words; chance is a function of a label and an identity, never a stream
 //! * [`disk`], [`network`], [`clock`]: what a crash leaves, and what breaks without one
 //! * [`history`], [`logs`] and [`invariants`]: what clients saw, what was written, and what must hold
-//! * [`client`], [`frames`] and [`known`]: clients that trust nobody; [`judge`]: who watches them
+//! * [`client`], [`frames`] and [`known`]: core's own client, and others that trust nobody; [`cross`]: who reads their
+//!   frames, too; [`judge`]: who watches them
 //! * [`scenario`], with [`workload`] and [`faults`]: a run is a file and a seed
 
 #[cfg(not(madsim))]
@@ -19,6 +20,7 @@ pub mod canary;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod cross;
 pub mod disk;
 pub mod dose;
 pub mod draw;

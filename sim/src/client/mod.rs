@@ -100,6 +100,8 @@ pub enum Want {
     Dial,
     /// To send this.
     Send(Wire, Bytes),
+    /// To send what is not meant to be understood.
+    SendBad(Wire, Bytes),
     /// To be rid of the connection.
     Close(Wire),
 }
@@ -257,7 +259,8 @@ impl Client {
         let wire = *wire;
         while let Some(mut ask) = self.actor.next_ask(ctx, self.sent.len()) {
             self.correlation += 1;
-            out.push(Want::Send(wire, ask.frame(self.correlation)));
+            let send: fn(Wire, Bytes) -> Want = if ask.hostile { Want::SendBad } else { Want::Send };
+            out.push(send(wire, ask.frame(self.correlation)));
             if ask.hostile {
                 self.link = Link::Spoilt { wire, until: ctx.now + 300 * MILLISECOND };
                 return;

@@ -29,6 +29,7 @@ use crate::client::hosted::Hosted;
 use crate::client::user::User;
 use crate::client::{Client, Ctx, Want};
 use crate::clock::Clock;
+use crate::cross::Cross;
 use crate::disk::Disk;
 use crate::dose::Dose;
 use crate::draw::{Draw, Draws, Label};
@@ -69,6 +70,8 @@ pub struct World {
     tuples: Vec<u64>,
     /// Whose each dialled connection is.
     owners: BTreeMap<Wire, usize>,
+    /// Who reads every frame a second time.
+    cross: Option<Box<Cross>>,
 }
 
 /// What does not change in a run.
@@ -139,6 +142,7 @@ impl World {
             pace: Pace::default(),
             tuples: Vec::new(),
             owners: BTreeMap::new(),
+            cross: Cross::draw(draws).map(Box::new),
             setting: Arc::new(Setting { scenario, config, planted: options.planted }),
         };
         world.network.listen(Endpoint::Node(0), Listening::Refused);
@@ -242,15 +246,17 @@ impl World {
                 client.on_dialled(ctx, wire, up, out);
             }),
             Delivery::Bytes { wire, side: Side::Acceptor, bytes } => self.on_node_bytes(wire, bytes),
-            Delivery::Bytes { wire, side: Side::Dialler, bytes } => self.owner(wire, |client, ctx, out| {
-                client.on_bytes(ctx, wire, bytes, out);
-            }),
+            Delivery::Bytes { wire, side: Side::Dialler, bytes } => {
+                self.read_along(|cross| cross.on_answers(wire, bytes.clone()));
+                self.owner(wire, |client, ctx, out| client.on_bytes(ctx, wire, bytes, out));
+            }
             Delivery::Drained { wire, side: Side::Acceptor } => self.on_drained(wire),
             Delivery::Drained { .. } => (),
             Delivery::Closed { wire, side: Side::Acceptor } => self.on_node_closed(wire),
             Delivery::Closed { wire, side: Side::Dialler } => {
                 self.owner(wire, |client, ctx, out| client.on_closed(ctx, wire, out));
                 self.owners.remove(&wire);
+                self.stop_reading_along(wire);
             }
         }
     }
@@ -302,9 +308,30 @@ impl World {
                 self.clients[index].dialling(self.now, wire);
             }
             Want::Send(wire, bytes) => {
+                self.read_along(|cross| cross.on_request(wire, &bytes));
                 self.network.send(self.now, wire, Side::Dialler, Outgoing::Bytes(bytes), &mut nothing);
             }
-            Want::Close(wire) => self.network.close(self.now, wire, Side::Dialler, &mut nothing),
+            Want::SendBad(wire, bytes) => {
+                self.stop_reading_along(wire);
+                self.network.send(self.now, wire, Side::Dialler, Outgoing::Bytes(bytes), &mut nothing);
+            }
+            Want::Close(wire) => {
+                self.stop_reading_along(wire);
+                self.network.close(self.now, wire, Side::Dialler, &mut nothing);
+            }
+        }
+    }
+
+    /// Shows the second reader something, if this run has one.
+    fn read_along(&mut self, look: impl FnOnce(&mut Cross) -> Result<(), String>) {
+        if let Some(Err(what)) = self.cross.as_deref_mut().map(look) {
+            self.judge.report("W1", what);
+        }
+    }
+
+    fn stop_reading_along(&mut self, wire: Wire) {
+        if let Some(cross) = &mut self.cross {
+            cross.forget(wire);
         }
     }
 
