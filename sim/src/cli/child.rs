@@ -11,6 +11,7 @@ use super::{VIOLATED, Which, planted, say, template, unusable};
 use crate::invariants::Violation;
 use crate::panics;
 use crate::run::{Outcome, RunOptions, run, run_branching};
+use crate::time::{Nanos, SECOND};
 
 #[derive(Debug, Args)]
 pub(super) struct ChildArgs {
@@ -34,7 +35,7 @@ pub(super) struct ChildArgs {
     /// Judge by the client history alone.
     #[arg(long)]
     history_alone: bool,
-    /// Run this seed first, to be an older process.
+    /// Run the beginning of this seed first, to be an older process.
     #[arg(long)]
     warm_up: Option<u64>,
     /// Do what must not be done.
@@ -42,8 +43,11 @@ pub(super) struct ChildArgs {
     canary: Option<crate::canary::Canary>,
 }
 
+/// A process is old after so much load, in simulated time: what it allocated is in use again, and maps have seeds.
+const WARM_UP: Nanos = 5 * SECOND;
+
 /// What a child tells its parent: one line of JSON.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Told {
     /// The invariant that was violated, and how.
     pub violation: Option<(String, String)>,
@@ -90,7 +94,9 @@ fn outcome(args: &ChildArgs) -> Result<Outcome, String> {
     panics::hook(|violation, step, now| print(&told_of(violation, step, now)));
     if let Some(other) = args.warm_up {
         let older = RunOptions { digests: false, window: 0..0, ..options };
-        run(scenario(other)?, &older).map_err(|error| error.to_string())?;
+        let mut other = scenario(other)?;
+        other.duration = other.duration.min(WARM_UP);
+        run(other, &older).map_err(|error| error.to_string())?;
     }
     let run = if args.branch > 0 {
         run_branching(scenario(seed)?, &options, args.branch)

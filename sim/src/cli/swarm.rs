@@ -219,7 +219,7 @@ fn complaint(ended: &Ended, work: &Work, plant: Option<Plant>) -> Option<((Strin
     Some((what, report::reproduce(&work.file, work.seed, work.digest, plant)))
 }
 
-fn bar(total: usize, done: usize) -> ProgressBar {
+pub(super) fn bar(total: usize, done: usize) -> ProgressBar {
     let bar = ProgressBar::new(total as u64).with_position(done as u64);
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
