@@ -2,17 +2,18 @@
 //! for another reader or after a seek, are recognised by their digest, and neither checked nor inflated anew.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use ottla_core::record::RecordBatch;
-use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::history::ValueId;
 
 /// The batches that were read, never looked at in order.
 #[derive(Clone, Debug, Default)]
 pub struct KnownBatches {
-    values: HashMap<u128, Values, Xxh3DefaultBuilder>,
+    values: HashMap<u128, Values, BuildHasherDefault<OfDigest>>,
     scratch: Vec<u8>,
 }
 
@@ -21,6 +22,24 @@ pub type Values = Arc<[(i64, ValueId)]>;
 
 /// The most that a batch is inflated to.
 const INFLATED: u64 = 64 << 20;
+
+/// A digest is a hash already.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfDigest(u64);
+
+impl Hasher for OfDigest {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a digest is a number");
+    }
+
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = u64::try_from(digest >> 64).expect("half of 128 bits");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl KnownBatches {
     /// What a batch holds; nothing if it is a control batch. `None` if its CRC is wrong, or it cannot be read.

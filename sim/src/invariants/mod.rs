@@ -6,6 +6,7 @@
 
 mod ack_truth;
 mod by_offset;
+mod by_reader;
 mod checkpoint_soundness;
 mod committed_is_durable;
 mod duplicate;
@@ -177,6 +178,9 @@ impl Invariants {
     /// # Errors
     /// The first violation.
     pub fn check(&mut self, fact: &Fact<'_>) -> Result<(), Violation> {
+        if let Fact::Polled { .. } = fact {
+            return self.check_polled(fact);
+        }
         of(recovered_prefix::CODE, self.recovered_prefix.check(fact))?;
         of(indexes_agree::CODE, indexes_agree::check(fact))?;
         of(no_bad_crc::CODE, no_bad_crc::check(fact))?;
@@ -202,6 +206,18 @@ impl Invariants {
         of(error_truth::CODE, error_truth::check(fact))?;
         of(send_order::CODE, self.send_order.check(fact))?;
         Ok(())
+    }
+
+    /// The checkers that look at what is read: by far the most facts are of this kind.
+    fn check_polled(&mut self, fact: &Fact<'_>) -> Result<(), Violation> {
+        of(ack_truth::CODE, self.ack_truth.check(fact))?;
+        of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
+        of(duplicate::CODE, self.duplicate.check(fact))?;
+        of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))?;
+        of(read_stability::CODE, self.read_stability.check(fact))?;
+        of(poll_skip::CODE, self.poll_skip.check(fact))?;
+        of(error_truth::CODE, error_truth::check(fact))?;
+        of(send_order::CODE, self.send_order.check(fact))
     }
 }
 

@@ -1,26 +1,24 @@
 //! nonmonotonic-poll: a reader goes back, or gets a record again, without having asked for it.
 //! Source: the Jepsen Kafka workload.
 
-use std::collections::BTreeMap;
-
+use super::by_reader::ByReader;
 use super::{Fact, Verdict};
-use crate::history::PartitionIndex;
 
 pub(super) const CODE: &str = "nonmonotonic-poll";
 
 /// Remembers where each reader is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NonmonotonicPoll {
-    at: BTreeMap<(u16, PartitionIndex), i64>,
+    at: ByReader,
 }
 
 impl NonmonotonicPoll {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Sought { reader, partition, .. } = fact {
-            self.at.remove(&(*reader, *partition));
+            self.at.remove(*reader, *partition);
         }
         let Fact::Polled { reader, partition, offset, .. } = fact else { return Ok(()) };
-        match self.at.insert((*reader, *partition), *offset) {
+        match self.at.insert(*reader, *partition, *offset) {
             Some(before) if before >= *offset => {
                 Err(format!("reader {reader} of partition {partition} gets {offset} after {before}"))
             }

@@ -1,11 +1,9 @@
 //! R6 ReadStability: what was read once is read again at that offset, by everybody, unless it was deleted.
 //! Source: correctness condition of Kafka's consumers; KIP-320.
 
-use std::collections::BTreeMap;
-
 use super::by_offset::ByOffset;
+use super::by_reader::ByReader;
 use super::{Fact, Verdict};
-use crate::history::PartitionIndex;
 
 pub(super) const CODE: &str = "R6";
 
@@ -13,16 +11,16 @@ pub(super) const CODE: &str = "R6";
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadStability {
     read: ByOffset,
-    at: BTreeMap<(u16, PartitionIndex), i64>,
+    at: ByReader,
 }
 
 impl ReadStability {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Sought { reader, partition, .. } = fact {
-            self.at.remove(&(*reader, *partition));
+            self.at.remove(*reader, *partition);
         }
         let Fact::Polled { reader, partition, offset, value, .. } = fact else { return Ok(()) };
-        let before = self.at.insert((*reader, *partition), *offset);
+        let before = self.at.insert(*reader, *partition, *offset);
         // Between two records that one reader got one after the other, nobody may have read a third.
         if let Some(before) = before
             && let Some((lost, known)) = self.read.first_in(*partition, before.saturating_add(1), *offset)
