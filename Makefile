@@ -1,6 +1,6 @@
 # What a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix interop crash-test durability fuzz sim swarm meta planted
+.PHONY: help run test verify fix interop crash-test durability bench fuzz sim swarm meta planted
 
 CARGO := cargo
 OTTLA_BIN ?= $(CURDIR)/target/release/ottla
@@ -39,6 +39,9 @@ durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves too 
 	$(CARGO) build -p ottla --features skip-sync-plant --target-dir target/sync-plant
 	for plant in file dir early; do OTTLA_SYNC_PLANT=$$plant OTTLA_BIN=$(CURDIR)/target/sync-plant/debug/ottla \
 	    $(CARGO) run --release -p ottla-tests --bin durability -- --expect-violations $(ARGS) || exit 1; done
+
+bench: $(OTTLA_BIN)  ## Ottla beside Apache Kafka and the ceiling, one table (ARGS=--short: two minutes; '--only produce/raw --against none')
+	$(CARGO) run --release -p ottla-tests --features load --bin bench -- $(ARGS)
 
 FUZZ_SECONDS ?= 60
 fuzz:              ## a coverage-guided fuzzer on every decoder, FUZZ_SECONDS=60 each (needs a nightly and cargo-fuzz)

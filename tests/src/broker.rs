@@ -82,6 +82,12 @@ impl Plan {
         Ok(Self { kind, address, controller, dir, properties, wrapper, program })
     }
 
+    /// The same with another build of Ottla.
+    pub fn with_program(mut self, program: &Path) -> Result<Self, String> {
+        self.program = serve(program)?;
+        Ok(self)
+    }
+
     /// The data directory (`log.dirs`).
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
@@ -203,7 +209,11 @@ impl Drop for Broker {
 
 fn ottla_program() -> Result<Vec<String>, String> {
     let path = std::env::var("OTTLA_BIN").map_err(|_| "OTTLA_BIN does not name the ottla program".to_owned())?;
-    let path = fs::canonicalize(&path).map_err(|error| format!("OTTLA_BIN={path}: {error}"))?;
+    serve(Path::new(&path))
+}
+
+fn serve(program: &Path) -> Result<Vec<String>, String> {
+    let path = fs::canonicalize(program).map_err(|error| format!("{}: {error}", program.display()))?;
     Ok([&path.to_string_lossy(), "serve", "--new-cluster", "--config"].map(str::to_owned).to_vec())
 }
 

@@ -7,6 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::frames::{self, key};
+
 /// The largest answer that the probe accepts, in bytes.
 const MAX_FRAME: usize = 64 << 20;
 
@@ -35,15 +37,7 @@ impl Connection {
     /// Sends a request with a non-flexible header (version 1, client id "probe"); gives its correlation id.
     pub fn send(&mut self, api_key: i16, api_version: i16, body: &[u8]) -> io::Result<i32> {
         self.correlation_id += 1;
-        let mut frame = vec![0; 4];
-        frame.extend(api_key.to_be_bytes());
-        frame.extend(api_version.to_be_bytes());
-        frame.extend(self.correlation_id.to_be_bytes());
-        frame.extend(5_i16.to_be_bytes());
-        frame.extend(b"probe");
-        frame.extend(body);
-        let length = i32::try_from(frame.len() - 4).map_err(io::Error::other)?;
-        frame[..4].copy_from_slice(&length.to_be_bytes());
+        let frame = frames::request(api_key, api_version, self.correlation_id, body)?;
         self.stream.write_all(&frame)?;
         Ok(self.correlation_id)
     }
@@ -93,14 +87,14 @@ pub fn wait_until_ready(
         if start.elapsed() > limit {
             return Err(io::Error::other(format!("the broker is not ready after {limit:?}: {answer:?}")));
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// How many brokers a Metadata request (version 1, no topics) names.
 fn brokers_known(address: SocketAddr) -> io::Result<i32> {
     let mut connection = Connection::open(address, Duration::from_secs(2))?;
-    let body = connection.call(3, 1, &0_i32.to_be_bytes())?;
+    let body = connection.call(key::METADATA, 1, &0_i32.to_be_bytes())?;
     let count = body.get(..4).ok_or_else(|| io::Error::other("a short answer"))?;
     Ok(i32::from_be_bytes(count.try_into().map_err(io::Error::other)?))
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::check::Acknowledged;
+use crate::frames::{self, key, produce, produced, put_len, put_text};
 use crate::probe::Connection;
 use crate::records::Random;
 
@@ -16,9 +17,6 @@ use crate::records::Random;
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Requests in flight on one connection.
 const IN_FLIGHT: usize = 5;
-
-const PRODUCE: i16 = 0;
-const CREATE_TOPICS: i16 = 19;
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -53,7 +51,7 @@ pub fn create_topics(address: SocketAddr, load: &Load) -> io::Result<()> {
     }
     body.extend(30_000_i32.to_be_bytes());
     body.push(0);
-    connection.call(CREATE_TOPICS, 2, &body)?;
+    connection.call(key::CREATE_TOPICS, 2, &body)?;
     let mut random = Random::new(0);
     for topic in &load.topics {
         for partition in 0..load.partitions {
@@ -65,7 +63,7 @@ pub fn create_topics(address: SocketAddr, load: &Load) -> io::Result<()> {
 
 fn wait_until_written(connection: &mut Connection, topic: &str, partition: i32, batch: &[u8]) -> io::Result<()> {
     for _ in 0..500 {
-        let answer = connection.call(PRODUCE, 3, &produce(topic, partition, 1, batch)?)?;
+        let answer = connection.call(key::PRODUCE, 3, &produce(topic, partition, 1, batch)?)?;
         let (error, _) = produced(&answer)?;
         if error == 0 {
             return Ok(());
@@ -114,7 +112,7 @@ fn one_connection(address: SocketAddr, load: &Load, number: u64) -> io::Result<V
         let acks = [1, 0, -1, -1, -1, -1, -1, -1_i16][usize::try_from(random.below(8)).unwrap_or(2)];
         let batch = batch(&mut random, records, load.value_bytes)?;
         let body = produce(topic, partition, acks, &batch)?;
-        let correlation_id = connection.send(PRODUCE, 3, &body)?;
+        let correlation_id = connection.send(key::PRODUCE, 3, &body)?;
         if acks != 0 {
             let partition = format!("{topic}-{partition}");
             waiting.push_back(Waiting { correlation_id, partition, records: i64::from(records), is_all: acks == -1 });
@@ -153,114 +151,13 @@ fn receive(connection: &mut Connection, client: &str, asked: Option<Waiting>) ->
     }))
 }
 
-/// The error and the base offset in an answer for one partition.
-fn produced(answer: &[u8]) -> io::Result<(i16, i64)> {
-    let mut rest = Answer(answer);
-    rest.skip(4)?;
-    rest.text()?;
-    rest.skip(8)?;
-    Ok((rest.i16()?, rest.i64()?))
-}
-
-fn produce(topic: &str, partition: i32, acks: i16, batch: &[u8]) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    body.extend((-1_i16).to_be_bytes());
-    body.extend(acks.to_be_bytes());
-    body.extend(30_000_i32.to_be_bytes());
-    put_len(&mut body, 1)?;
-    put_text(&mut body, topic)?;
-    put_len(&mut body, 1)?;
-    body.extend(partition.to_be_bytes());
-    put_len(&mut body, batch.len())?;
-    body.extend(batch);
-    Ok(body)
-}
-
-/// A record batch of magic 2, not compressed, without a producer id.
+/// A batch of `records` values, of up to `value_bytes` each.
 fn batch(random: &mut Random, records: i32, value_bytes: u64) -> io::Result<Vec<u8>> {
-    let mut after_crc = Vec::new();
-    after_crc.extend(0_i16.to_be_bytes());
-    after_crc.extend((records - 1).to_be_bytes());
-    let now = crate::interop::cases::now_ms();
-    after_crc.extend(now.to_be_bytes());
-    after_crc.extend(now.to_be_bytes());
-    after_crc.extend((-1_i64).to_be_bytes());
-    after_crc.extend((-1_i16).to_be_bytes());
-    after_crc.extend((-1_i32).to_be_bytes());
-    after_crc.extend(records.to_be_bytes());
-    for delta in 0..records {
-        let length = usize::try_from(random.below(value_bytes)).unwrap_or(0);
-        let mut record = vec![0];
-        put_varint(&mut record, 0);
-        put_varint(&mut record, i64::from(delta));
-        put_varint(&mut record, -1);
-        put_varint(&mut record, i64::try_from(length).map_err(io::Error::other)?);
-        record.extend(random.letters(length));
-        put_varint(&mut record, 0);
-        put_varint(&mut after_crc, i64::try_from(record.len()).map_err(io::Error::other)?);
-        after_crc.extend(record);
-    }
-    let mut batch = Vec::new();
-    batch.extend(0_i64.to_be_bytes());
-    put_len(&mut batch, after_crc.len() + 9)?;
-    batch.extend((-1_i32).to_be_bytes());
-    batch.push(2);
-    batch.extend(crc32c::crc32c(&after_crc).to_be_bytes());
-    batch.extend(after_crc);
-    Ok(batch)
-}
-
-fn put_len(out: &mut Vec<u8>, length: usize) -> io::Result<()> {
-    out.extend(i32::try_from(length).map_err(io::Error::other)?.to_be_bytes());
-    Ok(())
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
-    out.extend(i16::try_from(text.len()).map_err(io::Error::other)?.to_be_bytes());
-    out.extend(text.as_bytes());
-    Ok(())
-}
-
-/// Zigzag, then seven bits a byte.
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
-    loop {
-        let low = rest.to_le_bytes()[0] & 0x7f;
-        rest >>= 7;
-        if rest == 0 {
-            out.push(low);
-            return;
-        }
-        out.push(low | 0x80);
-    }
-}
-
-/// Reads an answer of a non-flexible version.
-struct Answer<'a>(&'a [u8]);
-
-impl Answer<'_> {
-    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or_else(|| io::Error::other("a short answer"))?;
-        self.0 = rest;
-        Ok(*taken)
-    }
-
-    fn skip(&mut self, count: usize) -> io::Result<()> {
-        self.0 = self.0.get(count..).ok_or_else(|| io::Error::other("a short answer"))?;
-        Ok(())
-    }
-
-    fn i16(&mut self) -> io::Result<i16> {
-        Ok(i16::from_be_bytes(self.take()?))
-    }
-
-    fn i64(&mut self) -> io::Result<i64> {
-        Ok(i64::from_be_bytes(self.take()?))
-    }
-
-    /// Passes a string; a null one is empty.
-    fn text(&mut self) -> io::Result<()> {
-        let length = self.i16()?;
-        self.skip(usize::try_from(length).unwrap_or(0))
-    }
+    let values: Vec<_> = (0..records)
+        .map(|_| {
+            let length = usize::try_from(random.below(value_bytes)).unwrap_or(0);
+            random.letters(length)
+        })
+        .collect();
+    frames::batch(values.iter().map(Vec::as_slice), crate::interop::cases::now_ms())
 }
