@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::io::Write;
-use std::thread::LocalKey;
 
 use zstd::stream::write::Encoder;
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirective};
@@ -31,7 +30,7 @@ pub(super) struct Frames<'a> {
 
 /// Appends one frame to `out`. The level is in zstd's range.
 pub(super) fn compress(level: i32, bytes: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
-    let mut context = Lent::of(&COMPRESSING, CCtx::create);
+    let mut context = Lent::<CCtx<'static>>::take();
     context.get().set_parameter(CParameter::CompressionLevel(level)).map_err(error)?;
     let mut encoder = Encoder::with_context(out, context.get());
     encoder.set_pledged_src_size(u64::try_from(bytes.len()).ok())?;
@@ -41,7 +40,7 @@ pub(super) fn compress(level: i32, bytes: &[u8], out: &mut Vec<u8>) -> std::io::
 
 impl<'a> Frames<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        let mut context = Lent::of(&INFLATING, DCtx::create);
+        let mut context = Lent::<DCtx<'static>>::take();
         context.get().reset(ResetDirective::SessionOnly).expect("a session can always be reset");
         Self { context, rest: bytes, open: true }
     }
@@ -74,29 +73,48 @@ impl<'a> Frames<'a> {
 struct Lent<T: Context> {
     /// There until then.
     context: Option<T>,
-    home: &'static LocalKey<Kept<T>>,
 }
 
-trait Context: 'static {
+trait Context: Sized {
+    /// The thread's own, or a new one.
+    fn take() -> Self;
+    /// For the next one on this thread.
+    fn keep(self);
     /// How much memory it holds.
     fn size(&self) -> usize;
 }
 
 impl Context for DCtx<'static> {
+    fn take() -> Self {
+        INFLATING.take().unwrap_or_else(Self::create)
+    }
+
+    fn keep(self) {
+        INFLATING.set(Some(self));
+    }
+
     fn size(&self) -> usize {
         self.sizeof()
     }
 }
 
 impl Context for CCtx<'static> {
+    fn take() -> Self {
+        COMPRESSING.take().unwrap_or_else(Self::create)
+    }
+
+    fn keep(self) {
+        COMPRESSING.set(Some(self));
+    }
+
     fn size(&self) -> usize {
         self.sizeof()
     }
 }
 
 impl<T: Context> Lent<T> {
-    fn of(home: &'static LocalKey<Kept<T>>, make: fn() -> T) -> Self {
-        Self { context: Some(home.take().unwrap_or_else(make)), home }
+    fn take() -> Self {
+        Self { context: Some(T::take()) }
     }
 
     fn get(&mut self) -> &mut T {
@@ -106,7 +124,9 @@ impl<T: Context> Lent<T> {
 
 impl<T: Context> Drop for Lent<T> {
     fn drop(&mut self) {
-        self.home.set(self.context.take().filter(|context| context.size() <= LARGEST_KEPT));
+        if let Some(context) = self.context.take().filter(|context| context.size() <= LARGEST_KEPT) {
+            context.keep();
+        }
     }
 }
 

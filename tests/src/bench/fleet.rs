@@ -1,7 +1,7 @@
 //! The brokers that take turns: Ottla, another build of it, Apache Kafka, and the sink.
 //!
-//! They stay up for the whole run, so that a JVM is warm when it is measured; an idle one costs next to nothing, and the
-//! table says how much. What is about starting and about memory gets brokers of its own.
+//! They stay up for the whole run, so that a JVM is warm when it is measured; an idle one costs next to nothing, and
+//! the table says how much. What is about starting and about memory gets brokers of its own.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader};
