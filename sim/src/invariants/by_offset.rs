@@ -55,8 +55,9 @@ impl ByOffset {
         let values = self.partitions.get(partition)?;
         let paged = i64::try_from(values.pages.len() * PAGE).unwrap_or(FAR);
         let near = (from.max(0)..to.min(paged)).find_map(|offset| Some((offset, self.get(partition, offset)?)));
-        let far = || values.far.range(from.min(to)..to).next().map(|(offset, value)| (*offset, *value));
-        if from < 0 { far().or(near) } else { near.or_else(far) }
+        let far =
+            |from: i64, to: i64| values.far.range(from.min(to)..to).next().map(|(offset, value)| (*offset, *value));
+        far(from, to.min(0)).or(near).or_else(|| far(from.max(FAR), to))
     }
 }
 
