@@ -99,6 +99,7 @@ impl Log {
             start: active.size,
             pos: active.size + size,
             crc: Some(header.crc),
+            begins: false,
         };
         let rest = bytes.slice(16..);
         io.storage.append(self.id, file, mark, header.base_offset, header.leader_epoch, rest, awaited, io.out);

@@ -80,7 +80,7 @@ impl Recovery {
         let active = segments.back().map_or((end, 0), |active| (active.base, active.size));
         match last.filter(|last| last.segment == active.0) {
             Some(last) => last,
-            None => Mark { end, segment: active.0, start: active.1, pos: active.1, crc: None },
+            None => Mark { end, segment: active.0, start: active.1, pos: active.1, crc: None, begins: false },
         }
     }
 

@@ -290,6 +290,7 @@ impl Recovery {
         if let Some((key, _)) = only {
             self.topic_id = key.rsplit_once(' ').and_then(|(_, id)| id.parse().ok()).unwrap_or_default();
         }
+        self.drop_what_was_dropped();
         if self.files.logs.is_empty() {
             return self.begin_empty(io);
         }
@@ -303,6 +304,19 @@ impl Recovery {
             self.forget_above_claim();
         }
         self.choose_snapshot(io)
+    }
+
+    /// A log that was to begin anew does. Nothing is done to its files before the claim says so, and a crash may
+    /// leave any of the old ones, with the new segment or without it.
+    fn drop_what_was_dropped(&mut self) {
+        let Some(claim) = self.claim.filter(|claim| claim.begins) else {
+            return;
+        };
+        let is_there = self.files.logs.iter().any(|(base, _)| *base == claim.segment);
+        let is_of_it = |base: Offset| is_there && base >= claim.segment;
+        let old = self.files.logs.iter().map(|(base, _)| *base).filter(|base| !is_of_it(*base));
+        self.files.gone.extend(old);
+        self.files.logs.retain(|(base, _)| is_of_it(*base));
     }
 
     /// Whether the bytes that the journal claims are there at all.
@@ -372,10 +386,11 @@ impl Recovery {
         if self.left == 0 { self.open_segment(io) } else { Recovered::Working }
     }
 
-    /// Snapshots above it may describe what a cut took away, and are not believed.
+    /// Snapshots above it may describe what a cut took away, and are not believed; nor is any of a log that has
+    /// just begun anew.
     pub(super) fn snapshots_end(&self, planted: Planted) -> Offset {
         let unbounded = self.claim.is_none() && self.hints.clean || planted.has(Plant::Log23);
-        let claimed = self.claim.map_or(Offset(-1), |claim| claim.end);
+        let claimed = self.claim.filter(|claim| !claim.begins).map_or(Offset(-1), |claim| claim.end);
         if unbounded { Offset(i64::MAX) } else { claimed }
     }
 

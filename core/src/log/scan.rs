@@ -251,6 +251,7 @@ impl Rebuild {
             start: walked.start,
             pos: walked.start + walked.size,
             crc: Some(header.crc),
+            begins: false,
         };
         self.last = Some(mark);
         if let Some(claim) = self.claim.filter(|claim| claim.pos == mark.pos) {

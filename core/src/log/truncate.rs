@@ -44,6 +44,7 @@ impl Log {
                 start: 0,
                 pos: place.pos,
                 crc: None,
+                begins: false,
             };
             return self.cut(mark, None, io);
         }
@@ -81,6 +82,7 @@ impl Log {
                     start: 0,
                     pos: place.pos,
                     crc: None,
+                    begins: false,
                 };
                 self.cut(mark, check.newest, io);
             }
@@ -151,7 +153,7 @@ impl Log {
     /// Drops everything and goes on from an offset: nothing that is left lies at or above the log start, or a
     /// replica is so far behind that its leader has nothing that follows.
     pub(crate) fn start_anew(&mut self, at: Offset, io: &mut Io<'_>) {
-        io.storage.restart(io.now, self.id, Mark::empty(at));
+        io.storage.restart(io.now, self.id, at);
         while !self.segments.is_empty() {
             self.retire_last(io);
         }

@@ -140,10 +140,10 @@ impl Storage {
             let syncing = self.stream(id).and_then(|stream| stream.syncing);
             claims.extend(syncing.map(|mark| (id, mark)));
         }
-        claims.retain(|&(id, mark)| self.stream(id).is_some_and(|stream| stream.claim.confirmed != Some(mark.end)));
+        claims.retain(|&(id, mark)| self.stream(id).is_some_and(|stream| stream.claim.confirmed != Some(mark)));
         for &(id, mark) in &claims {
             if let Some(stream) = self.stream_mut(id) {
-                stream.claim.writing = Some(mark.end);
+                stream.claim.writing = Some(mark);
                 stream.claim.highest = stream.claim.highest.max(mark.end);
             }
         }
@@ -260,13 +260,16 @@ impl Storage {
                 continue;
             };
             if let Some(claimed) = stream.claim.writing.take() {
-                stream.claim.highest = claimed;
+                stream.claim.highest = claimed.end;
                 stream.claim.confirmed = Some(claimed);
             }
             let mark = stream.syncing.take();
-            if let Some(mark) = mark.filter(|mark| mark.end > stream.durable.end) {
-                stream.durable = mark;
-                self.events.push(StorageEvent::Durable(id, mark.end));
+            // At the same end it may lie elsewhere: a log that begins anew where it ended.
+            if let Some(mark) = mark.filter(|mark| mark.end >= stream.durable.end) {
+                let before = std::mem::replace(&mut stream.durable, mark).end;
+                if mark.end > before {
+                    self.events.push(StorageEvent::Durable(id, mark.end));
+                }
             }
             self.open_gate(now, id, out);
         }

@@ -8,7 +8,7 @@
 //! file  = "OTTLAFJ1" block*
 //! block = length: u32 of what follows the CRC, crc32c: u32 of that, sequence: u64, entry*
 //! entry = 0 id: u32 length: u16 name            a log's name and topic id
-//!       | 1 id: u32 end: i64 segment: i64 start: u32 pos: u32 has_crc: u8 crc: u32
+//!       | 1 id: u32 end: i64 segment: i64 start: u32 pos: u32 flags: u8 crc: u32    flags: 1 crc, 2 begins
 //!       | 2 id: u32                             the log was deleted
 //! ```
 //!
@@ -33,6 +33,9 @@ const MAGIC: &[u8; 8] = b"OTTLAFJ1";
 const BLOCK_HEAD: usize = 8;
 const MAX_BLOCK: usize = 64 << 20;
 const ROTATE_AT: u64 = 1 << 20;
+/// Flags of a claim.
+const HAS_CRC: u8 = 1;
+const BEGINS: u8 = 2;
 
 /// A place in a log: the end of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,13 +50,22 @@ pub struct Mark {
     pub pos: u32,
     /// Its CRC; `None` if there is no batch, or a truncation left it unread.
     pub crc: Option<u32>,
+    /// The log begins with this segment: whatever lies below it was dropped, and so was all of the log if the
+    /// segment is not there yet.
+    pub begins: bool,
 }
 
 impl Mark {
     /// The mark of an empty segment.
     #[must_use]
     pub const fn empty(base: Offset) -> Self {
-        Self { end: base, segment: base, start: 0, pos: 0, crc: None }
+        Self { end: base, segment: base, start: 0, pos: 0, crc: None, begins: false }
+    }
+
+    /// The mark of a log that drops all that it has and goes on at `base`.
+    #[must_use]
+    pub const fn begin(base: Offset) -> Self {
+        Self { begins: true, ..Self::empty(base) }
     }
 }
 
@@ -147,7 +159,7 @@ impl Block {
         self.bytes.extend_from_slice(&mark.segment.0.to_be_bytes());
         self.bytes.extend_from_slice(&mark.start.to_be_bytes());
         self.bytes.extend_from_slice(&mark.pos.to_be_bytes());
-        self.bytes.push(u8::from(mark.crc.is_some()));
+        self.bytes.push(u8::from(mark.crc.is_some()) * HAS_CRC | u8::from(mark.begins) * BEGINS);
         self.bytes.extend_from_slice(&mark.crc.unwrap_or(0).to_be_bytes());
     }
 
@@ -220,16 +232,10 @@ fn take_entry(fields: &mut Fields<'_>, names: &mut BTreeMap<u32, Arc<str>>, clai
             names.insert(id, std::str::from_utf8(fields.bytes(len)?).ok()?.into());
         }
         1 => {
-            let mark = Mark {
-                end: Offset(fields.u64()?.cast_signed()),
-                segment: Offset(fields.u64()?.cast_signed()),
-                start: fields.u32()?,
-                pos: fields.u32()?,
-                crc: match (fields.u8()?, fields.u32()?) {
-                    (0, _) => None,
-                    (_, crc) => Some(crc),
-                },
-            };
+            let (end, segment) = (Offset(fields.u64()?.cast_signed()), Offset(fields.u64()?.cast_signed()));
+            let (start, pos, flags, crc) = (fields.u32()?, fields.u32()?, fields.u8()?, fields.u32()?);
+            let crc = (flags & HAS_CRC != 0).then_some(crc);
+            let mark = Mark { end, segment, start, pos, crc, begins: flags & BEGINS != 0 };
             // A name can be missing only if the block that gave it is damaged.
             claims.logs.insert(Arc::clone(names.get(&id)?), mark);
         }
@@ -273,7 +279,8 @@ mod tests {
     use super::*;
 
     fn mark(end: i64) -> Mark {
-        Mark { end: Offset(end), segment: Offset(1), start: 10, pos: 20, crc: (end % 2 == 0).then_some(77) }
+        let crc = (end % 2 == 0).then_some(77);
+        Mark { end: Offset(end), segment: Offset(1), start: 10, pos: 20, crc, begins: end % 4 == 0 }
     }
 
     /// A file of three blocks, and where they start.

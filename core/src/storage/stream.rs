@@ -57,9 +57,9 @@ pub(super) struct Claim {
     /// The highest that may be on disk.
     pub(super) highest: Offset,
     /// The one that is the last for certain; `None` after a round that failed to write one.
-    pub(super) confirmed: Option<Offset>,
+    pub(super) confirmed: Option<Mark>,
     /// The one that the round in flight writes.
-    pub(super) writing: Option<Offset>,
+    pub(super) writing: Option<Mark>,
 }
 
 /// The names in a log's directory, and its own.
@@ -109,7 +109,7 @@ impl Stream {
             dir: path.dir,
             path,
             key,
-            claim: Claim { name: None, highest: durable.end, confirmed: Some(durable.end), writing: None },
+            claim: Claim { name: None, highest: durable.end, confirmed: Some(durable), writing: None },
             writes: VecDeque::new(),
             written,
             durable,
@@ -275,8 +275,9 @@ impl Storage {
         }
     }
 
-    /// Drops all of a log: it goes on at `mark`, an empty segment's.
-    pub(crate) fn restart(&mut self, now: Now, id: LogId, mark: Mark) {
+    /// Drops all of a log: it goes on at `base`, in a new segment.
+    pub(crate) fn restart(&mut self, now: Now, id: LogId, base: Offset) {
+        let mark = Mark::begin(base);
         self.cut(now, id, mark);
         let Some(stream) = self.stream_mut(id) else {
             return;
@@ -284,10 +285,10 @@ impl Storage {
         stream.writes.clear();
         stream.dirty_files.clear();
         stream.written = mark;
-        stream.syncing = stream.syncing.map(|_| mark);
-        // Also a claim below it names a segment that goes.
+        // What the round in flight claims is of a segment that goes; also a claim below the base names one.
+        stream.syncing = None;
         let dir = stream.dir;
-        stream.gate.get_or_insert(Gate::new(mark.end));
+        stream.gate.get_or_insert(Gate::new(base)).cut = base;
         self.mark_dirty(now, id);
         self.directory(dir).want_round();
     }

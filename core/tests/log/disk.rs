@@ -314,6 +314,15 @@ impl Disk {
         &mut self.files.get_mut(inode).unwrap().written
     }
 
+    /// Makes a file that is there after any crash.
+    pub(crate) fn plant(&mut self, path: &str, bytes: Vec<u8>) {
+        self.last_inode += 1;
+        self.files.insert(self.last_inode, Content { synced: bytes.clone(), written: bytes });
+        for names in [&mut self.names, &mut self.durable_names] {
+            names.insert(path.to_owned(), Node::File(self.last_inode));
+        }
+    }
+
     /// The names of all files.
     pub(crate) fn names(&self) -> Vec<String> {
         self.names.keys().cloned().collect()

@@ -525,12 +525,117 @@ fn a_snapshot_that_cannot_be_read_is_kept() {
         let failed = trace.iter().take(nth as usize).next_back().unwrap();
         unread += usize::from(failed.contains("snapshot as"));
         assert_eq!(snapshots(&world), before, "operation {nth}: {failed}");
+        let removed = trace.iter().find(|effect| effect.starts_with("remove") && effect.ends_with(".snapshot"));
+        assert_eq!(removed, None, "operation {nth}: {failed}");
         let usable = boot.logs.first().filter(|found| found.damage.is_none() && world.logs.is_usable(found.dir));
         if usable.is_some() {
             assert!(world.append(&idempotent(9, 0, 29, 1), true).unwrap().duplicate, "operation {nth}: {failed}");
         }
     }
     assert!(unread > 0, "a snapshot was to be read");
+}
+
+#[test]
+fn a_snapshot_above_the_claim_is_not_believed() {
+    for durable in [0, 3] {
+        let (mut world, _) = filled(0);
+        for sequence in 0..30 {
+            world.append(&idempotent(9, 0, sequence, 1), true).unwrap();
+            world.run();
+        }
+        let name = world.disk.names().into_iter().rfind(|name| name.ends_with(".snapshot")).unwrap();
+        let at: i64 = name["t-0/".len()..].trim_end_matches(".snapshot").parse().unwrap();
+        let snapshot = world.disk.bytes(&name).clone();
+        world.truncate(Offset(durable));
+        world.run();
+        let end = i64::from(durable != 0) * durable;
+        assert_eq!(world.offsets().durable, Offset(end));
+        // It goes, but a power loss may bring its name back; and the new records reach further than it did.
+        for sequence in 0..32 {
+            world.append(&idempotent(8, 0, sequence, 1), false).unwrap();
+        }
+        while world.offsets().written.0 <= at {
+            assert!(world.step());
+        }
+        assert!(world.offsets().durable.0 < at, "nobody waits for a sync");
+        world.disk.plant(&name, snapshot);
+        let boot = world.restart(Crash::Kill);
+        assert_eq!(boot.logs[0].damage, None);
+        assert!(boot.logs[0].offsets.log_end.0 > at, "what was written is there");
+        let producers = world.logs.producers(world.log());
+        let known = |id| producers.iter().find(|view| view.producer_id == id).map(|view| i64::from(view.last_sequence));
+        assert_eq!(known(8), Some(boot.logs[0].offsets.log_end.0 - end - 1));
+        assert_eq!(known(9), (durable > 0).then_some(durable - 1), "its later records are gone");
+    }
+}
+
+/// A log of which all but the last so many records are deleted, and which is then cut below them: it begins anew
+/// there. Without records left, the log's start is not saved yet.
+fn beginning_anew(left: i64) -> (World, Offset) {
+    let (mut world, _) = filled(40);
+    let start = world.offsets().log_end + -left;
+    world.delete_records(start);
+    if left > 0 {
+        world.run();
+        world.pass(Duration::from_millis(200));
+        world.run();
+    }
+    world.truncate(start + -1);
+    assert_eq!((world.offsets().log_start, world.offsets().log_end), (start, start));
+    (world, start)
+}
+
+/// The log is the old one, or begins at `start` with these batches or none; and it goes on.
+fn check_begun(mut world: World, crash: Crash, batches: &[bytes::Bytes], start: Offset, what: &str) {
+    let durable = world.offsets().durable;
+    let boot = world.restart(crash);
+    assert_eq!(boot.logs[0].damage, None, "{what}");
+    let offsets = boot.logs[0].offsets;
+    assert!(offsets.log_start <= start && offsets.log_end >= durable, "{what}: {offsets:?}, and {durable} was durable");
+    let found = world.read_all(start).unwrap();
+    let first = record::batches(&found).next().map(|batch| *batch.unwrap().header());
+    if let Some(first) = first.filter(|first| first.leader_epoch == LeaderEpoch(2)) {
+        assert_eq!(first.base_offset, start, "{what}");
+        let crcs =
+            |bytes: &[u8]| -> Vec<_> { record::batches(bytes).map(|batch| batch.unwrap().header().crc).collect() };
+        let ours: Vec<_> = batches.iter().flat_map(|bytes| crcs(bytes)).collect();
+        assert!(ours.starts_with(&crcs(&found)), "{what}");
+    }
+    world.append(&batch(1, 0), true).unwrap();
+    world.run();
+    assert_eq!(world.offsets().durable, offsets.log_end + 1, "{what}");
+}
+
+#[test]
+fn a_log_that_begins_anew_is_one_log_or_the_other_whatever_fails() {
+    let more = batches(4);
+    let append = |world: &mut World| {
+        for bytes in &more {
+            let _ = world.append_as(bytes, AppendOrigin::Client, LeaderEpoch(2), true);
+        }
+    };
+    let mut anew = 0;
+    for (nth, left) in (1..60).flat_map(|nth| [(nth, 0), (nth, 3)]) {
+        let (mut world, start) = beginning_anew(left);
+        append(&mut world);
+        world.disk.fail.insert(world.disk.done + nth, DiskError::Io(5));
+        world.run();
+        let crashes = [Crash::Kill, Crash::Power(nth), Crash::Power(nth + 100)];
+        for crash in crashes {
+            let what = format!("{left} left, operation {nth} fails, {crash:?}");
+            check_begun(world.clone(), crash, &more, start, &what);
+        }
+        let (mut world, start) = beginning_anew(left);
+        append(&mut world);
+        for _ in 0..nth {
+            world.step();
+        }
+        anew += usize::from(world.offsets().durable > start);
+        for crash in crashes {
+            check_begun(world.clone(), crash, &more, start, &format!("{left} left, {nth} operations, {crash:?}"));
+        }
+    }
+    assert!(anew > 5, "{anew}");
 }
 
 #[test]
@@ -544,6 +649,10 @@ fn a_start_goes_on_without_a_directory_that_fails() {
         world.append(&batch(1, 0), true).ok();
     }
     world.run();
+    // Something is there to be walked over, so that a failure finds logs in the middle of it.
+    for name in world.disk.names().into_iter().filter(|name| name.ends_with(".log")) {
+        world.disk.bytes(&name).extend([7; 40]);
+    }
     let boot = world.clone().restart(Crash::Kill);
     assert_eq!(boot.logs.iter().filter(|found| found.dir.0 == 1).count(), 3, "they lie in both");
     let mut offline = [0; 2];
