@@ -159,7 +159,7 @@ impl Block {
         self.bytes.extend_from_slice(&mark.segment.0.to_be_bytes());
         self.bytes.extend_from_slice(&mark.start.to_be_bytes());
         self.bytes.extend_from_slice(&mark.pos.to_be_bytes());
-        self.bytes.push(u8::from(mark.crc.is_some()) * HAS_CRC | u8::from(mark.begins) * BEGINS);
+        self.bytes.push((u8::from(mark.crc.is_some()) * HAS_CRC) | (u8::from(mark.begins) * BEGINS));
         self.bytes.extend_from_slice(&mark.crc.unwrap_or(0).to_be_bytes());
     }
 
