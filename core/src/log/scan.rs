@@ -3,6 +3,7 @@
 //! The job holds all that it makes and comes back whole as its own report, so that a crash or a truncation
 //! meanwhile leaves nothing half changed: what it brings is taken or dropped.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::ops::ControlFlow;
 
@@ -125,9 +126,9 @@ pub(crate) struct Find {
     pub(crate) from: Offset,
     /// Records from here on do not count.
     pub(crate) upper: Offset,
-    /// A batch that must hold it: its start and length.
+    /// A batch that must hold it, unless that record is below `from`: its start and length.
     candidate: Option<(u32, u32)>,
-    /// The walk is over and the candidate is being read.
+    /// The walk has stopped and the candidate is being read.
     reading: bool,
     /// The bytes of the candidate that were read.
     bytes: Vec<u8>,
@@ -377,25 +378,29 @@ impl Find {
             return true;
         }
         self.found = self.search();
-        false
+        // The log start may lie within a batch: what matches there may be deleted, and the walk goes on behind it.
+        self.candidate = None;
+        self.bytes.clear();
+        self.reading = false;
+        self.found.is_none() && matches!(self.query, TimestampQuery::AtOrAfter(_))
     }
 
     fn search(&self) -> Option<(Offset, i64, i32)> {
         let batch = RecordBatch::first_of(&self.bytes).ok()?;
         let header = batch.header();
-        let target = match self.query {
-            TimestampQuery::AtOrAfter(target) => target,
-            TimestampQuery::Greatest => self.greatest,
-        };
         let mut scratch = Vec::new();
         let records = batch.records(&mut scratch, INFLATE_LIMIT).ok()?;
         let stamped = |timestamp| match header.attributes.timestamp_type() {
             crate::record::TimestampType::CreateTime => timestamp,
             crate::record::TimestampType::LogAppendTime => header.max_timestamp,
         };
-        let mut hits = records.map_while(Result::ok).map(|record| (record.offset, stamped(record.timestamp)));
-        let (offset, timestamp) =
-            hits.find(|&(offset, timestamp)| timestamp >= target && offset >= self.from && offset < self.upper)?;
+        let records = records.map_while(Result::ok).map(|record| (record.offset, stamped(record.timestamp)));
+        let mut visible = records.filter(|(offset, _)| (self.from..self.upper).contains(offset));
+        let (offset, timestamp) = match self.query {
+            TimestampQuery::AtOrAfter(target) => visible.find(|(_, timestamp)| *timestamp >= target),
+            // The first of several with the same.
+            TimestampQuery::Greatest => visible.max_by_key(|(offset, timestamp)| (*timestamp, Reverse(*offset))),
+        }?;
         Some((offset, timestamp, header.leader_epoch.0))
     }
 }

@@ -400,6 +400,25 @@ fn timestamps_are_found_to_the_record() {
 }
 
 #[test]
+fn a_record_behind_a_deleted_one_of_its_time_is_found() {
+    let mut world = World::new(small());
+    world.create();
+    for timestamps in [[2000, 900], [1000, 1500]] {
+        let mut builder = record::BatchBuilder::new(record::BatchOptions::default());
+        for timestamp in timestamps {
+            builder.append(&record::NewRecord { timestamp, key: None, value: None, headers: &[] });
+        }
+        world.append(&builder.build().into(), true).unwrap();
+    }
+    world.run();
+    world.delete_records(Offset(1));
+    let plan = world.find(TimestampQuery::AtOrAfter(1200));
+    assert!(matches!(plan, TimestampPlan::Found { offset: Offset(3), timestamp: 1500, .. }), "{plan:?}");
+    let plan = world.find(TimestampQuery::AtOrAfter(800));
+    assert!(matches!(plan, TimestampPlan::Found { offset: Offset(1), timestamp: 900, .. }), "{plan:?}");
+}
+
+#[test]
 fn a_file_is_not_closed_while_an_answer_refers_to_it() {
     let mut config = small();
     config.cold_segments = 0;
