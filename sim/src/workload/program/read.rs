@@ -19,11 +19,18 @@ use crate::workload::Read;
 /// small window over a network that loses take more than a moment.
 const TIMEOUT: Nanos = 30 * SECOND;
 
+/// The most fetches of one partition that a client begins to make when the load is over.
+const FAR: usize = 200;
+/// As many bytes of an answer hold a batch more, as far as that matters here.
+const USUAL_BATCH: i32 = 10_000;
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Reader {
     /// Tells it from others in the history.
     reader: u16,
+    /// How many batches before the end of a log it begins to read again when the load is over.
+    far: usize,
     places: Vec<Place>,
     /// The poll that has not ended.
     poll: Option<u64>,
@@ -80,8 +87,10 @@ impl Reader {
             leave: false,
             assign: Some((at, Start::Earliest)),
         };
+        let answer = config.reader.max_partition_fetch_bytes.min(config.reader.fetch_max_bytes);
         let program = Self {
             reader: which,
+            far: FAR * usize::try_from(1 + answer / USUAL_BATCH).unwrap_or(1),
             places: (0..partitions).map(place).collect(),
             poll: None,
             polls: 0,
@@ -113,6 +122,9 @@ impl Reader {
         }
         if ctx.now >= self.seek_at {
             self.wander(ctx);
+        }
+        if !ctx.load {
+            self.places.iter_mut().for_each(|place| place.hurry(ctx, self.far));
         }
         let reader = self.reader;
         if let Some(command) = self.places.iter_mut().find_map(|place| place.next_command(ctx, reader)) {
@@ -226,6 +238,16 @@ impl Place {
         self.index = Some(index);
         ctx.judge.fact(&Fact::Sought { reader, partition: index, to: self.next });
         Some(Command::Assign { partition: self.partition.clone(), start })
+    }
+
+    /// Who gets a batch an answer, of a network that is slow, would read until long after the run: it goes on nearer
+    /// the end. Everything is read by others then.
+    fn hurry(&mut self, ctx: &Ctx<'_>, far: usize) {
+        let batches = ctx.judge.logs.get(&self.partition).map_or(&[][..], |log| &log.batches);
+        let from = batches.len().checked_sub(far).map_or(0, |at| batches[at].base);
+        if self.assigned && self.assign.is_none() && self.next.is_some_and(|next| next < from) {
+            self.assign = Some((ctx.now, Start::Offset(Offset(from))));
+        }
     }
 
     /// Answers whether it is read at all.
