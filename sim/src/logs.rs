@@ -47,6 +47,8 @@ pub struct FollowedLog {
     pub promised: i64,
     /// The same for acks=all alone: it survives power loss, too.
     promised_durable: i64,
+    /// Below it all is deleted, as the directory's file said when the last process ended.
+    pub deleted: i64,
     /// Where the log ended when its last successful sync was issued: below it all is synced.
     pub synced: i64,
     /// Whether the disk has damaged one of its files. Then acks=1 promises nothing any more: what lies above the
@@ -169,6 +171,11 @@ impl Logs {
     #[must_use]
     pub fn get(&self, log: &TopicPartition) -> Option<&FollowedLog> {
         self.logs.get(log)
+    }
+
+    /// One log, to be changed.
+    pub fn get_mut(&mut self, log: &TopicPartition) -> Option<&mut FollowedLog> {
+        self.logs.get_mut(log)
     }
 
     /// One log, made where it is new.

@@ -72,6 +72,10 @@ impl Recovery {
         };
         if log.condition == Condition::Usable {
             self.tidy(&mut log, Differences { cut: walked.cut, epochs_cut, proven: walked.proven }, io);
+            // What is deleted may be torn or rotten, and is cut. No offset below the log start is ever used again.
+            if self.hints.log_start > log.log_end {
+                log.start_anew(self.hints.log_start, io);
+            }
         }
         Recovered::Done(Box::new(log))
     }

@@ -278,6 +278,39 @@ fn deleted_records_are_gone_and_their_segments_later() {
 }
 
 #[test]
+fn a_cut_below_the_log_start_uses_no_offset_again() {
+    let rotten = |world: &mut World| {
+        let segment = world.logs.view(world.log()).unwrap().segments.last().unwrap().0;
+        world.disk.bytes(&format!("t-0/{:020}.log", segment.0))[70] ^= 1;
+    };
+    for spoil in [rotten, |_: &mut World| ()] {
+        let (mut world, _) = filled(15);
+        // In the second case these are lost with the power, as under `flush=async`.
+        let end = world.offsets().log_end + 3;
+        world.append(&batch(3, 0), false).unwrap();
+        while world.offsets().written < end {
+            assert!(world.step());
+        }
+        world.delete_records(end);
+        while world.step() {}
+        assert_eq!(world.offsets().log_start, end);
+        spoil(&mut world);
+        for crash in [Crash::Power(3), Crash::Kill, Crash::Power(5)] {
+            let boot = world.restart(crash);
+            assert_eq!(boot.logs[0].damage, None, "nothing that is damaged counts");
+            let offsets = world.offsets();
+            assert_eq!((offsets.log_start, offsets.log_end), (end, end));
+        }
+        assert_eq!(world.append(&batch(1, 0), true).unwrap().base_offset, end);
+        world.run();
+        for crash in [Crash::Kill, Crash::Power(7)] {
+            assert_eq!(world.restart(crash).logs[0].damage, None);
+            assert_eq!((world.offsets().log_start, world.offsets().log_end), (end, end + 1));
+        }
+    }
+}
+
+#[test]
 fn retention_by_size_and_by_age_spares_what_is_above_the_high_watermark() {
     let mut config = small();
     config.default_log.retention_bytes = 5000;

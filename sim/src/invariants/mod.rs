@@ -101,6 +101,8 @@ pub struct Recovered<'a> {
     pub followed: &'a FollowedLog,
     /// Whether the machine serves it.
     pub online: bool,
+    /// The offset that the machine gives next, if it leads it.
+    pub next: Option<i64>,
 }
 
 /// What was violated, and how.

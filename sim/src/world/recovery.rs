@@ -66,10 +66,13 @@ impl World {
         let nothing = LogImage::default();
         for (name, followed) in followed {
             let image = images.get(&name).unwrap_or(&nothing);
-            let online = &*name.topic == METADATA_LOG || is_served(view, &name);
+            let seen = view.partitions.iter().find(|it| it.topic == *name.topic && it.partition == name.partition);
+            let served = seen.filter(|it| it.leader_epoch.is_some() && !it.damaged);
+            let online = &*name.topic == METADATA_LOG || served.is_some();
             let batches = image.readable();
             let whole = image.segments.iter().all(|segment| segment.whole);
-            let found = Recovered { batches: &batches, whole, followed: &followed, online };
+            let next = served.map(|it| it.log_end);
+            let found = Recovered { batches: &batches, whole, followed: &followed, online, next };
             self.judge.fact(&Fact::Recovered { log: &name, found });
         }
     }
@@ -80,6 +83,19 @@ impl World {
             let damaged = self.judge.logs.get(log).is_some_and(|log| log.damaged);
             for segment in image.segments.iter().filter(|segment| segment.whole && !damaged) {
                 self.judge.fact(&Fact::Indexed { log, segment });
+            }
+        }
+    }
+
+    /// A process ended: what it leaves deleted, as the directory's file says.
+    pub(super) fn note_deleted(&mut self) {
+        let files = self.node.disk.files();
+        let Some((_, _, ino)) = files.into_iter().find(|(_, path, _)| path == names::LOG_START_CHECKPOINT) else {
+            return;
+        };
+        for (log, offset) in checkpoint::parse(&self.node.disk.peek(ino)).unwrap_or_default() {
+            if let Some(log) = self.judge.logs.get_mut(&log) {
+                log.deleted = offset.0;
             }
         }
     }
@@ -121,14 +137,4 @@ impl World {
             self.judge.fact(&Fact::Claimed { file: JOURNAL, log, claims: mark.end.0, end });
         }
     }
-}
-
-/// Whether the machine leads this partition on a log that is whole.
-fn is_served(view: &View, name: &TopicPartition) -> bool {
-    view.partitions.iter().any(|partition| {
-        partition.topic == *name.topic
-            && partition.partition == name.partition
-            && partition.leader_epoch.is_some()
-            && !partition.damaged
-    })
 }

@@ -102,6 +102,7 @@ impl World {
         self.network.listen(Endpoint::Node(0), Listening::Refused);
         let images = read_logs(&self.node.disk);
         self.judge.logs.on_crash(&images, None);
+        self.note_deleted();
         self.judge_claims(&images);
     }
 
@@ -123,6 +124,7 @@ impl World {
         self.judge.history.power_lost(durable);
         let images = read_logs(&self.node.disk);
         self.judge.logs.on_crash(&images, Some(durable));
+        self.note_deleted();
         self.judge_claims(&images);
         if self.trace.is_digesting() {
             self.digest();
