@@ -124,6 +124,15 @@ impl Judge {
         }
     }
 
+    /// A reader refuses what it got at an offset, because it is bad. That is a violation, unless it went bad under the
+    /// process that wrote or checked it: sendfile shows nobody what it sends, and the reader is there to look.
+    pub fn refused_bad(&mut self, partition: PartitionIndex, offset: i64) {
+        let followed = self.logs.get(self.history.name(partition));
+        if !followed.is_some_and(|followed| followed.is_excused(offset)) {
+            self.fact(&Fact::BadBatch { partition, offset });
+        }
+    }
+
     /// A batch was refused as out of sequence, and all that its client sent before it was acknowledged.
     pub fn out_of_sequence(&mut self, partition: PartitionIndex, producer: Producer) {
         let log = self.history.name(partition).clone();
@@ -174,4 +183,26 @@ fn row(producer: &ProducerView) -> Option<ProducerRow> {
         last_offset: producer.last_offset?.0,
         timestamp: producer.last_timestamp,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariants::test_ref;
+
+    #[test]
+    fn a_bad_batch_is_a_violation_unless_it_went_bad_in_hand() {
+        for (offset, good) in [(0, false), (1, true), (2, false)] {
+            let mut judge = Judge::new(true, false);
+            let log = TopicPartition::new("t", 0);
+            let partition = judge.history.partition(&log);
+            (0..3).for_each(|base| judge.logs.entry(&log).append(test_ref(base, base, 1)));
+            judge.logs.excuse("t-0/00000000000000000000.log", 150..160);
+            judge.refused_bad(partition, offset);
+            assert_eq!(judge.violation().map(|violation| violation.invariant), (!good).then_some("S3"));
+            judge.logs.forget_excuses();
+            judge.refused_bad(partition, offset);
+            assert!(judge.violation().is_some(), "the next process has to look");
+        }
+    }
 }

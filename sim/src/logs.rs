@@ -5,9 +5,10 @@
 //! for its content.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use bytes::Bytes;
-use ottla_core::machine::{FileAction, FileId, Path};
+use ottla_core::machine::{FileAction, FileId, LogDirId, Path};
 use ottla_core::record::{BatchHeader, HEADER_LEN, Producer, batches};
 use ottla_core::types::TopicPartition;
 
@@ -51,6 +52,9 @@ pub struct FollowedLog {
     pub deleted: i64,
     /// Where the log ended when its last successful sync was issued: below it all is synced.
     pub synced: i64,
+    /// Batches that were sent after they had gone bad under the process that wrote or checked them, by first and last
+    /// offset. Their readers have to refuse them.
+    excused: Vec<(i64, i64)>,
     /// Whether the disk has damaged one of its files. Then acks=1 promises nothing any more: what lies above the
     /// journal's claim and cannot be read is a torn tail to whoever finds it.
     pub damaged: bool,
@@ -142,6 +146,12 @@ impl FollowedLog {
         self.ever.contains(&(batch.base, batch.epoch, batch.crc))
     }
 
+    /// Whether the batch that holds an offset may have been sent bad.
+    #[must_use]
+    pub fn is_excused(&self, offset: i64) -> bool {
+        self.excused.iter().any(|&(base, last)| base <= offset && offset <= last)
+    }
+
     /// Everything below `end` was acknowledged.
     pub fn promise(&mut self, end: i64, acks_all: bool) {
         if acks_all || !self.damaged {
@@ -199,6 +209,22 @@ impl Logs {
             log.damaged = true;
             log.promised = log.promised_durable;
         }
+    }
+
+    /// Bytes of a file were sent after they had gone bad under the process that had them in hand.
+    pub fn excuse(&mut self, path: &str, bytes: Range<u64>) {
+        let Some((name, segment)) = segment_of(&Path::new(LogDirId(0), path)) else { return };
+        let Some(log) = self.logs.get_mut(&name) else { return };
+        let of_segment = || log.batches.iter().filter(|batch| batch.segment == segment);
+        let ends = of_segment().skip(1).map(|batch| batch.pos).chain([u64::MAX]);
+        let hit = of_segment().zip(ends).filter(|(batch, end)| batch.pos < bytes.end && bytes.start < *end);
+        let hit: Vec<(i64, i64)> = hit.map(|(batch, _)| (batch.base, batch.last)).collect();
+        log.excused.extend(hit);
+    }
+
+    /// A new process serves: it has to look at what it did not write.
+    pub fn forget_excuses(&mut self) {
+        self.logs.values_mut().for_each(|log| log.excused.clear());
     }
 
     /// Whether the present process has appended to any.
@@ -412,7 +438,7 @@ fn segment_of(path: &Path) -> Option<(TopicPartition, i64)> {
 mod tests {
     use super::*;
     use crate::invariants::test_batch;
-    use ottla_core::machine::{LogDirId, OpenMode};
+    use ottla_core::machine::OpenMode;
 
     fn path(name: &str) -> Path {
         Path::new(LogDirId(0), name)
@@ -450,6 +476,22 @@ mod tests {
         let gone = FileAction::Remove { path: path("t-0/00000000000000000000.log") };
         logs.on_issue(1, &Operation::Action(Box::new(gone)));
         assert_eq!(logs.get(&log).map(FollowedLog::end), Some(0));
+    }
+
+    #[test]
+    fn what_went_bad_in_hand_is_excused_until_the_next_process() {
+        let mut logs = Logs::default();
+        let log = TopicPartition::new("t", 0);
+        open(&mut logs, 2, "t-0/00000000000000000000.log");
+        for (pos, base) in [(0, 0), (100, 1), (200, 2)] {
+            append(&mut logs, 2, pos, base);
+        }
+        logs.excuse("t-0/00000000000000000000.log", 120..180);
+        let excused =
+            |logs: &Logs| (0..4).filter(|offset| logs.get(&log).unwrap().is_excused(*offset)).collect::<Vec<_>>();
+        assert_eq!(excused(&logs), [1]);
+        logs.forget_excuses();
+        assert!(excused(&logs).is_empty());
     }
 
     #[test]

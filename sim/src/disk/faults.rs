@@ -35,6 +35,8 @@ pub enum Hit {
     Slow,
     /// Bytes that rotted, or that a write lost or misplaced, were read from the platter.
     RotRead,
+    /// A page was sent that has gone bad since the process had it in hand.
+    SentGoneBad(Ino, usize),
     /// A write-back was lost.
     LostWrite(Ino),
     /// A write-back went elsewhere.

@@ -3,6 +3,7 @@
 //! Pages are shared, never changed in place: a clone of the world costs no copies, and each unsynced
 //! version stays at hand. A page that is not resident is read from the platter, rot and all.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -27,6 +28,10 @@ pub struct Page {
     pub resident: bool,
     /// Whether the platter holds other bytes than were last written back to it.
     pub damaged: bool,
+    /// Whether the copy in memory is of such bytes.
+    spoilt: bool,
+    /// Whether the present process has read or written it while it was as it should be.
+    seen: bool,
 }
 
 /// A file's content, without its name.
@@ -134,6 +139,31 @@ impl File {
         }
         read.bytes = bytes.freeze();
         read
+    }
+
+    /// The present process has read these bytes. Those that are bad already it has not seen as they should be.
+    pub fn note_seen(&mut self, pos: u64, len: usize) {
+        let pages = self.pages_of(pos, len);
+        self.pages[pages].iter_mut().for_each(Page::note_seen);
+    }
+
+    /// The present process is no more.
+    pub fn forget_seen(&mut self) {
+        self.pages.iter_mut().for_each(|page| page.seen = false);
+    }
+
+    /// The pages of a range that have gone bad since the present process had them in hand.
+    pub fn gone_bad(&self, pos: u64, len: usize) -> impl Iterator<Item = usize> {
+        self.pages_of(pos, len).filter(|page| self.pages[*page].seen && self.pages[*page].spoilt)
+    }
+
+    fn pages_of(&self, pos: u64, len: usize) -> Range<usize> {
+        let end = self.length().min(pos.saturating_add(len as u64));
+        if pos >= end {
+            return 0..0;
+        }
+        let count = self.pages.len();
+        place(pos).0.min(count)..(place(end - 1).0 + 1).min(count)
     }
 
     /// Makes all up to `change` durable; `fate` says what becomes of each page on its way.
@@ -246,18 +276,24 @@ impl File {
             self.dirty.push(u32::try_from(index).expect("a simulated file is smaller than 16 TiB"));
         }
         page.bytes.write(change, bytes);
+        page.note_seen();
     }
 }
 
 impl Page {
     fn new() -> Self {
-        Self { bytes: Versioned::unwritten(None), resident: true, damaged: false }
+        Self { bytes: Versioned::unwritten(None), resident: true, damaged: false, spoilt: false, seen: false }
+    }
+
+    const fn note_seen(&mut self) {
+        self.seen |= !self.spoilt;
     }
 
     fn fault_in(&mut self, read: &mut ReadBytes) {
         if !self.resident {
             self.bytes.reload();
             self.resident = true;
+            self.spoilt = self.damaged;
             read.cold = true;
             read.damaged |= self.damaged;
         }
@@ -314,6 +350,27 @@ mod tests {
         let bad = file.read_at(0, 4096);
         assert!(bad.damaged && bad.cold);
         assert!(!file.read_at(0, 1).cold);
+    }
+
+    #[test]
+    fn bad_since_it_was_seen_is_told_from_bad_before() {
+        let mut file = File::empty();
+        file.write_at(1, 0, &[7; 3 * PAGE]);
+        file.sync(1, || WriteBack::Good);
+        file.forget_seen();
+        file.read_at(0, PAGE);
+        file.note_seen(0, PAGE);
+        for page in [0, 1] {
+            assert!(file.rot(page, Draws::new(1).at(Label::Rot, 0, 0)));
+        }
+        assert_eq!(file.gone_bad(0, 3 * PAGE).count(), 0, "memory hides it");
+        file.evict();
+        file.read_at(0, 3 * PAGE);
+        file.note_seen(0, 3 * PAGE);
+        assert_eq!(file.gone_bad(100, 3 * PAGE).collect::<Vec<_>>(), [0]);
+        assert_eq!(file.gone_bad(PAGE as u64, usize::MAX).count(), 0);
+        file.forget_seen();
+        assert_eq!(file.gone_bad(0, 3 * PAGE).count(), 0, "the next process has to look");
     }
 
     #[test]

@@ -256,6 +256,11 @@ impl Disk {
         let lost = self.process.pending.len();
         self.process = Process::default();
         self.tree.sweep([]);
+        for (_, inode) in self.tree.inodes_mut() {
+            if let Inode::File(file) = inode {
+                file.forget_seen();
+            }
+        }
         lost
     }
 
@@ -314,6 +319,9 @@ impl Disk {
     pub fn read_ino(&mut self, ino: Ino, pos: u64, len: usize) -> ReadBytes {
         let read = self.tree.file_mut(ino).map_or_else(ReadBytes::default, |file| file.read_at(pos, len));
         self.note_read(&read);
+        if let Some(file) = self.tree.file(ino) {
+            file.gone_bad(pos, len).for_each(|page| self.faults.hit(Hit::SentGoneBad(ino, page)));
+        }
         read
     }
 
@@ -499,7 +507,10 @@ impl Disk {
         self.faults.strike(OpKind::Read)?;
         let ino = self.ino(file).ok_or(DiskError::Io(BAD_FILE))?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let read = self.read_ino(ino, pos, len);
+        let file = self.tree.file_mut(ino).ok_or(DiskError::Io(BAD_FILE))?;
+        let read = file.read_at(pos, len);
+        file.note_seen(pos, len);
+        self.note_read(&read);
         Ok(DiskResult::Bytes(read.bytes))
     }
 

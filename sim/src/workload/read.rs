@@ -212,7 +212,8 @@ impl ReadActor {
             };
             let values = batch.as_ref().and_then(|batch| ctx.judge.known.values(batch));
             let (Some(batch), Some(values)) = (batch, values) else {
-                ctx.judge.fact(&Fact::BadBatch { partition: place.index, offset: next });
+                ctx.judge.refused_bad(place.index, place.next.unwrap_or(next));
+                self.wait_until = ctx.now + RETRY;
                 break;
             };
             let next = place.next.unwrap_or(0);

@@ -236,6 +236,7 @@ impl World {
     fn with_reader(&mut self, act: impl FnOnce(&mut crate::network::Network, u64, crate::network::Reader<'_>)) {
         let disk = &mut self.node.disk;
         act(&mut self.network, self.now, &mut |_, ino, pos, len| disk.read_ino(ino, pos, len).bytes);
+        self.count_disk();
     }
 
     fn issue(&mut self, op: OpId, operation: Operation) {

@@ -238,6 +238,7 @@ impl World {
         let disk = &mut self.node.disk;
         let delivery = self.network.step(self.now, &mut |_, ino, pos, len| disk.read_ino(ino, pos, len).bytes);
         self.count_network();
+        self.count_disk();
         let Some(delivery) = delivery else { return };
         match delivery {
             Delivery::Accepted { wire, at: Endpoint::Node(_), from } => self.on_accepted(wire, from),

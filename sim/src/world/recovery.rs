@@ -23,6 +23,7 @@ impl World {
         let Some(process) = &mut self.node.process else { return };
         process.ready = true;
         self.node.born = true;
+        self.judge.logs.forget_excuses();
         let view = process.machine.view();
         let images = read_logs(&self.node.disk);
         self.judge_logs(&view, &images);

@@ -5,7 +5,7 @@ use ottla_core::machine::Input;
 use super::World;
 use super::agenda::{Due, Moment};
 use crate::client::user::User;
-use crate::disk::{Hit, Loss};
+use crate::disk::{Hit, Loss, PAGE};
 use crate::draw::{Label, name_hash};
 use crate::faults::{
     Class, ClockFault, ConnectionFault, Cut, Direction, DiskError, FailingOp, FullDisk, How, Rot, RotKind, SlowDisk,
@@ -323,6 +323,12 @@ impl World {
                 Hit::NoSpace => self.dose.land(Class::FullDisk),
                 Hit::Slow => self.dose.land(Class::SlowDisk),
                 Hit::RotRead => self.dose.land(Class::Rot),
+                Hit::SentGoneBad(ino, page) => {
+                    let files = self.node.disk.files();
+                    if let Some((_, path, _)) = files.iter().find(|(_, _, other)| *other == ino) {
+                        self.judge.logs.excuse(path, (page * PAGE) as u64..((page + 1) * PAGE) as u64);
+                    }
+                }
                 Hit::LostWrite(ino) | Hit::Misdirected(ino) => {
                     let files = self.node.disk.files();
                     if let Some((_, path, _)) = files.iter().find(|(_, _, other)| *other == ino) {
