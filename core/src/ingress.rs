@@ -68,9 +68,11 @@ pub fn ingress(frame: Bytes, inflated_limit: u64) -> Result<Request, Malformed> 
 
 fn scan_all(reader: &mut Reader<'_>, version: i16, inflated_limit: u64) -> Result<Box<[Scanned]>, DecodeError> {
     let request = ProduceRequest::decode(reader, version)?;
-    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    let batches = partitions.map(|it| it.records.and_then(|records| records.as_slice()).unwrap_or_default());
-    Ok(batches.map(|batch| record::scan(batch, inflated_limit)).collect())
+    let partitions = || request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut scanned = Vec::with_capacity(partitions().count());
+    let batches = partitions().map(|it| it.records.and_then(|records| records.as_slice()).unwrap_or_default());
+    scanned.extend(batches.map(|batch| record::scan(batch, inflated_limit)));
+    Ok(scanned.into())
 }
 
 impl Request {

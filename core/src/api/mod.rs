@@ -134,7 +134,8 @@ pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer 
 
 /// An answer that is one message.
 pub(crate) fn respond<'a>(head: Head, body: &impl Message<'a>) -> Answer {
-    let mut writer = Writer::new();
+    // Enough for most answers on the hot path.
+    let mut writer = Writer::with_capacity(256);
     encode_response(&mut writer, head.api_key, head.api_version, head.correlation_id, body);
     Answer::Bytes(Bytes::from(writer.into_bytes()))
 }

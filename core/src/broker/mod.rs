@@ -108,6 +108,8 @@ pub struct Broker {
     deletions: Deletions,
     rng: Rng,
     released: Vec<(Ticket, Outcome)>,
+    /// What is being acted on in [`Self::settle`]; empty otherwise.
+    events: Vec<LogEvent>,
 }
 
 /// Who asked the logs for something that the disk must answer.
@@ -171,6 +173,7 @@ impl Broker {
             deletions: Deletions::default(),
             rng: Rng::new(seed),
             released: Vec::new(),
+            events: Vec::new(),
             config,
         }
     }
@@ -216,12 +219,15 @@ impl Broker {
         loop {
             self.logs.settle(now, out);
             // Settling may be the end of something too: nothing may wait for the next step, which may never come.
-            let events: Vec<LogEvent> = self.logs.events().collect();
-            if events.is_empty() {
-                return;
-            }
-            for event in events {
+            let mut events = std::mem::take(&mut self.events);
+            events.extend(self.logs.events());
+            let is_over = events.is_empty();
+            for event in events.drain(..) {
                 self.on_log_event(now, event, out);
+            }
+            self.events = events;
+            if is_over {
+                return;
             }
         }
     }
@@ -235,6 +241,12 @@ impl Broker {
     /// What requests came to since the last call, in the order of release.
     pub fn released(&mut self) -> Vec<(Ticket, Outcome)> {
         std::mem::take(&mut self.released)
+    }
+
+    /// Takes the list back, empty, to be used again.
+    pub fn give_back(&mut self, list: Vec<(Ticket, Outcome)>) {
+        debug_assert!(list.is_empty() && self.released.is_empty(), "nothing is released by an answer");
+        self.released = list;
     }
 
     /// Whether clients are served.

@@ -21,6 +21,9 @@ use crate::log::LogId;
 use crate::machine::ConnId;
 use crate::types::Offset;
 
+/// How many empty queues are kept, some 200 B each: under load the same partitions are waited for all the time.
+const MAX_SPARE: usize = 1024;
+
 /// Names one waiting request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaitKey(pub u64);
@@ -34,6 +37,8 @@ pub struct Purgatory {
     produces: BTreeMap<WaitKey, DelayedProduce>,
     fetches: BTreeMap<WaitKey, DelayedFetch>,
     by_log: BTreeMap<LogId, Waiters>,
+    /// Those of logs that nobody waits for any more, to be used again.
+    spare: Vec<Waiters>,
     /// The fetch that is parked on a connection; a later frame on it completes it.
     parked: BTreeMap<ConnId, WaitKey>,
 }
@@ -89,6 +94,7 @@ impl Purgatory {
             produces: BTreeMap::new(),
             fetches: BTreeMap::new(),
             by_log: BTreeMap::new(),
+            spare: Vec::new(),
             parked: BTreeMap::new(),
         }
     }
@@ -134,7 +140,7 @@ impl Purgatory {
 
     /// Lets one more partition of a parked produce wait for a log.
     pub fn wait_produce(&mut self, log: LogId, progress: Progress, wait: ProduceWait) {
-        let queue = self.by_log.entry(log).or_default().produces(progress);
+        let queue = self.waiters(log).produces(progress);
         // Offsets are given in order; only the answer to a duplicate may wait for an earlier one.
         let place = queue.partition_point(|other| other.until <= wait.until);
         queue.insert(place, wait);
@@ -166,7 +172,7 @@ impl Purgatory {
     /// Parks a fetch on the logs it would read.
     pub fn park_fetch(&mut self, key: WaitKey, fetch: DelayedFetch) {
         for log in fetch.logs() {
-            self.by_log.entry(log).or_default().fetches.insert(key);
+            self.waiters(log).fetches.insert(key);
         }
         self.deadlines.insert((fetch.deadline, key));
         self.parked.insert(fetch.ticket.conn, key);
@@ -217,9 +223,14 @@ impl Purgatory {
         self.produces.len() + self.fetches.len()
     }
 
+    fn waiters(&mut self, log: LogId) -> &mut Waiters {
+        let spare = &mut self.spare;
+        self.by_log.entry(log).or_insert_with(|| spare.pop().unwrap_or_default())
+    }
+
     fn forget_if_empty(&mut self, log: LogId) {
         if self.by_log.get(&log).is_some_and(Waiters::is_empty) {
-            self.by_log.remove(&log);
+            self.spare.extend(self.by_log.remove(&log).filter(|_| self.spare.len() < MAX_SPARE));
         }
     }
 }

@@ -109,12 +109,14 @@ impl Machine {
     }
 
     fn answer_released(&mut self, out: &mut Effects) {
-        for (ticket, outcome) in self.broker.released() {
+        let mut released = self.broker.released();
+        for (ticket, outcome) in released.drain(..) {
             if let Some(reply) = self.connections.reply(ticket) {
                 let answer = api::encode(&self.broker, reply, outcome);
                 self.answer(ticket, answer, out);
             }
         }
+        self.broker.give_back(released);
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer, out: &mut Effects) {

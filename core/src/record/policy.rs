@@ -233,10 +233,10 @@ fn untimely(facts: &BatchFacts, policy: &TopicPolicy, now_ms: i64) -> Vec<Record
         return vec![RecordError { batch_index: 0, message }];
     }
     let times = &facts.timestamps;
-    let mut ends = vec![(times.min_offset_delta, times.min), (times.max_offset_delta, times.max)];
+    let mut ends = [(times.min_offset_delta, times.min), (times.max_offset_delta, times.max)];
     ends.sort_unstable();
-    ends.dedup();
-    let errors = ends.into_iter().filter_map(|(index, time)| RecordError::untimely(index, time, policy, now_ms));
+    let distinct = if ends[0] == ends[1] { &ends[..1] } else { &ends[..] };
+    let errors = distinct.iter().filter_map(|&(index, time)| RecordError::untimely(index, time, policy, now_ms));
     errors.collect()
 }
 

@@ -30,10 +30,12 @@ use crate::planted::Plant;
 use super::journal::{self, Mark};
 use super::{LogId, Owner, Storage, StorageEvent};
 
-/// A round in flight.
+/// A round in flight, or what the next one uses again of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
-    logs: Vec<LogId>,
+    pub(super) logs: Vec<LogId>,
+    /// What it writes into the journal.
+    claims: Vec<(LogId, Mark)>,
     /// The logs whose own names it makes durable.
     named: Vec<LogId>,
     step: Step,
@@ -57,19 +59,38 @@ enum Step {
     Failing,
 }
 
+impl Round {
+    pub(super) const fn new() -> Self {
+        Self { logs: Vec::new(), claims: Vec::new(), named: Vec::new(), step: Step::Syncing, left: 0 }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.logs.clear();
+        self.claims.clear();
+        self.named.clear();
+        (self.step, self.left) = (Step::Syncing, 0);
+    }
+}
+
 impl Storage {
     /// Step 1.
     pub(super) fn start_round(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
-        let mut round = Round { logs: Vec::new(), named: Vec::new(), step: Step::Syncing, left: 0 };
-        for id in self.directory(dir).take_dirty() {
-            match self.stream(id) {
-                Some(stream) if stream.is_ready() => self.cover(id, &mut round, out),
-                Some(_) => self.directory(dir).put_back(id),
-                None => {}
+        let mut round = self.directory(dir).take_round();
+        let mut logs = std::mem::take(&mut round.logs);
+        logs.retain(|&id| match self.stream(id) {
+            Some(stream) if stream.is_ready() => {
+                self.cover(id, &mut round, out);
+                true
             }
-        }
+            Some(_) => {
+                self.directory(dir).put_back(id);
+                false
+            }
+            None => false,
+        });
+        round.logs = logs;
         if round.logs.is_empty() {
-            return;
+            return self.directory(dir).give_back(round);
         }
         if std::mem::take(&mut self.directory(dir).root_dirty) {
             self.act(dir, Owner::Round, FileAction::SyncDir { path: Path::root(dir) }, out);
@@ -88,19 +109,21 @@ impl Storage {
             return;
         };
         stream.cover();
-        round.logs.push(id);
         if stream.is_gated() {
             return;
         }
         let dir = stream.dir;
-        let files = std::mem::take(&mut stream.dirty_files);
+        let mut files = std::mem::take(&mut stream.dirty_files);
         let dirty = std::mem::take(&mut stream.names.dirty);
         let is_new = dirty && std::mem::take(&mut stream.names.is_new);
         let path = stream.path.clone();
-        for file in files {
+        for file in files.drain(..) {
             let op = self.op(dir, Owner::Round);
             out.push(Effect::Sync { op, file });
             round.left += 1;
+        }
+        if let Some(stream) = self.stream_mut(id) {
+            stream.dirty_files = files;
         }
         if is_new {
             round.named.push(id);
@@ -134,33 +157,35 @@ impl Storage {
 
     /// Step 2.
     fn write_claims(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
-        let mut claims: Vec<(LogId, Mark)> = Vec::new();
-        let round = self.directories[usize::from(dir.0)].round.as_ref();
-        for &id in round.map(|round| &*round.logs).unwrap_or_default() {
-            let syncing = self.stream(id).and_then(|stream| stream.syncing);
-            claims.extend(syncing.map(|mark| (id, mark)));
-        }
-        claims.retain(|&(id, mark)| self.stream(id).is_some_and(|stream| stream.claim.confirmed != Some(mark)));
-        for &(id, mark) in &claims {
-            if let Some(stream) = self.stream_mut(id) {
+        let directory = &mut self.directories[usize::from(dir.0)];
+        let Some(round) = &mut directory.round else {
+            return;
+        };
+        for &id in &round.logs {
+            let stream = self.streams[id.0 as usize].as_mut();
+            if let Some((stream, mark)) = stream.and_then(|stream| stream.syncing.map(|mark| (stream, mark)))
+                && stream.claim.confirmed != Some(mark)
+            {
                 stream.claim.writing = Some(mark);
                 stream.claim.highest = stream.claim.highest.max(mark.end);
+                round.claims.push((id, mark));
             }
         }
-        if claims.is_empty() && !self.directory(dir).journal.is_stale {
+        let journal = &directory.journal;
+        if round.claims.is_empty() && !journal.is_stale {
             return self.finish_round(now, dir, out);
         }
-        let journal = &self.directories[usize::from(dir.0)].journal;
         match journal.file.filter(|_| !journal.is_due_for_rotation()) {
-            Some(file) => self.append_claims(dir, file, &claims, out),
+            Some(file) => self.append_claims(dir, file, out),
             None => self.replace_journal(dir, out),
         }
     }
 
-    fn append_claims(&mut self, dir: LogDirId, file: FileId, claims: &[(LogId, Mark)], out: &mut Effects) {
-        let journal = &mut self.directories[usize::from(dir.0)].journal;
+    fn append_claims(&mut self, dir: LogDirId, file: FileId, out: &mut Effects) {
+        let directory = &mut self.directories[usize::from(dir.0)];
+        let journal = &mut directory.journal;
         let mut block = journal.block();
-        for &(id, mark) in claims {
+        for &(id, mark) in directory.round.iter().flat_map(|round| &round.claims) {
             let Some(stream) = self.streams[id.0 as usize].as_mut() else {
                 continue;
             };
@@ -252,10 +277,10 @@ impl Storage {
 
     /// Step 3.
     fn finish_round(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
-        let Some(round) = self.directory(dir).round.take() else {
+        let Some(mut round) = self.directory(dir).round.take() else {
             return;
         };
-        for id in round.logs {
+        for &id in &round.logs {
             let Some(stream) = self.stream_mut(id) else {
                 continue;
             };
@@ -273,7 +298,8 @@ impl Storage {
             }
             self.open_gate(now, id, out);
         }
-        self.events.extend(round.named.into_iter().map(StorageEvent::Named));
+        self.events.extend(round.named.drain(..).map(StorageEvent::Named));
+        self.directory(dir).give_back(round);
         // What came meanwhile and is awaited does not wait any longer.
         let awaited = |id: &LogId| self.stream(*id).is_some_and(super::stream::Stream::is_awaited);
         if self.directories[usize::from(dir.0)].dirty.iter().any(awaited) {

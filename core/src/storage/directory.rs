@@ -32,6 +32,8 @@ pub(crate) struct Directory {
     /// The streams that the next round covers, each once.
     pub(crate) dirty: Vec<LogId>,
     pub(crate) round: Option<Round>,
+    /// The last round's lists, for the next one.
+    spare: Round,
     /// The names in the directory itself have changed.
     pub(crate) root_dirty: bool,
     pub(crate) next_space_poll: Option<Instant>,
@@ -52,6 +54,7 @@ impl Directory {
             journal: Journal::default(),
             dirty: Vec::new(),
             round: None,
+            spare: Round::new(),
             root_dirty: false,
             next_space_poll: None,
             failed_before: false,
@@ -81,11 +84,19 @@ impl Directory {
         due && self.can_start() && !self.dirty.is_empty()
     }
 
-    /// Takes the streams for a round.
-    pub(crate) fn take_dirty(&mut self) -> Vec<LogId> {
+    /// A round that takes all streams that are dirty.
+    pub(crate) fn take_round(&mut self) -> Round {
         self.wanted = false;
         self.round_at = None;
-        std::mem::take(&mut self.dirty)
+        let mut round = std::mem::replace(&mut self.spare, Round::new());
+        std::mem::swap(&mut round.logs, &mut self.dirty);
+        round
+    }
+
+    /// A round is over.
+    pub(crate) fn give_back(&mut self, mut round: Round) {
+        round.clear();
+        self.spare = round;
     }
 
     /// Whether nothing is being made durable, or waits to be.

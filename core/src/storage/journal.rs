@@ -116,7 +116,9 @@ impl Journal {
     /// A block for the file as it is.
     pub(crate) fn block(&mut self) -> Block {
         self.sequence += 1;
-        let mut bytes = vec![0; BLOCK_HEAD];
+        // Enough for what a few logs claim.
+        let mut bytes = Vec::with_capacity(256);
+        bytes.resize(BLOCK_HEAD, 0);
         bytes.extend_from_slice(&self.sequence.to_be_bytes());
         Block { bytes, at: 0 }
     }
