@@ -108,8 +108,6 @@ pub struct Broker {
     deletions: Deletions,
     rng: Rng,
     released: Vec<(Ticket, Outcome)>,
-    /// What is being acted on in [`Self::settle`]; empty otherwise.
-    events: Vec<LogEvent>,
 }
 
 /// Who asked the logs for something that the disk must answer.
@@ -173,7 +171,6 @@ impl Broker {
             deletions: Deletions::default(),
             rng: Rng::new(seed),
             released: Vec::new(),
-            events: Vec::new(),
             config,
         }
     }
@@ -219,13 +216,12 @@ impl Broker {
         loop {
             self.logs.settle(now, out);
             // Settling may be the end of something too: nothing may wait for the next step, which may never come.
-            let mut events = std::mem::take(&mut self.events);
-            events.extend(self.logs.events());
+            let mut events = self.logs.take_events();
             let is_over = events.is_empty();
             for event in events.drain(..) {
                 self.on_log_event(now, event, out);
             }
-            self.events = events;
+            self.logs.give_back(events);
             if is_over {
                 return;
             }

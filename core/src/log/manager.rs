@@ -37,6 +37,8 @@ pub struct LogManager {
     pub(super) parts: Parts,
     starting: Option<Starting>,
     routing: Vec<StorageEvent>,
+    /// The other list of events, empty: it changes places with the one that is being filled.
+    spare_events: Vec<LogEvent>,
     pub(super) housekeeping: Housekeeping,
 }
 
@@ -70,6 +72,7 @@ impl LogManager {
             },
             starting: None,
             routing: Vec::new(),
+            spare_events: Vec::new(),
         }
     }
 
@@ -133,9 +136,15 @@ impl LogManager {
         self.route(out);
     }
 
-    /// What happened since the last call.
-    pub fn events(&mut self) -> std::vec::Drain<'_, LogEvent> {
-        self.parts.events.drain(..)
+    /// What happened since the last call. [`Self::give_back`] takes the list again.
+    pub fn take_events(&mut self) -> Vec<LogEvent> {
+        std::mem::replace(&mut self.parts.events, std::mem::take(&mut self.spare_events))
+    }
+
+    /// Takes the list back, empty, to be used again.
+    pub fn give_back(&mut self, events: Vec<LogEvent>) {
+        debug_assert!(events.is_empty(), "all of it was looked at");
+        self.spare_events = events;
     }
 
     /// A number for a job of the parent's own: jobs share one sequence.

@@ -475,7 +475,7 @@ fn a_file_is_not_closed_while_an_answer_refers_to_it() {
             LogEvent::ReadDone { plan: ReadPlan::Ready { range, .. }, .. } => Some(range),
             _ => None,
         };
-        if let Some(range) = world.logs.events().find_map(answer) {
+        if let Some(range) = world.logs.take_events().into_iter().find_map(answer) {
             break range;
         }
         world.settle();

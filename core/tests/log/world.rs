@@ -107,7 +107,7 @@ impl World {
     /// The end of a step: effects go to the disk, events are kept.
     pub(crate) fn settle(&mut self) {
         self.logs.settle(self.now, &mut self.out);
-        self.events.extend(self.logs.events());
+        self.events.extend(self.logs.take_events());
         for effect in self.out.drain() {
             self.disk.push(effect);
         }
