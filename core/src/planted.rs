@@ -36,8 +36,6 @@ pub enum Plant {
     Log23,
     /// IDEM-04 (KAFKA-7190): a producer is forgotten when its records are deleted.
     Idem04,
-    /// IDEM-05 (Redpanda 5026): a retry is answered with the offset of an aborted batch.
-    Idem05,
     /// IDEM-06 (KAFKA-5494): only the last batch of a producer is remembered instead of five.
     Idem06,
     /// IDEM-07 (KAFKA-7692): the sequence after 2^31 - 1 is taken to be -2^31.
@@ -98,7 +96,6 @@ impl Plant {
         Self::Log18,
         Self::Log23,
         Self::Idem04,
-        Self::Idem05,
         Self::Idem06,
         Self::Idem07,
         Self::Idem09,
@@ -123,7 +120,6 @@ impl Plant {
             Self::Log18 => "LOG-18",
             Self::Log23 => "LOG-23",
             Self::Idem04 => "IDEM-04",
-            Self::Idem05 => "IDEM-05",
             Self::Idem06 => "IDEM-06",
             Self::Idem07 => "IDEM-07",
             Self::Idem09 => "IDEM-09",

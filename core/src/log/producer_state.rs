@@ -247,7 +247,7 @@ impl ProducerState {
         let first_offset = entry.txn_first_offset.take();
         entry.coordinator_epoch = marker.coordinator_epoch;
         entry.last_timestamp = timestamp;
-        if !marker.commit && !self.planted.has(Plant::Idem05) {
+        if !marker.commit {
             // What was aborted is no answer to a retry, and its sequences may come again.
             entry.recent = Recent::default();
             entry.contiguous = 0;

@@ -285,14 +285,6 @@ mod planted {
     }
 
     #[test]
-    fn idem_05_a_retry_gets_the_offset_of_an_aborted_batch() {
-        let mut state = with(Plant::Idem05, 0);
-        state.apply(&transactional(7, 0, 0, 10), Offset(100));
-        state.apply_marker(ID, ProducerEpoch(0), marker(false, 0), 1000, Offset(110));
-        assert_eq!(state.check(&transactional(7, 0, 0, 10)), duplicate(100));
-    }
-
-    #[test]
     fn idem_06_a_retry_of_the_fourth_in_flight_is_an_error() {
         let state = with(Plant::Idem06, 5);
         assert_eq!(state.check(&batch(7, 0, 30, 10)), Check::OutOfOrderSequence);
