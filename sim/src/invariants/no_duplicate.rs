@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ottla_core::types::TopicPartition;
 
 use super::{Fact, Verdict};
+use crate::logs::BatchRef;
 
 pub(super) const CODE: &str = "I1";
 
@@ -20,11 +21,12 @@ pub(super) struct NoDuplicate {
 impl NoDuplicate {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Recovered { log, found } = fact {
-            // What a crash took may be sent again.
-            self.forget(log, found.batches.last().map_or(0, |batch| batch.last + 1));
+            self.recover(log, found.batches);
         }
         if let Fact::Cut { log, end } = fact {
-            self.forget(log, *end);
+            for (_, seen) in self.seen.iter_mut().filter(|((of, ..), _)| of == *log) {
+                seen.retain(|(_, offset)| offset < end);
+            }
         }
         let Fact::Appended { log, batch, .. } = fact else { return Ok(()) };
         let producer = batch.producer;
@@ -45,18 +47,27 @@ impl NoDuplicate {
         Ok(())
     }
 
-    /// What lies at `end` or after it is not in the log any more.
-    fn forget(&mut self, log: &TopicPartition, end: i64) {
-        for (_, seen) in self.seen.iter_mut().filter(|((of, ..), _)| of == log) {
-            seen.retain(|(_, offset)| *offset < end);
+    /// What a crash took may be sent again. It may have taken a batch and brought an older one back, which was never
+    /// synced and lay in the same place. What lies before all batches is deleted, and still known.
+    fn recover(&mut self, log: &TopicPartition, batches: &[BatchRef]) {
+        for ((_, id, epoch), seen) in self.seen.iter_mut().filter(|((of, ..), _)| of == log) {
+            seen.retain(|(sequence, offset)| match batches.binary_search_by_key(offset, |batch| batch.base) {
+                Ok(place) => {
+                    let producer = batches[place].producer;
+                    (producer.id.0, producer.epoch.0, producer.base_sequence) == (*id, *epoch, *sequence)
+                }
+                Err(before) => before == 0 && !batches.is_empty(),
+            });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{appended, followed, log, recovered};
+    use super::super::tests::{appended, log, recovered};
+    use super::super::{Recovered, test_producer, test_ref};
     use super::*;
+    use crate::logs::FollowedLog;
 
     #[test]
     fn a_sequence_is_appended_once() {
@@ -67,14 +78,40 @@ mod tests {
         assert!(appended(3, 1, 5, |fact| checker.check(fact)).is_err());
     }
 
+    /// A start finds one batch of one record at `base`, of this producer.
+    fn find(checker: &mut NoDuplicate, base: i64, producer: i64, sequence: i32) {
+        let mut batch = test_ref(base, base, 1);
+        batch.producer = test_producer(producer, sequence);
+        let check = |found: Recovered<'_>| {
+            let found = Recovered { batches: &[batch], ..found };
+            checker.check(&Fact::Recovered { log: &log(), found })
+        };
+        assert_eq!(recovered(&[], check, &FollowedLog::default()), Ok(()));
+    }
+
     #[test]
     fn what_a_crash_took_may_come_again() {
         let mut checker = NoDuplicate::default();
         assert_eq!(appended(0, 1, 5, |fact| checker.check(fact)), Ok(()));
         assert_eq!(appended(1, 2, 5, |fact| checker.check(fact)), Ok(()));
-        let followed = followed(&[(0, 1)], 0);
-        let forget = recovered(&[(0, 1)], |found| checker.check(&Fact::Recovered { log: &log(), found }), &followed);
-        assert_eq!(forget, Ok(()));
+        find(&mut checker, 0, 1, 5);
         assert_eq!(appended(1, 2, 5, |fact| checker.check(fact)), Ok(()));
+        assert!(appended(2, 1, 5, |fact| checker.check(fact)).is_err());
+    }
+
+    #[test]
+    fn another_batch_in_its_place_may_be_what_a_crash_left() {
+        let mut checker = NoDuplicate::default();
+        assert_eq!(appended(0, 1, 5, |fact| checker.check(fact)), Ok(()));
+        find(&mut checker, 0, 2, 9);
+        assert_eq!(appended(1, 1, 5, |fact| checker.check(fact)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_deleted_is_known() {
+        let mut checker = NoDuplicate::default();
+        assert_eq!(appended(0, 1, 5, |fact| checker.check(fact)), Ok(()));
+        find(&mut checker, 3, 2, 9);
+        assert!(appended(4, 1, 5, |fact| checker.check(fact)).is_err());
     }
 }
