@@ -1,17 +1,24 @@
 //! Where each reader is in each partition.
 
-use crate::history::PartitionIndex;
+use super::Fact;
 
-/// An offset for each reader and partition.
+/// The offset that each reader has passed last in each partition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ByReader {
     readers: Vec<Vec<Option<i64>>>,
 }
 
 impl ByReader {
-    /// Remembers where a reader is; answers where it was before, unless it has chosen its place anew since.
-    pub(super) fn insert(&mut self, reader: u16, partition: PartitionIndex, offset: i64) -> Option<i64> {
-        let reader = usize::from(reader);
+    /// Follows the readers. Of who reads, answers what it has passed before; `None` if it has chosen its place anew
+    /// since, and nobody knows where that is.
+    pub(super) fn follow(&mut self, fact: &Fact<'_>) -> Option<i64> {
+        let (reader, partition, at) = if let Fact::Polled { reader, partition, offset, .. } = fact {
+            (usize::from(*reader), *partition, Some(*offset))
+        } else if let Fact::Sought { reader, partition, to } = fact {
+            (usize::from(*reader), *partition, to.map(|to| to.saturating_sub(1)))
+        } else {
+            return None;
+        };
         if self.readers.len() <= reader {
             self.readers.resize_with(reader + 1, Vec::new);
         }
@@ -19,14 +26,6 @@ impl ByReader {
         if partitions.len() <= partition {
             partitions.resize(partition + 1, None);
         }
-        partitions[partition].replace(offset)
-    }
-
-    /// A reader chooses its place anew.
-    pub(super) fn remove(&mut self, reader: u16, partition: PartitionIndex) {
-        let partitions = self.readers.get_mut(usize::from(reader));
-        if let Some(at) = partitions.and_then(|partitions| partitions.get_mut(partition)) {
-            *at = None;
-        }
+        std::mem::replace(&mut partitions[partition], at)
     }
 }

@@ -248,18 +248,11 @@ impl fmt::Display for Violation {
 /// A batch as a broker stores it, for tests.
 #[cfg(test)]
 pub(crate) fn test_batch(base: i64, epoch: i32, values: &[&[u8]]) -> bytes::Bytes {
-    use ottla_core::record::{BatchBuilder, BatchOptions, Compression, NewRecord};
-    use ottla_core::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
-    let mut builder = BatchBuilder::new(BatchOptions {
-        base_offset: Offset(base),
-        leader_epoch: LeaderEpoch(epoch),
-        compression: Compression::None,
-        append_time: None,
-        producer: Producer { id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: -1 },
-        transactional: false,
-        control: false,
-        delete_horizon_ms: None,
-    });
+    use ottla_core::record::{BatchBuilder, BatchOptions, NewRecord};
+    use ottla_core::types::{LeaderEpoch, Offset};
+    let options =
+        BatchOptions { base_offset: Offset(base), leader_epoch: LeaderEpoch(epoch), ..BatchOptions::default() };
+    let mut builder = BatchBuilder::new(options);
     for value in values {
         builder.append(&NewRecord { timestamp: base, key: None, value: Some(value), headers: &[] });
     }
@@ -276,7 +269,6 @@ pub(crate) fn test_producer(id: i64, base_sequence: i32) -> Producer {
 /// A batch reference of one record, for tests.
 #[cfg(test)]
 pub(crate) fn test_ref(base: i64, last: i64, crc: u32) -> BatchRef {
-    use ottla_core::types::{ProducerEpoch, ProducerId};
     BatchRef {
         base,
         last,
@@ -284,7 +276,7 @@ pub(crate) fn test_ref(base: i64, last: i64, crc: u32) -> BatchRef {
         crc,
         pos: base.unsigned_abs() * 100,
         segment: 0,
-        producer: Producer { id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: -1 },
+        producer: Producer::NONE,
         max_timestamp: base,
         control: false,
     }

@@ -14,16 +14,13 @@ pub(super) struct NonmonotonicPoll {
 
 impl NonmonotonicPoll {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
-        if let Fact::Sought { reader, partition, .. } = fact {
-            self.at.remove(*reader, *partition);
+        let before = self.at.follow(fact);
+        if let (Fact::Polled { reader, partition, offset, .. }, Some(before)) = (fact, before)
+            && before >= *offset
+        {
+            return Err(format!("reader {reader} of partition {partition} gets {offset} after {before}"));
         }
-        let Fact::Polled { reader, partition, offset, .. } = fact else { return Ok(()) };
-        match self.at.insert(*reader, *partition, *offset) {
-            Some(before) if before >= *offset => {
-                Err(format!("reader {reader} of partition {partition} gets {offset} after {before}"))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -41,5 +38,7 @@ mod tests {
         assert!(polled(0, 7, 1, |fact| checker.check(fact)).is_err());
         assert_eq!(checker.check(&Fact::Sought { reader: 0, partition: 0, to: None }), Ok(()));
         assert_eq!(polled(0, 1, 1, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(checker.check(&Fact::Sought { reader: 0, partition: 0, to: Some(4) }), Ok(()));
+        assert!(polled(0, 3, 1, |fact| checker.check(fact)).is_err());
     }
 }

@@ -3,39 +3,33 @@
 
 use std::collections::BTreeMap;
 
+use super::by_reader::ByReader;
 use super::{Fact, Verdict};
 use crate::history::PartitionIndex;
 
 pub(super) const CODE: &str = "poll-skip";
 
-/// Remembers what each reader must get next, where that is known.
+/// Remembers where each reader is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PollSkip {
-    next: BTreeMap<(u16, PartitionIndex), i64>,
+    at: ByReader,
     /// Below which offset a log may have holes.
     holes: BTreeMap<PartitionIndex, i64>,
 }
 
 impl PollSkip {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
-        if let Fact::Sought { reader, partition, to } = fact {
-            let key = (*reader, *partition);
-            match to {
-                Some(to) => self.next.insert(key, *to),
-                None => self.next.remove(&key),
-            };
-        }
         if let Fact::Inherited { partition, end } = fact {
             self.holes.insert(*partition, *end);
         }
-        let Fact::Polled { reader, partition, offset, .. } = fact else { return Ok(()) };
+        let before = self.at.follow(fact);
+        let (Fact::Polled { reader, partition, offset, .. }, Some(before)) = (fact, before) else { return Ok(()) };
+        let next = before.saturating_add(1);
         let holes = self.holes.get(partition).copied().unwrap_or(0);
-        match self.next.insert((*reader, *partition), offset + 1) {
-            Some(next) if next.max(holes) < *offset => {
-                Err(format!("reader {reader} of partition {partition} gets {offset}, and {next} comes next"))
-            }
-            _ => Ok(()),
+        if next.max(holes) < *offset {
+            return Err(format!("reader {reader} of partition {partition} gets {offset}, and {next} comes next"));
         }
+        Ok(())
     }
 }
 

@@ -16,12 +16,9 @@ pub(super) struct ReadStability {
 
 impl ReadStability {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
-        if let Fact::Sought { reader, partition, .. } = fact {
-            self.at.remove(*reader, *partition);
-        }
-        let Fact::Polled { reader, partition, offset, value, .. } = fact else { return Ok(()) };
-        let before = self.at.insert(*reader, *partition, *offset);
-        // Between two records that one reader got one after the other, nobody may have read a third.
+        let before = self.at.follow(fact);
+        let Fact::Polled { partition, offset, value, .. } = fact else { return Ok(()) };
+        // Between what a reader has passed and what it gets next, nobody may have read a third record.
         if let Some(before) = before
             && let Some((lost, known)) = self.read.first_in(*partition, before.saturating_add(1), *offset)
         {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use ottla_core::record::{BatchBuilder, BatchOptions, Compression, NewRecord, Producer};
-use ottla_core::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use ottla_core::types::{ProducerEpoch, ProducerId, TopicPartition};
 use ottla_wire::api::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_wire::api::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_wire::{ApiKey, DecodeError, ErrorCode, Message, Reader, Records};
@@ -366,16 +366,8 @@ impl ProduceActor {
     }
 
     fn encode(&self, ctx: &mut Ctx<'_>, producer: Producer, first: ValueId, count: u64) -> Bytes {
-        let mut builder = BatchBuilder::new(BatchOptions {
-            base_offset: Offset::ZERO,
-            leader_epoch: LeaderEpoch(-1),
-            compression: self.compression,
-            append_time: None,
-            producer,
-            transactional: false,
-            control: false,
-            delete_horizon_ms: None,
-        });
+        let options = BatchOptions { compression: self.compression, producer, ..BatchOptions::default() };
+        let mut builder = BatchBuilder::new(options);
         let most = u64::from(self.params.value_bytes);
         for id in first..first + count {
             let mut value = vec![0; 8 + usize::try_from(ctx.draw().below(most + 1)).unwrap_or(0)];

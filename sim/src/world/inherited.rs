@@ -3,8 +3,8 @@
 //! between its offsets; these have.
 
 use ottla_core::machine::{LogDirId, Path};
-use ottla_core::record::{BatchBuilder, BatchHeader, BatchOptions, Compression, NewRecord, Producer};
-use ottla_core::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use ottla_core::record::{BatchBuilder, BatchHeader, BatchOptions, NewRecord};
+use ottla_core::types::{LeaderEpoch, TopicPartition};
 
 use super::World;
 use super::agenda::Due;
@@ -43,16 +43,8 @@ impl World {
 
 /// A batch of which one record is left, the first, and whose offsets go on to `end`.
 fn compacted_batch(end: i64, timestamp: i64) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        base_offset: Offset::ZERO,
-        leader_epoch: LeaderEpoch(0),
-        compression: Compression::None,
-        append_time: None,
-        producer: Producer { id: ProducerId::NONE, epoch: ProducerEpoch::NONE, base_sequence: -1 },
-        transactional: false,
-        control: false,
-        delete_horizon_ms: None,
-    });
+    let options = BatchOptions { leader_epoch: LeaderEpoch(0), ..BatchOptions::default() };
+    let mut builder = BatchBuilder::new(options);
     builder.append(&NewRecord { timestamp, key: Some(b"key"), value: Some(b"what is left"), headers: &[] });
     let mut bytes = builder.build();
     let last = i32::try_from(end - 1).unwrap_or(i32::MAX);

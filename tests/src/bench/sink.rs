@@ -203,16 +203,8 @@ fn read(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
 fn produced(request: &mut Answer<'_>, version: i16, body: &mut Vec<u8>) -> io::Result<bool> {
     request.text()?;
     let acks = request.i16()?;
-    request.skip(4)?;
-    request.skip(4)?;
-    let topic = request.text()?;
-    request.skip(4)?;
-    let partition = request.i32()?;
-    put_len(body, 1)?;
-    put_len_of_text(body, topic)?;
-    put_len(body, 1)?;
-    body.extend(partition.to_be_bytes());
-    body.extend(0_i16.to_be_bytes());
+    request.skip(8)?;
+    about_first(request, body)?;
     // Base offset, time of appending, and from version 5 on the log's start.
     body.extend([0_i64.to_be_bytes(), (-1_i64).to_be_bytes()].concat());
     if version >= 5 {
@@ -224,6 +216,13 @@ fn produced(request: &mut Answer<'_>, version: i16, body: &mut Vec<u8>) -> io::R
 
 fn offsets(request: &mut Answer<'_>, body: &mut Vec<u8>) -> io::Result<()> {
     request.skip(8)?;
+    about_first(request, body)?;
+    body.extend([(-1_i64).to_be_bytes(), 0_i64.to_be_bytes()].concat());
+    Ok(())
+}
+
+/// Begins an answer about the first partition of the first topic that is asked about: nothing is wrong with it.
+fn about_first(request: &mut Answer<'_>, body: &mut Vec<u8>) -> io::Result<()> {
     let topic = request.text()?;
     request.skip(4)?;
     let partition = request.i32()?;
@@ -232,7 +231,6 @@ fn offsets(request: &mut Answer<'_>, body: &mut Vec<u8>) -> io::Result<()> {
     put_len(body, 1)?;
     body.extend(partition.to_be_bytes());
     body.extend(0_i16.to_be_bytes());
-    body.extend([(-1_i64).to_be_bytes(), 0_i64.to_be_bytes()].concat());
     Ok(())
 }
 
