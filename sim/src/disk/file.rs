@@ -80,6 +80,11 @@ impl File {
         *self.size.cached()
     }
 
+    /// Whether a power loss may change it.
+    pub fn is_unsynced(&self) -> bool {
+        self.size.is_unsynced() || self.pages.iter().any(|page| page.bytes.is_unsynced())
+    }
+
     /// Writes bytes, growing the file where needed.
     pub fn write_at(&mut self, change: Change, pos: u64, bytes: &[u8]) {
         let mut rest = bytes;

@@ -20,6 +20,15 @@ impl Disk {
         self.tree.may_exist(path)
     }
 
+    /// What a file may hold after a power loss, for each file that its name may mean then; `None` where that is no
+    /// file, or one that may be torn.
+    #[must_use]
+    pub fn after_power_loss(&self, path: &Path) -> Vec<Option<Bytes>> {
+        let whole = |ino: &Ino| self.tree.file(*ino).is_some_and(|file| !file.is_unsynced());
+        let meanings = self.tree.meanings(path).into_iter();
+        meanings.map(|ino| ino.filter(whole).map(|ino| self.peek(ino))).collect()
+    }
+
     /// A digest of all names and bytes, as the running kernel shows them.
     #[must_use]
     pub fn digest(&self) -> u64 {

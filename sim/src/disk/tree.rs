@@ -195,14 +195,16 @@ impl Tree {
         }
     }
 
+    /// What a name may mean after a power loss: each of its versions.
+    pub fn meanings(&self, path: &Path) -> Vec<Option<Ino>> {
+        let found = self.parent(path).ok().and_then(|(dir, name)| self.names(dir)?.get(name));
+        let Some(name) = found else { return vec![None] };
+        name.unsynced().iter().map(|(_, ino)| *ino).chain([*name.durable(), *name.cached()]).collect()
+    }
+
     /// Whether a name may mean something after a power loss: it does now, or its removal is not durable.
     pub fn may_exist(&self, path: &Path) -> bool {
-        let Ok((dir, name)) = self.parent(path) else { return false };
-        let name = self.names(dir).and_then(|names| names.get(name));
-        name.is_some_and(|name| {
-            let unsynced = name.unsynced().iter().any(|(_, ino)| ino.is_some());
-            unsynced || name.cached().is_some() || name.durable().is_some()
-        })
+        self.meanings(path).iter().any(Option::is_some)
     }
 
     /// Drops what no name leads to, now or after a power loss, and nobody holds.

@@ -30,6 +30,7 @@ mod response_order;
 mod segment_order;
 mod send_order;
 mod sequence_contiguity;
+mod vote_once;
 
 use std::fmt;
 
@@ -68,6 +69,9 @@ pub enum Fact<'a> {
     Derived { log: &'a TopicPartition, derived: Derived<'a> },
     /// A process appends to a log, and after a power loss the mark of the last clean stop may be there.
     CleanMark { log: &'a TopicPartition },
+    /// The machine leads a log in an epoch; the epochs of its vote that a power loss may leave: `None` where it may
+    /// leave nothing that can be read.
+    Led { log: &'a TopicPartition, epoch: i32, saved: &'a [Option<i32>] },
     /// The machine counts a log as committed up to an offset.
     Committed { log: &'a TopicPartition, high_watermark: i64, followed: &'a FollowedLog },
     /// A batch was refused as out of sequence, and all that its client sent before it was acknowledged.
@@ -136,7 +140,7 @@ pub struct Invariants {
 }
 
 /// Every code, with what it says.
-pub const CODES: [(&str, &str); 24] = [
+pub const CODES: [(&str, &str); 25] = [
     (recovered_prefix::CODE, "a log after a crash is a prefix of what it was, and holds all that was promised"),
     (indexes_agree::CODE, "indexes agree with their log"),
     (no_bad_crc::CODE, "no batch with a bad CRC is served"),
@@ -152,6 +156,7 @@ pub const CODES: [(&str, &str); 24] = [
     (read_stability::CODE, "what was read once is read again"),
     (offset_uniqueness::CODE, "an offset means one batch, and offsets grow"),
     (committed_is_durable::CODE, "what counts as committed is durable"),
+    (vote_once::CODE, "a vote that counts is durable"),
     (response_order::CODE, "responses come in the order of their requests"),
     (malformed_input::CODE, "malformed input is refused and harms nobody"),
     (inconsistent_offsets::CODE, "an offset has one value"),
@@ -197,6 +202,7 @@ impl Invariants {
         of(ack_truth::CODE, self.ack_truth.check(fact))?;
         of(offset_uniqueness::CODE, self.offset_uniqueness.check(fact))?;
         of(committed_is_durable::CODE, committed_is_durable::check(fact))?;
+        of(vote_once::CODE, vote_once::check(fact))?;
         of(response_order::CODE, response_order::check(fact))?;
         of(malformed_input::CODE, malformed_input::check(fact))?;
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;

@@ -242,10 +242,11 @@ impl World {
     fn issue(&mut self, op: OpId, operation: Operation) {
         let was_written = self.judge.logs.is_written();
         if let Some(change) = self.judge.logs.on_issue(op.0, &operation) {
-            if let Change::Appended { log, .. } = &change
-                && !was_written
-            {
-                self.judge_clean_mark(log);
+            if let Change::Appended { log, batch, .. } = &change {
+                self.judge_vote(log, batch.epoch);
+                if !was_written {
+                    self.judge_clean_mark(log);
+                }
             }
             self.judge.changed(&change);
         }

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use ottla_core::broker::View;
 use ottla_core::config::FlushMode;
 use ottla_core::log::{checkpoint, names};
 use ottla_core::machine::{LogDirId, Path};
+use ottla_core::raft::SavedElection;
 use ottla_core::storage::{JOURNAL, journal_claims};
 use ottla_core::types::TopicPartition;
 
@@ -59,6 +61,17 @@ impl World {
         if self.node.disk.may_exist(&Path::new(LogDirId(0), names::CLEAN_SHUTDOWN)) {
             self.judge.fact(&Fact::CleanMark { log });
         }
+    }
+
+    /// The machine appends to its metadata log: it leads, by a vote that it cannot forget.
+    pub(super) fn judge_vote(&mut self, log: &TopicPartition, epoch: i32) {
+        if &*log.topic != METADATA_LOG || self.judge.logs.rotten {
+            return;
+        }
+        let left = self.node.disk.after_power_loss(&Path::new(LogDirId(0), format!("{log}/{}", names::QUORUM_STATE)));
+        let vote = |bytes: &Option<Bytes>| Some(SavedElection::parse(bytes.as_ref()?).ok()?.epoch.0);
+        let saved: Vec<Option<i32>> = left.iter().map(vote).collect();
+        self.judge.fact(&Fact::Led { log, epoch, saved: &saved });
     }
 
     /// Each followed log against the disk.
