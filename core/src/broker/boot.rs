@@ -348,6 +348,13 @@ impl Broker {
         }
     }
 
+    /// There was no room for the registration: it comes again when there is.
+    pub(super) fn on_registration_cut(&mut self, end: Offset) {
+        if matches!(self.phase, Phase::Registering(until) if until > end) {
+            self.phase = Phase::Electing;
+        }
+    }
+
     /// This node leads the quorum: the broker in it asks to be registered.
     pub(super) fn register(&mut self, now: Now, out: &mut Effects) {
         if self.phase != Phase::Electing {
@@ -372,6 +379,7 @@ impl Broker {
                 self.metadata.set_broker_epoch(decision.answer);
                 match self.append_changes(now, changes, out) {
                     Some(end) => self.phase = Phase::Registering(end),
+                    None if !self.logs.is_usable(METADATA_DIR) && !self.logs.is_offline(METADATA_DIR) => {}
                     None => self.refuse("the metadata log does not take the registration", out),
                 }
             }
@@ -391,6 +399,13 @@ impl Broker {
     pub(super) fn on_logs_closed(&mut self, out: &mut Effects) {
         self.phase = Phase::Stopped;
         out.push(Effect::Stopped);
+    }
+
+    /// There is room again: what the metadata log did not take is tried again.
+    pub(super) fn on_room(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
+        if dir == METADATA_DIR {
+            self.lead_quorum(now, out);
+        }
     }
 
     /// Whether the loss of a directory ends the start: the metadata log is in it, and is not read yet.

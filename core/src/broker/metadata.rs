@@ -20,7 +20,7 @@ use crate::controller::{self, Change, Controller, MetadataImage, ResourceKind, T
 use crate::log::{AppendOrigin, Batch, FoundLog, LogId, SaveRequest};
 use crate::machine::{Effects, Level, Ticket};
 use crate::planted::Plant;
-use crate::raft::{self, Raft, SaveId};
+use crate::raft::{self, Lead, Raft, SaveId};
 use crate::record;
 use crate::replication::{Leader, Replica};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicPartition};
@@ -38,6 +38,8 @@ pub(super) struct Metadata {
     pub(super) missing: BTreeSet<(TopicPartition, Uuid)>,
     log: Option<LogId>,
     raft: Option<Raft>,
+    /// The first batch of the epoch that this node leads, and where it ends once it is in the log.
+    lead: Option<(Lead, Option<Offset>)>,
     broker_epoch: Option<BrokerEpoch>,
     waiting: VecDeque<(Offset, Ticket, Box<Answered>)>,
     producer_ids: std::ops::Range<i64>,
@@ -56,6 +58,7 @@ impl Metadata {
             missing: BTreeSet::new(),
             log: None,
             raft: None,
+            lead: None,
             broker_epoch: None,
             waiting: VecDeque::new(),
             producer_ids: 0..0,
@@ -189,15 +192,53 @@ impl Broker {
             self.logs.save(SaveRequest { path: election_path(), bytes: Bytes::from(save.bytes), ticket }, out);
         }
         if let Some(lead) = outcome.lead {
-            let log = self.metadata.log.expect("a leader has a log");
-            self.logs.begin_epoch(now, log, lead.epoch, out);
-            if self.append_metadata(now, lead.epoch, lead.batch, out).is_some() {
-                self.on_metadata_progress(now, out);
-                self.register(now, out);
-            }
+            self.metadata.lead = Some((lead, None));
+            self.lead_quorum(now, out);
         }
         if let Some(high_watermark) = outcome.high_watermark {
             self.on_metadata_committed(now, high_watermark, out);
+        }
+    }
+
+    /// The epoch that this node leads begins with a batch of its own, and a start goes on with the registration. Where
+    /// there is no room for them, they follow when there is.
+    pub(super) fn lead_quorum(&mut self, now: Now, out: &mut Effects) {
+        let Some((lead, begun)) = self.metadata.lead.clone() else { return };
+        if begun.is_none() {
+            let log = self.metadata.log.expect("a leader has a log");
+            self.logs.begin_epoch(now, log, lead.epoch, out);
+            let end = self.append_metadata(now, lead.epoch, lead.batch.clone(), out);
+            self.metadata.lead = Some((lead, end));
+            if end.is_none() {
+                return;
+            }
+            self.on_metadata_progress(now, out);
+        }
+        self.register(now, out);
+    }
+
+    /// There was no room for what lay at `end` and above in the metadata log: nobody who waits for it can be told that
+    /// it worked. What lies below is written, and will be committed.
+    pub(super) fn on_metadata_cut(&mut self, now: Now, end: Offset, out: &mut Effects) {
+        self.metadata.controller.on_cut(end);
+        if let Some((_, begun)) = &mut self.metadata.lead {
+            *begun = begun.filter(|begun| *begun <= end);
+        }
+        if self.metadata.allocating.is_some_and(|(until, _)| until > end) {
+            self.metadata.allocating = None;
+            self.refuse_producer_ids();
+        }
+        let (kept, cut) = std::mem::take(&mut self.metadata.waiting).into_iter().partition(|(until, ..)| *until <= end);
+        self.metadata.waiting = kept;
+        let cut: VecDeque<(Offset, Ticket, Box<Answered>)> = cut;
+        cut.into_iter().for_each(|(_, ticket, _)| self.release(ticket, Outcome::Close));
+        self.on_registration_cut(end);
+        self.on_metadata_progress(now, out);
+    }
+
+    fn refuse_producer_ids(&mut self) {
+        for ticket in std::mem::take(&mut self.metadata.id_waiters) {
+            self.release(ticket, Outcome::Close);
         }
     }
 
@@ -437,7 +478,7 @@ impl Broker {
         let decision = controller::allocate(self.metadata.controller.speculative(), self.node(), epoch);
         match self.append_changes(now, decision.changes, out) {
             Some(end) => self.metadata.allocating = Some((end, decision.answer)),
-            None => self.fail_metadata(),
+            None => self.refuse_producer_ids(),
         }
     }
 

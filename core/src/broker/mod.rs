@@ -287,6 +287,7 @@ impl Broker {
             LogEvent::BootDone(boot) => self.on_logs_recovered(now, *boot, out),
             LogEvent::Written { log, end } => self.on_written(now, log, end, out),
             LogEvent::Durable { log, end } => self.on_durable(now, log, end, out),
+            LogEvent::Cut { log, end } if self.metadata.is_log(log) => self.on_metadata_cut(now, end, out),
             LogEvent::Cut { log, end } => self.fail_produces(log, end, ErrorCode::KAFKA_STORAGE_ERROR),
             LogEvent::ReadDone { ticket, plan } => {
                 if let Some(Pending::Fetch(key, place)) = self.questions.answered(ticket) {
@@ -310,7 +311,10 @@ impl Broker {
             LogEvent::DirFull { dir } => {
                 self.note_dir(Level::Error, dir, "is full: writes are refused until there is room", out)
             }
-            LogEvent::DirSpace { dir } => self.note_dir(Level::Info, dir, "has room again", out),
+            LogEvent::DirSpace { dir } => {
+                self.note_dir(Level::Info, dir, "has room again", out);
+                self.on_room(now, dir, out);
+            }
             LogEvent::Created { .. } | LogEvent::Deleted { .. } | LogEvent::Truncated { .. } => {}
             LogEvent::ShutdownDone => self.on_logs_closed(out),
         }

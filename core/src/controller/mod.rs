@@ -106,6 +106,17 @@ impl Controller {
         learned
     }
 
+    /// The metadata log is cut: the batches that reach beyond `end` will never be committed.
+    pub fn on_cut(&mut self, end: Offset) {
+        self.appended.retain(|(batch_end, _)| *batch_end <= end);
+        self.speculative = self.committed.clone();
+        for (batch_end, changes) in &self.appended {
+            for change in changes {
+                self.speculative.replay(*batch_end, change);
+            }
+        }
+    }
+
     /// The appended batches that are not committed will never be.
     pub fn revert(&mut self) {
         self.appended.clear();

@@ -95,6 +95,58 @@ fn an_operator_is_told_once() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_goes_on_when_there_is_room() {
+    let mut base = World::new(&[]);
+    base.create_topic("t", 1);
+    let mut waited = 0;
+    for room in (0..3000).step_by(29) {
+        let mut world = base.clone();
+        world.node.disk.room = room;
+        world.restart(Crash::Kill, None);
+        assert!(!world.node.stopped, "room for {room} bytes: {:?}", world.node.notes);
+        waited += usize::from(!world.node.ready);
+        world.node.disk.room = 1 << 40;
+        world.run_for(Duration::from_secs(5));
+        assert!(world.node.ready, "room for {room} bytes: {:?}", world.node.notes);
+        assert_eq!(world.produce("t", 0, -1, 1000), Some(ErrorCode::NONE));
+        world.create_topic("u", 1);
+    }
+    assert!(waited > 10, "{waited}");
+}
+
+#[test]
+fn a_change_that_did_not_fit_is_not_answered_and_not_done() {
+    let mut base = World::new(&[]);
+    base.create_topic("t", 1);
+    let topics = |world: &World| {
+        let partitions = world.node.machine.view().partitions;
+        let mut topics: Vec<String> = partitions.into_iter().map(|partition| partition.topic).collect();
+        topics.sort();
+        topics
+    };
+    let (mut done, mut cut) = (0, 0);
+    for room in (0..1500).step_by(13) {
+        let mut world = base.clone();
+        world.node.disk.room = room;
+        let request = world.send_create_topic("u");
+        world.run_for(Duration::from_secs(2));
+        let is_answered = world.answer_of(request).is_some();
+        world.node.disk.room = 1 << 40;
+        world.run_for(Duration::from_secs(5));
+        world.create_topic("v", 1);
+        let before = topics(&world);
+        let is_there = before.contains(&"u".to_owned());
+        assert!(is_there || world.answer_of(request).is_none(), "room for {room} bytes");
+        assert!(is_there || !is_answered, "room for {room} bytes");
+        world.restart(Crash::Power(room), None);
+        assert!(world.node.ready, "{:?}", world.node.notes);
+        assert_eq!(topics(&world), before, "room for {room} bytes");
+        (done, cut) = (done + usize::from(is_there), cut + usize::from(!is_there));
+    }
+    assert!(done > 5 && cut > 5, "{done} done, {cut} cut");
+}
+
+#[test]
 fn the_purgatory_is_bounded() {
     let mut world = World::new(&[("ottla.purgatory.max.requests", "2")]);
     world.create_topic("t", 1);

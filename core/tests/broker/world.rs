@@ -129,6 +129,13 @@ impl World {
         self.answers.get(&request).cloned()
     }
 
+    /// Asks for a topic of one partition.
+    pub fn send_create_topic(&mut self, name: &str) -> Request {
+        let topic = CreatableTopic { name, num_partitions: 1, replication_factor: 1, ..Default::default() };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+        self.send(ApiKey::CreateTopics, CREATE_TOPICS, &request)
+    }
+
     pub fn create_topic(&mut self, name: &str, partitions: i32) {
         let topic = CreatableTopic { name, num_partitions: partitions, replication_factor: 1, ..Default::default() };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
