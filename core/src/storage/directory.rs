@@ -11,7 +11,7 @@ use super::commit::Round;
 use super::journal::Journal;
 
 /// Left behind by a directory that failed.
-pub(crate) const FAILED_MARK: &str = ".ottla-failed";
+pub const FAILED_MARK: &str = ".ottla-failed";
 
 /// Whether a directory can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

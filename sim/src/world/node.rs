@@ -128,7 +128,9 @@ impl Process {
     /// Whether something is out of service until the process is started anew: an operator would do that.
     #[must_use]
     pub fn is_out_of_service(&self) -> bool {
-        self.failed || self.machine.view().partitions.iter().any(|partition| partition.damaged)
+        let view = self.machine.view();
+        let offline = view.log_dirs.iter().any(|dir| dir.health == "offline");
+        self.failed || offline || view.partitions.iter().any(|partition| partition.damaged)
     }
 
     /// When it has something to do.

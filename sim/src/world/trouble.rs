@@ -1,6 +1,7 @@
 //! Faults: what each does to the world, when it is over, and whether it landed.
 
 use ottla_core::machine::Input;
+use ottla_core::storage::FAILED_MARK;
 
 use super::World;
 use super::agenda::{Due, Moment};
@@ -92,6 +93,7 @@ impl World {
     /// The process is no more, however it ended. Its machine stays up.
     pub(super) fn end_process(&mut self) {
         self.judge_alarms();
+        self.note_failure();
         self.node.process = None;
         self.node.paused_until = 0;
         self.node.disk.kill();
@@ -104,6 +106,17 @@ impl World {
         self.judge.logs.on_crash(&images, None);
         self.note_deleted();
         self.judge_claims(&images);
+    }
+
+    /// Whether what fails is a write or not: a process that gave its directory up left a mark that says so, and the
+    /// next start trusts nothing that was not synced.
+    fn note_failure(&mut self) {
+        let failed = self.node.process.as_ref().is_some_and(|process| process.read_failed && !process.failed);
+        if failed && self.node.disk.files().iter().any(|(_, path, _)| path == FAILED_MARK) {
+            let durable = self.judge.durable_acks;
+            self.judge.history.power_lost(durable);
+            self.judge.logs.on_loss(durable);
+        }
     }
 
     /// The power goes.
