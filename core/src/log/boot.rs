@@ -231,6 +231,11 @@ impl Starting {
         std::mem::take(&mut self.recovered)
     }
 
+    /// The logs whose starts the directories' files tell, with their directories.
+    pub(crate) fn log_starts(&self) -> impl Iterator<Item = (LogDirId, TopicPartition)> {
+        self.dirs.iter().flat_map(|dir| dir.log_starts.keys().map(|partition| (dir.id, partition.clone())))
+    }
+
     /// Whether the start is over.
     pub(crate) fn is_over(&self) -> bool {
         let over = |start: &DirStart| matches!(start.step, Step::Recovering | Step::Offline);

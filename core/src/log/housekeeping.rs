@@ -7,7 +7,7 @@
 //! **Log starts.** A raised log start offset is saved durably before any segment below it goes: removals may be
 //! carried out in any order by a crash, and a start must not find a log with a hole.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::api::{LogEvent, LogManagerConfig};
 use super::boot::checkpoint_of;
@@ -17,7 +17,7 @@ use super::names;
 use crate::clock::{Instant, Now, WallTime};
 use crate::machine::{Effects, Level, LogDirId, Path};
 use crate::storage::{Health, LogId, SaveOwner};
-use crate::types::{BrokerEpoch, Offset};
+use crate::types::{BrokerEpoch, Offset, TopicPartition};
 
 /// Two clocks that differ by more do not agree.
 const MAX_DISAGREEMENT_MS: u64 = 60_000;
@@ -31,8 +31,19 @@ pub(super) struct Housekeeping {
     next_retention: Option<Instant>,
     next_high_watermarks: Option<Instant>,
     /// For each directory the saves of log starts in flight, each with what it makes durable.
-    log_starts: BTreeMap<LogDirId, VecDeque<Vec<(LogId, Offset)>>>,
+    log_starts: BTreeMap<LogDirId, VecDeque<SavedStart>>,
+    /// The logs whose starts the directory's file may tell: also of some that are deleted.
+    told_starts: BTreeSet<(LogDirId, TopicPartition)>,
     stopping: Option<Stopping>,
+}
+
+/// What a save of log starts makes durable.
+#[derive(Clone, Copy, Debug)]
+enum SavedStart {
+    /// A log begins later.
+    Raised(LogId, Offset),
+    /// Of a log that is made under the name of a deleted one the file tells nothing any more.
+    Forgotten(LogId),
 }
 
 /// A shutdown under way: every directory goes through these steps, together.
@@ -63,8 +74,14 @@ impl Housekeeping {
             next_retention: None,
             next_high_watermarks: None,
             log_starts: (0..dirs).map(|dir| (LogDirId(dir), VecDeque::new())).collect(),
+            told_starts: BTreeSet::new(),
             stopping: None,
         }
+    }
+
+    /// What a start found in the directories' files.
+    pub(super) fn found_starts(&mut self, found: impl Iterator<Item = (LogDirId, TopicPartition)>) {
+        self.told_starts.extend(found);
     }
 
     /// The logs are recovered.
@@ -158,19 +175,44 @@ impl LogManager {
             self.parts.events.push(LogEvent::LogStartRaised { log: id, offset });
         }
         let (dir, offset) = (log.dir(), log.log_start);
+        self.housekeeping.told_starts.insert((dir, log.partition.clone()));
+        self.save_log_starts(dir, SavedStart::Raised(id, offset), out);
+    }
+
+    /// A new log says whose it is, and takes records from then on. Where the directory's file tells of a deleted log of
+    /// the same name where that began, it is rid of that before: the next process would take all below it for deleted.
+    pub(super) fn mark_new(&mut self, id: LogId, out: &mut Effects) {
+        let Some(log) = self.log(id) else { return };
+        let (dir, name) = (log.dir(), log.partition.clone());
+        if self.housekeeping.told_starts.contains(&(dir, name)) {
+            return self.save_log_starts(dir, SavedStart::Forgotten(id), out);
+        }
+        self.with(id, out, |log, io| log.mark(io));
+    }
+
+    fn save_log_starts(&mut self, dir: LogDirId, saved: SavedStart, out: &mut Effects) {
         let logs = self.logs.iter().flatten().map(|log| &**log);
         let bytes =
             checkpoint_of(logs.filter(|log| log.dir() == dir && log.log_start > Offset::ZERO), |log| log.log_start);
         let path = Path::new(dir, names::LOG_START_CHECKPOINT);
         self.parts.storage.save(path, bytes, SaveOwner::LogStart(dir), out);
-        self.housekeeping.log_starts.entry(dir).or_default().push_back(vec![(id, offset)]);
+        self.housekeeping.log_starts.entry(dir).or_default().push_back(saved);
     }
 
     pub(super) fn on_log_starts_saved(&mut self, dir: LogDirId, out: &mut Effects) {
         let saved = self.housekeeping.log_starts.get_mut(&dir).and_then(VecDeque::pop_front);
-        for (log, offset) in saved.unwrap_or_default() {
-            self.parts.events.push(LogEvent::LogStartSaved { log, offset });
-            self.with(log, out, |log, io| log.delete_below(offset, io));
+        match saved {
+            Some(SavedStart::Raised(log, offset)) => {
+                self.parts.events.push(LogEvent::LogStartSaved { log, offset });
+                self.with(log, out, |log, io| log.delete_below(offset, io));
+            }
+            Some(SavedStart::Forgotten(id)) => {
+                if let Some(log) = self.log(id) {
+                    self.housekeeping.told_starts.remove(&(dir, log.partition.clone()));
+                }
+                self.with(id, out, |log, io| log.mark(io));
+            }
+            None => {}
         }
     }
 

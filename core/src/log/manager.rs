@@ -16,7 +16,6 @@ use super::boot::Starting;
 use super::housekeeping::Housekeeping;
 use super::names::{self, SegmentFile};
 use super::partition::{Birth, Condition, Io, JobFor, Jobs, Log};
-use super::partition_metadata;
 use super::producer_state::{MAX_PRODUCERS, ProducerState};
 use super::questions::{Asked, Questions};
 use super::recovery::stream_key;
@@ -183,8 +182,6 @@ impl LogManager {
         let open =
             FileAction::Open { file, path: path.join(&SegmentFile::Log.name(Offset::ZERO)), mode: OpenMode::Create };
         io.storage.name(id, open, io.out);
-        let metadata = partition_metadata::encode(topic_id).into();
-        io.storage.save(path.join(names::PARTITION_METADATA), metadata, SaveOwner::Metadata(id), io.out);
         io.storage.hold(id);
         let segment = Segment::new(Offset::ZERO, file, &config, now.wall);
         let log = Log {
@@ -208,6 +205,7 @@ impl LogManager {
             wanted_cut: None,
         };
         self.add(log);
+        self.mark_new(id, out);
         Some(id)
     }
 
@@ -422,7 +420,7 @@ impl LogManager {
         self.parts.storage.health(dir) == Health::Offline
     }
 
-    fn log(&self, log: LogId) -> Option<&Log> {
+    pub(super) fn log(&self, log: LogId) -> Option<&Log> {
         self.logs.get(log.0 as usize)?.as_deref()
     }
 
@@ -568,6 +566,7 @@ impl LogManager {
         let Some(starting) = self.starting.take() else {
             return;
         };
+        self.housekeeping.found_starts(starting.log_starts());
         let mut boot = starting.finish(&mut self.parts.io(out));
         boot.logs = self.logs.iter().flatten().map(|log| log.found(&self.parts.storage)).collect();
         boot.logs.sort_by(|a, b| (a.dir, &a.partition).cmp(&(b.dir, &b.partition)));

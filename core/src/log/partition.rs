@@ -15,7 +15,8 @@ use super::api::{
     Damage, DerivedView, FoundLog, LogConfig, LogEvent, LogManagerConfig, LogView, Offsets, ProducerView,
 };
 use super::checkpointing::Checkpoints;
-use super::names::SegmentFile;
+use super::names::{self, SegmentFile};
+use super::partition_metadata;
 use super::producer_state::ProducerEntry;
 use super::questions::Questions;
 use super::scan::Derived;
@@ -23,7 +24,7 @@ use super::segment::Segment;
 use crate::clock::Now;
 use crate::job::Job;
 use crate::machine::{Effect, Effects, JobId, LogDirId, Path};
-use crate::storage::{Health, LogId, Storage};
+use crate::storage::{Health, LogId, SaveOwner, Storage};
 use crate::types::{Offset, ProducerId, TopicPartition};
 
 /// One log.
@@ -99,6 +100,12 @@ pub(crate) enum JobFor {
 }
 
 impl Log {
+    /// A new log says whose it is.
+    pub(crate) fn mark(&self, io: &mut Io<'_>) {
+        let metadata = partition_metadata::encode(self.topic_id).into();
+        io.storage.save(self.path.join(names::PARTITION_METADATA), metadata, SaveOwner::Metadata(self.id), io.out);
+    }
+
     pub(crate) fn dir(&self) -> LogDirId {
         self.path.dir
     }

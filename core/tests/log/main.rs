@@ -278,6 +278,31 @@ fn deleted_records_are_gone_and_their_segments_later() {
 }
 
 #[test]
+fn a_log_made_anew_does_not_begin_where_the_deleted_one_did() {
+    for between in [None, Some(Crash::Kill), Some(Crash::Power(3))] {
+        let (mut world, _) = filled(15);
+        world.delete_records(world.offsets().log_end);
+        world.run();
+        world.delete();
+        world.run();
+        if let Some(crash) = between {
+            world.restart(crash);
+        }
+        world.create();
+        let batches = batches(5);
+        for bytes in &batches {
+            world.append(bytes, true).unwrap();
+        }
+        world.run();
+        for crash in [Crash::Kill, Crash::Power(5)] {
+            world.restart(crash);
+            assert_eq!(world.offsets().log_start, Offset(0));
+            assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+        }
+    }
+}
+
+#[test]
 fn a_cut_below_the_log_start_uses_no_offset_again() {
     let rotten = |world: &mut World| {
         let segment = world.logs.view(world.log()).unwrap().segments.last().unwrap().0;
