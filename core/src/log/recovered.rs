@@ -53,6 +53,8 @@ impl Recovery {
         let log_start = self.hints.log_start.max(segments[0].base).min(end);
         let epochs_cut = derived.epochs.truncate_end(end) | derived.epochs.truncate_start(log_start);
         derived.producers.advance(end);
+        // The checkpoint goes by name: it may be of a deleted log, that this one was made in place of.
+        let durable = self.claim.map_or(end, |claim| claim.end);
         let mut log = Log {
             id,
             partition: self.partition.clone(),
@@ -61,7 +63,7 @@ impl Recovery {
             config: self.config.clone(),
             log_start,
             log_end: end,
-            high_watermark: self.hints.high_watermark.clamp(log_start, end),
+            high_watermark: self.hints.high_watermark.min(durable).clamp(log_start, end),
             segments,
             derived,
             condition: walked.damage.map_or(Condition::Usable, Condition::Damaged),
