@@ -90,6 +90,7 @@ pub(super) fn log_manager_config(config: &BrokerConfig) -> LogManagerConfig {
         retention_check_interval: Duration::from_millis(storage.retention_check_interval_ms),
         high_watermark_checkpoint_interval: Duration::from_millis(storage.high_watermark_checkpoint_interval_ms),
         producer_id_expiration_ms: i64::try_from(storage.producer_id_expiration_ms).unwrap_or(i64::MAX),
+        checkpoint_bytes: storage.checkpoint_bytes,
         ..LogManagerConfig::default()
     }
 }

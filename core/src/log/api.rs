@@ -55,8 +55,8 @@ pub struct LogManagerConfig {
     pub high_watermark_checkpoint_interval: Duration,
     /// `producer.id.expiration.ms`, in milliseconds of wall time.
     pub producer_id_expiration_ms: i64,
-    /// After so many bytes a log's indexes and producers are saved, also within a segment: what a restart
-    /// after a crash reads again at most, beside what was not durable.
+    /// `ottla.checkpoint.bytes`: after so many a log's indexes and producers are saved, also within a segment: what
+    /// a restart after a crash reads again at most, beside what was not durable.
     pub checkpoint_bytes: u32,
     /// How many older segments are kept open and indexed.
     pub cold_segments: usize,
