@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_core::broker::View;
+use ottla_core::broker::{PartitionView, View};
 use ottla_core::config::FlushMode;
 use ottla_core::log::{checkpoint, names};
 use ottla_core::machine::{LogDirId, Path};
@@ -29,6 +29,7 @@ impl World {
         let view = process.machine.view();
         let images = read_logs(&self.node.disk);
         self.judge_logs(&view, &images);
+        self.judge_snapshots(&view);
         self.judge_indexes(&images);
         self.judge_derived();
         self.judge.fact(&Fact::Ready);
@@ -80,14 +81,24 @@ impl World {
         let nothing = LogImage::default();
         for (name, followed) in followed {
             let image = images.get(&name).unwrap_or(&nothing);
-            let seen = view.partitions.iter().find(|it| it.topic == *name.topic && it.partition == name.partition);
-            let served = seen.filter(|it| it.leader_epoch.is_some() && !it.damaged);
+            let served = served(view, &name);
             let online = &*name.topic == METADATA_LOG || served.is_some();
             let batches = image.readable();
             let whole = image.segments.iter().all(|segment| segment.whole);
             let next = served.map(|it| it.log_end);
             let found = Recovered { batches: &batches, whole, followed: &followed, online, next };
             self.judge.fact(&Fact::Recovered { log: &name, found });
+        }
+    }
+
+    /// A start leaves nothing that tells of producers above the end of its log: other records may come there.
+    fn judge_snapshots(&mut self, view: &View) {
+        for (_, path, _) in self.node.disk.files() {
+            let Some((log, claims)) = snapshot_of(&path) else { continue };
+            let damaged = self.judge.logs.get(&log).is_none_or(|log| log.damaged);
+            if let Some(served) = served(view, &log).filter(|_| !damaged) {
+                self.judge.fact(&Fact::Claimed { file: &path, log: &log, claims, end: served.log_end });
+            }
         }
     }
 
@@ -151,4 +162,17 @@ impl World {
             self.judge.fact(&Fact::Claimed { file: JOURNAL, log, claims: mark.end.0, end });
         }
     }
+}
+
+/// Whose producers a file tells of, and up to which offset.
+fn snapshot_of(path: &str) -> Option<(TopicPartition, i64)> {
+    let (directory, file) = path.split_once('/')?;
+    let offset = file.strip_suffix(".snapshot")?.parse().ok()?;
+    Some((TopicPartition::from_dir_name(directory)?, offset))
+}
+
+/// A partition that the machine leads on a log that is whole.
+fn served<'a>(view: &'a View, name: &TopicPartition) -> Option<&'a PartitionView> {
+    let found = view.partitions.iter().find(|it| it.topic == *name.topic && it.partition == name.partition);
+    found.filter(|it| it.leader_epoch.is_some() && !it.damaged)
 }
