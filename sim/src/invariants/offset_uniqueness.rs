@@ -13,7 +13,8 @@ pub(super) const CODE: &str = "R9";
 #[derive(Clone, Debug, Default)]
 pub(super) struct OffsetUniqueness {
     content: BTreeMap<(TopicPartition, i32), Epoch>,
-    serving: bool,
+    /// The first offset that the present process appended to each log.
+    own: BTreeMap<TopicPartition, i64>,
 }
 
 /// What was appended in one leader epoch.
@@ -25,17 +26,17 @@ struct Epoch {
 
 impl OffsetUniqueness {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
-        if matches!(fact, Fact::Booted | Fact::Ready) {
-            self.serving = matches!(fact, Fact::Ready);
+        if let Fact::Booted = fact {
+            self.own.clear();
         }
-        // Who cuts what it could not write, in one process, may use the offsets again. A restart may not: what
-        // it lost may have been seen, so it needs a new epoch.
+        // Who cuts what it could not write may use the offsets again: nobody has seen it. What an earlier process
+        // appended may have been seen, so it needs a new epoch.
         if let Fact::Cut { log, end } = fact
-            && self.serving
+            && let Some(first) = self.own.get(*log)
         {
             for ((of, _), epoch) in &mut self.content {
                 if of == *log {
-                    epoch.batches.split_off(end);
+                    epoch.batches.split_off(end.max(first));
                 }
             }
         }
@@ -65,6 +66,7 @@ impl OffsetUniqueness {
             ));
         }
         epoch.batches.insert(batch.base, (batch.last, batch.crc));
+        self.own.entry((*log).clone()).or_insert(batch.base);
         Ok(())
     }
 }
@@ -92,12 +94,14 @@ mod tests {
 
     #[test]
     fn what_a_full_disk_refused_may_be_overwritten_but_not_what_a_crash_took() {
-        for (serving, good) in [(Fact::Ready, true), (Fact::Booted, false)] {
+        for crashed in [false, true] {
             let mut checker = OffsetUniqueness::default();
-            assert_eq!(checker.check(&serving), Ok(()));
             assert_eq!(append(&mut checker, 0, 1, 0, 0), Ok(()));
+            if crashed {
+                assert_eq!(checker.check(&Fact::Booted), Ok(()));
+            }
             assert_eq!(checker.check(&Fact::Cut { log: &log(), end: 0 }), Ok(()));
-            assert_eq!(append(&mut checker, 0, 2, 0, 0).is_ok(), good);
+            assert_eq!(append(&mut checker, 0, 2, 0, 0).is_err(), crashed);
         }
     }
 
