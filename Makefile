@@ -1,6 +1,6 @@
 # What a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix interop crash-test durability bench fuzz sim swarm meta planted
+.PHONY: help run test verify fix interop crash-test durability bench instructions fuzz sim swarm meta planted
 
 CARGO := cargo
 OTTLA_BIN ?= $(CURDIR)/target/release/ottla
@@ -42,6 +42,12 @@ durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves too 
 
 bench: $(OTTLA_BIN)  ## Ottla beside Apache Kafka and the ceiling, one table (ARGS=--short: two minutes; '--only produce/raw --against none')
 	$(CARGO) run --release -p ottla-tests --features load --bin bench -- $(ARGS)
+
+# The runner must be of the library's version.
+GUNGRAUN = $(shell sed -n '/^name = "gungraun"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+instructions:      ## instruction counts of the hot path, beside those of the run before (needs valgrind)
+	@gungraun-runner --version 2>/dev/null | grep -q ' $(GUNGRAUN)$$' || $(CARGO) install --locked gungraun-runner@$(GUNGRAUN)
+	$(CARGO) bench -p ottla-core --bench instructions
 
 FUZZ_SECONDS ?= 60
 fuzz:              ## a coverage-guided fuzzer on every decoder, FUZZ_SECONDS=60 each (needs a nightly and cargo-fuzz)
