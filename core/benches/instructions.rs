@@ -1,7 +1,6 @@
 //! How many instructions the steps of the hot path take, so that a change of a hundredth shows on any machine:
 //! `make instructions`, which needs valgrind. The figures stand beside those of the run before.
 
-
 #![expect(clippy::disallowed_types, reason = "what the macros make opens files, and the core does not")]
 
 #[path = "node/cases.rs"]

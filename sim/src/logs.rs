@@ -337,6 +337,7 @@ impl Logs {
             FileAction::MakeDir { .. }
             | FileAction::List { .. }
             | FileAction::SyncDir { .. }
+            | FileAction::Forget { .. }
             | FileAction::Read { .. }
             | FileAction::FreeSpace { .. } => None,
         }

@@ -274,6 +274,7 @@ impl Trace {
             FileAction::Remove { path } => self.named(9, path),
             FileAction::Read { file, pos, len } => self.on_file(10, u64::from(*len), file.0, *pos),
             FileAction::FreeSpace { dir } => self.on_connection(11, u64::from(dir.0)),
+            FileAction::Forget { file, pos } => self.on_file(12, 0, file.0, *pos),
         }
     }
 

@@ -116,6 +116,7 @@ fn action(name: &str, args: &mut ArgumentConsumer<'_>) -> Result<FileAction, Box
         "read" => {
             FileAction::Read { file: file(args)?, pos: key(args, "pos")?, len: u32::try_from(key(args, "len")?)? }
         }
+        "forget" => FileAction::Forget { file: file(args)?, pos: key(args, "pos")? },
         "set_len" => FileAction::SetLen { file: file(args)?, len: key(args, "len")? },
         "mkdir" => FileAction::MakeDir { path: path(args)? },
         "list" => FileAction::List { path: path(args)? },

@@ -153,6 +153,7 @@ impl Node {
             FileAction::MakeDir { .. }
             | FileAction::CloseFile { .. }
             | FileAction::SetLen { .. }
+            | FileAction::Forget { .. }
             | FileAction::SyncDir { .. }
             | FileAction::Rename { .. }
             | FileAction::Remove { .. } => DiskResult::Done,

@@ -100,6 +100,7 @@ impl Log {
             pos: active.size + size,
             crc: Some(header.crc),
             begins: false,
+            unsure: false,
         };
         let rest = bytes.slice(16..);
         io.storage.append(self.id, file, mark, header.base_offset, header.leader_epoch, rest, awaited, io.out);

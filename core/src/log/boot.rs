@@ -54,6 +54,8 @@ struct DirStart {
     is_clean: bool,
     broker_epoch: Option<BrokerEpoch>,
     failed: bool,
+    /// The flush journal is damaged: its claims may be too low.
+    unsure: bool,
     claims: BTreeMap<Arc<str>, Mark>,
     log_starts: OffsetCheckpoint,
     high_watermarks: OffsetCheckpoint,
@@ -135,11 +137,14 @@ impl Starting {
                 start.broker_epoch = mark.ok().flatten();
             }
             CLAIMS => {
-                let (claims, damaged) = journal_claims(&bytes);
-                start.claims = claims;
-                if damaged {
-                    let text =
-                        format!("log directory {}: the flush journal is damaged; claims in it may be too low", dir.0);
+                (start.claims, start.unsure) = journal_claims(&bytes);
+                if start.unsure {
+                    start.claims.values_mut().for_each(|mark| mark.unsure = true);
+                    let text = format!(
+                        "log directory {}: the flush journal is damaged; a log whose end is torn is not served, because \
+                         nothing tells whether it was promised",
+                        dir.0
+                    );
                     io.out.note(Level::Error, text);
                 }
             }
@@ -180,6 +185,7 @@ impl Starting {
                 high_watermark: start.high_watermarks.get(&partition).copied().unwrap_or_default(),
                 clean: start.is_clean,
                 failed: start.failed,
+                unsure: start.unsure,
             };
             self.waiting.push_back((dir, partition, hints));
         }
@@ -289,6 +295,7 @@ impl DirStart {
             is_clean: false,
             broker_epoch: None,
             failed: false,
+            unsure: false,
             claims: BTreeMap::new(),
             log_starts: OffsetCheckpoint::new(),
             high_watermarks: OffsetCheckpoint::new(),

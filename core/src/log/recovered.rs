@@ -86,7 +86,9 @@ impl Recovery {
         let active = segments.back().map_or((end, 0), |active| (active.base, active.size));
         match last.filter(|last| last.segment == active.0) {
             Some(last) => last,
-            None => Mark { end, segment: active.0, start: active.1, pos: active.1, crc: None, begins: false },
+            None => {
+                Mark { end, segment: active.0, start: active.1, pos: active.1, crc: None, begins: false, unsure: false }
+            }
         }
     }
 
@@ -99,7 +101,13 @@ impl Recovery {
             None => Mark::default(),
         };
         let key = stream_key(&self.path.name, self.topic_id);
-        io.storage.add_stream(Stream::new(self.path.clone(), key, written, durable))
+        let written = if is_damaged { durable } else { written };
+        let id = io.storage.add_stream(Stream::new(self.path.clone(), key, written, durable));
+        if is_damaged && durable.unsure {
+            // The journal may not know the log at all any more, and must not look sound to the next start.
+            io.storage.claim_anew(io.now, id);
+        }
+        id
     }
 
     /// Makes the files agree with the log, and what is written durable.

@@ -48,6 +48,8 @@ pub(crate) struct Hints {
     pub(crate) clean: bool,
     /// The last process saw the directory fail.
     pub(crate) failed: bool,
+    /// The flush journal is damaged.
+    pub(crate) unsure: bool,
 }
 
 /// One log's recovery.
@@ -175,12 +177,13 @@ impl Recovery {
     pub(crate) fn on_disk(&mut self, result: DiskResult, io: &mut Io<'_>) -> Recovered {
         match result {
             DiskResult::Entries(entries) => self.on_listed(&entries, io),
-            DiskResult::Opened { len } => self.on_opened(len, io),
+            DiskResult::Opened { .. } => self.on_opened(io),
             DiskResult::Failed(error) => {
                 let why = format!("it cannot be read: {error}");
                 self.damage(self.files.logs.first().map_or(Offset::ZERO, |log| log.0), 0, why);
                 self.finish(io)
             }
+            DiskResult::Done if self.walked.file.is_some() => self.walk(io),
             DiskResult::Done => {
                 self.act(FileAction::List { path: self.path.clone() }, io);
                 Recovered::Working
@@ -286,7 +289,8 @@ impl Recovery {
         let claims = &self.hints.claims;
         let own = claims.iter().find(|(claimed, _)| *claimed == key);
         let only = claims.first().filter(|_| self.topic_id.is_zero() && claims.len() == 1);
-        self.claim = own.or(only).map(|(_, mark)| *mark);
+        let none = self.hints.unsure.then(|| Mark { unsure: true, ..Mark::default() });
+        self.claim = own.or(only).map(|(_, mark)| *mark).or(none);
         if let Some((key, _)) = only {
             self.topic_id = key.rsplit_once(' ').and_then(|(_, id)| id.parse().ok()).unwrap_or_default();
         }
@@ -300,7 +304,7 @@ impl Recovery {
             self.damage(claim.segment, claim.start, why);
             return self.finish(io);
         }
-        if self.hints.failed {
+        if self.hints.failed && !self.claim.is_some_and(|claim| claim.unsure) {
             self.forget_above_claim();
         }
         self.choose_snapshot(io)
@@ -433,7 +437,22 @@ impl Recovery {
         Recovered::Working
     }
 
-    fn on_opened(&mut self, _len: u64, io: &mut Io<'_>) -> Recovered {
+    /// A sync that failed leaves pages that look written and are not, and the process that saw it may not have been able
+    /// to leave its mark. What is not claimed is looked at as the disk has it.
+    fn on_opened(&mut self, io: &mut Io<'_>) -> Recovered {
+        let (base, len) = self.files.logs[self.walked.index];
+        let claimed = self.claim.unwrap_or_default();
+        let pos = if base == claimed.segment { claimed.pos } else { 0 };
+        match self.walked.file {
+            Some(file) if !self.hints.clean && base >= claimed.segment && len > pos => {
+                self.act(FileAction::Forget { file, pos: pos.into() }, io);
+                Recovered::Working
+            }
+            _ => self.walk(io),
+        }
+    }
+
+    fn walk(&mut self, io: &mut Io<'_>) -> Recovered {
         let (base, len) = self.files.logs[self.walked.index];
         let Some(file) = self.walked.file else {
             return Recovered::Working;
@@ -545,7 +564,8 @@ impl Recovery {
     /// Torn or damaged: the claim decides.
     fn on_bad(&mut self, base: Offset, pos: u32, why: String, unreadable: bool, io: &mut Io<'_>) -> Recovered {
         let claimed = self.claim.is_some_and(|claim| {
-            claim.end > self.hints.log_start && (base < claim.segment || (base == claim.segment && pos < claim.pos))
+            let is_below = base < claim.segment || (base == claim.segment && pos < claim.pos);
+            claim.unsure || claim.end > self.hints.log_start && is_below
         });
         if claimed || unreadable {
             self.damage(base, pos, why);

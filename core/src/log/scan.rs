@@ -253,6 +253,7 @@ impl Rebuild {
             pos: walked.start + walked.size,
             crc: Some(header.crc),
             begins: false,
+            unsure: false,
         };
         self.last = Some(mark);
         if let Some(claim) = self.claim.filter(|claim| claim.pos == mark.pos) {

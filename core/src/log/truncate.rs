@@ -45,6 +45,7 @@ impl Log {
                 pos: place.pos,
                 crc: None,
                 begins: false,
+                unsure: false,
             };
             return self.cut(mark, None, io);
         }
@@ -83,6 +84,7 @@ impl Log {
                     pos: place.pos,
                     crc: None,
                     begins: false,
+                    unsure: false,
                 };
                 self.cut(mark, check.newest, io);
             }

@@ -58,6 +58,9 @@ pub enum FileAction {
     CloseFile { file: FileId },
     /// Cut a file, or grow it with zeros.
     SetLen { file: FileId, len: u64 },
+    /// Forget what memory holds of a file from a byte on and the disk is said to have, so that a read shows what it has
+    /// (a failed sync leaves pages that look written and are not). No guarantee: what is not written back stays.
+    Forget { file: FileId, pos: u64 },
     /// Make the names in a directory durable: those made, renamed and removed in it.
     SyncDir { path: Path },
     /// Rename within one directory, replacing what has the new name.
@@ -214,6 +217,7 @@ impl fmt::Display for FileAction {
             Self::Open { file, path, mode: OpenMode::Existing } => write!(f, "open {path} as {file}"),
             Self::CloseFile { file } => write!(f, "close {file}"),
             Self::SetLen { file, len } => write!(f, "set_len {file} {len}"),
+            Self::Forget { file, pos } => write!(f, "forget {file}@{pos}"),
             Self::SyncDir { path } => write!(f, "sync_dir {path}"),
             Self::Rename { from, to } => write!(f, "rename {from} {to}"),
             Self::Remove { path } => write!(f, "remove {path}"),

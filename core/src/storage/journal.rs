@@ -8,7 +8,8 @@
 //! file  = "OTTLAFJ1" block*
 //! block = length: u32 of what follows the CRC, crc32c: u32 of that, sequence: u64, entry*
 //! entry = 0 id: u32 length: u16 name            a log's name and topic id
-//!       | 1 id: u32 end: i64 segment: i64 start: u32 pos: u32 flags: u8 crc: u32    flags: 1 crc, 2 begins
+//!       | 1 id: u32 end: i64 segment: i64 start: u32 pos: u32 flags: u8 crc: u32    flags: 1 crc, 2 begins,
+//!                                                                              4 unsure
 //!       | 2 id: u32                             the log was deleted
 //! ```
 //!
@@ -36,6 +37,7 @@ const ROTATE_AT: u64 = 1 << 20;
 /// Flags of a claim.
 const HAS_CRC: u8 = 1;
 const BEGINS: u8 = 2;
+const UNSURE: u8 = 4;
 
 /// A place in a log: the end of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,13 +55,16 @@ pub struct Mark {
     /// The log begins with this segment: whatever lies below it was dropped, and so was all of the log if the
     /// segment is not there yet.
     pub begins: bool,
+    /// More may have been durable than this says: the journal that would have said so was damaged. So what is no batch
+    /// above it is damage, not a torn tail.
+    pub unsure: bool,
 }
 
 impl Mark {
     /// The mark of an empty segment.
     #[must_use]
     pub const fn empty(base: Offset) -> Self {
-        Self { end: base, segment: base, start: 0, pos: 0, crc: None, begins: false }
+        Self { end: base, segment: base, start: 0, pos: 0, crc: None, begins: false, unsure: false }
     }
 
     /// The mark of a log that drops all that it has and goes on at `base`.
@@ -161,7 +166,8 @@ impl Block {
         self.bytes.extend_from_slice(&mark.segment.0.to_be_bytes());
         self.bytes.extend_from_slice(&mark.start.to_be_bytes());
         self.bytes.extend_from_slice(&mark.pos.to_be_bytes());
-        self.bytes.push((u8::from(mark.crc.is_some()) * HAS_CRC) | (u8::from(mark.begins) * BEGINS));
+        let flags = [(mark.crc.is_some(), HAS_CRC), (mark.begins, BEGINS), (mark.unsure, UNSURE)];
+        self.bytes.push(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum());
         self.bytes.extend_from_slice(&mark.crc.unwrap_or(0).to_be_bytes());
     }
 
@@ -237,7 +243,8 @@ fn take_entry(fields: &mut Fields<'_>, names: &mut BTreeMap<u32, Arc<str>>, clai
             let (end, segment) = (Offset(fields.u64()?.cast_signed()), Offset(fields.u64()?.cast_signed()));
             let (start, pos, flags, crc) = (fields.u32()?, fields.u32()?, fields.u8()?, fields.u32()?);
             let crc = (flags & HAS_CRC != 0).then_some(crc);
-            let mark = Mark { end, segment, start, pos, crc, begins: flags & BEGINS != 0 };
+            let (begins, unsure) = (flags & BEGINS != 0, flags & UNSURE != 0);
+            let mark = Mark { end, segment, start, pos, crc, begins, unsure };
             // A name can be missing only if the block that gave it is damaged.
             claims.logs.insert(Arc::clone(names.get(&id)?), mark);
         }
@@ -282,7 +289,15 @@ mod tests {
 
     fn mark(end: i64) -> Mark {
         let crc = (end % 2 == 0).then_some(77);
-        Mark { end: Offset(end), segment: Offset(1), start: 10, pos: 20, crc, begins: end % 4 == 0 }
+        Mark {
+            end: Offset(end),
+            segment: Offset(1),
+            start: 10,
+            pos: 20,
+            crc,
+            begins: end % 4 == 0,
+            unsure: end % 3 == 0,
+        }
     }
 
     /// A file of three blocks, and where they start.

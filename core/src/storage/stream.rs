@@ -405,6 +405,14 @@ impl Storage {
         self.directory(dir).round_by(by);
     }
 
+    /// The journal's claim of a log is written again.
+    pub(crate) fn claim_anew(&mut self, now: Now, id: LogId) {
+        if let Some(stream) = self.stream_mut(id) {
+            stream.claim.confirmed = None;
+            self.mark_dirty(now, id);
+        }
+    }
+
     /// What recovery found in a log's directory, and that directory's own name, are synced like what is made.
     pub(crate) fn mark_names_dirty(&mut self, now: Now, id: LogId) {
         if let Some(stream) = self.stream_mut(id) {

@@ -1,6 +1,7 @@
 //! A disk with three layers: what is queued, what is written, what is synced.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 use bytes::Bytes;
 use ottla_core::job::Next;
@@ -42,6 +43,8 @@ enum Node {
 struct Content {
     written: Vec<u8>,
     synced: Vec<u8>,
+    /// What a sync failed of: memory shows it, and it will not be written again.
+    lost: Range<usize>,
 }
 
 /// What is left after a crash.
@@ -140,14 +143,22 @@ impl Disk {
             content.written.resize(end, 0);
         }
         content.written[pos..end].copy_from_slice(bytes);
+        let lost = &mut content.lost;
+        if pos <= lost.start {
+            lost.start = lost.start.max(end)
+        } else {
+            lost.end = lost.end.min(pos)
+        }
         Ok(())
     }
 
     fn sync(&mut self, file: FileId) -> Result<DiskResult, DiskError> {
         let failed = self.fail.contains_key(&self.done);
         let content = self.content(file)?;
-        if !failed {
-            content.synced = content.written.clone();
+        if failed {
+            content.lost = content.synced.len().min(content.written.len())..content.written.len();
+        } else {
+            content.synced = content.platter();
         }
         Ok(DiskResult::Done)
     }
@@ -170,6 +181,7 @@ impl Disk {
                 self.open.remove(&file).ok_or(DiskError::Io(9))?;
             }
             FileAction::SetLen { file, len } => self.content(file)?.written.resize(len as usize, 0),
+            FileAction::Forget { file, .. } => self.content(file)?.forget(),
             FileAction::SyncDir { path } => self.sync_dir(&name(&path))?,
             FileAction::Rename { from, to } => self.rename(&name(&from), &name(&to))?,
             FileAction::Remove { path } => {
@@ -317,9 +329,16 @@ impl Disk {
     /// Makes a file that is there after any crash.
     pub(crate) fn plant(&mut self, path: &str, bytes: Vec<u8>) {
         self.last_inode += 1;
-        self.files.insert(self.last_inode, Content { synced: bytes.clone(), written: bytes });
+        self.files.insert(self.last_inode, Content { synced: bytes.clone(), written: bytes, lost: 0..0 });
         for names in [&mut self.names, &mut self.durable_names] {
             names.insert(path.to_owned(), Node::File(self.last_inode));
+        }
+    }
+
+    /// Takes a file away, as if it had never been there.
+    pub(crate) fn uproot(&mut self, path: &str) {
+        for names in [&mut self.names, &mut self.durable_names] {
+            names.remove(path);
         }
     }
 
@@ -340,6 +359,20 @@ impl Disk {
 }
 
 impl Content {
+    fn forget(&mut self) {
+        self.written = self.platter();
+        self.lost = 0..0;
+    }
+
+    /// What is written, but for what was lost.
+    fn platter(&self) -> Vec<u8> {
+        let mut bytes = self.written.clone();
+        for at in self.lost.start..self.lost.end.min(bytes.len()) {
+            bytes[at] = self.synced.get(at).copied().unwrap_or(0);
+        }
+        bytes
+    }
+
     fn tear(&mut self, draw: &mut Draw) {
         let (written, synced) = (&self.written, &self.synced);
         let len = if draw.flip() { written.len() } else { synced.len() };

@@ -195,6 +195,64 @@ fn a_torn_tail_is_cut_and_damage_is_not() {
 }
 
 #[test]
+fn what_a_failed_sync_lost_is_not_believed_even_without_its_mark() {
+    for marked in [true, false] {
+        // No checkpoint is due at the next append, so the operations are the write and its sync.
+        let (mut world, mut batches) = filled(31);
+        let end = world.offsets().log_end;
+        world.disk.fail.insert(world.disk.done + 2, DiskError::Io(5));
+        world.append(&batch(1, 0), true).unwrap();
+        world.run();
+        assert_eq!(world.offsets().durable, end);
+        if !marked {
+            world.disk.uproot(".ottla-failed");
+        }
+        let boot = world.restart(Crash::Kill);
+        assert_eq!((boot.logs[0].damage.clone(), boot.logs[0].offsets.log_end), (None, end), "marked: {marked}");
+        batches.push(batch(2, 7));
+        world.append(&batch(2, 7), true).unwrap();
+        world.run();
+        assert_eq!(world.offsets().durable, end + 2);
+        let boot = world.restart(Crash::Power(3));
+        assert_eq!(boot.logs[0].damage, None);
+        assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+    }
+}
+
+#[test]
+fn with_a_damaged_journal_no_log_is_cut() {
+    let (mut world, _) = filled(0);
+    for bytes in &batches(20) {
+        world.append(bytes, true).unwrap();
+        world.run();
+    }
+    // The last claims of the log go, and a later one of another tells that they are no torn end.
+    world.create_of(TopicPartition::new("u", 0));
+    world.run();
+    world.create_of(TopicPartition::new("v", 0));
+    world.run();
+    let len = world.disk.bytes("flush-journal").len();
+    let last = *world.logs.view(world.log()).unwrap().segments.last().unwrap();
+    let file = format!("t-0/{:020}.log", last.0.0);
+    // With the log's name in the journal, and without.
+    for from in [len / 4, 8] {
+        let mut world = world.clone();
+        world.disk.bytes("flush-journal")[from..len - 90].fill(0);
+        let mut sound = world.clone();
+        let end = sound.offsets().log_end;
+        let boot = sound.restart(Crash::Kill);
+        let found = &boot.logs[0];
+        assert_eq!((found.damage.clone(), found.offsets.log_end), (None, end), "nothing is wrong with the log");
+        world.disk.bytes(&file)[last.1 as usize - 1] ^= 1;
+        for start in ["the first", "the next", "the one after it"] {
+            let boot = world.restart(Crash::Kill);
+            assert!(boot.logs[0].damage.is_some(), "{start} start, from {from} of {len}");
+            assert_eq!(world.disk.bytes(&file).len(), last.1 as usize);
+        }
+    }
+}
+
+#[test]
 fn a_bad_batch_far_back_is_never_sent() {
     for byte in 0..200 {
         let (mut world, _) = filled(40);

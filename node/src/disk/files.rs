@@ -121,6 +121,13 @@ impl Files {
         retry_on_intr(|| rustix::fs::ftruncate(&open.file, len)).map_err(disk_error)?;
         Ok(DiskResult::Done)
     }
+
+    pub(super) fn forget(&self, file: FileId, pos: u64) -> Result<DiskResult, DiskError> {
+        let open = self.get(file)?;
+        // Without a length: up to the end, whatever that is.
+        rustix::fs::fadvise(&open.file, pos, None, rustix::fs::Advice::DontNeed).map_err(disk_error)?;
+        Ok(DiskResult::Done)
+    }
 }
 
 /// The log directories by number.

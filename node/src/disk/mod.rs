@@ -141,6 +141,7 @@ impl Disk {
                 Ok(DiskResult::Done)
             }
             FileAction::SetLen { file, len } => self.files.set_len(file, len),
+            FileAction::Forget { file, pos } => self.files.forget(file, pos),
             FileAction::Rename { from, to } => self.dirs.rename(&from, &to),
             FileAction::SyncDir { path } => return self.sync_dir(op, &path),
             FileAction::List { path } => return self.hand_over("list", Task::List { op, path }),

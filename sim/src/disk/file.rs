@@ -205,8 +205,9 @@ impl File {
     }
 
     /// The kernel gives back the memory of all pages that are clean.
-    pub fn evict(&mut self) {
-        for page in self.pages.iter_mut().filter(|page| !page.bytes.is_unsynced()) {
+    pub fn evict(&mut self, pos: u64) {
+        let first = place(pos).0.min(self.pages.len());
+        for page in self.pages[first..].iter_mut().filter(|page| !page.bytes.is_unsynced()) {
             page.resident = false;
         }
     }
@@ -351,7 +352,7 @@ mod tests {
         assert!(file.rot(0, Draws::new(1).at(Label::Rot, 0, 0).and(3)));
         let good = file.read_at(0, 4096);
         assert!(!good.damaged && !good.cold);
-        file.evict();
+        file.evict(0);
         let bad = file.read_at(0, 4096);
         assert!(bad.damaged && bad.cold);
         assert!(!file.read_at(0, 1).cold);
@@ -369,7 +370,7 @@ mod tests {
             assert!(file.rot(page, Draws::new(1).at(Label::Rot, 0, 0)));
         }
         assert_eq!(file.gone_bad(0, 3 * PAGE).count(), 0, "memory hides it");
-        file.evict();
+        file.evict(0);
         file.read_at(0, 3 * PAGE);
         file.note_seen(0, 3 * PAGE);
         assert_eq!(file.gone_bad(100, 3 * PAGE).collect::<Vec<_>>(), [0]);
@@ -386,7 +387,7 @@ mod tests {
         file.write_at(2, 0, &[2; 10]);
         file.sync(2, || WriteBack::Lost);
         assert_eq!(content(&mut file), [2; 10]);
-        file.evict();
+        file.evict(0);
         assert_eq!(content(&mut file), [1; 10]);
     }
 }

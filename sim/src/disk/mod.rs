@@ -172,6 +172,7 @@ impl Operation {
             Self::Action(action) => matches!(
                 **action,
                 FileAction::SetLen { .. }
+                    | FileAction::Forget { .. }
                     | FileAction::Open { .. }
                     | FileAction::CloseFile { .. }
                     | FileAction::Rename { .. }
@@ -279,7 +280,7 @@ impl Disk {
     pub fn evict(&mut self) {
         for (_, inode) in self.tree.inodes_mut() {
             if let Inode::File(file) = inode {
-                file.evict();
+                file.evict(0);
             }
         }
     }
@@ -442,6 +443,10 @@ impl Disk {
             FileAction::Open { file, path, mode } => return self.open(file, &path, mode).map(Some),
             FileAction::CloseFile { file } => drop(self.process.open.remove(&file)),
             FileAction::SetLen { file, len } => self.set_len(file, len)?,
+            FileAction::Forget { file, pos } => {
+                let ino = self.ino(file).ok_or(DiskError::Io(BAD_FILE))?;
+                self.tree.file_mut(ino).ok_or(DiskError::Io(BAD_FILE))?.evict(pos);
+            }
             FileAction::SyncDir { path } => self.tree.sync_dir(change, &path)?,
             FileAction::Rename { from, to } => self.tree.rename(change, &from, &to)?,
             FileAction::Remove { path } => self.tree.remove(change, &path)?,

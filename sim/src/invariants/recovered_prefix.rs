@@ -27,8 +27,10 @@ impl RecoveredPrefix {
             next = Some(batch.last + 1);
         }
         let end = next.unwrap_or(0);
-        if end < found.followed.promised {
-            return Err(format!("{log} ends at {end} after a start, and {} was promised", found.followed.promised));
+        let (promised, deleted) = (found.followed.promised, found.followed.deleted);
+        // What is deleted is promised no more, but for its offsets.
+        if end < promised && (deleted < promised || found.next.is_some_and(|next| next < promised)) {
+            return Err(format!("{log} ends at {end} after a start, and {promised} was promised"));
         }
         if !found.whole {
             return Err(format!("{log} is served with bytes after {end} that are no batch"));
@@ -51,6 +53,19 @@ mod tests {
     fn what_was_promised_is_there() {
         assert_eq!(verdict(&[(0, 1), (1, 2)], &[(0, 1), (1, 2), (2, 3)], 2), Ok(()));
         assert!(verdict(&[(0, 1)], &[(0, 1), (1, 2)], 2).is_err());
+    }
+
+    #[test]
+    fn of_what_is_deleted_only_the_offsets_are_promised() {
+        for (deleted, next, good) in [(1, 2, false), (2, 1, false), (2, 2, true)] {
+            let mut followed = followed(&[(0, 1), (1, 2)], 2);
+            followed.deleted = deleted;
+            let check = |found: super::super::Recovered<'_>| {
+                let found = super::super::Recovered { next: Some(next), ..found };
+                RecoveredPrefix::default().check(&Fact::Recovered { log: &log(), found })
+            };
+            assert_eq!(recovered(&[], check, &followed).is_ok(), good, "deleted to {deleted}, next {next}");
+        }
     }
 
     #[test]

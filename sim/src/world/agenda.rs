@@ -88,6 +88,7 @@ impl OperationKind {
                 | FileAction::Open { .. }
                 | FileAction::CloseFile { .. }
                 | FileAction::SetLen { .. }
+                | FileAction::Forget { .. }
                 | FileAction::Remove { .. }
                 | FileAction::Read { .. }
                 | FileAction::FreeSpace { .. } => Self::Other,
