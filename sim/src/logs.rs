@@ -152,6 +152,11 @@ impl FollowedLog {
         self.excused.iter().any(|&(base, last)| base <= offset && offset <= last)
     }
 
+    fn note_damage(&mut self) {
+        self.damaged = true;
+        self.promised = self.promised_durable;
+    }
+
     /// Everything below `end` was acknowledged.
     pub fn promise(&mut self, end: i64, acks_all: bool) {
         if acks_all || !self.damaged {
@@ -204,10 +209,13 @@ impl Logs {
     /// A file is damaged on the disk; the log too that it belongs to.
     pub fn damage(&mut self, path: &str) {
         self.rotten = true;
+        // Kafka's format has nothing that tells, and it says of every log where that begins.
+        if path.starts_with("log-start-offset-checkpoint") {
+            self.logs.values_mut().for_each(FollowedLog::note_damage);
+        }
         let dir = path.split_once('/').and_then(|(dir, _)| TopicPartition::from_dir_name(dir));
         if let Some(log) = dir.and_then(|name| self.logs.get_mut(&name)) {
-            log.damaged = true;
-            log.promised = log.promised_durable;
+            log.note_damage();
         }
     }
 
