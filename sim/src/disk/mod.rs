@@ -74,6 +74,8 @@ struct Process {
     pending: BTreeMap<(Nanos, u64), Pending>,
     /// When the last of the ordered operations is carried out.
     ordered: Nanos,
+    /// A sync of a file failed in its time: memory shows what the disk will never have.
+    sync_failed: bool,
 }
 
 /// An operation of a file effect.
@@ -250,6 +252,12 @@ impl Disk {
         let pending = mem::take(&mut self.process.pending);
         let sooner = |((due, issued), pending): ((Nanos, u64), Pending)| ((due.min(latest), issued), pending);
         self.process.pending = pending.into_iter().map(sooner).collect();
+    }
+
+    /// Whether memory shows what the disk does not have, because a sync failed under the present process.
+    #[must_use]
+    pub const fn has_failed_to_sync(&self) -> bool {
+        self.process.sync_failed
     }
 
     /// The process dies: what was queued is lost, the page cache stays. Answers how much was queued.
@@ -528,6 +536,7 @@ impl Disk {
         };
         if let Err(error) = fault {
             file.fail_sync(covers);
+            self.process.sync_failed = true;
             return Err(error);
         }
         file.sync(covers, || self.faults.write_back(ino, draw.bits()));

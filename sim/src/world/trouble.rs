@@ -96,8 +96,10 @@ impl World {
         self.note_failure();
         self.node.process = None;
         self.node.paused_until = 0;
+        // The next start looks past what memory shows of a failed sync.
+        let evict = std::mem::take(&mut self.node.evict) || self.node.disk.has_failed_to_sync();
         self.node.disk.kill();
-        if std::mem::take(&mut self.node.evict) {
+        if evict {
             self.node.disk.evict();
         }
         self.network.kill(self.now, Endpoint::Node(0));
@@ -109,10 +111,12 @@ impl World {
     }
 
     /// Whether what fails is a write or not: a process that gave its directory up left a mark that says so, and the
-    /// next start trusts nothing that was not synced.
+    /// next start trusts nothing that was not synced. Nor does it trust what a failed sync left in memory, of which the
+    /// process may have died before it heard.
     fn note_failure(&mut self) {
         let failed = self.node.process.as_ref().is_some_and(|process| process.read_failed && !process.failed);
-        if failed && self.node.disk.files().iter().any(|(_, path, _)| path == FAILED_MARK) {
+        let marked = failed && self.node.disk.files().iter().any(|(_, path, _)| path == FAILED_MARK);
+        if marked || self.node.disk.has_failed_to_sync() {
             let durable = self.judge.durable_acks;
             self.judge.history.power_lost(durable);
             self.judge.logs.on_loss(durable);
