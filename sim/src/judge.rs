@@ -109,8 +109,9 @@ impl Judge {
         let promised = self.history.acknowledge(value, offset.unwrap_or(-1), asked, self.durable_acks);
         let (Some(offset), Some(write)) = (offset, self.history.write(value).copied()) else { return };
         let log = self.history.name(write.partition).clone();
-        self.check_ack(&log, value, &write, offset);
+        // What an answer promises may have been lost while it was on its way.
         if promised {
+            self.check_ack(&log, value, &write, offset);
             self.logs.entry(&log).promise(offset + 1, write.acks == -1);
         }
     }
