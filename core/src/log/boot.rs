@@ -141,8 +141,8 @@ impl Starting {
                 if start.unsure {
                     start.claims.values_mut().for_each(|mark| mark.unsure = true);
                     let text = format!(
-                        "log directory {}: the flush journal is damaged; a log whose end is torn is not served, because \
-                         nothing tells whether it was promised",
+                        "log directory {}: the flush journal is damaged; a log whose end is torn is not served, \
+                         because nothing tells whether it was promised",
                         dir.0
                     );
                     io.out.note(Level::Error, text);

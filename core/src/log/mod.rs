@@ -5,7 +5,7 @@
 //! * [`partition`]: one log, with its verbs [`append`], [`read`], [`truncate`], [`retention`], [`checkpointing`]
 //! * [`segment`]: one segment; [`cold`]: what is held of older ones; [`questions`], [`timestamps`]: what the
 //!   disk must answer
-//! * [`boot`], [`recovery`], [`recovered`]: a start; [`rebuild`]: the producers after a deep truncation
+//! * [`boot`], [`recovery`], [`claimed`], [`recovered`]: a start; [`rebuild`]: the producers after a deep truncation
 //! * [`scan`], [`walk`]: the job that looks at batches on disk; [`housekeeping`]: what the clock brings
 //!
 //! The leaves are pure: bytes or records in, bytes or answers out. They know a file's format and its rules and
@@ -26,6 +26,7 @@ mod api;
 mod append;
 mod boot;
 mod checkpointing;
+mod claimed;
 mod cold;
 mod housekeeping;
 mod manager;

@@ -33,7 +33,7 @@ use super::txn_index::TxnIndex;
 use super::walk::Walk;
 use crate::job::Job;
 use crate::machine::{DiskResult, Entry, FileAction, FileId, Level, OpenMode, Path};
-use crate::planted::{Plant, Planted};
+use crate::planted::Plant;
 use crate::storage::{BootOp, LoadOwner, Mark, Owner};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -310,28 +310,6 @@ impl Recovery {
         self.choose_snapshot(io)
     }
 
-    /// A log that was to begin anew does. Nothing is done to its files before the claim says so, and a crash may
-    /// leave any of the old ones, with the new segment or without it.
-    fn drop_what_was_dropped(&mut self) {
-        let Some(claim) = self.claim.filter(|claim| claim.begins) else {
-            return;
-        };
-        let is_there = self.files.logs.iter().any(|(base, _)| *base == claim.segment);
-        let is_of_it = |base: Offset| is_there && base >= claim.segment;
-        let old = self.files.logs.iter().map(|(base, _)| *base).filter(|base| !is_of_it(*base));
-        self.files.gone.extend(old);
-        self.files.logs.retain(|(base, _)| is_of_it(*base));
-    }
-
-    /// Whether the bytes that the journal claims are there at all.
-    fn has_claimed(&self, claim: &Mark) -> Result<(), String> {
-        match self.files.logs.iter().find(|(base, _)| *base == claim.segment) {
-            None => Err(format!("the segment is missing, though it was durable up to offset {}", claim.end)),
-            Some((_, len)) if *len < claim.pos => Err(format!("it has {len} bytes, and {} were durable", claim.pos)),
-            Some(_) => Ok(()),
-        }
-    }
-
     /// A directory without a segment: it was being made.
     fn begin_empty(&mut self, io: &mut Io<'_>) -> Recovered {
         if let Some(claim) = self.claim.filter(|claim| claim.end > self.hints.log_start && claim.pos > 0) {
@@ -348,18 +326,6 @@ impl Recovery {
             FileAction::Open { file, path: self.path.join(&SegmentFile::Log.name(base)), mode: OpenMode::Create };
         self.act(open, io);
         Recovered::Working
-    }
-
-    /// After a failure only the journal is believed.
-    fn forget_above_claim(&mut self) {
-        let claim = self.claim.unwrap_or_default();
-        let keep = self.files.logs.partition_point(|(base, _)| *base <= claim.segment).max(1);
-        self.files.gone.extend(self.files.logs.split_off(keep).into_iter().map(|(base, _)| base));
-        if let Some(last) = self.files.logs.last_mut() {
-            let kept = if claim.segment == last.0 { claim.pos } else { 0 };
-            self.walked.cut |= last.1 > kept;
-            last.1 = last.1.min(kept);
-        }
     }
 
     /// The newest snapshot that a checkpoint below the claim has left, or the beginning of the log.
@@ -388,14 +354,6 @@ impl Recovery {
             }
         }
         if self.left == 0 { self.open_segment(io) } else { Recovered::Working }
-    }
-
-    /// Snapshots above it may describe what a cut took away, and are not believed; nor is any of a log that has
-    /// just begun anew.
-    pub(super) fn snapshots_end(&self, planted: Planted) -> Offset {
-        let unbounded = self.claim.is_none() && self.hints.clean || planted.has(Plant::Log23);
-        let claimed = self.claim.filter(|claim| !claim.begins).map_or(Offset(-1), |claim| claim.end);
-        if unbounded { Offset(i64::MAX) } else { claimed }
     }
 
     fn take_snapshot(&mut self, loaded: Loaded, io: &mut Io<'_>) {
@@ -437,8 +395,8 @@ impl Recovery {
         Recovered::Working
     }
 
-    /// A sync that failed leaves pages that look written and are not, and the process that saw it may not have been able
-    /// to leave its mark. What is not claimed is looked at as the disk has it.
+    /// A sync that failed leaves pages that look written and are not, and the process that saw it may not have been
+    /// able to leave its mark. What is not claimed is looked at as the disk has it.
     fn on_opened(&mut self, io: &mut Io<'_>) -> Recovered {
         let (base, len) = self.files.logs[self.walked.index];
         let claimed = self.claim.unwrap_or_default();
@@ -585,19 +543,7 @@ impl Recovery {
         self.finish(io)
     }
 
-    /// The last batch that was durable must be there, and be the one.
-    fn check_claim(&mut self) {
-        let Some(claim) = self.claim.filter(|claim| claim.end > self.hints.log_start && claim.pos > 0) else {
-            return;
-        };
-        let in_walk = self.walked.segments.iter().any(|segment| segment.base == claim.segment);
-        if in_walk && !self.walked.claim_met && !self.hints.clean {
-            let why = format!("its batch before offset {} is not the one that was durable", claim.end);
-            self.damage(claim.segment, claim.start, why);
-        }
-    }
-
-    fn damage(&mut self, segment: Offset, pos: u32, why: String) {
+    pub(super) fn damage(&mut self, segment: Offset, pos: u32, why: String) {
         self.walked.damage.get_or_insert(Damage { segment, pos, why });
     }
 

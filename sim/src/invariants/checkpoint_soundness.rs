@@ -1,6 +1,6 @@
 //! S4: a saved file (recovery point, high watermark, flush journal, clean mark, snapshot) claims only what is durable.
-//! Source: KAFKA-16541, KAFKA-10471, KAFKA-5829. It is judged when it counts: by what a crash left. The clean mark claims
-//! that nothing was written since, so whoever writes must have taken it away first, durably.
+//! Source: KAFKA-16541, KAFKA-10471, KAFKA-5829. It is judged when it counts: by what a crash left. The clean mark
+//! claims that nothing was written since, so whoever writes must have taken it away first, durably.
 
 use super::{Fact, Verdict};
 
