@@ -9,6 +9,7 @@
 //! * [`types`], [`clock`], [`rng`], [`planted`], [`config`]: the words that everything else is written in
 //! * `record`: record batches; `storage`: file operations and their durability; `log`: Kafka's log
 //! * `raft` and `controller`: the metadata log and the image it describes
+//! * [`coordinator`]: groups and their committed offsets
 //! * `broker`: partitions, waiting requests, fetch sessions; `api`: one file an API key
 //! * [`rpc`]: outgoing calls; [`client`]: a Kafka client on them, apart from the broker
 //! * [`machine`]: the boundary, connections and dispatch
@@ -19,6 +20,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod controller;
+pub mod coordinator;
 pub mod ingress;
 pub mod job;
 pub mod log;

@@ -34,7 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["storage"],
     &["log"],
     &["replication", "raft"],
-    &["controller"],
+    &["controller", "coordinator"],
     &["broker"],
     &["api"],
     &["machine"],

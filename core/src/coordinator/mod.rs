@@ -1,0 +1,26 @@
+//! The group coordinator: who belongs to which group, who reads what, and how far they have come.
+//!
+//! One [`Shard`] for each partition of `__consumer_offsets`. The pattern is that of every coordinator
+//! (docs/architecture.md): a decision is made from the state, its records are appended as one batch and replayed, and
+//! the answers that rest on them are released when they are committed.
+//!
+//! | the parent                    | calls                               | and then                                 |
+//! |-------------------------------|-------------------------------------|------------------------------------------|
+//! | becomes leader, reads the log | `replay` each record, `on_loaded`   |                                          |
+//! | has a request, or a deadline  | `on_request`, `on_timeout`          | appends `records`, sends `answers`       |
+//! | has appended them             | `on_appended`                       |                                          |
+//! | could not append them         | `on_failed`                         | sends what it returns                    |
+//! | sees the high watermark move  | `on_committed`                      | sends what it returns                    |
+//! | is leader no more             | `unload`                            | sends what it returns                    |
+//!
+//! Absent on purpose: the log, frames, and any version of a schema outside `records`.
+
+mod answer;
+mod request;
+mod settings;
+mod shard;
+
+pub use answer::*;
+pub use request::*;
+pub use settings::GroupSettings;
+pub use shard::{Decision, Record, ReplayError, Shard};
