@@ -24,7 +24,7 @@ impl<'e> Entropy<'e> {
     }
 
     /// A number below `bound`.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::from(u16::from_be_bytes(self.array())) % bound
     }
 

@@ -4,6 +4,8 @@ use crate::api::fetch::FetchRequest;
 use crate::api::produce::ProduceRequest;
 use crate::api::{Request, Response};
 use crate::arbitrary::Entropy;
+use crate::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+use crate::group::GroupRecord;
 use crate::metadata::MetadataRecord;
 use crate::tests::{GENEROUS, versions};
 use crate::{ApiKey, DecodeError, Limits, Reader, Writer, frame};
@@ -19,6 +21,16 @@ fn decode_all(bytes: &[u8]) {
     }
     let _ = crate::api::decode_request(bytes);
     let _ = MetadataRecord::decode(bytes);
+    let _ = ConsumerProtocolSubscription::decode_versioned(bytes);
+    let _ = ConsumerProtocolAssignment::decode_versioned(bytes);
+    for (kind, versions) in GroupRecord::TYPES {
+        for version in versions.clone() {
+            let [key, value] = [*kind, version].map(|prefix| [&prefix.to_be_bytes(), bytes].concat());
+            let _ = GroupRecord::decode(&key, Some(&value));
+        }
+    }
+    let (key, value) = bytes.split_at(bytes.len() / 2);
+    let _ = GroupRecord::decode(key, Some(value));
 }
 
 /// Bytes that look like lengths, tags and numbers more often than chance has it.
@@ -88,6 +100,10 @@ fn wrong_versions_are_refused() {
     assert_eq!(MetadataRecord::decode(&[2, 2, 0]), Err(DecodeError::UnknownFrameVersion(2)));
     assert_eq!(MetadataRecord::decode(&[1, 6, 0]), Err(DecodeError::UnknownRecordType(6)));
     assert_eq!(MetadataRecord::decode(&[1, 2, 1]), Err(DecodeError::UnsupportedVersion(1)));
+    assert_eq!(GroupRecord::decode(&[0, 9], None), Err(DecodeError::UnknownGroupRecordType(9)));
+    assert_eq!(GroupRecord::decode(&[0, 2, 0, 0], Some(&[0, 5])), Err(DecodeError::UnsupportedVersion(5)));
+    assert!(GroupRecord::decode(&[0], None).is_err());
+    assert!(GroupRecord::decode(&[0, 2, 0, 0], Some(&[0])).is_err());
 }
 
 #[test]

@@ -6,7 +6,9 @@
 //! * `message`: the macro that declares a message, and the [`Message`] trait;
 //! * [`frame`]: the length prefix and the headers of requests and responses;
 //! * [`api`]: the requests and responses, one module an API; Produce and Fetch have walks that allocate nothing;
-//! * [`metadata`], [`control`]: the records of `__cluster_metadata`, and the control records of any log.
+//! * [`metadata`], [`group`], [`control`]: the records of `__cluster_metadata` and of `__consumer_offsets`, and the control
+//!   records of any log;
+//! * [`consumer_protocol`]: what consumers of a classic group tell each other.
 //!
 //! Everything decodes to values that borrow from the input, and nothing panics on it. Absent on purpose: record
 //! batches (they are bytes here), connections, and which versions a broker offers.
@@ -27,9 +29,11 @@ mod writer;
 
 pub mod api;
 mod api_key;
+pub mod consumer_protocol;
 pub mod control;
 mod error_code;
 pub mod frame;
+pub mod group;
 pub mod metadata;
 
 pub use api_key::ApiKey;

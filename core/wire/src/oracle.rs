@@ -12,8 +12,13 @@ use kafka_protocol::messages as theirs;
 use proptest::prelude::*;
 
 /// The versions that the oracle lacks.
-const BEYOND: [(ApiKey, i16); 3] =
-    [(ApiKey::ListOffsets, 11), (ApiKey::InitProducerId, 6), (ApiKey::DescribeLogDirs, 5)];
+const BEYOND: [(ApiKey, i16); 5] = [
+    (ApiKey::ListOffsets, 11),
+    (ApiKey::OffsetCommit, 10),
+    (ApiKey::OffsetFetch, 10),
+    (ApiKey::InitProducerId, 6),
+    (ApiKey::DescribeLogDirs, 5),
+];
 
 fn known_versions() -> impl Iterator<Item = (ApiKey, i16)> {
     versions().filter(|known| !BEYOND.contains(known))
@@ -91,6 +96,15 @@ their_defaults! {
     Fetch FetchRequest FetchResponse;
     ListOffsets ListOffsetsRequest ListOffsetsResponse;
     Metadata MetadataRequest MetadataResponse;
+    OffsetCommit OffsetCommitRequest OffsetCommitResponse;
+    OffsetFetch OffsetFetchRequest OffsetFetchResponse;
+    FindCoordinator FindCoordinatorRequest FindCoordinatorResponse;
+    JoinGroup JoinGroupRequest JoinGroupResponse;
+    Heartbeat HeartbeatRequest HeartbeatResponse;
+    LeaveGroup LeaveGroupRequest LeaveGroupResponse;
+    SyncGroup SyncGroupRequest SyncGroupResponse;
+    DescribeGroups DescribeGroupsRequest DescribeGroupsResponse;
+    ListGroups ListGroupsRequest ListGroupsResponse;
     ApiVersions ApiVersionsRequest ApiVersionsResponse;
     CreateTopics CreateTopicsRequest CreateTopicsResponse;
     DeleteTopics DeleteTopicsRequest DeleteTopicsResponse;
@@ -101,10 +115,14 @@ their_defaults! {
     AlterConfigs AlterConfigsRequest AlterConfigsResponse;
     DescribeLogDirs DescribeLogDirsRequest DescribeLogDirsResponse;
     CreatePartitions CreatePartitionsRequest CreatePartitionsResponse;
+    DeleteGroups DeleteGroupsRequest DeleteGroupsResponse;
     IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse;
+    OffsetDelete OffsetDeleteRequest OffsetDeleteResponse;
     DescribeQuorum DescribeQuorumRequest DescribeQuorumResponse;
     DescribeCluster DescribeClusterRequest DescribeClusterResponse;
     DescribeProducers DescribeProducersRequest DescribeProducersResponse;
+    ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse;
+    ConsumerGroupDescribe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse;
     ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse;
     DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse;
 }

@@ -71,6 +71,8 @@ pub enum DecodeError {
     UnsupportedVersion(i16),
     /// No metadata record has this type.
     UnknownRecordType(u32),
+    /// No group record that is known here has this type.
+    UnknownGroupRecordType(i16),
     /// A metadata record in a frame version other than 1.
     UnknownFrameVersion(u32),
 }
@@ -95,6 +97,7 @@ impl std::fmt::Display for DecodeError {
             Self::UnknownApiKey(key) => write!(f, "unknown API key {key}"),
             Self::UnsupportedVersion(version) => write!(f, "unsupported version {version}"),
             Self::UnknownRecordType(kind) => write!(f, "unknown metadata record type {kind}"),
+            Self::UnknownGroupRecordType(kind) => write!(f, "unknown group record type {kind}"),
             Self::UnknownFrameVersion(version) => {
                 write!(f, "unknown metadata frame version {version}")
             }

@@ -5,6 +5,7 @@ use crate::api::produce::{PartitionProduceData, ProduceRequest};
 use crate::api::{Request, Response, TopicRef};
 use crate::arbitrary::Entropy;
 use crate::frame::{self, RequestHeader, ResponseHeader};
+use crate::group::GroupRecord;
 use crate::metadata::MetadataRecord;
 use crate::{ApiKey, DecodeError, Limits, Message, Reader, Records, Writer};
 use proptest::prelude::*;
@@ -110,6 +111,29 @@ proptest! {
                 prop_assert_eq!(MetadataRecord::decode(w.as_bytes()), Ok(record));
                 w.put(&[0]);
                 prop_assert_eq!(MetadataRecord::decode(w.as_bytes()), Err(DecodeError::TrailingBytes(1)));
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn group_records_are_read_as_written(entropy in prop::collection::vec(any::<u8>(), 0..1024)) {
+        for (kind, versions) in GroupRecord::TYPES {
+            for version in versions.clone() {
+                let record = GroupRecord::arbitrary(*kind, version, &mut Entropy::new(&entropy));
+                let (mut key, mut value) = (Writer::new(), Writer::new());
+                record.encode_key(&mut key);
+                let has_value = record.encode_value(&mut value, version);
+                let written = has_value.then_some(value.as_bytes());
+                prop_assert_eq!(GroupRecord::decode(key.as_bytes(), written), Ok(record));
+                let longer = [value.as_bytes(), &[0]].concat();
+                if has_value {
+                    let read = GroupRecord::decode(key.as_bytes(), Some(&longer));
+                    prop_assert_eq!(read, Err(DecodeError::TrailingBytes(1)));
+                }
+                key.put(&[0]);
+                prop_assert_eq!(GroupRecord::decode(key.as_bytes(), written), Err(DecodeError::TrailingBytes(1)));
             }
         }
     }

@@ -4,16 +4,20 @@
 //! their fields, so that two fields of one type cannot change places unseen.
 
 use ottla_wire::api::{Request, Response};
+use ottla_wire::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use ottla_wire::control::{
     EndTxnMarker, KRaftVersionRecord, LeaderChangeMessage, SnapshotFooterRecord, SnapshotHeaderRecord, VotersRecord,
 };
+use ottla_wire::group::GroupRecord;
 use ottla_wire::metadata::MetadataRecord;
 use ottla_wire::{ApiKey, Message, Reader, Writer};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 const APIS: &str = include_str!("golden/apis.txt");
+const CONSUMER_PROTOCOL: &str = include_str!("golden/consumer_protocol.txt");
 const CONTROL: &str = include_str!("golden/control.txt");
+const GROUP: &str = include_str!("golden/group.txt");
 const METADATA: &str = include_str!("golden/metadata.txt");
 
 /// Name, version and bytes of each line.
@@ -77,6 +81,52 @@ fn metadata_records() {
 }
 
 #[test]
+fn group_records() {
+    let mut seen = BTreeSet::new();
+    let mut key = Vec::new();
+    for (name, version, bytes) in lines(GROUP) {
+        if let Some(name) = name.strip_suffix("Key") {
+            let record = GroupRecord::decode(&bytes, None).unwrap();
+            assert_eq!(record.name(), name);
+            check_names(name, &record);
+            let mut w = Writer::new();
+            record.encode_key(&mut w);
+            assert_eq!(w.as_bytes(), bytes, "{name}");
+            assert!(!record.encode_value(&mut w, version), "{name}");
+            key = bytes;
+            continue;
+        }
+        let record = GroupRecord::decode(&key, Some(&bytes)).unwrap();
+        assert_eq!(format!("{}Value", record.name()), name);
+        check_names(name, &record);
+        let mut w = Writer::new();
+        assert!(record.encode_value(&mut w, version), "{name} {version}");
+        assert_eq!(w.as_bytes(), bytes, "{name} {version}");
+        seen.insert((record.kind(), version));
+    }
+    for (kind, versions) in GroupRecord::TYPES {
+        for version in versions.clone() {
+            assert!(seen.contains(&(*kind, version)), "no line for record type {kind} {version}");
+        }
+    }
+}
+
+#[test]
+fn consumer_protocol() {
+    let mut seen = BTreeSet::new();
+    for (name, version, bytes) in lines(CONSUMER_PROTOCOL) {
+        let written = match name {
+            "ConsumerProtocolSubscription" => again::<ConsumerProtocolSubscription<'_>>(name, version, &bytes),
+            "ConsumerProtocolAssignment" => again::<ConsumerProtocolAssignment<'_>>(name, version, &bytes),
+            other => panic!("{other} is missing here"),
+        };
+        assert_eq!(written, bytes, "{name} {version}");
+        seen.insert((name, version));
+    }
+    assert_eq!(seen.len(), 8, "four versions of each");
+}
+
+#[test]
 fn control_records() {
     for (name, version, bytes) in lines(CONTROL) {
         let written = match name {
@@ -115,8 +165,8 @@ fn check_names(message: &str, value: &impl Debug) {
         };
         if leaf.ends_with(['(', '[', '{']) {
             fields.push(field);
-        } else if !["records", "salt", "stored_key", "server_key"].contains(&field.as_str()) {
-            assert!(is_default(leaf) || follows(&field, leaf), "{message}: {field} is {leaf}");
+        } else if field != "records" {
+            assert!(is_default(leaf) || spells(&field, leaf) || follows(&field, leaf), "{message}: {field} is {leaf}");
         }
     }
 }
@@ -127,6 +177,11 @@ fn is_default(leaf: &str) -> bool {
         // A struct without fields, or a default of ours in a version that lacks the field.
         || leaf.chars().all(char::is_alphanumeric) && leaf.starts_with(char::is_uppercase)
         || ["1", "16", "2000"].contains(&leaf)
+}
+
+/// Whether it is one of the bytes of the field's name, which bytes are given.
+fn spells(field: &str, leaf: &str) -> bool {
+    leaf.parse().is_ok_and(|byte| field.bytes().any(|of_name| of_name == byte))
 }
 
 /// Whether the Java program gives a field of this name this value, at some width.

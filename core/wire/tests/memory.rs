@@ -1,6 +1,8 @@
 //! What decoding allocates, measured: one test in a process of its own, since the allocator counts for all threads.
 
 use ottla_wire::api::{Request, Response};
+use ottla_wire::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+use ottla_wire::group::GroupRecord;
 use ottla_wire::metadata::MetadataRecord;
 use ottla_wire::{ApiKey, Limits, Reader};
 use peak_alloc::PeakAlloc;
@@ -33,6 +35,18 @@ fn check(frame: &[u8]) -> usize {
     }
     let took = peak(|| MetadataRecord::decode(frame));
     assert!(took <= request.memory, "metadata record: {took} bytes for {}", frame.len());
+    let took = peak(|| ConsumerProtocolSubscription::decode_versioned(frame));
+    assert!(took <= request.memory, "subscription: {took} bytes for {}", frame.len());
+    let took = peak(|| ConsumerProtocolAssignment::decode_versioned(frame));
+    assert!(took <= request.memory, "assignment: {took} bytes for {}", frame.len());
+    for (kind, versions) in GroupRecord::TYPES {
+        for version in versions.clone() {
+            let [key, value] = [*kind, version].map(|prefix| [&prefix.to_be_bytes(), frame].concat());
+            // A key and a value are frames of their own.
+            let took = peak(|| GroupRecord::decode(&key, Some(&value)));
+            assert!(took <= 2 * request.memory, "group record {kind} {version}: {took} bytes for {}", frame.len());
+        }
+    }
     most
 }
 

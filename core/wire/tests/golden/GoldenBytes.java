@@ -1,6 +1,7 @@
 // Writes messages with Apache Kafka's own classes: core/wire/tests/golden.rs reads them and writes the same bytes.
 //
-//   for jar in kafka-clients:4.3.1 kafka-metadata:4.3.1 kafka-server-common:4.3.1 kafka-raft:4.3.1; do
+//   for jar in kafka-clients:4.3.1 kafka-metadata:4.3.1 kafka-server-common:4.3.1 kafka-raft:4.3.1 \
+//           kafka-group-coordinator:4.3.1; do
 //       mvn -q dependency:copy -Dartifact=org.apache.kafka:$jar -DoutputDirectory=libs; done
 //   mvn -q dependency:copy -Dartifact=org.slf4j:slf4j-api:1.7.36 -DoutputDirectory=libs
 //   java -cp 'libs/*' GoldenBytes.java . 2>/dev/null
@@ -20,6 +21,7 @@ import org.apache.kafka.common.metadata.MetadataRecordType;
 import org.apache.kafka.common.protocol.ApiMessage;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.protocol.Message;
+import org.apache.kafka.common.protocol.MessageUtil;
 import org.apache.kafka.common.protocol.ObjectSerializationCache;
 import org.apache.kafka.common.protocol.types.BoundField;
 import org.apache.kafka.common.protocol.types.Schema;
@@ -27,16 +29,20 @@ import org.apache.kafka.common.protocol.types.Struct;
 import org.apache.kafka.common.protocol.types.TaggedFields;
 import org.apache.kafka.common.protocol.types.Type;
 import org.apache.kafka.common.record.internal.MemoryRecords;
+import org.apache.kafka.coordinator.group.generated.CoordinatorRecordType;
 import org.apache.kafka.metadata.MetadataRecordSerde;
 import org.apache.kafka.server.common.ApiMessageAndVersion;
 
 public class GoldenBytes {
     static final String[] APIS = {
-        "Produce", "Fetch", "ListOffsets", "Metadata", "ApiVersions", "CreateTopics", "DeleteTopics", "DeleteRecords",
-        "InitProducerId", "OffsetForLeaderEpoch", "DescribeConfigs", "AlterConfigs", "DescribeLogDirs",
-        "CreatePartitions", "IncrementalAlterConfigs", "DescribeQuorum", "DescribeCluster", "DescribeProducers",
+        "Produce", "Fetch", "ListOffsets", "Metadata", "OffsetCommit", "OffsetFetch", "FindCoordinator", "JoinGroup",
+        "Heartbeat", "LeaveGroup", "SyncGroup", "DescribeGroups", "ListGroups", "ApiVersions", "CreateTopics",
+        "DeleteTopics", "DeleteRecords", "InitProducerId", "OffsetForLeaderEpoch", "DescribeConfigs", "AlterConfigs",
+        "DescribeLogDirs", "CreatePartitions", "DeleteGroups", "IncrementalAlterConfigs", "OffsetDelete",
+        "DescribeQuorum", "DescribeCluster", "DescribeProducers", "ConsumerGroupHeartbeat", "ConsumerGroupDescribe",
         "ListConfigResources", "DescribeTopicPartitions",
     };
+    static final String[] CONSUMER_PROTOCOL = {"ConsumerProtocolSubscription", "ConsumerProtocolAssignment"};
     static final String[] CONTROL = {
         "LeaderChangeMessage", "SnapshotHeaderRecord", "SnapshotFooterRecord", "KRaftVersionRecord", "VotersRecord",
         "EndTxnMarker",
@@ -52,6 +58,28 @@ public class GoldenBytes {
         try (PrintStream out = new PrintStream(args[0] + "/control.txt")) {
             for (String name : CONTROL) {
                 messages(out, name, "org.apache.kafka.common.message." + name);
+            }
+        }
+        try (PrintStream out = new PrintStream(args[0] + "/consumer_protocol.txt")) {
+            for (String name : CONSUMER_PROTOCOL) {
+                messages(out, name, "org.apache.kafka.common.message." + name);
+            }
+        }
+        try (PrintStream out = new PrintStream(args[0] + "/group.txt")) {
+            for (CoordinatorRecordType type : CoordinatorRecordType.values()) {
+                // Keys and values have lines of their own, as a record of the log has both.
+                if (!type.name().startsWith("SHARE_") && !type.name().startsWith("STREAMS_")) {
+                    ApiMessage key = type.newRecordKey();
+                    ApiMessage value = type.newRecordValue();
+                    print(out, key.getClass().getSimpleName(), (short) 0, MessageUtil.toCoordinatorTypePrefixedBytes(
+                        (ApiMessage) message(key.getClass(), (short) 0, true)));
+                    for (short v = value.lowestSupportedVersion(); v <= value.highestSupportedVersion(); v++) {
+                        for (boolean full : new boolean[] {true, false}) {
+                            Message body = message(value.getClass(), v, full);
+                            print(out, value.getClass().getSimpleName(), v, MessageUtil.toVersionPrefixedBytes(v, body));
+                        }
+                    }
+                }
             }
         }
         try (PrintStream out = new PrintStream(args[0] + "/metadata.txt")) {
@@ -82,7 +110,11 @@ public class GoldenBytes {
     }
 
     static void print(PrintStream out, String name, short version, ByteBuffer buffer) {
-        out.println(name + " " + version + " " + HexFormat.of().formatHex(buffer.array()));
+        print(out, name, version, buffer.array());
+    }
+
+    static void print(PrintStream out, String name, short version, byte[] bytes) {
+        out.println(name + " " + version + " " + HexFormat.of().formatHex(bytes));
     }
 
     static ByteBuffer bytes(Message message, short version) {
