@@ -5,7 +5,7 @@ use ottla_core::record::Producer;
 use ottla_core::types::TopicPartition;
 
 use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
-use crate::invariants::{Derived, Fact, Invariants, ProducerRow, Violation};
+use crate::invariants::{ByReader, Derived, Fact, Invariants, ProducerRow, Violation};
 use crate::known::KnownBatches;
 use crate::logs::{Change, Logs};
 
@@ -20,6 +20,8 @@ pub struct Judge {
     pub known: KnownBatches,
     invariants: Invariants,
     violation: Option<Violation>,
+    /// Where readers are.
+    at: ByReader,
     /// Whether an acknowledgement of acks=all survives power loss (`flush=quorum`).
     pub durable_acks: bool,
     /// Whether only the client history is judged: what somebody sees who has nothing but clients.
@@ -41,6 +43,7 @@ impl Judge {
 
     /// Shows a fact to the checkers.
     pub fn fact(&mut self, fact: &Fact<'_>) {
+        self.at.follow(fact);
         if self.violation.is_none() {
             self.violation = verdict(&mut self.invariants, self.history_alone, fact);
         }
@@ -166,12 +169,22 @@ impl Judge {
     /// A reader gets a value.
     pub fn polled(&mut self, reader: u16, partition: PartitionIndex, offset: i64, value: ValueId) {
         let write = self.history.read(value).copied();
-        // No CRC of Kafka's covers the base offset: where that went bad in hand, the reader cannot know either.
+        let followed = self.logs.get(self.history.name(partition));
+        // No CRC of Kafka's covers the base offset: where that went bad in hand, the reader cannot know either, and goes
+        // on from wherever it led.
         if let Some(Outcome::Acked { offset: at }) = write.map(|write| write.outcome)
             && at != offset
-            && self.logs.get(self.history.name(partition)).is_some_and(|followed| followed.is_excused(at))
+            && followed.is_some_and(|followed| followed.is_excused(at))
         {
-            return;
+            return self.fact(&Fact::Sought { reader, partition, to: None });
+        }
+        // One that is too low now is taken for what the reader has passed.
+        let passed = self.at.passed(reader, partition).map(|passed| passed.saturating_add(1));
+        if let (Some(next), Some(followed)) = (passed, followed)
+            && let to = followed.past_excused(next, offset)
+            && to > next
+        {
+            self.fact(&Fact::Sought { reader, partition, to: Some(to) });
         }
         self.fact(&Fact::Polled { reader, partition, offset, value, write: write.as_ref() });
     }
@@ -196,7 +209,7 @@ fn row(producer: &ProducerView) -> Option<ProducerRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::test_ref;
+    use crate::invariants::{test_ref, test_write};
 
     #[test]
     fn a_bad_batch_is_a_violation_unless_it_went_bad_in_hand() {
@@ -212,5 +225,33 @@ mod tests {
             judge.refused_bad(partition, offset);
             assert!(judge.violation().is_some(), "the next process has to look");
         }
+    }
+    /// What a reader gets of three batches when the second went bad in hand.
+    fn read(polled: &[(i64, ValueId)], gone_bad: bool) -> Option<&'static str> {
+        let mut judge = Judge::new(true, false);
+        let log = TopicPartition::new("t", 0);
+        let partition = judge.history.partition(&log);
+        let acked = |offset| test_write(Outcome::Acked { offset });
+        let values: Vec<ValueId> = (0..3).map(|offset| judge.history.invoke(acked(offset))).collect();
+        (0..3).for_each(|base| judge.logs.entry(&log).append(test_ref(base, base, 1)));
+        // Somebody has read it all before.
+        values.iter().zip(0..).for_each(|(&value, offset)| judge.polled(0, partition, offset, value));
+        if gone_bad {
+            judge.logs.excuse("t-0/00000000000000000000.log", 150..160);
+        }
+        polled
+            .iter()
+            .for_each(|&(offset, at)| judge.polled(1, partition, offset, values[usize::try_from(at).unwrap()]));
+        judge.violation().map(|violation| violation.invariant)
+    }
+
+    #[test]
+    fn a_base_offset_that_went_bad_in_hand_misleads_its_reader() {
+        // Too low, it is taken for what was read already; too high, it is somewhere else, and what follows too.
+        for polled in [&[(0, 0), (2, 2)][..], &[(0, 0), (9, 1)], &[(0, 0), (2, 1), (2, 2)]] {
+            assert_eq!(read(polled, true), None, "{polled:?}");
+            assert!(read(polled, false).is_some(), "{polled:?}");
+        }
+        assert!(read(&[(1, 1), (0, 0)], true).is_some(), "the others are good");
     }
 }

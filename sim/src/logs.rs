@@ -152,6 +152,18 @@ impl FollowedLog {
         self.excused.iter().any(|&(base, last)| base <= offset && offset <= last)
     }
 
+    /// The first offset from `from` on, and below `to`, that was not sent bad; or else `to`.
+    #[must_use]
+    pub fn past_excused(&self, from: i64, to: i64) -> i64 {
+        let mut at = from;
+        while at < to
+            && let Some((_, last)) = self.excused.iter().find(|&&(base, last)| base <= at && at <= last)
+        {
+            at = last.saturating_add(1);
+        }
+        at.min(to)
+    }
+
     fn note_damage(&mut self) {
         self.damaged = true;
         self.promised = self.promised_durable;

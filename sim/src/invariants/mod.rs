@@ -40,6 +40,7 @@ use ottla_core::types::TopicPartition;
 use crate::history::{History, PartitionIndex, ValueId, Write};
 use crate::logs::{BatchRef, FollowedLog, SegmentImage};
 
+pub use by_reader::ByReader;
 pub use live_equals_replay::{Derived, ProducerRow};
 
 /// Something that a checker may look at.
@@ -270,6 +271,22 @@ pub(crate) fn test_batch(base: i64, epoch: i32, values: &[&[u8]]) -> bytes::Byte
 pub(crate) fn test_producer(id: i64, base_sequence: i32) -> Producer {
     use ottla_core::types::{ProducerEpoch, ProducerId};
     Producer { id: ProducerId(id), epoch: ProducerEpoch(0), base_sequence }
+}
+
+/// A write of acks=all, for tests.
+#[cfg(test)]
+pub(crate) fn test_write(outcome: crate::history::Outcome) -> Write {
+    Write {
+        partition: 0,
+        client: 0,
+        acks: -1,
+        idempotent: true,
+        in_order: true,
+        invoked: 0,
+        outcome,
+        promised: matches!(outcome, crate::history::Outcome::Acked { .. }),
+        read: false,
+    }
 }
 
 /// A batch reference of one record, for tests.

@@ -25,31 +25,17 @@ pub(super) fn recovered<T>(found: &[(i64, u32)], check: impl FnOnce(Recovered<'_
     check(Recovered { batches: &batches, whole: true, followed, online: true, next: None })
 }
 
-fn write(outcome: Outcome) -> Write {
-    Write {
-        partition: 0,
-        client: 0,
-        acks: -1,
-        idempotent: true,
-        in_order: true,
-        invoked: 0,
-        outcome,
-        promised: matches!(outcome, Outcome::Acked { .. }),
-        read: false,
-    }
-}
-
 pub(super) fn history(outcomes: &[Outcome]) -> History {
     let mut history = History::default();
     history.partition(&log());
     for outcome in outcomes {
-        history.invoke(write(*outcome));
+        history.invoke(test_write(*outcome));
     }
     history
 }
 
 pub(super) fn acked<T>(value: ValueId, offset: i64, check: impl FnOnce(&Fact<'_>) -> T) -> T {
-    let write = write(Outcome::Acked { offset });
+    let write = test_write(Outcome::Acked { offset });
     check(&Fact::Acked { log: &log(), value, write: &write, offset, followed: None })
 }
 
@@ -59,18 +45,18 @@ pub(super) fn acked_in<T>(
     offset: i64,
     check: impl FnOnce(&Fact<'_>) -> T,
 ) -> T {
-    let write = write(Outcome::Acked { offset });
+    let write = test_write(Outcome::Acked { offset });
     check(&Fact::Acked { log: &log(), value, write: &write, offset, followed: Some(followed) })
 }
 
 pub(super) fn polled<T>(reader: u16, offset: i64, value: ValueId, check: impl FnOnce(&Fact<'_>) -> T) -> T {
-    let write = write(Outcome::Pending);
+    let write = test_write(Outcome::Pending);
     check(&Fact::Polled { reader, partition: 0, offset, value, write: Some(&write) })
 }
 
 /// A value is read whose write had this outcome by then.
 pub(super) fn polled_of<T>(outcome: Outcome, check: impl FnOnce(&Fact<'_>) -> T) -> T {
-    let write = write(outcome);
+    let write = test_write(outcome);
     check(&Fact::Polled { reader: 0, partition: 0, offset: 1, value: 1, write: Some(&write) })
 }
 
