@@ -24,6 +24,32 @@ pub struct Now {
     pub wall: WallTime,
 }
 
+/// How far the two clocks may be apart before the wall clock has stepped, in milliseconds.
+const MAX_DISAGREEMENT_MS: u64 = 60_000;
+
+/// Both readings at a start, which tell later whether the wall clock may be believed: removal by time is for good, so
+/// it needs two clocks to agree (promise P8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockCheck {
+    started: Now,
+}
+
+impl ClockCheck {
+    /// From this start on.
+    #[must_use]
+    pub const fn new(started: Now) -> Self {
+        Self { started }
+    }
+
+    /// The wall time that both clocks vouch for; `None` while they disagree.
+    #[must_use]
+    pub fn confirmed(&self, now: Now) -> Option<WallTime> {
+        let passed = i64::try_from(now.monotonic.since(self.started.monotonic).as_millis()).unwrap_or(i64::MAX);
+        let expected = self.started.wall.0.saturating_add(passed);
+        (now.wall.0.abs_diff(expected) <= MAX_DISAGREEMENT_MS).then_some(WallTime(now.wall.0.min(expected)))
+    }
+}
+
 impl Instant {
     /// How long ago `earlier` was; zero if it lies ahead.
     #[must_use]

@@ -301,13 +301,13 @@ broker_keys! { BROKER;
     "delete.records.purgatory.purge.interval.requests", int_any(), "1", Fixed, Ignored,
         "How often Kafka sweeps its DeleteRecords purgatory.";
     // Groups.
-    "group.initial.rebalance.delay.ms", int(0), "3000", Fixed, Ignored,
+    "group.initial.rebalance.delay.ms", int(0), "3000", Fixed, Used,
         "How long the first rebalance of an empty classic group waits for more members.";
-    "group.min.session.timeout.ms", int(1), "6000", Fixed, Ignored,
+    "group.min.session.timeout.ms", int(1), "6000", Fixed, Used,
         "The shortest session timeout of a classic member.";
-    "group.max.session.timeout.ms", int(1), "1800000", Fixed, Ignored,
+    "group.max.session.timeout.ms", int(1), "1800000", Fixed, Used,
         "The longest session timeout of a classic member.";
-    "group.max.size", int(1), "2147483647", Fixed, Ignored,
+    "group.max.size", int(1), "2147483647", Fixed, Used,
         "Members of a classic group at most.";
     "group.coordinator.rebalance.protocols", List(&["consumer", "classic", "share", "streams"]),
         "classic,consumer,streams", Fixed, Ignored,
@@ -358,13 +358,13 @@ broker_keys! { BROKER;
         "Codec of the offsets topic's batches, by its number.";
     "offsets.load.buffer.size", int(1), "5242880", Fixed, Ignored,
         "Bytes of one read while a coordinator loads.";
-    "offsets.retention.minutes", int(1), "10080", Fixed, Ignored,
+    "offsets.retention.minutes", int(1), "10080", Fixed, Used,
         "How long the offsets of an empty group are kept.";
     "offsets.retention.check.interval.ms", long(1), "600000", Fixed, Used,
         "How often expired offsets are looked for.";
-    "offsets.commit.timeout.ms", int(1), "5000", Fixed, Ignored,
+    "offsets.commit.timeout.ms", int(1), "5000", Fixed, Used,
         "How long a commit waits for its replicas.";
-    "offset.metadata.max.bytes", int(0), "4096", Fixed, Ignored,
+    "offset.metadata.max.bytes", int(0), "4096", Fixed, Used,
         "Size of the metadata beside an offset.";
     // Share groups.
     "group.share.session.timeout.ms", int(1), "45000", Fixed, Ignored,
@@ -636,7 +636,7 @@ broker_keys! { BROKER;
         "A compressed batch that inflates beyond this is refused.";
     "ottla.log.max.producers", int(1), "100000", Fixed, Ignored,
         "Producers that one partition remembers; beyond it the longest idle is forgotten.";
-    "ottla.max.groups", int(1), "100000", Fixed, Ignored,
+    "ottla.max.groups", int(1), "100000", Fixed, Used,
         "Groups that one coordinator partition holds at most.";
     "ottla.max.partitions", int(1), "100000", Fixed, Used,
         "Partitions that the cluster holds at most.";

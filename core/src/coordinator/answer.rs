@@ -256,6 +256,40 @@ pub struct DeleteOffsetsAnswer {
     pub topics: Vec<TopicResult>,
 }
 
+impl Answer {
+    /// The same answer, if what it rests on could not be written.
+    #[must_use]
+    pub(super) fn failed(self, code: ErrorCode) -> Self {
+        match self {
+            // An id that the log does not know is nobody's.
+            Self::Join(_) => Self::Join(JoinAnswer::refused("", code)),
+            Self::Sync(_) => Self::Sync(SyncAnswer::refused(code)),
+            Self::Heartbeat(_) => Self::Heartbeat(code),
+            Self::Leave(it) => Self::Leave(LeaveAnswer { error: code, ..it }),
+            Self::Commit(it) => Self::Commit(CommitAnswer { topics: failed_topics(it.topics, code) }),
+            Self::FetchOffsets(it) => Self::FetchOffsets(FetchOffsetsAnswer::refused(&it.group, code)),
+            Self::Describe(it) => Self::Describe(DescribedGroup::refused(&it.group, code)),
+            Self::List { .. } => Self::List { error: code, groups: Vec::new() },
+            Self::Delete { groups } => {
+                Self::Delete { groups: groups.into_iter().map(|(group, old)| (group, worse(old, code))).collect() }
+            }
+            Self::DeleteOffsets(_) => Self::DeleteOffsets(DeleteOffsetsAnswer { error: code, topics: Vec::new() }),
+        }
+    }
+}
+
+/// What was refused for a reason of its own stays refused for that.
+fn worse(old: ErrorCode, new: ErrorCode) -> ErrorCode {
+    if old == ErrorCode::NONE { new } else { old }
+}
+
+fn failed_topics(mut topics: Vec<TopicResult>, code: ErrorCode) -> Vec<TopicResult> {
+    for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        partition.error = worse(partition.error, code);
+    }
+    topics
+}
+
 impl JoinAnswer {
     pub(super) fn refused(member_id: &str, code: ErrorCode) -> Self {
         Self {

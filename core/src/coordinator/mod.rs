@@ -13,12 +13,25 @@
 //! | sees the high watermark move  | `on_committed`                      | sends what it returns                    |
 //! | is leader no more             | `unload`                            | sends what it returns                    |
 //!
+//! * `image`: the hard state, which the records say; `records`: their schemas; `group`: classic groups as they live;
+//!   `offsets`: what they have committed; `groups`: all of them; `shard`: who waits for the log.
+//!
 //! Absent on purpose: the log, frames, and any version of a schema outside `records`.
 
 mod answer;
+mod display;
+mod group;
+mod groups;
+mod image;
+mod offsets;
+mod records;
 mod request;
 mod settings;
 mod shard;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod turn;
 
 pub use answer::*;
 pub use request::*;

@@ -1,16 +1,31 @@
 //! One partition of `__consumer_offsets` and everything that its records say.
 //!
-//! The parent appends the records of each [`Decision`] at once, as one batch, and says how that went before it asks
-//! anything else: [`Shard::on_appended`] or [`Shard::on_failed`].
+//! | event           | speculative image and groups    | committed image            | who waits              |
+//! |-----------------|---------------------------------|----------------------------|------------------------|
+//! | a decision      | decides from them               |                            |                        |
+//! | appended        | replays its records             |                            | for their end          |
+//! | not appended    | as if it had not been decided   |                            | is told so             |
+//! | committed       | what rests on it goes on        | replays it                 | is answered            |
+//! | time out        |                                 |                            | is told to try again   |
 //!
-//! So far it serves nobody: every request is refused with COORDINATOR_NOT_AVAILABLE.
+//! The parent appends the records of each [`Decision`] at once, as one batch, and says how that went before it asks
+//! anything else: [`Shard::on_appended`] or [`Shard::on_failed`]. Invariants: each ticket is answered once; an answer
+//! that saw something that is not committed waits until it is.
+
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use ottla_wire::ErrorCode;
 
 use super::answer::Answer;
+use super::groups::{Groups, Unwritten};
+use super::image::{Change, GroupsImage};
 use super::request::Request;
 use super::settings::GroupSettings;
-use crate::clock::{Instant, Now};
+use super::timers::{Timer, Timers};
+use super::turn::{Followup, Outcome, Turn};
+use super::{offsets, records};
+use crate::clock::{ClockCheck, Instant, Now};
 use crate::machine::Ticket;
 use crate::types::{Offset, TopicPartition};
 
@@ -41,67 +56,281 @@ pub struct ReplayError(pub String);
 #[derive(Clone, Debug)]
 pub struct Shard {
     settings: GroupSettings,
+    /// What is committed: for readers.
+    pub(super) committed: GroupsImage,
+    /// What will be, if the log does not fail: for decisions.
+    pub(super) groups: Groups,
+    pub(super) timers: Timers,
+    /// What was decided and is being appended.
+    decided: Option<Outcome>,
+    /// What is appended and not committed, in the order of the log.
+    appended: VecDeque<Batch>,
+    /// Answers that wait for the log, in its order.
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Whether the wall clock may be believed; `None` before the shard is loaded.
+    clocks: Option<ClockCheck>,
+}
+
+#[derive(Clone, Debug)]
+struct Batch {
+    end: Offset,
+    deadline: Instant,
+    changes: Vec<Change>,
+    followup: Option<Followup>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    until: Offset,
+    deadline: Instant,
+    pub ticket: Ticket,
+    answer: Answer,
 }
 
 impl Shard {
     /// A shard that knows no records yet.
     #[must_use]
-    pub const fn new(settings: GroupSettings) -> Self {
-        Self { settings }
+    pub fn new(settings: GroupSettings) -> Self {
+        Self {
+            settings,
+            committed: GroupsImage::default(),
+            groups: Groups::default(),
+            timers: Timers::default(),
+            decided: None,
+            appended: VecDeque::new(),
+            waiting: VecDeque::new(),
+            clocks: None,
+        }
     }
 
     /// A record of the log, in order, before [`Shard::on_loaded`].
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn replay(&mut self, _offset: Offset, _key: &[u8], _value: Option<&[u8]>) -> Result<(), ReplayError> {
+    pub fn replay(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), ReplayError> {
+        self.committed.replay(&records::decode(key, value)?);
         Ok(())
     }
 
     /// The log was replayed up to its end, all of which is committed: sessions begin anew.
-    pub fn on_loaded(&mut self, _now: Now) {}
+    pub fn on_loaded(&mut self, now: Now) {
+        self.clocks = Some(ClockCheck::new(now));
+        self.groups = Groups::load(self.committed.clone());
+        let (groups, mut turn) = self.turn(now);
+        groups.start(&mut turn);
+        let outcome = turn.outcome;
+        assert!(outcome.changes.is_empty() && outcome.answers.is_empty(), "nobody waits yet");
+        self.set_expiry(now);
+    }
 
     /// A request. It is answered exactly once: here, or by a later event.
-    pub fn on_request(&mut self, _now: Now, request: &Request<'_>, ticket: Ticket) -> Decision {
-        let answers = vec![(ticket, request.refused(ErrorCode::COORDINATOR_NOT_AVAILABLE))];
-        Decision { records: Vec::new(), answers }
+    pub fn on_request(&mut self, now: Now, request: &Request<'_>, ticket: Ticket) -> Decision {
+        if let Request::FetchOffsets(it) = request {
+            // Whoever is not told of transactions that are under way is told what is committed, at once.
+            if !it.require_stable {
+                let answer = Answer::FetchOffsets(offsets::fetch(&self.committed, it));
+                return Decision { records: Vec::new(), answers: vec![(ticket, answer)] };
+            }
+        }
+        let (groups, mut turn) = self.turn(now);
+        groups.on_request(request, ticket, &mut turn);
+        let outcome = turn.outcome;
+        self.conclude(now, outcome)
     }
 
     /// These partitions are no more, and neither are their offsets.
-    pub fn on_partitions_deleted(&mut self, _now: Now, _partitions: &[TopicPartition]) -> Decision {
-        Decision::default()
+    pub fn on_partitions_deleted(&mut self, now: Now, partitions: &[TopicPartition]) -> Decision {
+        let partitions = partitions.iter().cloned().collect();
+        let (groups, mut turn) = self.turn(now);
+        groups.on_partitions_deleted(&partitions, &mut turn);
+        let outcome = turn.outcome;
+        self.conclude(now, outcome)
     }
 
-    /// Time has passed.
-    pub fn on_timeout(&mut self, _now: Now) -> Decision {
-        Decision::default()
+    /// Time has passed. One deadline at a time: to be called until [`Shard::next_deadline`] lies ahead.
+    pub fn on_timeout(&mut self, now: Now) -> Decision {
+        let answers = self.give_up_waiting(now);
+        if !answers.is_empty() {
+            return Decision { records: Vec::new(), answers };
+        }
+        let Some((due, timer)) = self.timers.pop_due(now.monotonic) else { return Decision::default() };
+        if timer == Timer::Expiry {
+            return self.expire(now);
+        }
+        let (groups, mut turn) = self.turn(now);
+        groups.on_timer(&timer, now.monotonic.since(due), &mut turn);
+        let outcome = turn.outcome;
+        self.conclude(now, outcome)
     }
 
     /// When [`Shard::on_timeout`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        let waiting = self.waiting.front().map(|waiting| waiting.deadline);
+        let followup = self.appended.iter().find(|batch| batch.followup.is_some()).map(|batch| batch.deadline);
+        [self.timers.next(), waiting, followup].into_iter().flatten().min()
     }
 
     /// The last decision's records are in the log; `end` is the offset after them.
-    pub fn on_appended(&mut self, _now: Now, _end: Offset) {}
+    ///
+    /// # Panics
+    /// If there is no such decision.
+    pub fn on_appended(&mut self, now: Now, end: Offset) {
+        let outcome = self.decided.take().expect("records are appended once for each decision");
+        self.groups.replay(&outcome.changes, &mut self.timers);
+        let deadline = now.monotonic + self.commit_timeout();
+        let Outcome { changes, answers, followup } = outcome;
+        self.appended.push_back(Batch { end, deadline, changes, followup });
+        self.wait(end, deadline, answers);
+    }
 
     /// The last decision's records are not in the log and will never be; why, by the log's error code.
+    ///
+    /// # Panics
+    /// If there is no such decision.
     #[must_use]
-    pub fn on_failed(&mut self, _now: Now, _code: ErrorCode) -> Vec<(Ticket, Answer)> {
-        Vec::new()
+    pub fn on_failed(&mut self, now: Now, code: ErrorCode) -> Vec<(Ticket, Answer)> {
+        let outcome = self.decided.take().expect("records are appended once for each decision");
+        let mut told: Vec<_> = outcome
+            .answers
+            .into_iter()
+            .map(|(ticket, answer)| {
+                let code = append_error(&answer, code);
+                (ticket, answer.failed(code))
+            })
+            .collect();
+        if let Some(followup) = outcome.followup {
+            let unwritten = Unwritten::Never(group_error(code));
+            told.extend(self.follow_up(now, followup, Err(unwritten)));
+        }
+        self.groups.forget(&outcome.changes, &mut self.timers);
+        told
     }
 
     /// The log is committed up to here: the answers that rest on it.
     #[must_use]
-    pub fn on_committed(&mut self, _now: Now, _high_watermark: Offset) -> Vec<(Ticket, Answer)> {
-        Vec::new()
+    pub fn on_committed(&mut self, now: Now, high_watermark: Offset) -> Vec<(Ticket, Answer)> {
+        let mut told = Vec::new();
+        while self.appended.front().is_some_and(|batch| batch.end <= high_watermark) {
+            let batch = self.appended.pop_front().expect("it has a front");
+            for change in &batch.changes {
+                self.committed.replay(change);
+            }
+            while self.waiting.front().is_some_and(|waiting| waiting.until <= batch.end) {
+                let waiting = self.waiting.pop_front().expect("it has a front");
+                told.push((waiting.ticket, waiting.answer));
+            }
+            if let Some(followup) = batch.followup {
+                told.extend(self.follow_up(now, followup, Ok(())));
+            }
+        }
+        told
     }
 
     /// The shard is another broker's now: NOT_COORDINATOR for everyone who waits. What it knew is gone.
     #[must_use]
     pub fn unload(&mut self) -> Vec<(Ticket, Answer)> {
-        *self = Self::new(self.settings.clone());
-        Vec::new()
+        let old = std::mem::replace(self, Self::new(self.settings.clone()));
+        let decided = old.decided.into_iter().flat_map(|outcome| outcome.answers);
+        let waiting = old.waiting.into_iter().map(|waiting| (waiting.ticket, waiting.answer));
+        let held = waiting.chain(decided).map(|(ticket, answer)| (ticket, answer.failed(ErrorCode::NOT_COORDINATOR)));
+        held.chain(old.groups.parked()).collect()
+    }
+
+    fn turn(&mut self, now: Now) -> (&mut Groups, Turn<'_>) {
+        let turn = Turn { now, settings: &self.settings, timers: &mut self.timers, outcome: Outcome::default() };
+        (&mut self.groups, turn)
+    }
+
+    /// What is decided goes to the log; what only saw the state waits for what the state rests on.
+    fn conclude(&mut self, now: Now, outcome: Outcome) -> Decision {
+        assert!(self.decided.is_none(), "the parent says how an append went before it asks anything else");
+        if !outcome.changes.is_empty() {
+            let records = outcome.changes.iter().map(records::encode).collect();
+            self.decided = Some(outcome);
+            return Decision { records, answers: Vec::new() };
+        }
+        match self.appended.back().map(|batch| batch.end) {
+            None => Decision { records: Vec::new(), answers: outcome.answers },
+            Some(end) => {
+                self.wait(end, now.monotonic + self.commit_timeout(), outcome.answers);
+                Decision::default()
+            }
+        }
+    }
+
+    fn wait(&mut self, until: Offset, deadline: Instant, answers: Vec<(Ticket, Answer)>) {
+        let waiting = answers.into_iter().map(|(ticket, answer)| Waiting { until, deadline, ticket, answer });
+        self.waiting.extend(waiting);
+    }
+
+    /// `offsets.commit.timeout.ms`
+    const fn commit_timeout(&self) -> Duration {
+        Duration::from_millis(self.settings.offsets.commit_timeout_ms)
+    }
+
+    /// Who has waited too long for the log is told to try again; what they asked for may yet be committed.
+    fn give_up_waiting(&mut self, now: Now) -> Vec<(Ticket, Answer)> {
+        let mut told = Vec::new();
+        while self.waiting.front().is_some_and(|waiting| waiting.deadline <= now.monotonic) {
+            let waiting = self.waiting.pop_front().expect("it has a front");
+            told.push((waiting.ticket, waiting.answer.failed(Unwritten::Late.code())));
+        }
+        for index in 0..self.appended.len() {
+            let batch = &mut self.appended[index];
+            if batch.deadline > now.monotonic {
+                break;
+            }
+            if let Some(followup) = batch.followup.take() {
+                told.extend(self.follow_up(now, followup, Err(Unwritten::Late)));
+            }
+        }
+        told
+    }
+
+    fn follow_up(&mut self, now: Now, followup: Followup, how: Result<(), Unwritten>) -> Vec<(Ticket, Answer)> {
+        let (groups, mut turn) = self.turn(now);
+        groups.follow_up(followup, how, &mut turn);
+        assert!(turn.outcome.changes.is_empty(), "members that wait for an assignment are in the group");
+        turn.outcome.answers
+    }
+
+    fn expire(&mut self, now: Now) -> Decision {
+        let confirmed = self.clocks.and_then(|clocks| clocks.confirmed(now));
+        let (groups, mut turn) = self.turn(now);
+        let seen_all = confirmed.is_none_or(|now| groups.expire(now, &mut turn));
+        let outcome = turn.outcome;
+        if seen_all {
+            self.set_expiry(now);
+        } else {
+            self.timers.set(Timer::Expiry, now.monotonic);
+        }
+        self.conclude(now, outcome)
+    }
+
+    fn set_expiry(&mut self, now: Now) {
+        let interval = Duration::from_millis(self.settings.offsets.retention_check_interval_ms);
+        self.timers.set(Timer::Expiry, now.monotonic + interval);
+    }
+}
+
+/// What clients are told of a log that does not take records.
+fn append_error(answer: &Answer, code: ErrorCode) -> ErrorCode {
+    match (answer, code) {
+        (Answer::Commit(_), ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE) => {
+            ErrorCode::INVALID_COMMIT_OFFSET_SIZE
+        }
+        _ => group_error(code),
+    }
+}
+
+fn group_error(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::NOT_ENOUGH_REPLICAS | ErrorCode::REQUEST_TIMED_OUT => {
+            ErrorCode::COORDINATOR_NOT_AVAILABLE
+        }
+        ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::KAFKA_STORAGE_ERROR => ErrorCode::NOT_COORDINATOR,
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => ErrorCode::UNKNOWN_SERVER_ERROR,
+        other => other,
     }
 }

@@ -14,18 +14,15 @@ use super::boot::checkpoint_of;
 use super::clean_shutdown;
 use super::manager::LogManager;
 use super::names;
-use crate::clock::{Instant, Now, WallTime};
+use crate::clock::{ClockCheck, Instant, Now};
 use crate::machine::{Effects, Level, LogDirId, Path};
 use crate::storage::{Health, LogId, SaveOwner};
 use crate::types::{BrokerEpoch, Offset, TopicPartition};
 
-/// Two clocks that differ by more do not agree.
-const MAX_DISAGREEMENT_MS: u64 = 60_000;
-
 /// What is done by the clock.
 #[derive(Clone, Debug)]
 pub(super) struct Housekeeping {
-    started: Option<Now>,
+    clocks: Option<ClockCheck>,
     /// Whether removal by time was suspended when it was last due.
     suspended: bool,
     next_retention: Option<Instant>,
@@ -69,7 +66,7 @@ enum Step {
 impl Housekeeping {
     pub(super) fn new(dirs: u16) -> Self {
         Self {
-            started: None,
+            clocks: None,
             suspended: false,
             next_retention: None,
             next_high_watermarks: None,
@@ -86,7 +83,7 @@ impl Housekeeping {
 
     /// The logs are recovered.
     pub(super) fn start(&mut self, now: Now, config: &LogManagerConfig) {
-        self.started = Some(now);
+        self.clocks = Some(ClockCheck::new(now));
         self.next_retention = Some(now.monotonic + config.retention_check_interval);
     }
 
@@ -106,14 +103,6 @@ impl Housekeeping {
             return None;
         }
         [self.next_retention, self.next_high_watermarks].into_iter().flatten().min()
-    }
-
-    /// The wall time that both clocks vouch for; `None` while they disagree.
-    fn confirmed(&self, now: Now) -> Option<WallTime> {
-        let started = self.started?;
-        let passed = i64::try_from(now.monotonic.since(started.monotonic).as_millis()).unwrap_or(i64::MAX);
-        let expected = started.wall.0.saturating_add(passed);
-        (now.wall.0.abs_diff(expected) <= MAX_DISAGREEMENT_MS).then_some(WallTime(now.wall.0.min(expected)))
     }
 }
 
@@ -138,7 +127,7 @@ impl LogManager {
 
     /// Retention of every log, and expiry of its producers.
     fn retain(&mut self, out: &mut Effects) {
-        let confirmed = self.housekeeping.confirmed(self.parts.now);
+        let confirmed = self.housekeeping.clocks.and_then(|clocks| clocks.confirmed(self.parts.now));
         if self.housekeeping.suspended != confirmed.is_none() {
             self.housekeeping.suspended = confirmed.is_none();
             out.note(

@@ -1,0 +1,260 @@
+//! Committed offsets: commit, fetch, delete, and expiry.
+//!
+//! What is committed is kept for as long as somebody may come back to it: `offsets.retention.minutes` after the group
+//! became empty, and after the commit. A group that is rebalancing may be subscribed to anything, so nothing of it
+//! expires (KAFKA-13636); nor does what a consumer group is subscribed to. Expiry is removal by the wall clock, so it
+//! waits until the monotonic clock agrees with it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_wire::ErrorCode;
+
+use super::answer::{
+    CommitAnswer, DeleteOffsetsAnswer, FetchOffsetsAnswer, FetchedOffset, FetchedTopic, PartitionResult, TopicResult,
+};
+use super::group::{ClassicGroup, ClassicState, Group};
+use super::groups::Groups;
+use super::image::{Change, CommittedOffset, GroupsImage, OffsetKey};
+use super::request::{CommitPartition, CommitRequest, CommitTopic, DeleteOffsetsRequest, FetchOffsetsRequest};
+use super::turn::Turn;
+use crate::clock::WallTime;
+use crate::types::TopicPartition;
+
+/// How many records one look for expired offsets writes about, so that they fit into a batch.
+const MAX_TOMBSTONES: usize = 1000;
+
+impl Groups {
+    /// Commits offsets.
+    pub(super) fn on_commit(&mut self, request: &CommitRequest<'_>, turn: &mut Turn<'_>) -> CommitAnswer {
+        if let Err(code) = self.check_commit(request, turn) {
+            return request.answer_all(code);
+        }
+        let mut good = Vec::new();
+        let max = turn.settings.offsets.metadata_max_bytes;
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|partition| {
+                let error = check_metadata(partition, max);
+                if error == ErrorCode::NONE {
+                    good.push((topic, partition));
+                }
+                PartitionResult { partition: partition.partition, error }
+            });
+            TopicResult { name: topic.name.into(), id: topic.id, partitions: partitions.collect() }
+        });
+        let mut answer = CommitAnswer { topics: topics.collect() };
+        if good.is_empty() {
+            return answer;
+        }
+        let Some(group) = self.find_or_create(request.group, turn.settings) else {
+            answer = request.answer_all(ErrorCode::COORDINATOR_NOT_AVAILABLE);
+            return answer;
+        };
+        for (topic, partition) in good {
+            turn.outcome.changes.push(committed(&group.id, topic, partition, request, turn.now.wall));
+        }
+        answer
+    }
+
+    fn check_commit(&self, request: &CommitRequest<'_>, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
+        let Some(Group::Classic(group)) = self.live.get(request.group) else {
+            // Who is in no group may commit to one that is not there yet.
+            return match request.generation {
+                ..0 => Ok(()),
+                _ if request.knows_member_epochs => Err(ErrorCode::GROUP_ID_NOT_FOUND),
+                _ => Err(ErrorCode::ILLEGAL_GENERATION),
+            };
+        };
+        group.check_commit(request.generation, request.member_id, request.instance_id)?;
+        if matches!(group.state, ClassicState::Stable | ClassicState::Preparing { .. }) {
+            group.renew(request.member_id, turn);
+        }
+        Ok(())
+    }
+
+    /// Forgets offsets of topics that nobody in the group reads.
+    pub(super) fn on_delete_offsets(
+        &self,
+        request: &DeleteOffsetsRequest<'_>,
+        turn: &mut Turn<'_>,
+    ) -> DeleteOffsetsAnswer {
+        let group = match self.check_delete_offsets(request.group) {
+            Ok(group) => group,
+            Err(error) => return DeleteOffsetsAnswer { error, topics: Vec::new() },
+        };
+        let mut topics = Vec::new();
+        for (topic, partitions) in &request.topics {
+            let subscribed = group.is_subscribed(topic);
+            let error = if subscribed { ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC } else { ErrorCode::NONE };
+            let results = partitions.iter().map(|&partition| PartitionResult { partition, error });
+            topics.push(TopicResult { name: (*topic).into(), id: Default::default(), partitions: results.collect() });
+            if !subscribed {
+                let known = |partition: &&i32| self.image.offset(request.group, topic, **partition).is_some();
+                let gone = partitions.iter().filter(known).map(|&partition| OffsetKey {
+                    group: group.id.clone(),
+                    topic: (*topic).into(),
+                    partition,
+                });
+                turn.outcome.changes.extend(gone.map(|at| Change::Offset { at, offset: None }));
+            }
+        }
+        DeleteOffsetsAnswer { error: ErrorCode::NONE, topics }
+    }
+
+    fn check_delete_offsets(&self, id: &str) -> Result<&ClassicGroup, ErrorCode> {
+        match self.live.get(id) {
+            None if id.is_empty() => Err(ErrorCode::INVALID_GROUP_ID),
+            None => Err(ErrorCode::GROUP_ID_NOT_FOUND),
+            // What members of another protocol type read, nobody knows.
+            Some(Group::Classic(group)) if !group.is_empty() && !group.speaks_consumer() => {
+                Err(ErrorCode::NON_EMPTY_GROUP)
+            }
+            Some(Group::Classic(group)) => Ok(group),
+        }
+    }
+
+    /// Partitions that are no more have no offsets.
+    pub(super) fn on_partitions_deleted(&self, partitions: &BTreeSet<TopicPartition>, turn: &mut Turn<'_>) {
+        for group in self.image.offset_groups() {
+            let gone = partitions.iter().filter(|it| self.image.offset(group, &it.topic, it.partition).is_some());
+            let keys =
+                gone.map(|it| OffsetKey { group: group.clone(), topic: it.topic.clone(), partition: it.partition });
+            turn.outcome.changes.extend(keys.map(|at| Change::Offset { at, offset: None }));
+        }
+    }
+
+    /// Forgets what has expired, and groups that nothing is left of. `now`: the wall time that both clocks vouch for.
+    /// Whether all groups have been looked at; else it goes on where it was.
+    pub(super) fn expire(&mut self, now: WallTime, turn: &mut Turn<'_>) -> bool {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = self.expired_up_to.take();
+        let range = (from.as_deref().map_or(Unbounded, Excluded), Unbounded);
+        let mut seen: Option<&Arc<str>> = None;
+        for (id, Group::Classic(group)) in self.live.range::<str, _>(range) {
+            if turn.outcome.changes.len() >= MAX_TOMBSTONES {
+                self.expired_up_to = seen.cloned();
+                return false;
+            }
+            expire_group(group, &self.image, now, turn);
+            seen = Some(id);
+        }
+        true
+    }
+}
+
+fn expire_group(group: &ClassicGroup, image: &GroupsImage, now: WallTime, turn: &mut Turn<'_>) {
+    let offsets = image.offsets(&group.id);
+    let mut left = 0;
+    for (topic, partitions) in offsets.into_iter().flatten() {
+        for (partition, offset) in partitions {
+            let retention_ms = retention_ms(turn.settings.offsets.retention_minutes);
+            if may_expire(group, topic) && is_expired(group, offset, retention_ms, now) {
+                let at = OffsetKey { group: group.id.clone(), topic: topic.clone(), partition: *partition };
+                turn.outcome.changes.push(Change::Offset { at, offset: None });
+            } else {
+                left += 1;
+            }
+        }
+    }
+    if left == 0 && group.is_empty() && group.pending_joins.is_empty() && image.group(&group.id).is_some() {
+        turn.outcome.changes.push(Change::Group { group: group.id.clone(), metadata: None });
+    }
+}
+
+/// Whether nobody may be reading the topic.
+fn may_expire(group: &ClassicGroup, topic: &str) -> bool {
+    match group.state {
+        ClassicState::Empty => true,
+        ClassicState::Stable => group.speaks_consumer() && group.subscribed.is_some() && !group.is_subscribed(topic),
+        ClassicState::Preparing { .. } | ClassicState::Completing { .. } => false,
+    }
+}
+
+/// Whether the offset's time is up: what its client said, or the retention since it was committed and, in a group that
+/// had members, since the last one left.
+fn is_expired(group: &ClassicGroup, offset: &CommittedOffset, retention_ms: i64, now: WallTime) -> bool {
+    if let Some(expires_at) = offset.expires_at {
+        return now.0 >= expires_at;
+    }
+    let empty_since = group.since.filter(|_| group.is_empty() && group.protocol_type.is_some());
+    let last_used = empty_since.map_or(offset.committed_at, |since| since.0.max(offset.committed_at));
+    now.0.saturating_sub(last_used) >= retention_ms
+}
+
+fn retention_ms(minutes: u64) -> i64 {
+    i64::try_from(minutes.saturating_mul(60_000)).unwrap_or(i64::MAX)
+}
+
+/// The limit counts what Java calls characters.
+fn check_metadata(partition: &CommitPartition<'_>, max: u32) -> ErrorCode {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let metadata = partition.metadata.unwrap_or_default();
+    if metadata.len() > max && metadata.encode_utf16().count() > max {
+        ErrorCode::OFFSET_METADATA_TOO_LARGE
+    } else {
+        ErrorCode::NONE
+    }
+}
+
+fn committed(
+    group: &Arc<str>,
+    topic: &CommitTopic<'_>,
+    partition: &CommitPartition<'_>,
+    request: &CommitRequest<'_>,
+    now: WallTime,
+) -> Change {
+    let offset = CommittedOffset {
+        offset: partition.offset,
+        leader_epoch: partition.leader_epoch,
+        metadata: partition.metadata.unwrap_or_default().into(),
+        committed_at: now.0,
+        expires_at: request.retention_ms.map(|retention| now.0.saturating_add(retention)),
+        topic_id: topic.id,
+    };
+    let at = OffsetKey { group: group.clone(), topic: topic.name.into(), partition: partition.partition };
+    Change::Offset { at, offset: Some(Arc::new(offset)) }
+}
+
+/// What has been committed, by an image.
+pub(super) fn fetch(image: &GroupsImage, request: &FetchOffsetsRequest<'_>) -> FetchOffsetsAnswer {
+    let topics = match &request.topics {
+        Some(topics) => {
+            let fetched = topics.iter().map(|topic| FetchedTopic {
+                name: topic.name.into(),
+                id: topic.id,
+                partitions: topic
+                    .partitions
+                    .iter()
+                    .map(|&partition| {
+                        let offset = image.offset(request.group, topic.name, partition);
+                        // A topic that was made anew has none of the offsets of the one before.
+                        let other = |of: &CommittedOffset| {
+                            !of.topic_id.is_zero() && !topic.id.is_zero() && of.topic_id != topic.id
+                        };
+                        fetched(partition, offset.filter(|offset| !other(offset)))
+                    })
+                    .collect(),
+            });
+            fetched.collect()
+        }
+        None => {
+            let all = image.offsets(request.group).into_iter().flatten().map(|(topic, partitions)| FetchedTopic {
+                name: topic.clone(),
+                id: Default::default(),
+                partitions: partitions.iter().map(|(partition, offset)| fetched(*partition, Some(offset))).collect(),
+            });
+            all.collect()
+        }
+    };
+    FetchOffsetsAnswer { group: request.group.into(), error: ErrorCode::NONE, topics }
+}
+
+fn fetched(partition: i32, offset: Option<&Arc<CommittedOffset>>) -> FetchedOffset {
+    FetchedOffset {
+        partition,
+        offset: offset.map_or(-1, |offset| offset.offset),
+        leader_epoch: offset.map_or(-1, |offset| offset.leader_epoch),
+        metadata: offset.map_or_else(|| "".into(), |offset| offset.metadata.clone()),
+        error: ErrorCode::NONE,
+    }
+}
