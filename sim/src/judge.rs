@@ -170,8 +170,8 @@ impl Judge {
     pub fn polled(&mut self, reader: u16, partition: PartitionIndex, offset: i64, value: ValueId) {
         let write = self.history.read(value).copied();
         let followed = self.logs.get(self.history.name(partition));
-        // No CRC of Kafka's covers the base offset: where that went bad in hand, the reader cannot know either, and goes
-        // on from wherever it led.
+        // No CRC of Kafka's covers the base offset: where that went bad in hand, the reader cannot know either, and
+        // goes on from wherever it led.
         if let Some(Outcome::Acked { offset: at }) = write.map(|write| write.outcome)
             && at != offset
             && followed.is_some_and(|followed| followed.is_excused(at))

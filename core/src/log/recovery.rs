@@ -32,7 +32,7 @@ use super::time_index::TimeIndex;
 use super::txn_index::TxnIndex;
 use super::walk::Walk;
 use crate::job::Job;
-use crate::machine::{DiskResult, Entry, FileAction, FileId, Level, OpenMode, Path};
+use crate::machine::{DiskError, DiskResult, Entry, FileAction, FileId, Level, OpenMode, Path};
 use crate::planted::Plant;
 use crate::storage::{BootOp, LoadOwner, Mark, Owner};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
@@ -178,6 +178,7 @@ impl Recovery {
         match result {
             DiskResult::Entries(entries) => self.on_listed(&entries, io),
             DiskResult::Opened { .. } => self.on_opened(io),
+            DiskResult::Failed(error) if self.is_unknown() => self.give_up(error, io),
             DiskResult::Failed(error) => {
                 let why = format!("it cannot be read: {error}");
                 self.damage(self.files.logs.first().map_or(Offset::ZERO, |log| log.0), 0, why);
@@ -190,6 +191,18 @@ impl Recovery {
             }
             DiskResult::Bytes(_) | DiskResult::Space(_) => Recovered::Working,
         }
+    }
+
+    /// Whether neither the journal tells whether anything of the log was promised, nor the log yet whose it is.
+    const fn is_unknown(&self) -> bool {
+        self.hints.unsure && self.claim.is_none()
+    }
+
+    /// The next start may learn whose log it is. A new journal, which cannot name it, would tell that start that
+    /// nothing of it was promised; so there is none.
+    fn give_up(&self, error: DiskError, io: &mut Io<'_>) -> Recovered {
+        io.storage.take_offline(self.path.dir, error, io.out);
+        Recovered::Working
     }
 
     fn on_listed(&mut self, entries: &[Entry], io: &mut Io<'_>) -> Recovered {
@@ -246,7 +259,10 @@ impl Recovery {
     pub(crate) fn on_loaded(&mut self, slot: u8, result: Loaded, io: &mut Io<'_>) -> Recovered {
         self.left -= 1;
         if slot == METADATA {
-            self.take_name(&result);
+            match result {
+                Err(error) if self.is_unknown() => return self.give_up(error, io),
+                _ => self.take_name(&result),
+            }
         }
         if slot == SNAPSHOT {
             self.take_snapshot(result, io);
@@ -280,7 +296,9 @@ impl Recovery {
 
     /// Everything but the snapshot is known that decides where the walk begins.
     fn begin(&mut self, io: &mut Io<'_>) -> Recovered {
+        let none = self.hints.unsure.then(|| Mark { unsure: true, ..Mark::default() });
         if let Some(why) = self.unnamed.take() {
+            self.claim = none;
             let first = self.files.logs.first().map_or(Offset::ZERO, |log| log.0);
             self.damage(first, 0, format!("{}: {why}", names::PARTITION_METADATA));
             return self.finish(io);
@@ -289,7 +307,6 @@ impl Recovery {
         let claims = &self.hints.claims;
         let own = claims.iter().find(|(claimed, _)| *claimed == key);
         let only = claims.first().filter(|_| self.topic_id.is_zero() && claims.len() == 1);
-        let none = self.hints.unsure.then(|| Mark { unsure: true, ..Mark::default() });
         self.claim = own.or(only).map(|(_, mark)| *mark).or(none);
         if let Some((key, _)) = only {
             self.topic_id = key.rsplit_once(' ').and_then(|(_, id)| id.parse().ok()).unwrap_or_default();

@@ -39,7 +39,9 @@ pub(crate) struct Directory {
     pub(crate) next_space_poll: Option<Instant>,
     /// The last process left its mark; it goes when what recovery changed is durable.
     pub(crate) failed_before: bool,
-    /// Recovery has come to its end: what it changed is known.
+    /// Recovery has come to its end: what it changed is known, and which logs there are. No round starts before: the
+    /// first one writes the journal anew, and one that leaves out a log would tell the next start that nothing of it
+    /// was ever durable.
     pub(crate) is_ready: bool,
     wanted: bool,
     round_at: Option<Instant>,
@@ -119,6 +121,6 @@ impl Directory {
     }
 
     fn can_start(&self) -> bool {
-        self.round.is_none() && self.health != Health::Offline && !self.journal.blocked
+        self.is_ready && self.round.is_none() && self.health != Health::Offline && !self.journal.blocked
     }
 }

@@ -202,11 +202,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Claims {
             at += 1;
             continue;
         };
-        claims.damaged |= last_sequence != 0 && sequence != last_sequence + 1;
+        let is_next = if last_sequence == 0 { at == MAGIC.len() } else { sequence == last_sequence + 1 };
+        claims.damaged |= !is_next;
         last_sequence = sequence;
         take_entries(entries, &mut names, &mut claims);
         at = next;
     }
+    // A file gets its name when its first block is durable.
+    claims.damaged |= last_sequence == 0;
     claims
 }
 
@@ -351,5 +354,27 @@ mod tests {
             assert_eq!(claims.logs["t-0"], mark(12), "byte {at}");
             assert!(claims.damaged);
         }
+    }
+    #[test]
+    fn a_first_block_that_is_gone_is_seen_whatever_follows() {
+        let mut journal = Journal::default();
+        let mut block = journal.start_file();
+        block.name(1, "t-0");
+        block.claim(1, &mark(4));
+        let mut bytes = block.finish();
+        let first = bytes.len();
+        let mut block = journal.block();
+        block.name(2, "u-0");
+        block.claim(2, &mark(5));
+        bytes.extend(block.finish());
+        for at in MAGIC.len()..first {
+            for len in [first, bytes.len()] {
+                let mut bytes = bytes[..len].to_vec();
+                bytes[at] ^= 0x40;
+                assert!(parse(&bytes).damaged, "byte {at} of {len}");
+            }
+        }
+        assert!(parse(MAGIC).damaged);
+        assert!(!parse(&[]).damaged, "there was none");
     }
 }

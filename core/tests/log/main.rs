@@ -253,6 +253,49 @@ fn with_a_damaged_journal_no_log_is_cut() {
 }
 
 #[test]
+fn a_damaged_journal_is_not_replaced_before_every_log_is_found() {
+    let (mut world, _) = filled(20);
+    world.create_of(TopicPartition::new("u", 0));
+    world.run();
+    let end = world.offsets().log_end;
+    for marked in [false, true] {
+        if marked {
+            // No mark of a failed directory may make more of it: the record is durable, its claim is not.
+            world.disk.fail.insert(world.disk.done + 3, DiskError::Io(5));
+            world.append(&batch(1, 0), true).unwrap();
+            world.run();
+        }
+        let end = end + i64::from(marked);
+        // The block goes that names the log.
+        let mut world = world.clone();
+        world.disk.bytes("flush-journal")[8..30].fill(0);
+        let is_whole = |mut world: World, what: &str| {
+            for start in ["the next", "the one after it"] {
+                let boot = world.restart(Crash::Kill);
+                let found = boot.logs.iter().find(|found| found.partition == world::partition()).unwrap();
+                let found = (found.damage.clone(), found.offsets.log_end);
+                assert_eq!(found, (None, end), "{start} start after {what}, marked: {marked}");
+            }
+        };
+        let mut steps = 0;
+        loop {
+            let mut killed = world.clone();
+            let mut failed = world.clone();
+            if !killed.restart_slowly(steps, None) {
+                break;
+            }
+            is_whole(killed, &format!("{steps} operations"));
+            failed.restart_slowly(u64::MAX, Some(steps));
+            // And the mark makes the next start believe nothing but the journal.
+            failed.fail_directory();
+            is_whole(failed, &format!("a failure of operation {steps}"));
+            steps += 1;
+        }
+        assert!(steps > 20, "{steps}");
+    }
+}
+
+#[test]
 fn a_bad_batch_far_back_is_never_sent() {
     for byte in 0..200 {
         let (mut world, _) = filled(40);

@@ -89,6 +89,26 @@ impl World {
         self.boot()
     }
 
+    /// A kill, and so many operations of a new start, each late enough for what is due, of which one may fail.
+    /// Whether it has so many.
+    pub(crate) fn restart_slowly(&mut self, operations: u64, failing: Option<u64>) -> bool {
+        self.crash(Crash::Kill);
+        self.disk.fail.extend(failing.map(|number| (self.disk.done + number, DiskError::Io(5))));
+        self.logs.start(self.now, &mut self.out);
+        (0..operations).all(|_| {
+            self.pass(Duration::from_millis(11));
+            self.step()
+        })
+    }
+
+    /// The directory fails, with its mark, if it has not failed yet.
+    pub(crate) fn fail_directory(&mut self) {
+        self.disk.fail.insert(self.disk.done + 1, DiskError::Io(5));
+        let config = self.config.default_log.clone();
+        self.logs.create(self.now, TopicPartition::new("failing", 0), TOPIC, config, &mut self.out);
+        self.run();
+    }
+
     fn crash(&mut self, crash: Crash) {
         self.disk.crash(crash);
         self.out = Effects::new();

@@ -1,8 +1,8 @@
 //! The records of `__consumer_offsets`, with the names, types and versions of Apache Kafka 4.3.1.
 //!
 //! A record's key begins with its type, an `i16`, and has no other version than 0; a value begins with its version,
-//! and is absent where the record removes what the key names. Bytes after either are an error here. Records of share and
-//! streams groups have other types: a reader skips a record whose type it does not know.
+//! and is absent where the record removes what the key names. Bytes after either are an error here. Records of share
+//! and streams groups have other types: a reader skips a record whose type it does not know.
 
 use crate::primitives::{DecodeError, Reader, Result};
 use crate::{Message, Writer};
@@ -90,7 +90,8 @@ group_records! {
     1 OffsetCommit offset OffsetCommitKey, OffsetCommitValue<'a>;
     2 GroupMetadata classic GroupMetadataKey, GroupMetadataValue<'a>;
     3 ConsumerGroupMetadata consumer ConsumerGroupMetadataKey, ConsumerGroupMetadataValue;
-    4 ConsumerGroupPartitionMetadata consumer ConsumerGroupPartitionMetadataKey, ConsumerGroupPartitionMetadataValue<'a>;
+    4 ConsumerGroupPartitionMetadata consumer
+        ConsumerGroupPartitionMetadataKey, ConsumerGroupPartitionMetadataValue<'a>;
     5 ConsumerGroupMemberMetadata consumer ConsumerGroupMemberMetadataKey, ConsumerGroupMemberMetadataValue<'a>;
     6 ConsumerGroupTargetAssignmentMetadata consumer
         ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue;

@@ -6,8 +6,8 @@
 //! * `message`: the macro that declares a message, and the [`Message`] trait;
 //! * [`frame`]: the length prefix and the headers of requests and responses;
 //! * [`api`]: the requests and responses, one module an API; Produce and Fetch have walks that allocate nothing;
-//! * [`metadata`], [`group`], [`control`]: the records of `__cluster_metadata` and of `__consumer_offsets`, and the control
-//!   records of any log;
+//! * [`metadata`], [`group`], [`control`]: the records of `__cluster_metadata` and of `__consumer_offsets`, and the
+//!   control records of any log;
 //! * [`consumer_protocol`]: what consumers of a classic group tell each other.
 //!
 //! Everything decodes to values that borrow from the input, and nothing panics on it. Absent on purpose: record

@@ -45,7 +45,7 @@ message! {
         leader_epoch: i32 [3..] = -1,
         metadata: &'a str,
         commit_timestamp: i64,
-        /// When it expires; -1 for the broker's time. Only what a client of version 4 or older gave a time is in version 1.
+        /// When it expires; -1 for the broker's time. Version 1 is only of what a client up to version 4 gave one.
         expire_timestamp: i64 [1..=1] = -1,
     } tagged {
         0 topic_id: Uuid [4..],
