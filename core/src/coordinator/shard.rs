@@ -65,6 +65,8 @@ pub struct Shard {
     decided: Option<Outcome>,
     /// What is appended and not committed, in the order of the log.
     appended: VecDeque<Batch>,
+    /// In how many of these batches something follows from their being committed.
+    followups: usize,
     /// Answers that wait for the log, in its order.
     pub(super) waiting: VecDeque<Waiting>,
     /// Whether the wall clock may be believed; `None` before the shard is loaded.
@@ -98,6 +100,7 @@ impl Shard {
             timers: Timers::default(),
             decided: None,
             appended: VecDeque::new(),
+            followups: 0,
             waiting: VecDeque::new(),
             clocks: None,
         }
@@ -167,7 +170,8 @@ impl Shard {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.front().map(|waiting| waiting.deadline);
-        let followup = self.appended.iter().find(|batch| batch.followup.is_some()).map(|batch| batch.deadline);
+        let mut batches = self.appended.iter().filter(|_| self.followups > 0);
+        let followup = batches.find(|batch| batch.followup.is_some()).map(|batch| batch.deadline);
         [self.timers.next(), waiting, followup].into_iter().flatten().min()
     }
 
@@ -180,6 +184,7 @@ impl Shard {
         self.groups.replay(&outcome.changes, &mut self.timers);
         let deadline = now.monotonic + self.commit_timeout();
         let Outcome { changes, answers, followup } = outcome;
+        self.followups += usize::from(followup.is_some());
         self.appended.push_back(Batch { end, deadline, changes, followup });
         self.wait(end, deadline, answers);
     }
@@ -221,6 +226,7 @@ impl Shard {
                 told.push((waiting.ticket, waiting.answer));
             }
             if let Some(followup) = batch.followup {
+                self.followups -= 1;
                 told.extend(self.follow_up(now, followup, Ok(())));
             }
         }
@@ -282,6 +288,7 @@ impl Shard {
                 break;
             }
             if let Some(followup) = batch.followup.take() {
+                self.followups -= 1;
                 told.extend(self.follow_up(now, followup, Err(Unwritten::Late)));
             }
         }
