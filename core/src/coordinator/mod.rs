@@ -15,10 +15,12 @@
 //!
 //! * `image`: the hard state, which the records say; `records`: their schemas; `group`: classic groups as they live;
 //!   `offsets`: what they have committed; `groups`: all of them; `shard`: who waits for the log.
+//! * [`assignor`]: who is to read what in a group whose assignments are made here.
 //!
 //! Absent on purpose: the log, frames, and any version of a schema outside `records`.
 
 mod answer;
+pub mod assignor;
 mod display;
 mod group;
 mod groups;
