@@ -1,5 +1,6 @@
 //! A shard and a parent in small: a log that takes or refuses batches, a high watermark that may be held, two clocks.
 
+mod crowds;
 mod properties;
 mod scripts;
 

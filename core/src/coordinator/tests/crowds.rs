@@ -1,0 +1,88 @@
+//! Many members: how often they are asked to join again.
+
+use std::sync::Arc;
+
+use ottla_wire::Uuid;
+
+use super::*;
+
+fn join(world: &mut World, member_id: &str, instance_id: Option<&str>) -> Ticket {
+    let request = JoinRequest {
+        group: "g",
+        member_id,
+        instance_id,
+        uuid: Uuid(u128::from(world.asked + 1)),
+        client_id: "c",
+        client_host: "/h",
+        protocol_type: "consumer",
+        protocols: vec![Protocol { name: "range", metadata: &[] }],
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 300_000,
+        knows_member_id_required: true,
+        knows_skip_assignment: true,
+        reason: None,
+    };
+    world.ask(&Request::Join(request))
+}
+
+/// What a JoinGroup was answered with, if it was.
+fn joined(world: &World, ticket: Ticket) -> Option<&JoinAnswer> {
+    let answer = world.answers.iter().find(|(of, _)| *of == ticket);
+    if let Some((_, Answer::Join(answer))) = answer { Some(answer) } else { None }
+}
+
+/// Everyone of a generation asks for its assignment, the leader last.
+fn sync_all(world: &mut World, members: &[Arc<str>], leader: &str, generation: i32) {
+    let order = members.iter().filter(|id| ***id != *leader).map(|id| &**id).chain([leader]);
+    for member_id in order {
+        world.ask(&Request::Sync(SyncRequest {
+            group: "g",
+            generation,
+            member_id,
+            instance_id: None,
+            protocol_type: None,
+            protocol: None,
+            assignments: members.iter().map(|id| (&**id, id.as_bytes())).collect(),
+        }));
+    }
+    assert!(world.open.is_empty(), "everyone has an assignment");
+}
+
+#[test]
+fn fifty_members_that_come_at_once_are_settled_in_two_generations_without_any_delay() {
+    let mut world = World::new(settings(&[("group.initial.rebalance.delay.ms", "0")]));
+    let mut tickets = Vec::new();
+    for _ in 0..50 {
+        let first = join(&mut world, "", None);
+        let id = joined(&world, first).expect("the id is given at once").member_id.clone();
+        tickets.push(join(&mut world, &id, None));
+        world.time_out();
+    }
+    // The first had a generation of its own; its heartbeat tells it to join the others.
+    let first = joined(&world, tickets[0]).expect("nobody was waited for").clone();
+    assert_eq!((first.generation, first.members.len()), (1, 1));
+    tickets[0] = join(&mut world, &first.member_id, None);
+    let answers: Vec<JoinAnswer> =
+        tickets.iter().map(|it| joined(&world, *it).expect("all are there").clone()).collect();
+    assert!(answers.iter().all(|it| it.error == ErrorCode::NONE && it.generation == 2));
+    assert_eq!(answers.iter().map(|it| it.members.len()).sum::<usize>(), 50, "one leader is told of all");
+    let ids: Vec<Arc<str>> = answers.iter().map(|it| it.member_id.clone()).collect();
+    sync_all(&mut world, &ids, &answers[0].leader, 2);
+}
+
+#[test]
+fn static_members_that_restart_one_by_one_stay_in_their_generation() {
+    let mut world = World::new(settings(&[]));
+    let instances: Vec<String> = (0..20).map(|number| format!("i{number}")).collect();
+    let tickets: Vec<Ticket> = instances.iter().map(|it| join(&mut world, "", Some(it))).collect();
+    world.pass(Duration::from_secs(10));
+    let answers: Vec<JoinAnswer> = tickets.iter().map(|it| joined(&world, *it).unwrap().clone()).collect();
+    let ids: Vec<Arc<str>> = answers.iter().map(|it| it.member_id.clone()).collect();
+    sync_all(&mut world, &ids, &answers[0].leader, 1);
+    for instance in &instances {
+        let ticket = join(&mut world, "", Some(instance));
+        let answer = joined(&world, ticket).expect("nobody is waited for").clone();
+        assert_eq!((answer.error, answer.generation), (ErrorCode::NONE, 1));
+        assert_eq!(answer.skip_assignment, answer.leader == answer.member_id, "the leader leaves it as it is");
+    }
+}
