@@ -277,6 +277,9 @@ fn check(world: &World) {
     assert!(held.iter().all(|ticket| world.open.contains(ticket)));
     for group in shard.groups.live.values() {
         check_group(shard, group);
+        if world.committed == world.log.len() {
+            check_stable(shard, group);
+        }
     }
     for timer in shard.timers.all() {
         match timer {
@@ -294,6 +297,16 @@ fn check(world: &World) {
             }
             Timer::Expiry => {}
         }
+    }
+}
+
+/// When all is committed, what the members of a stable group have is what the log says (S8).
+fn check_stable(shard: &Shard, Group::Classic(group): &Group) {
+    if group.state == ClassicState::Stable {
+        let written = shard.committed.group(&group.id).expect("a stable group is in the log");
+        let has = group.members.values().map(|it| (&it.id, &it.assignment));
+        assert!(has.eq(written.members.iter().map(|it| (&it.id, &it.assignment))), "{group:?} but {written:?}");
+        assert_eq!((group.generation, &group.leader), (written.generation, &written.leader));
     }
 }
 
