@@ -51,6 +51,8 @@ struct DirStart {
     logs: Vec<TopicPartition>,
     /// Files that are being read.
     left: u8,
+    /// There is a mark of a clean shutdown, whatever it says.
+    is_marked: bool,
     is_clean: bool,
     broker_epoch: Option<BrokerEpoch>,
     failed: bool,
@@ -115,6 +117,7 @@ impl Starting {
                     continue;
                 }
             };
+            start.is_marked |= slot == CLEAN;
             start.left += 1;
             io.storage.load(root.join(&entry.name), LoadOwner::Root(dir, slot), io.out);
         }
@@ -163,7 +166,8 @@ impl Starting {
         if start.is_clean && io.storage.planted.has(Plant::Log03) {
             return self.recover_in(dir, io);
         }
-        if start.is_clean {
+        // One that cannot be read goes too: nobody knows what the next start would read.
+        if start.is_marked {
             let path = Path::new(dir, names::CLEAN_SHUTDOWN);
             return io.storage.act(dir, Owner::Boot(BootOp::Unmark), FileAction::Remove { path }, io.out);
         }
@@ -292,6 +296,7 @@ impl DirStart {
             step: Step::Listing,
             logs: Vec::new(),
             left: 0,
+            is_marked: false,
             is_clean: false,
             broker_epoch: None,
             failed: false,

@@ -253,6 +253,17 @@ fn with_a_damaged_journal_no_log_is_cut() {
 }
 
 #[test]
+fn a_clean_mark_that_cannot_be_read_goes_too() {
+    let (mut world, _) = filled(5);
+    let end = world.offsets().log_end;
+    world.shutdown();
+    world.disk.bytes(".kafka_cleanshutdown")[0] ^= 1;
+    let boot = world.restart(Crash::Kill);
+    assert_eq!((boot.clean[0], boot.logs[0].offsets.log_end), (None, end));
+    assert!(!world.disk.names().iter().any(|name| name == ".kafka_cleanshutdown"), "the next start may read it");
+}
+
+#[test]
 fn a_damaged_journal_is_not_replaced_before_every_log_is_found() {
     let (mut world, _) = filled(20);
     world.create_of(TopicPartition::new("u", 0));
