@@ -164,6 +164,15 @@ impl FollowedLog {
         at.min(to)
     }
 
+    /// The directory's file says that all below `offset` is deleted. Of a log that is deleted whole the power loss may
+    /// have brought a segment back, and not the last one: it goes on at `offset` all the same.
+    pub fn note_deleted(&mut self, offset: i64) {
+        self.deleted = offset;
+        if self.end() <= offset {
+            self.batches.clear();
+        }
+    }
+
     fn note_damage(&mut self) {
         self.damaged = true;
         self.promised = self.promised_durable;
@@ -458,7 +467,7 @@ fn segment_of(path: &Path) -> Option<(TopicPartition, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::test_batch;
+    use crate::invariants::{test_batch, test_ref};
     use ottla_core::machine::OpenMode;
 
     fn path(name: &str) -> Path {
@@ -497,6 +506,16 @@ mod tests {
         let gone = FileAction::Remove { path: path("t-0/00000000000000000000.log") };
         logs.on_issue(1, &Operation::Action(Box::new(gone)));
         assert_eq!(logs.get(&log).map(FollowedLog::end), Some(0));
+    }
+
+    #[test]
+    fn a_log_that_is_deleted_whole_is_empty_whatever_a_power_loss_brings_back() {
+        let mut followed = FollowedLog::default();
+        (0..3).for_each(|base| followed.append(test_ref(base, base, 1)));
+        followed.note_deleted(2);
+        assert_eq!((followed.deleted, followed.end()), (2, 3));
+        followed.note_deleted(5);
+        assert_eq!((followed.deleted, followed.end()), (5, 0));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl World {
         };
         for (log, offset) in checkpoint::parse(&self.node.disk.peek(ino)).unwrap_or_default() {
             if let Some(log) = self.judge.logs.get_mut(&log) {
-                log.deleted = offset.0;
+                log.note_deleted(offset.0);
             }
         }
     }
@@ -136,12 +136,19 @@ impl World {
             for (log, offset) in claims {
                 let damaged = self.judge.logs.get(&log).is_none_or(|log| log.damaged);
                 let Some(image) = images.get(&log).filter(|_| !damaged) else { continue };
-                let end = image.end().max(image.segments.first().map_or(0, |segment| segment.base));
+                let end = self.known_to(&log, image);
                 if self.judge.durable_acks || file.starts_with("recovery") {
                     self.judge.fact(&Fact::Claimed { file, log: &log, claims: offset.0, end });
                 }
             }
         }
+    }
+
+    /// Up to where a log can be read, or is deleted.
+    fn known_to(&self, log: &TopicPartition, image: &LogImage) -> i64 {
+        let deleted = self.judge.logs.get(log).map_or(0, |followed| followed.deleted);
+        let first = image.segments.first().map_or(0, |segment| segment.base);
+        image.end().max(first).max(deleted)
     }
 
     /// The flush journal claims what was synced. Of a log that was deleted, or made anew, it may know the old one.
@@ -158,7 +165,7 @@ impl World {
             if self.judge.logs.get(log).is_none_or(|log| log.damaged) {
                 continue;
             }
-            let end = image.end().max(image.segments.first().map_or(0, |segment| segment.base));
+            let end = self.known_to(log, image);
             self.judge.fact(&Fact::Claimed { file: JOURNAL, log, claims: mark.end.0, end });
         }
     }
