@@ -79,9 +79,19 @@ impl Request {
     /// A reader at the start of the body.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
+        self.split().1
+    }
+
+    /// What the client calls itself; empty if it says nothing.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        self.split().0.client_id.unwrap_or_default()
+    }
+
+    fn split(&self) -> (RequestHeader<'_>, Reader<'_>) {
         let mut reader = Reader::new(&self.frame);
-        RequestHeader::decode(&mut reader).expect("ingress read this header");
-        reader
+        let header = RequestHeader::decode(&mut reader).expect("ingress read this header");
+        (header, reader)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 
-use ottla_core::broker::{PartitionView, View};
+use ottla_core::broker::{GroupsView, PartitionView, View};
 use ottla_core::machine::Machine;
 
 use crate::metrics::{Family, Point, Points};
@@ -37,6 +37,7 @@ impl crate::service::Seen for Seen {
         )];
         if let Some(view) = &self.view {
             families.extend(of_broker(view));
+            families.extend(of_groups(&view.groups));
             families.extend(of_partitions(&view.partitions));
         }
         families
@@ -74,6 +75,29 @@ fn of_broker(view: &View) -> Vec<Family> {
         Family::gauge("ottla_metadata_epoch", "Epoch of the metadata quorum", f64::from(metadata.epoch)),
         Family::gauge("ottla_metadata_high_watermark", "Committed metadata records", metadata.high_watermark as f64),
         Family::gauge("ottla_metadata_log_end_offset", "End of the metadata log", metadata.log_end as f64),
+    ]
+}
+
+fn of_groups(groups: &GroupsView) -> Vec<Family> {
+    let labelled = |label: &'static str, points: &[(&str, usize)]| {
+        let point =
+            |(name, count): &(&str, usize)| Point { labels: vec![(label, (*name).to_owned())], value: *count as f64 };
+        Points::Gauge(points.iter().map(point).collect())
+    };
+    let shards = [("serving", groups.serving), ("loading", groups.loading), ("failed", groups.failed)];
+    vec![
+        Family {
+            name: "ottla_group_partitions",
+            help: "Partitions of __consumer_offsets that are led here",
+            points: labelled("state", &shards),
+        },
+        Family {
+            name: "ottla_groups",
+            help: "Groups that are coordinated here",
+            points: labelled("state", &groups.groups),
+        },
+        Family::gauge("ottla_group_offsets", "Offsets that groups have committed", groups.offsets as f64),
+        Family::gauge("ottla_group_requests_waiting", "Requests that wait for a group", groups.asking as f64),
     ]
 }
 

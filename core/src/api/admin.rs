@@ -23,7 +23,7 @@ use crate::machine::Answer;
 use crate::types::Offset;
 
 pub(super) fn create_topics(call: Call<'_>) -> Handled {
-    let Call { broker, now, ticket, request, reply, out } = call;
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = CreateTopicsRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let topics = wire.topics.iter().map(|topic| NewTopic {
         name: topic.name.to_owned(),
@@ -80,7 +80,7 @@ pub(super) fn encode_created(
 }
 
 pub(super) fn delete_topics(call: Call<'_>) -> Handled {
-    let Call { broker, now, ticket, request, reply, out } = call;
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = DeleteTopicsRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let by_name = wire.topic_names.iter().map(|name| TopicChoice::Name((*name).to_owned()));
     let either = wire.topics.iter().map(|it| match it.name {
@@ -111,7 +111,7 @@ pub(super) fn encode_deleted(reply: Reply, results: &[(TopicChoice, Result<Delet
 }
 
 pub(super) fn create_partitions(call: Call<'_>) -> Handled {
-    let Call { broker, now, ticket, request, reply, out } = call;
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = CreatePartitionsRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let topics = wire.topics.iter().map(|topic| MorePartitions {
         name: topic.name.to_owned(),
@@ -133,7 +133,7 @@ pub(super) fn encode_partitions(reply: Reply, results: &[(String, Result<(), Ref
 }
 
 pub(super) fn delete_records(call: Call<'_>) -> Handled {
-    let Call { broker, now, ticket, request, reply, out } = call;
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = DeleteRecordsRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let partitions = wire.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |it| (topic.name, it)));
     let partitions =

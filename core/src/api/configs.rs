@@ -110,7 +110,7 @@ pub(super) fn list(call: &Call<'_>) -> Handled {
 }
 
 pub(super) fn alter(call: Call<'_>) -> Handled {
-    let Call { broker, now, ticket, request, reply, out } = call;
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = AlterConfigsRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let alterations = wire.resources.iter().map(|resource| {
         // A null value is the default, which is what settings that are not named go back to.
@@ -129,7 +129,7 @@ pub(super) fn alter(call: Call<'_>) -> Handled {
 }
 
 pub(super) fn alter_incrementally(call: Call<'_>) -> Handled {
-    let Call { broker, now, ticket, request, reply, out } = call;
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = incremental::IncrementalAlterConfigsRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let alterations = wire.resources.iter().map(|resource| {
         let changes = resource.configs.iter().map(|it| {

@@ -17,7 +17,7 @@ use ottla_wire::{ErrorCode, Message, Uuid};
 
 use super::{Call, Handled, Reply, respond};
 use crate::broker::Broker;
-use crate::controller::{PartitionImage, TopicImage};
+use crate::controller::{PartitionImage, TopicImage, is_internal};
 use crate::machine::Answer;
 use crate::types::BrokerId;
 
@@ -29,7 +29,7 @@ pub(super) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 pub(super) const NOT_ASKED: i32 = i32::MIN;
 
 pub(super) fn handle(call: Call<'_>) -> Handled {
-    let Call { broker, now, ticket, request, reply, out } = call;
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = MetadataRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let all = wire.topics.is_none() || reply.head.api_version == 0 && wire.topics.as_ref().is_some_and(Vec::is_empty);
     if all {
@@ -187,9 +187,4 @@ const fn leader_error(partition: &PartitionImage) -> ErrorCode {
 
 fn ids(brokers: &[BrokerId]) -> Vec<i32> {
     brokers.iter().map(|id| id.0).collect()
-}
-
-/// The topics that the broker keeps for itself.
-fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }

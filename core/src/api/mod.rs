@@ -11,17 +11,24 @@ mod api_versions;
 mod configs;
 mod describe;
 mod fetch;
+mod find_coordinator;
+mod group_admin;
+mod group_offsets;
+mod groups;
 mod list_offsets;
 mod metadata;
 mod produce;
 mod producers;
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use ottla_wire::frame::encode_response;
 use ottla_wire::{ApiKey, DecodeError, Message, Writer};
 
-use crate::broker::{Answered, Broker, Outcome};
+use crate::broker::{Answered, Broker, GroupAnswers, Outcome};
 use crate::clock::Now;
+use crate::coordinator::Answer as Said;
 use crate::ingress::{Head, Request};
 use crate::machine::{Answer, Effects, ListenerId, Ticket};
 
@@ -31,6 +38,15 @@ pub const SUPPORTED: &[ApiKey] = &[
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
@@ -41,7 +57,9 @@ pub const SUPPORTED: &[ApiKey] = &[
     ApiKey::AlterConfigs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::OffsetDelete,
     ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
@@ -61,6 +79,8 @@ pub(crate) struct Call<'a> {
     pub request: &'a Request,
     /// What its answer is encoded for.
     pub reply: Reply,
+    /// Where the client is.
+    pub peer: SocketAddr,
     /// Where effects go.
     pub out: &'a mut Effects,
 }
@@ -95,6 +115,17 @@ pub(crate) fn handle(call: Call<'_>) -> Handled {
         ApiKey::OffsetForLeaderEpoch => list_offsets::handle_epochs(call),
         ApiKey::Metadata => metadata::handle(call),
         ApiKey::DescribeTopicPartitions => metadata::handle_partitions(call),
+        ApiKey::FindCoordinator => find_coordinator::handle(call),
+        ApiKey::JoinGroup => groups::join(call),
+        ApiKey::SyncGroup => groups::sync(call),
+        ApiKey::Heartbeat => groups::heartbeat(call),
+        ApiKey::LeaveGroup => groups::leave(call),
+        ApiKey::OffsetCommit => group_offsets::commit(call),
+        ApiKey::OffsetFetch => group_offsets::fetch(call),
+        ApiKey::OffsetDelete => group_offsets::delete(call),
+        ApiKey::DescribeGroups => group_admin::describe(call),
+        ApiKey::ListGroups => group_admin::list(call),
+        ApiKey::DeleteGroups => group_admin::delete(call),
         ApiKey::ApiVersions => api_versions::handle(&call),
         ApiKey::CreateTopics => admin::create_topics(call),
         ApiKey::DeleteTopics => admin::delete_topics(call),
@@ -125,10 +156,33 @@ pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer 
             Answered::MorePartitions(results) => admin::encode_partitions(reply, &results),
             Answered::Altered(results) => configs::encode_altered(reply, &results),
             Answered::DeletedRecords(deleted) => admin::encode_deleted_records(reply, &deleted),
+            Answered::Coordinators(groups) => find_coordinator::encode(broker, reply, &groups),
             Answered::ProducerId(producer_id) => producers::encode_init(reply, producer_id),
             Answered::Metadata { topics, refused } => metadata::encode(broker, reply, &topics, &refused),
         },
+        Outcome::Groups(said) => encode_groups(broker, reply, &said),
         Outcome::Close => Answer::Close,
+    }
+}
+
+fn encode_groups(broker: &Broker, reply: Reply, said: &GroupAnswers) -> Answer {
+    match said.answers.first() {
+        Some(Said::Join(it)) => return groups::encode_join(reply, it),
+        Some(Said::Sync(it)) => return groups::encode_sync(reply, it),
+        Some(Said::Heartbeat(code)) => return groups::encode_heartbeat(reply, *code),
+        Some(Said::Leave(it)) => return groups::encode_leave(reply, it),
+        _ => {}
+    }
+    // What asks many may be answered by none: the request says what it is.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other API has groups answer")]
+    match reply.head.api_key {
+        ApiKey::OffsetCommit => group_offsets::encode_committed(reply, said),
+        ApiKey::OffsetFetch => group_offsets::encode_fetched(broker, reply, said),
+        ApiKey::OffsetDelete => group_offsets::encode_deleted(reply, said),
+        ApiKey::DescribeGroups => group_admin::encode_described(reply, said),
+        ApiKey::ListGroups => group_admin::encode_listed(reply, said),
+        ApiKey::DeleteGroups => group_admin::encode_deleted(reply, said),
+        _ => Answer::Close,
     }
 }
 

@@ -1,7 +1,7 @@
 //! InitProducerId (22) and DescribeProducers (61).
 //!
 //! Idempotent producers get a fresh id each time. Transactional ids need a transaction coordinator, which there is not
-//! yet: FindCoordinator is not advertised, so no client gets as far as this.
+//! yet: FindCoordinator finds none, so no client gets as far as this.
 
 use ottla_wire::api::describe_producers::{
     DescribeProducersRequest, DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
@@ -13,7 +13,7 @@ use super::{Call, Handled, Reply, respond};
 use crate::machine::Answer;
 
 pub(super) fn init(call: Call<'_>) -> Handled {
-    let Call { broker, now, ticket, request, reply, out } = call;
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = InitProducerIdRequest::decode(&mut request.reader(), reply.head.api_version)?;
     if wire.transactional_id.is_some() {
         let body = InitProducerIdResponse { error_code: ErrorCode::NOT_COORDINATOR, ..Default::default() };

@@ -8,7 +8,9 @@ use ottla_wire::{ErrorCode, Uuid};
 use super::purgatory::WaitKey;
 use super::{Broker, Outcome, TopicRef};
 use crate::clock::Now;
-use crate::controller::{self, Alteration, CreatedTopic, MorePartitions, NewTopic, Refused, TopicChoice, TopicImage};
+use crate::controller::{
+    self, Alteration, CreatedTopic, MorePartitions, NewTopic, Refused, TopicChoice, TopicImage, is_internal,
+};
 use crate::log::{LogId, ProducerView};
 use crate::machine::{Effects, LogDirId, Ticket};
 use crate::types::{Offset, TopicPartition};
@@ -31,6 +33,8 @@ pub enum Answered {
     DeletedRecords(Vec<DeletedRecords>),
     /// InitProducerId.
     ProducerId(i64),
+    /// FindCoordinator of these groups.
+    Coordinators(Vec<String>),
     /// Metadata that made topics first: the topics that were asked for, and why some could not be made.
     Metadata { topics: Vec<String>, refused: BTreeMap<String, ErrorCode> },
 }
@@ -145,14 +149,7 @@ impl Broker {
     pub fn create_missing(&mut self, now: Now, ticket: Ticket, topics: Vec<String>, out: &mut Effects) {
         let known = |name: &&String| self.metadata.controller.speculative().topic(name).is_none();
         let missing: std::collections::BTreeSet<&String> = topics.iter().filter(known).collect();
-        let new = missing.into_iter().map(|name| NewTopic {
-            name: name.clone(),
-            partitions: -1,
-            replication_factor: -1,
-            assignments: Vec::new(),
-            configs: Vec::new(),
-        });
-        let new: Vec<NewTopic> = new.collect();
+        let new: Vec<NewTopic> = missing.into_iter().map(|name| self.wanted_topic(name)).collect();
         let image = self.metadata.controller.speculative();
         let decision = controller::create(image, &self.config.broker, &new, &mut self.rng);
         let refused =
@@ -203,6 +200,9 @@ impl Broker {
         offset: Offset,
         out: &mut Effects,
     ) -> Result<(LogId, Offset, bool), ErrorCode> {
+        if is_internal(&topic.name) {
+            return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+        }
         let log = self.leading(topic, partition)?;
         let high_watermark = self.replicas.high_watermark(log);
         let offset = if offset == Offset(-1) { high_watermark } else { offset };

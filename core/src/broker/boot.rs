@@ -292,10 +292,7 @@ impl Broker {
     }
 
     /// More of the metadata log is here.
-    pub(super) fn on_bytes(&mut self, now: Now, ticket: log::Ticket, bytes: Option<Bytes>, out: &mut Effects) {
-        if self.questions.answered(ticket) != Some(Pending::Boot(Question::Replay)) {
-            return;
-        }
+    pub(super) fn on_bytes(&mut self, now: Now, bytes: Option<Bytes>, out: &mut Effects) {
         let Phase::Replaying(mut replaying) = std::mem::take(&mut self.phase) else { return };
         let Some(bytes) = bytes else { return self.refuse("the metadata log cannot be read", out) };
         if bytes.is_empty() {

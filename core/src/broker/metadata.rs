@@ -434,11 +434,15 @@ impl Broker {
             FlushMode::Async => offsets.written,
         };
         self.on_counted(now, log, counted, out);
+        self.coordinate(now, log, out);
     }
 
     fn remove_topic(&mut self, now: Now, id: Uuid, out: &mut Effects) {
-        let gone: Vec<LogId> = self.replicas.iter().filter(|it| it.topic_id == id).map(|it| it.log).collect();
+        let gone = self.replicas.iter().filter(|it| it.topic_id == id).map(|it| (it.log, it.partition.clone()));
+        let (gone, partitions): (Vec<LogId>, Vec<TopicPartition>) = gone.unzip();
+        self.on_partitions_deleted(now, &partitions, out);
         for log in gone {
+            self.resign_groups(log);
             self.replicas.remove(log);
             self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
             self.wake_fetches(log, out);

@@ -6,12 +6,14 @@
 //!
 //! * [`boot`]: from an empty machine to a leader of its partitions; and the end
 //! * [`produce`], [`fetch`], [`offsets`]: the data path; [`purgatory`]: those who wait
+//! * [`coordinator`]: groups, and the logs that they live in
 //! * [`metadata`]: changes to the metadata, from decision to effect; [`replicas`]: the partitions that are here
 //!
 //! A request's answer leaves as a released [`Outcome`]; how it is encoded is `api`'s.
 
 mod admin;
 mod boot;
+mod coordinator;
 mod fetch;
 mod metadata;
 mod offsets;
@@ -21,10 +23,11 @@ mod replicas;
 mod view;
 
 pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, ReplicaDescribed};
+pub use coordinator::{About, GroupAnswers};
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
 pub use offsets::{ListOffset, Listed, OffsetSpec};
 pub use produce::{ProduceBatch, ProduceRequest, Produced};
-pub use view::{LogDirView, MetadataView, PartitionView, View};
+pub use view::{GroupsView, LogDirView, MetadataView, PartitionView, View};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,14 +36,16 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use self::admin::Deletions;
 use self::boot::Phase;
+use self::coordinator::Coordinator;
 use self::fetch::ReadingFetch;
 use self::metadata::Metadata;
 use self::offsets::Listing;
-use self::produce::RewriteQueue;
+use self::produce::Rewrites;
 use self::purgatory::{Progress, Purgatory, WaitKey};
 use self::replicas::Replicas;
 use crate::clock::{Instant, Now};
 use crate::config::{Config, FlushMode};
+use crate::controller::is_internal;
 use crate::job::Report;
 use crate::log::{self, LogEvent, LogId, LogManager};
 use crate::machine::{ConnId, DiskError, DiskResult, Effects, JobId, Level, ListenerId, LogDirId, OpId, Ticket};
@@ -86,6 +91,8 @@ pub enum Outcome {
     ListOffsets(Vec<Listed>),
     /// A change of the metadata, or what waited for one.
     Admin(Box<Answered>),
+    /// What the groups' shards said.
+    Groups(Box<GroupAnswers>),
     /// The connection is closed instead.
     Close,
 }
@@ -100,12 +107,12 @@ pub struct Broker {
     metadata: Metadata,
     purgatory: Purgatory,
     sessions: FetchSessions,
-    rewrites: BTreeMap<LogId, RewriteQueue>,
-    jobs: BTreeMap<JobId, LogId>,
+    rewrites: Rewrites,
     questions: Questions,
     reading: BTreeMap<WaitKey, ReadingFetch>,
     listing: BTreeMap<WaitKey, Listing>,
     deletions: Deletions,
+    coordinator: Coordinator,
     rng: Rng,
     released: Vec<(Ticket, Outcome)>,
 }
@@ -116,6 +123,7 @@ enum Pending {
     Fetch(WaitKey, usize),
     Offset(WaitKey, usize),
     Boot(boot::Question),
+    Groups(LogId),
     Vote(SaveId),
 }
 
@@ -163,12 +171,12 @@ impl Broker {
             metadata: Metadata::new(&config),
             purgatory: Purgatory::new(config.broker.limits.purgatory_max_requests),
             sessions: FetchSessions::new(Limits { slots, partitions: SESSION_PARTITIONS }),
-            rewrites: BTreeMap::new(),
-            jobs: BTreeMap::new(),
+            rewrites: Rewrites::default(),
             questions: Questions::default(),
             reading: BTreeMap::new(),
             listing: BTreeMap::new(),
             deletions: Deletions::default(),
+            coordinator: Coordinator::default(),
             rng: Rng::new(seed),
             released: Vec::new(),
             config,
@@ -182,7 +190,7 @@ impl Broker {
 
     /// A job completed.
     pub fn on_job(&mut self, now: Now, job: JobId, report: Report, out: &mut Effects) {
-        match (self.jobs.remove(&job), report) {
+        match (self.rewrites.jobs.remove(&job), report) {
             (Some(log), Report::Recompressed(result)) => self.on_recompressed(now, log, result, out),
             (_, report) => self.logs.on_job(now, job, Box::new(report), out),
         }
@@ -191,6 +199,7 @@ impl Broker {
     /// Some deadline has come.
     pub fn on_timeout(&mut self, now: Now, out: &mut Effects) {
         self.logs.on_timeout(now, out);
+        self.on_groups_timeout(now, out);
         while let Some(key) = self.purgatory.overdue(now.monotonic) {
             let known = self.give_up_produce(key) || self.give_up_fetch(key, out);
             assert!(known, "who has a deadline waits for something");
@@ -204,8 +213,9 @@ impl Broker {
         }
     }
 
-    /// A connection is gone: nobody waits for its fetch any more.
+    /// A connection is gone: nobody waits for its fetch any more, nor for what groups say to it.
     pub fn on_closed(&mut self, conn: ConnId) {
+        self.coordinator.on_closed(conn);
         if let Some(key) = self.purgatory.parked_on(conn) {
             self.purgatory.take_fetch(key);
         }
@@ -231,7 +241,8 @@ impl Broker {
     /// When [`Self::on_timeout`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.logs.next_deadline(), self.purgatory.next_deadline()].into_iter().flatten().min()
+        let deadlines = [self.logs.next_deadline(), self.purgatory.next_deadline(), self.coordinator.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// What requests came to since the last call, in the order of release.
@@ -288,7 +299,10 @@ impl Broker {
             LogEvent::Written { log, end } => self.on_written(now, log, end, out),
             LogEvent::Durable { log, end } => self.on_durable(now, log, end, out),
             LogEvent::Cut { log, end } if self.metadata.is_log(log) => self.on_metadata_cut(now, end, out),
-            LogEvent::Cut { log, end } => self.fail_produces(log, end, ErrorCode::KAFKA_STORAGE_ERROR),
+            LogEvent::Cut { log, end } => {
+                self.fail_produces(log, end, ErrorCode::KAFKA_STORAGE_ERROR);
+                self.reload_groups(now, log, out);
+            }
             LogEvent::ReadDone { ticket, plan } => {
                 if let Some(Pending::Fetch(key, place)) = self.questions.answered(ticket) {
                     self.on_fetch_read((key, place), plan);
@@ -299,7 +313,11 @@ impl Broker {
                     self.on_listed((key, place), plan);
                 }
             }
-            LogEvent::BytesDone { ticket, bytes } => self.on_bytes(now, ticket, bytes, out),
+            LogEvent::BytesDone { ticket, bytes } => match self.questions.answered(ticket) {
+                Some(Pending::Groups(log)) => self.on_group_bytes(now, log, bytes, out),
+                Some(Pending::Boot(boot::Question::Replay)) => self.on_bytes(now, bytes, out),
+                _ => {}
+            },
             LogEvent::Saved { ticket } => self.on_saved(now, ticket, out),
             LogEvent::Loaded { ticket, result } => self.on_loaded(now, ticket, result, out),
             LogEvent::LogStartRaised { log, offset } => self.on_log_start(log, offset),
@@ -339,10 +357,11 @@ impl Broker {
     }
 
     /// The offset that counts rose: the high watermark may follow, and with it those who wait for it.
-    fn on_counted(&mut self, _now: Now, log: LogId, counted: Offset, out: &mut Effects) {
+    fn on_counted(&mut self, now: Now, log: LogId, counted: Offset, out: &mut Effects) {
         let Some(high_watermark) = self.replicas.on_progress(log, counted) else { return };
         self.logs.set_high_watermark(log, high_watermark);
         self.release_produces(log, Progress::Committed, high_watermark);
+        self.on_groups_committed(now, log, high_watermark, out);
         self.wake_fetches(log, out);
     }
 
@@ -371,6 +390,7 @@ impl Broker {
             out.note(Level::Error, format!("{partition} {why}"));
         }
         self.fail_produces(log, Offset::ZERO, ErrorCode::KAFKA_STORAGE_ERROR);
+        self.resign_groups(log);
         self.fail_deletions(log);
         self.wake_fetches(log, out);
     }
@@ -422,7 +442,7 @@ impl Broker {
 
     /// The log that a produce may append to.
     fn producible(&self, topic: &TopicRef, partition: i32, acks: i16) -> Result<LogId, ErrorCode> {
-        if topic.name.starts_with("__cluster_metadata") {
+        if topic.name.starts_with("__cluster_metadata") || is_internal(&topic.name) {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
         let log = self.leading(topic, partition)?;

@@ -7,7 +7,7 @@
 //! What a duplicate is answered with is the first attempt's offset, and it too waits until that is committed: an
 //! acknowledgement always means the same (I3).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -100,9 +100,16 @@ struct QueuedBatch {
 
 /// The batches of one partition that stand behind a job, the one that the job works on first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RewriteQueue {
+struct RewriteQueue {
     running: Option<JobId>,
     batches: VecDeque<QueuedBatch>,
+}
+
+/// The partitions where jobs run, and which job is whose.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rewrites {
+    queues: BTreeMap<LogId, RewriteQueue>,
+    pub(super) jobs: BTreeMap<JobId, LogId>,
 }
 
 /// What an append came to.
@@ -183,7 +190,7 @@ impl Broker {
             }
         }
         for (log, batch) in queued {
-            self.rewrites.entry(log).or_default().batches.push_back(batch);
+            self.rewrites.queues.entry(log).or_default().batches.push_back(batch);
             self.advance_queue(now, log, out);
         }
     }
@@ -225,7 +232,7 @@ impl Broker {
         result: Result<(Bytes, BatchFacts), Refusal>,
         out: &mut Effects,
     ) {
-        let Some(queue) = self.rewrites.get_mut(&log) else { return };
+        let Some(queue) = self.rewrites.queues.get_mut(&log) else { return };
         queue.running = None;
         if let Some(mut batch) = queue.batches.pop_front() {
             match result {
@@ -279,7 +286,7 @@ impl Broker {
             facts.timestamps.header_max = stamp.max_timestamp;
         }
         let recompresses = matches!(accepted.rewrite, Rewrite::Recompress { .. });
-        if recompresses || self.rewrites.contains_key(&log) {
+        if recompresses || self.rewrites.queues.contains_key(&log) {
             let rewrite = if recompresses { accepted.rewrite } else { Rewrite::Keep };
             let append_time = accepted.append_time;
             return Step::Queue {
@@ -334,9 +341,10 @@ impl Broker {
     /// Appends what needs no job, up to the next batch that does, and starts that one's.
     fn advance_queue(&mut self, now: Now, log: LogId, out: &mut Effects) {
         loop {
-            let Some(queue) = self.rewrites.get_mut(&log).filter(|queue| queue.running.is_none()) else { return };
+            let queue = self.rewrites.queues.get_mut(&log);
+            let Some(queue) = queue.filter(|queue| queue.running.is_none()) else { return };
             let Some(batch) = queue.batches.front() else {
-                self.rewrites.remove(&log);
+                self.rewrites.queues.remove(&log);
                 return;
             };
             if batch.rewrite == Rewrite::Keep {
@@ -352,7 +360,7 @@ impl Broker {
                 max_message_bytes: self.replicas.policy(log).map_or(u32::MAX, |policy| policy.max_message_bytes),
                 inflated_limit: u64::from(self.config.broker.limits.batch_max_inflated_bytes),
             };
-            self.jobs.insert(job, log);
+            self.rewrites.jobs.insert(job, log);
             return out.push(Effect::Run { job, work: Box::new(Job::Recompress(work)) });
         }
     }
@@ -412,7 +420,7 @@ fn restamped(bytes: &Bytes, rewrite: &Rewrite) -> Bytes {
 }
 
 /// Kafka's code for a log's refusal.
-const fn error_code(error: AppendError) -> ErrorCode {
+pub(super) const fn error_code(error: AppendError) -> ErrorCode {
     match error {
         AppendError::Storage => ErrorCode::KAFKA_STORAGE_ERROR,
         AppendError::NoLog => ErrorCode::NOT_LEADER_OR_FOLLOWER,

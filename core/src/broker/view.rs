@@ -27,8 +27,27 @@ pub struct View {
     pub purgatory: usize,
     /// Fetch sessions.
     pub fetch_sessions: usize,
+    /// The groups that are coordinated here.
+    pub groups: GroupsView,
     /// Every partition here.
     pub partitions: Vec<PartitionView>,
+}
+
+/// The groups that are coordinated here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GroupsView {
+    /// Partitions of `__consumer_offsets` that serve their groups.
+    pub serving: usize,
+    /// Those that are still being read.
+    pub loading: usize,
+    /// Those that cannot be read.
+    pub failed: usize,
+    /// Groups in each state that one is in.
+    pub groups: Vec<(&'static str, usize)>,
+    /// Offsets that groups have committed.
+    pub offsets: usize,
+    /// Requests that wait for a group.
+    pub asking: usize,
 }
 
 /// One log directory.
@@ -102,6 +121,7 @@ impl Broker {
             log_dirs: self.log_dirs_view(),
             purgatory: self.purgatory.len(),
             fetch_sessions: self.sessions.len(),
+            groups: self.groups_view(),
             partitions: partitions.collect(),
         }
     }

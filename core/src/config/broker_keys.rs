@@ -354,7 +354,7 @@ broker_keys! { BROKER;
         "Replicas of __consumer_offsets.";
     "offsets.topic.segment.bytes", int(1), "104857600", Fixed, Used,
         "Segment size of __consumer_offsets.";
-    "offsets.topic.compression.codec", int_in(0, 4), "0", Fixed, Ignored,
+    "offsets.topic.compression.codec", int_in(0, 4), "0", Fixed, Used,
         "Codec of the offsets topic's batches, by its number.";
     "offsets.load.buffer.size", int(1), "5242880", Fixed, Ignored,
         "Bytes of one read while a coordinator loads.";

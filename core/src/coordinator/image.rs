@@ -112,6 +112,11 @@ impl GroupsImage {
         self.offsets.get(group)
     }
 
+    /// How many offsets are committed.
+    pub fn offsets_count(&self) -> usize {
+        self.offsets.values().flat_map(GroupOffsets::values).map(BTreeMap::len).sum()
+    }
+
     /// All groups that have committed something.
     pub fn offset_groups(&self) -> impl Iterator<Item = &Arc<str>> {
         self.offsets.keys()

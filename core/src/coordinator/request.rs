@@ -196,7 +196,7 @@ pub struct FetchOffsetsRequest<'a> {
 pub struct FetchTopic<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its id; zero if the client named the topic.
+    /// Its id, also if the client named the topic; zero if there is no such topic.
     pub id: Uuid,
     /// Its partitions.
     pub partitions: Vec<i32>,

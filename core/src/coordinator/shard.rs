@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use ottla_wire::ErrorCode;
 
-use super::answer::Answer;
+use super::answer::{Answer, GroupState};
+use super::group::Group;
 use super::groups::{Groups, Unwritten};
 use super::image::{Change, GroupsImage};
 use super::request::Request;
@@ -241,6 +242,17 @@ impl Shard {
         let waiting = old.waiting.into_iter().map(|waiting| (waiting.ticket, waiting.answer));
         let held = waiting.chain(decided).map(|(ticket, answer)| (ticket, answer.failed(ErrorCode::NOT_COORDINATOR)));
         held.chain(old.groups.parked()).collect()
+    }
+
+    /// The state of each group, in the order of their names.
+    pub fn states(&self) -> impl Iterator<Item = GroupState> {
+        self.groups.live.values().map(|Group::Classic(group)| group.state_name())
+    }
+
+    /// How many offsets are in the log.
+    #[must_use]
+    pub fn offsets_count(&self) -> usize {
+        self.groups.image.offsets_count()
     }
 
     fn turn(&mut self, now: Now) -> (&mut Groups, Turn<'_>) {

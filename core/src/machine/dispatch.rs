@@ -85,8 +85,10 @@ impl Machine {
     fn on_frame(&mut self, now: Now, conn: ConnId, request: &Request, out: &mut Effects) {
         let Some(ticket) = self.connections.on_frame(conn, request.head, out) else { return };
         self.broker.on_next_frame(conn, out);
-        let Some(reply) = self.connections.reply(ticket) else { return };
-        let handled = api::handle(Call { broker: &mut self.broker, now, ticket, request, reply, out });
+        let (Some(reply), Some((_, peer))) = (self.connections.reply(ticket), self.connections.peer(conn)) else {
+            return;
+        };
+        let handled = api::handle(Call { broker: &mut self.broker, now, ticket, request, reply, peer, out });
         match handled {
             Ok(Some(answer)) => self.answer(ticket, answer, out),
             Ok(None) => {}

@@ -6,6 +6,7 @@
 #[path = "../log/disk.rs"]
 #[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
 mod disk;
+mod groups;
 #[path = "../client/node.rs"]
 #[allow(dead_code, reason = "the tests of the client use more of it")]
 mod node;

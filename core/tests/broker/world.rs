@@ -7,11 +7,13 @@ use bytes::Bytes;
 use ottla_core::clock::{Instant, Now, WallTime};
 use ottla_core::machine::{ConnId, DiskError};
 use ottla_core::record::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_wire::api::Request as Body;
 use ottla_wire::api::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use ottla_wire::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_wire::api::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use ottla_wire::api::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
-use ottla_wire::frame::{PREFIX_LEN, RequestHeader, ResponseHeader, encode_request};
-use ottla_wire::{ApiKey, ErrorCode, Message, Reader, Records, Writer};
+use ottla_wire::frame::{PREFIX_LEN, RequestHeader, ResponseHeader};
+use ottla_wire::{ApiKey, ErrorCode, Message, Reader, Records, Uuid, Writer};
 
 use crate::disk::Crash;
 use crate::node::Node;
@@ -79,6 +81,22 @@ impl World {
         Now { monotonic: self.now, wall: WallTime(1_700_000_000_000 + ms) }
     }
 
+    /// A crash, and a start that goes as far as serving clients, and no further: the disk has not done all it is asked.
+    pub fn restart_until_ready(&mut self, crash: Crash) {
+        let now = self.now();
+        self.node.restart(now, crash);
+        while !self.node.ready {
+            assert!(self.node.disk_is_busy(), "{:?}", self.node.notes);
+            self.node.on_disk(now);
+        }
+    }
+
+    /// The client of a request goes.
+    pub fn leave(&mut self, request: Request) {
+        let now = self.now();
+        self.node.on_left(now, request);
+    }
+
     /// The disk does all that is asked of it, and time passes.
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now + time;
@@ -103,14 +121,18 @@ impl World {
         self.answers.extend(self.node.take_output().0);
     }
 
-    fn send<'a>(&mut self, api_key: ApiKey, api_version: i16, body: &impl Message<'a>) -> Request {
+    pub fn send<'a>(&mut self, api_key: ApiKey, api_version: i16, body: &impl Message<'a>) -> Request {
+        self.send_frame(api_key, api_version, |writer| body.encode(writer, api_version))
+    }
+
+    fn send_frame(&mut self, api_key: ApiKey, api_version: i16, body: impl FnOnce(&mut Writer)) -> Request {
         self.conns += 1;
         let (conn, now) = (ConnId(self.conns), self.now());
         self.node.on_accepted(now, conn);
         let mut writer = Writer::new();
-        let header = RequestHeader { api_key, api_version, correlation_id: 1, client_id: None };
-        encode_request(&mut writer, &header, body);
-        self.node.on_frame(now, conn, Bytes::from(writer.into_bytes()).slice(PREFIX_LEN..));
+        RequestHeader { api_key, api_version, correlation_id: 1, client_id: None }.encode(&mut writer);
+        body(&mut writer);
+        self.node.on_frame(now, conn, Bytes::from(writer.into_bytes()));
         self.answers.extend(self.node.take_output().0);
         conn
     }
@@ -123,6 +145,26 @@ impl World {
         }
         let bytes = self.answer_of(request).expect("an answer");
         Answer { bytes, api_key, api_version }
+    }
+
+    /// The same for a request of any kind.
+    pub fn call_any(&mut self, api_key: ApiKey, api_version: i16, body: &Body<'_>) -> Answer {
+        let request = self.send_frame(api_key, api_version, |writer| body.encode(writer, api_version));
+        self.run_for(Duration::from_secs(2));
+        self.answer_to(request, api_key, api_version)
+            .unwrap_or_else(|| panic!("{api_key} {api_version} is not answered"))
+    }
+
+    /// The answer to a request, if there is one yet.
+    pub fn answer_to(&self, request: Request, api_key: ApiKey, api_version: i16) -> Option<Answer> {
+        Some(Answer { bytes: self.answer_of(request)?, api_key, api_version })
+    }
+
+    /// The id of a topic, as clients are told it.
+    pub fn topic_id(&mut self, name: &str) -> Uuid {
+        let topics = Some(vec![MetadataRequestTopic { name: Some(name), ..Default::default() }]);
+        let answer = self.call(ApiKey::Metadata, 12, &MetadataRequest { topics, ..Default::default() });
+        MetadataResponse::decode(&mut answer.body(), 12).expect("an answer").topics[0].topic_id
     }
 
     pub fn answer_of(&self, request: Request) -> Option<Bytes> {

@@ -76,7 +76,8 @@ public class GoldenBytes {
                     for (short v = value.lowestSupportedVersion(); v <= value.highestSupportedVersion(); v++) {
                         for (boolean full : new boolean[] {true, false}) {
                             Message body = message(value.getClass(), v, full);
-                            print(out, value.getClass().getSimpleName(), v, MessageUtil.toVersionPrefixedBytes(v, body));
+                            byte[] bytes = MessageUtil.toVersionPrefixedBytes(v, body);
+                            print(out, value.getClass().getSimpleName(), v, bytes);
                         }
                     }
                 }

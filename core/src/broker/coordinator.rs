@@ -1,0 +1,386 @@
+//! The host of the group coordinator: which groups are coordinated here, and how their shards stand on their logs.
+//!
+//! A shard ([`crate::coordinator`]) knows groups; this knows logs, leaders and clients. Each partition of
+//! `__consumer_offsets` that is led here has one, and a group belongs to one partition by the hash of its name:
+//!
+//! | phase    | a request is told            | until                                                      |
+//! |----------|------------------------------|------------------------------------------------------------|
+//! | Loading  | COORDINATOR_LOAD_IN_PROGRESS | every record up to the log's end is replayed ([`loading`]) |
+//! | Settling | COORDINATOR_LOAD_IN_PROGRESS | all of that is committed: nothing is told that may be lost |
+//! | Serving  | what the shard decides       | the log fails, loses its end, or goes                      |
+//! | Failed   | NOT_COORDINATOR              | a restart: the log has a record that cannot be read        |
+//!
+//! A request may name many groups, of many shards: it is answered when the last of them has answered. Whose connection
+//! is gone is forgotten here, and what a shard still says to it is dropped.
+//!
+//! Absent still: transactional commits, whose markers are passed over when a log is read.
+
+mod loading;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_wire::{ErrorCode, Uuid};
+
+use self::loading::Phase;
+use super::produce::error_code;
+use super::{Broker, GroupsView, Outcome};
+use crate::clock::{Instant, Now};
+use crate::controller::OFFSETS_TOPIC;
+use crate::coordinator::{Answer, Decision, ListRequest, Record, Request, Shard};
+use crate::log::{AppendOrigin, Batch, LogId};
+use crate::machine::{ConnId, Effects, Ticket};
+use crate::record::{self, BatchBuilder, BatchOptions, Compression, NewRecord};
+use crate::types::{Offset, TopicPartition};
+
+/// How long a shard waits before it tries again what time asked of it and its log did not take.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the shards answered to one request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupAnswers {
+    /// One for each group that was asked about, or each shard; in no order.
+    pub answers: Vec<Answer>,
+    /// What `api` must remember of the request.
+    pub about: About,
+}
+
+/// What an answer needs of its request, beside the version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// DescribeGroups: what one may do with the groups.
+    Operations,
+    /// OffsetFetch before version 2: these partitions, each of which is told the group's error.
+    Partitions(Vec<(Arc<str>, Vec<i32>)>),
+}
+
+/// Every shard here, and who asked them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Coordinator {
+    /// Over how many partitions the groups are spread: as many as there were at the start, since a group that moved to
+    /// another partition would leave its offsets behind.
+    spread: Option<i32>,
+    shards: BTreeMap<i32, Hosted>,
+    by_log: BTreeMap<LogId, i32>,
+    deadlines: BTreeSet<(Instant, i32)>,
+    asked: BTreeMap<Ticket, Gathering>,
+    /// The operator knows that the topic cannot be made.
+    told: bool,
+}
+
+/// A shard and its log.
+#[derive(Clone, Debug)]
+struct Hosted {
+    log: LogId,
+    phase: Phase,
+    shard: Shard,
+    /// As it stands in `deadlines`.
+    deadline: Option<Instant>,
+    /// What time asked for was not appended: not again before this.
+    not_before: Option<Instant>,
+    /// Partitions that were deleted while the shard was loaded.
+    deleted: Vec<TopicPartition>,
+}
+
+/// A request whose shards have not all answered.
+#[derive(Clone, Debug)]
+struct Gathering {
+    outstanding: usize,
+    gathered: GroupAnswers,
+}
+
+impl Coordinator {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    pub(super) fn on_closed(&mut self, conn: ConnId) {
+        let tickets = Ticket { conn, frame: 0 }..=Ticket { conn, frame: u64::MAX };
+        let gone: Vec<Ticket> = self.asked.range(tickets).map(|(ticket, _)| *ticket).collect();
+        for ticket in gone {
+            self.asked.remove(&ticket);
+        }
+    }
+
+    /// A shard was called: its deadline may have moved.
+    fn reschedule(&mut self, partition: i32) {
+        let Some(hosted) = self.shards.get_mut(&partition) else { return };
+        let wanted = hosted.shard.next_deadline().filter(|_| hosted.phase == Phase::Serving);
+        let deadline = wanted.map(|at| hosted.not_before.map_or(at, |not_before| at.max(not_before)));
+        if deadline == hosted.deadline {
+            return;
+        }
+        if let Some(at) = hosted.deadline {
+            self.deadlines.remove(&(at, partition));
+        }
+        self.deadlines.extend(deadline.map(|at| (at, partition)));
+        hosted.deadline = deadline;
+    }
+}
+
+impl Broker {
+    /// Asks the shards of the groups that the requests name. `gathered` has what is answered already.
+    pub fn ask_groups(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        requests: &[Request<'_>],
+        mut gathered: GroupAnswers,
+        out: &mut Effects,
+    ) {
+        let mut calls = Vec::with_capacity(requests.len());
+        for request in requests {
+            match self.shard_of(request) {
+                Ok(partition) => calls.push((partition, request)),
+                Err(code) => gathered.answers.push(request.refused(code)),
+            }
+        }
+        self.ask_shards(now, ticket, &calls, gathered, out);
+    }
+
+    /// Asks every shard for its groups.
+    pub fn list_groups(&mut self, now: Now, ticket: Ticket, request: ListRequest<'_>, out: &mut Effects) {
+        let request = Request::List(request);
+        let shards = &self.coordinator.shards;
+        if shards.values().any(|hosted| hosted.phase.is_loading()) {
+            let answers = vec![request.refused(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)];
+            return self.release_groups(ticket, GroupAnswers { answers, ..GroupAnswers::default() });
+        }
+        let serving = shards.iter().filter(|(_, hosted)| hosted.phase == Phase::Serving);
+        let calls: Vec<_> = serving.map(|(partition, _)| (*partition, &request)).collect();
+        self.ask_shards(now, ticket, &calls, GroupAnswers::default(), out);
+    }
+
+    fn ask_shards(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        calls: &[(i32, &Request<'_>)],
+        gathered: GroupAnswers,
+        out: &mut Effects,
+    ) {
+        if calls.is_empty() {
+            return self.release_groups(ticket, gathered);
+        }
+        self.coordinator.asked.insert(ticket, Gathering { outstanding: calls.len(), gathered });
+        for (partition, request) in calls {
+            let hosted = self.coordinator.shards.get_mut(partition).expect("a call is to a shard that serves");
+            let decision = hosted.shard.on_request(now, request, ticket);
+            self.carry_out(now, *partition, decision, out);
+        }
+    }
+
+    /// The shard that is to decide about a request.
+    fn shard_of(&self, request: &Request<'_>) -> Result<i32, ErrorCode> {
+        let (group, may_be_empty) = group_of(request);
+        if group.is_empty() && !may_be_empty {
+            return Err(ErrorCode::INVALID_GROUP_ID);
+        }
+        let partition = self.group_partition(group).ok_or(ErrorCode::NOT_COORDINATOR)?;
+        let hosted = self.coordinator.shards.get(&partition).ok_or(ErrorCode::NOT_COORDINATOR)?;
+        match hosted.phase {
+            Phase::Serving => Ok(partition),
+            Phase::Loading { .. } | Phase::Settling { .. } => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+            Phase::Failed => Err(ErrorCode::NOT_COORDINATOR),
+        }
+    }
+
+    /// The partition of `__consumer_offsets` that a group belongs to; `None` if there is no such topic yet.
+    #[must_use]
+    pub fn group_partition(&self, group: &str) -> Option<i32> {
+        let spread = self.coordinator.spread.or_else(|| {
+            let topic = self.image().topic(OFFSETS_TOPIC)?;
+            i32::try_from(topic.partitions.len()).ok()
+        })?;
+        // Kafka's own: the absolute value of the least number is 0.
+        let hash = java_hash(group).checked_abs().unwrap_or(0);
+        hash.checked_rem(spread)
+    }
+
+    /// A random id, for a member that has none.
+    pub fn draw_uuid(&mut self) -> Uuid {
+        self.rng.uuid()
+    }
+
+    /// Sends what a shard said, and appends what it wants to have written.
+    fn carry_out(&mut self, now: Now, partition: i32, decision: Decision, out: &mut Effects) {
+        let Decision { records, answers } = decision;
+        self.deliver(answers);
+        if !records.is_empty() {
+            let appended = self.append_records(now, partition, &records, out);
+            let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return };
+            match appended {
+                Ok(end) => {
+                    hosted.not_before = None;
+                    hosted.shard.on_appended(now, end);
+                }
+                Err(code) => {
+                    hosted.not_before = Some(now.monotonic + RETRY);
+                    let answers = hosted.shard.on_failed(now, code);
+                    self.deliver(answers);
+                }
+            }
+        }
+        self.coordinator.reschedule(partition);
+    }
+
+    /// Appends one atomic batch to a shard's log: the offset after it.
+    fn append_records(
+        &mut self,
+        now: Now,
+        partition: i32,
+        records: &[Record],
+        out: &mut Effects,
+    ) -> Result<Offset, ErrorCode> {
+        let log = self.coordinator.shards.get(&partition).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.log;
+        let leader = self.replicas.get(log).and_then(|replica| replica.leader());
+        let epoch = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch;
+        if !self.replicas.has_enough_in_sync(log) {
+            return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
+        }
+        let mut builder = BatchBuilder::new(BatchOptions { compression: self.offsets_codec(), ..Default::default() });
+        for Record { key, value } in records {
+            let value = value.as_deref();
+            builder.append(&NewRecord { timestamp: now.wall.0, key: Some(key), value, headers: &[] });
+        }
+        let batch = builder.build();
+        let largest = self.replicas.policy(log).map_or(u32::MAX, |policy| policy.max_message_bytes);
+        if u32::try_from(batch.len()).is_ok_and(|len| len > largest) {
+            return Err(ErrorCode::MESSAGE_TOO_LARGE);
+        }
+        let facts = record::scan(&batch, u64::MAX).expect("a batch of our own is well-formed");
+        let batch = Batch { bytes: Bytes::from(batch), facts: &facts };
+        let appended = self.logs.append(now, log, epoch, batch, AppendOrigin::Coordinator, true, out);
+        appended.map(|appended| appended.last_offset + 1).map_err(error_code)
+    }
+
+    fn offsets_codec(&self) -> Compression {
+        let append = self.config.broker.topic(&self.overrides_of(OFFSETS_TOPIC)).append;
+        match self.config.broker.coordinators.offsets.compression_codec {
+            1 => Compression::Gzip(append.gzip_level),
+            2 => Compression::Snappy,
+            3 => Compression::Lz4(append.lz4_level),
+            4 => Compression::Zstd(append.zstd_level),
+            _ => Compression::None,
+        }
+    }
+
+    /// Shards said this: a request whose last answer it is, is answered.
+    fn deliver(&mut self, answers: Vec<(Ticket, Answer)>) {
+        for (ticket, answer) in answers {
+            let Some(asked) = self.coordinator.asked.get_mut(&ticket) else { continue };
+            asked.gathered.answers.push(answer);
+            asked.outstanding -= 1;
+            if asked.outstanding == 0
+                && let Some(Gathering { gathered, .. }) = self.coordinator.asked.remove(&ticket)
+            {
+                self.release_groups(ticket, gathered);
+            }
+        }
+    }
+
+    fn release_groups(&mut self, ticket: Ticket, gathered: GroupAnswers) {
+        self.release(ticket, Outcome::Groups(Box::new(gathered)));
+    }
+
+    /// A log is committed further: what rests on that is told.
+    pub(super) fn on_groups_committed(&mut self, now: Now, log: LogId, high_watermark: Offset, out: &mut Effects) {
+        let Some(&partition) = self.coordinator.by_log.get(&log) else { return };
+        let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return };
+        match hosted.phase {
+            Phase::Serving => {
+                let answers = hosted.shard.on_committed(now, high_watermark);
+                self.deliver(answers);
+                self.coordinator.reschedule(partition);
+            }
+            Phase::Settling { until } if until <= high_watermark => self.serve_groups(now, partition, out),
+            Phase::Settling { .. } | Phase::Loading { .. } | Phase::Failed => {}
+        }
+    }
+
+    /// What time asks of the shards.
+    pub(super) fn on_groups_timeout(&mut self, now: Now, out: &mut Effects) {
+        let due = self.coordinator.deadlines.iter().take_while(|(deadline, _)| *deadline <= now.monotonic);
+        let due: Vec<i32> = due.map(|(_, partition)| *partition).collect();
+        for partition in due {
+            if let Some(hosted) = self.coordinator.shards.get_mut(&partition) {
+                let decision = hosted.shard.on_timeout(now);
+                self.carry_out(now, partition, decision, out);
+            }
+        }
+    }
+
+    /// How the groups here are.
+    pub(super) fn groups_view(&self) -> GroupsView {
+        let mut view = GroupsView { asking: self.coordinator.asked.len(), ..GroupsView::default() };
+        let mut states = BTreeMap::new();
+        for hosted in self.coordinator.shards.values() {
+            match hosted.phase {
+                Phase::Loading { .. } | Phase::Settling { .. } => view.loading += 1,
+                Phase::Serving => {
+                    view.serving += 1;
+                    view.offsets += hosted.shard.offsets_count();
+                    hosted.shard.states().for_each(|state| *states.entry(state.name()).or_insert(0) += 1);
+                }
+                Phase::Failed => view.failed += 1,
+            }
+        }
+        view.groups = states.into_iter().collect();
+        view
+    }
+
+    /// Partitions are no more: their offsets go too, now or when the shard is loaded.
+    pub(super) fn on_partitions_deleted(&mut self, now: Now, partitions: &[TopicPartition], out: &mut Effects) {
+        if partitions.iter().any(|it| &*it.topic == OFFSETS_TOPIC) {
+            self.coordinator.spread = None;
+            return;
+        }
+        let shards: Vec<i32> = self.coordinator.shards.keys().copied().collect();
+        for shard in shards {
+            let hosted = self.coordinator.shards.get_mut(&shard).expect("it is there");
+            if hosted.phase == Phase::Serving {
+                let decision = hosted.shard.on_partitions_deleted(now, partitions);
+                self.carry_out(now, shard, decision, out);
+            } else {
+                hosted.deleted.extend_from_slice(partitions);
+            }
+        }
+    }
+}
+
+/// The group that a request is about, and whether it may be the one without a name (as clients before groups had it).
+fn group_of<'a>(request: &Request<'a>) -> (&'a str, bool) {
+    match request {
+        Request::Join(it) => (it.group, false),
+        Request::Sync(it) => (it.group, false),
+        Request::Heartbeat(it) => (it.group, false),
+        Request::Leave(it) => (it.group, false),
+        Request::DeleteOffsets(it) => (it.group, false),
+        Request::Commit(it) => (it.group, true),
+        Request::FetchOffsets(it) => (it.group, true),
+        Request::Describe { group } => (group, true),
+        Request::Delete { groups } => (groups.first().copied().unwrap_or_default(), true),
+        Request::List(_) => ("", true),
+    }
+}
+
+/// Java's `String.hashCode`, over UTF-16.
+fn java_hash(text: &str) -> i32 {
+    text.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::java_hash;
+
+    #[test]
+    fn groups_are_hashed_as_by_java() {
+        let hashes = ["", "a", "group", "my-consumer", "été-妹-🐀", "polygenelubricants"].map(java_hash);
+        assert_eq!(hashes, [0, 97, 98_629_247, -901_342_473, 1_027_395_270, i32::MIN]);
+    }
+}
