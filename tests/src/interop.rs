@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod cases;
 pub mod client;
+pub mod groups;
 pub mod judge;
 pub mod matrix;
 pub mod report;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,15 +39,49 @@ pub fn run(command: &mut Command, dir: &Path, limit: Duration) -> io::Result<Fin
 
 /// The same with a standard input.
 pub fn run_with_input(command: &mut Command, input: Stdio, dir: &Path, limit: Duration) -> io::Result<Finished> {
-    let out = dir.join("stdout");
-    let err = dir.join("stderr");
-    let mut child = command.stdin(input).stdout(File::create(&out)?).stderr(File::create(&err)?).spawn()?;
-    let status = wait(&mut child, limit)?;
-    if status.is_none() {
-        child.kill()?;
-        child.wait()?;
+    start(command, input, dir)?.finish(limit)
+}
+
+/// A child that runs beside us. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    dir: PathBuf,
+}
+
+/// Starts `command`, its output going to files in `dir`.
+pub fn start(command: &mut Command, input: Stdio, dir: &Path) -> io::Result<Running> {
+    let (out, err) = (File::create(dir.join("stdout"))?, File::create(dir.join("stderr"))?);
+    Ok(Running { child: command.stdin(input).stdout(out).stderr(err).spawn()?, dir: dir.to_path_buf() })
+}
+
+impl Running {
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
     }
-    Ok(Finished { status, stdout: lossy(&out)?, stderr: lossy(&err)? })
+
+    /// Waits for its end, and ends it when `limit` has passed.
+    pub fn finish(mut self, limit: Duration) -> io::Result<Finished> {
+        let status = wait(&mut self.child, limit)?;
+        if status.is_none() {
+            self.kill()?;
+        }
+        Ok(Finished { status, stdout: lossy(&self.dir.join("stdout"))?, stderr: lossy(&self.dir.join("stderr"))? })
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        drop(self.kill());
+    }
 }
 
 /// Waits until `child` ends, at most `limit`.

@@ -117,10 +117,22 @@ pub fn load(path: &Path) -> io::Result<Vec<Record>> {
     Ok(records)
 }
 
+/// Partition and offset.
+const OFFSET_LEN: usize = 12;
+
 /// Reads an offsets file: partition and offset of each record, in the order of the input.
 pub fn load_offsets(path: &Path) -> io::Result<Vec<(i32, i64)>> {
+    parse_offsets(&fs::read(path)?)
+}
+
+/// The same of a file that somebody writes to, or was killed at: without what is cut at its end.
+pub fn load_offsets_so_far(path: &Path) -> io::Result<Vec<(i32, i64)>> {
     let bytes = fs::read(path)?;
-    let mut rest = Cursor(&bytes);
+    parse_offsets(&bytes[..bytes.len() - bytes.len() % OFFSET_LEN])
+}
+
+fn parse_offsets(bytes: &[u8]) -> io::Result<Vec<(i32, i64)>> {
+    let mut rest = Cursor(bytes);
     let mut offsets = Vec::new();
     while !rest.0.is_empty() {
         offsets.push((rest.i32()?, rest.i64()?));

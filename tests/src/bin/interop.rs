@@ -12,7 +12,7 @@ use ottla_tests::interop::bench::Bench;
 use ottla_tests::interop::cases::{CASES, KNOWN_DEFECTS};
 use ottla_tests::interop::client::{self, Client, Stop};
 use ottla_tests::interop::report::{self, Cell};
-use ottla_tests::interop::{matrix, tools};
+use ottla_tests::interop::{groups, matrix, tools};
 
 const HELP: &str = "\
 interop [--against ottla|kafka|both] [--client NAME]… [--case NAME]…
@@ -76,7 +76,13 @@ impl Selection {
 }
 
 fn case_names() -> impl Iterator<Item = &'static str> {
-    CASES.iter().map(|(name, _)| *name).chain(tools::CASES.iter().map(|(name, _)| *name)).chain(["matrix", "tools"])
+    let of_groups = groups::CASES.iter().map(|(name, _)| *name);
+    CASES
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(of_groups)
+        .chain(tools::CASES.iter().map(|(name, _)| *name))
+        .chain(["matrix", "tools"])
 }
 
 fn known(name: &str, names: impl Iterator<Item = &'static str>) -> Result<String, lexopt::Error> {
@@ -174,6 +180,9 @@ fn run(workshop: &Workshop, kind: Kind, selection: &Selection) -> Result<Vec<Cel
             let defect = defect.map(|(.., why)| Stop::Unsupported((*why).to_owned()));
             cells.push(timed(case, client.name, || defect.map_or_else(|| check(&bench, client), Err)));
         }
+        for (case, check) in groups::CASES.iter().filter(|(case, _)| selection.wants(case, client.name)) {
+            cells.push(timed(case, client.name, || check(&bench, client, &mut broker)));
+        }
     }
     clients.retain(|client| selection.wants_matrix(client.name));
     cross_matrix(&bench, &clients, &mut cells);
@@ -195,7 +204,8 @@ fn run(workshop: &Workshop, kind: Kind, selection: &Selection) -> Result<Vec<Cel
 fn install(workshop: &Workshop, selection: &Selection, cells: &mut Vec<Cell>) -> Vec<Client> {
     let mut clients = Vec::new();
     for name in client::names() {
-        if !selection.wants_matrix(name) && !CASES.iter().any(|(case, _)| selection.wants(case, name)) {
+        let mut cases = CASES.iter().map(|(case, _)| *case).chain(groups::CASES.iter().map(|(case, _)| *case));
+        if !selection.wants_matrix(name) && !cases.any(|case| selection.wants(case, name)) {
             continue;
         }
         match Client::install(workshop, name) {

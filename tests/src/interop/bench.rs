@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{Client, Stop};
+use super::client::{Client, Operation, Stop};
 use crate::records::{self, Record};
 
 /// How long a client's operation may take, its own time-outs included.
@@ -16,6 +16,40 @@ const OPERATION_LIMIT: Duration = Duration::from_secs(100);
 const READ_DEADLINE_MS: u64 = 20_000;
 /// The same for a million records.
 const BULK_READ_DEADLINE_MS: u64 = 80_000;
+
+/// How long a member of a group may sit.
+const MEMBER_DEADLINE_MS: u64 = 90_000;
+
+/// A member of a group, at work.
+#[derive(Debug)]
+pub struct Member {
+    operation: Operation,
+    output: PathBuf,
+}
+
+impl Member {
+    /// What it has read so far: partition and offset of each record, in order.
+    pub fn read(&self) -> Result<Vec<(i32, i64)>, Stop> {
+        if self.output.exists() { Ok(records::load_offsets_so_far(&self.output)?) } else { Ok(Vec::new()) }
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> Result<bool, Stop> {
+        Ok(self.operation.process.has_ended()?)
+    }
+
+    /// Ends it as a crash would; what it has read.
+    pub fn kill(mut self) -> Result<Vec<(i32, i64)>, Stop> {
+        self.operation.process.kill()?;
+        self.read()
+    }
+
+    /// Waits until it has left; what it has read.
+    pub fn finish(self) -> Result<Vec<(i32, i64)>, Stop> {
+        self.operation.finish(OPERATION_LIMIT)?;
+        if self.output.exists() { Ok(records::load_offsets(&self.output)?) } else { Ok(Vec::new()) }
+    }
+}
 
 /// How records are written.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +199,23 @@ impl Bench {
     /// The client's own admin API over the life of a topic.
     pub fn admin(&self, client: &Client, topic: &str) -> Result<Value, Stop> {
         self.ask(client, "admin", json!({ "topic": topic }))
+    }
+
+    /// Lets a member of a group sit until it has read `count` records (0: any number) or nothing has come for `idle`.
+    pub fn member(
+        &self,
+        client: &Client,
+        (topic, group): (&str, &str),
+        count: usize,
+        idle: Duration,
+    ) -> Result<Member, Stop> {
+        let dir = self.scratch.join(self.fresh_name("member"));
+        let output = dir.join("read");
+        let request = json!({
+            "bootstrap": self.bootstrap, "topic": topic, "group": group, "count": count, "output": output,
+            "idle_ms": u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), "deadline_ms": MEMBER_DEADLINE_MS,
+        });
+        Ok(Member { operation: client.start(&dir, "member", &request)?, output })
     }
 
     fn ask(&self, client: &Client, operation: &str, mut request: Value) -> Result<Value, Stop> {

@@ -3,13 +3,13 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::install::Workshop;
-use crate::process;
+use crate::process::{self, Running};
 
 /// Why an operation or a case did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,13 +113,35 @@ impl Client {
 
     /// Runs one operation in `dir` (which keeps the request and the streams) and gives its answer.
     pub fn ask(&self, dir: &Path, operation: &str, request: &Value, limit: Duration) -> Result<Value, Stop> {
+        self.start(dir, operation, request)?.finish(limit)
+    }
+
+    /// Begins one operation, to run beside us.
+    pub fn start(&self, dir: &Path, operation: &str, request: &Value) -> Result<Operation, Stop> {
         fs::create_dir_all(dir)?;
         let file = dir.join("request.json");
         fs::write(&file, request.to_string())?;
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).arg(operation).arg(&file);
-        let finished = process::run(&mut command, dir, limit)?;
-        let said = || format!("{} {operation} {request}\n{}", self.name, clip(&finished.transcript()));
+        let process = process::start(&mut command, Stdio::null(), dir)?;
+        Ok(Operation { process, what: format!("{} {operation} {request}", self.name) })
+    }
+}
+
+/// An operation that runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct Operation {
+    /// The client.
+    pub process: Running,
+    what: String,
+}
+
+impl Operation {
+    /// Its answer.
+    pub fn finish(self, limit: Duration) -> Result<Value, Stop> {
+        let Self { process, what } = self;
+        let finished = process.finish(limit)?;
+        let said = || format!("{what}\n{}", clip(&finished.transcript()));
         let last = finished.stdout.lines().last().unwrap_or_default();
         let Ok(answer) = serde_json::from_str::<Value>(last) else {
             return Err(Stop::Failed(said()));

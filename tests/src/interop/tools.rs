@@ -37,6 +37,7 @@ pub const CASES: &[Case] = &[
     ("kafka-features", features),
     ("kafka-metadata-quorum", metadata_quorum),
     ("kafka-console", console),
+    ("kafka-consumer-groups", consumer_groups),
     ("kafka-producer-perf", producer_perf),
     ("restart", restart),
     ("kafka-dump-log", dump_log),
@@ -237,6 +238,44 @@ fn console(tools: &mut Tools<'_>) -> Result<(), Stop> {
     let all = ["--offset", "earliest", "--max-messages", "20"];
     let output = tools.run("consumer.ConsoleConsumer", &[&read[..], &all].concat())?;
     expect_equal("lines from the beginning", &20, &output.lines().count())
+}
+
+/// A group of the console consumer: described, sent back to the start, and taken away.
+fn consumer_groups(tools: &mut Tools<'_>) -> Result<(), Stop> {
+    let topic = tools.filled("consumer-groups", 10, now_ms())?;
+    let group = tools.bench.fresh_name("by-tool");
+    let read = |count: &str| {
+        let read = ["--topic", &topic, "--group", &group, "--timeout-ms", "20000", "--max-messages", count];
+        let first = ["--command-property", "auto.offset.reset=earliest"];
+        tools.run("consumer.ConsoleConsumer", &[&read[..], &first].concat())
+    };
+    let ask = |arguments: &[&str]| tools.run("consumer.group.ConsumerGroupCommand", arguments);
+    let of_group = |arguments: &[&str]| ask(&[&["--group", &group], arguments].concat());
+    expect_equal("lines that the group read", &10, &read("10")?.lines().count())?;
+    expect_text(&ask(&["--list"])?, &[&group], &[])?;
+    expect_text(&of_group(&["--describe", "--state"])?, &["Empty"], &["rror"])?;
+    expect_position(&of_group(&["--describe"])?, &topic, "10 10 0")?;
+    let reset = ["--reset-offsets", "--topic", &topic, "--to-offset", "4", "--execute"];
+    expect_text(&of_group(&reset)?, &[&topic], &["rror"])?;
+    expect_position(&of_group(&["--describe"])?, &topic, "4 10 6")?;
+    let expected: String = (4..10).map(|number| format!("value {number}\n")).collect();
+    expect_equal("what the group read after the reset", &expected, &read("6")?)?;
+    expect_text(&of_group(&["--delete-offsets", "--topic", &topic])?, &["Successful"], &["rror"])?;
+    expect_text(&of_group(&["--describe"])?, &[], &[&topic])?;
+    expect_text(&of_group(&["--delete"])?, &["were successful"], &["rror"])?;
+    expect_text(&ask(&["--list"])?, &[], &[&group])
+}
+
+/// The group's line for partition 0 of a topic has these numbers: its offset, the end, and the lag.
+fn expect_position(output: &str, topic: &str, wanted: &str) -> Result<(), Stop> {
+    let line =
+        output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|line| line.get(1) == Some(&topic));
+    let Some(line) = line else { return Err(Stop::Failed(format!("no line for {topic}:\n{}", clip(output)))) };
+    expect_equal(
+        "offset, end and lag of the group",
+        &wanted,
+        &&*line[3..].iter().take(3).copied().collect::<Vec<_>>().join(" "),
+    )
 }
 
 fn producer_perf(tools: &mut Tools<'_>) -> Result<(), Stop> {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -10,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-var franzGo = operations{"write": franzWrite, "read": franzRead, "offsets": franzOffsets, "metadata": franzMetadata, "create": franzCreate, "admin": franzAdmin}
+var franzGo = operations{"write": franzWrite, "read": franzRead, "offsets": franzOffsets, "metadata": franzMetadata, "create": franzCreate, "admin": franzAdmin, "member": franzMember}
 
 func franzErr(err error) error {
 	var code *kerr.Error
@@ -100,6 +102,35 @@ func franzRead(request *Request) (Answer, error) {
 		})
 	}
 	return nil, writeRecords(request.Output, records)
+}
+
+func franzMember(request *Request) (Answer, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(request.Bootstrap), kgo.ConsumerGroup(request.Group), kgo.ConsumeTopics(request.Topic),
+		kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond),
+		kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(time.Second))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	sitting, err := newSitting(request)
+	for err == nil && !sitting.over() {
+		stop, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		fetches := client.PollFetches(stop)
+		cancel()
+		var read []Record
+		fetches.EachRecord(func(in *kgo.Record) { read = append(read, Record{Partition: in.Partition, Offset: in.Offset}) })
+		if len(read) == 0 {
+			continue
+		}
+		if err = sitting.take(read); err == nil {
+			commit, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			if failed := client.CommitUncommittedOffsets(commit); failed != nil { // another member reads it again
+				fmt.Fprintln(os.Stderr, failed)
+			}
+			cancel()
+		}
+	}
+	return nil, err
 }
 
 func franzAdminClient(request *Request) (*kadm.Client, context.Context, error) {

@@ -26,6 +26,9 @@ type Request struct {
 	Partitions int
 	Timestamp  int64
 	Configs    map[string]string
+	Group      string
+	Count      int
+	IdleMs     int64 `json:"idle_ms"`
 }
 
 func (r *Request) deadline() time.Duration { return time.Duration(r.DeadlineMs) * time.Millisecond }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"sync"
+	"time"
 )
 
 // maxBatch is Kafka's default max.message.bytes: no client may put several large values into one batch above it.
@@ -155,4 +156,35 @@ func (w *wanted) take(partition int32) bool {
 	w.left[partition]--
 	w.total--
 	return true
+}
+
+// sitting is one member's time in a group: what it reads goes to the file before it is committed.
+type sitting struct {
+	request     *Request
+	file        *os.File
+	taken       int
+	began, last time.Time
+}
+
+func newSitting(request *Request) (*sitting, error) {
+	file, err := os.OpenFile(request.Output, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	return &sitting{request: request, file: file, began: time.Now(), last: time.Now()}, err
+}
+
+// take keeps partition and offset of each record.
+func (s *sitting) take(records []Record) error {
+	var out []byte
+	for _, record := range records {
+		out = binary.BigEndian.AppendUint32(out, uint32(record.Partition))
+		out = binary.BigEndian.AppendUint64(out, uint64(record.Offset))
+	}
+	s.taken += len(records)
+	s.last = time.Now()
+	_, err := s.file.Write(out)
+	return err
+}
+
+func (s *sitting) over() bool {
+	idle := time.Since(s.last) > time.Duration(s.request.IdleMs)*time.Millisecond
+	return s.request.Count > 0 && s.taken >= s.request.Count || idle || time.Since(s.began) > s.request.deadline()
 }

@@ -26,11 +26,13 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ApiException;
@@ -55,6 +57,7 @@ public final class Client {
                 case "metadata" -> metadata(request, answer);
                 case "create" -> create(request);
                 case "admin" -> admin(request, answer);
+                case "member" -> member(request);
                 default -> answer.put("unsupported", "no " + arguments[0]);
             }
             answer.put("ok", true);
@@ -111,6 +114,49 @@ public final class Client {
             for (Future<RecordMetadata> one : sent) {
                 out.writeInt(one.get().partition());
                 out.writeLong(one.get().offset());
+            }
+        }
+    }
+
+    /** A member of a group: what it reads goes to the file before it is committed. */
+    private static void member(JsonNode request) throws Exception {
+        Properties properties = properties(request);
+        properties.put("group.id", request.get("group").asText());
+        properties.put("auto.offset.reset", "earliest");
+        properties.put("enable.auto.commit", false);
+        properties.put("session.timeout.ms", 6_000);
+        properties.put("heartbeat.interval.ms", 1_000);
+        properties.put("max.poll.records", 100);
+        int taken = 0;
+        int count = request.get("count").asInt();
+        long began = System.currentTimeMillis();
+        long last = began;
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                        new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+                DataOutputStream out = output(request)) {
+            consumer.subscribe(List.of(request.get("topic").asText()));
+            while ((count == 0 || taken < count)
+                    && System.currentTimeMillis() < last + request.get("idle_ms").asLong()
+                    && System.currentTimeMillis() < began + request.get("deadline_ms").asLong()) {
+                ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(200));
+                if (consumer.assignment().isEmpty()) {
+                    last = System.currentTimeMillis(); // Nobody is idle before there are partitions to read.
+                }
+                if (records.isEmpty()) {
+                    continue;
+                }
+                for (ConsumerRecord<byte[], byte[]> record : records) {
+                    out.writeInt(record.partition());
+                    out.writeLong(record.offset());
+                }
+                out.flush();
+                taken += records.count();
+                last = System.currentTimeMillis();
+                try {
+                    consumer.commitSync(Duration.ofSeconds(5));
+                } catch (KafkaException error) {
+                    error.printStackTrace(); // Another member reads it again.
+                }
             }
         }
     }

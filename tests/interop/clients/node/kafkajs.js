@@ -1,7 +1,7 @@
-// kafkajs. It reads by consumer group only, never by assignment.
+// kafkajs. It reads by consumer group only: to read by assignment it joins a group of its own and seeks.
 'use strict'
 const { CompressionCodecs, CompressionTypes, Kafka, Partitioners, logLevel } = require('kafkajs')
-const { Refused, Unsupported, main, readRecords, until, writeOffsets } = require('./records.js')
+const { Refused, Sitting, Unsupported, main, readRecords, until, writeOffsets, writeRecords } = require('./records.js')
 
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 const LZ4 = require('kafkajs-lz4')
@@ -61,6 +61,58 @@ async function write (request) {
   }))
 }
 
+const consumer = (request, groupId) => connect(request).consumer({
+  groupId, sessionTimeout: 6000, heartbeatInterval: 1000, maxWaitTimeInMs: 200, allowAutoTopicCreation: false
+})
+
+async function read (request) {
+  const left = new Map(Object.entries(request.counts).map(([partition, count]) => [Number(partition), count]))
+  const records = []
+  let missing = [...left.values()].reduce((sum, count) => sum + count, 0)
+  const client = consumer(request, `interop-read-${process.pid}-${Date.now()}`)
+  await client.connect()
+  await client.subscribe({ topics: [request.topic], fromBeginning: true })
+  await client.run({
+    autoCommit: false,
+    eachMessage: async ({ partition, message }) => {
+      if (!(left.get(partition) > 0) || BigInt(message.offset) < BigInt(request.starts[partition] ?? 0)) return
+      left.set(partition, left.get(partition) - 1)
+      missing -= 1
+      const headers = Object.entries(message.headers ?? {}).flatMap(([name, values]) => [values].flat().map(value => [name, value]))
+      records.push({
+        partition, offset: BigInt(message.offset), timestamp: BigInt(message.timestamp), key: message.key, value: message.value, headers
+      })
+    }
+  })
+  for (const [partition, offset] of Object.entries(request.starts)) {
+    if (offset > 0) client.seek({ topic: request.topic, partition: Number(partition), offset: String(offset) })
+  }
+  const deadline = Date.now() + request.deadline_ms
+  while (missing > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 20))
+  await client.disconnect()
+  writeRecords(request.output, records)
+}
+
+async function member (request) {
+  const sitting = new Sitting(request)
+  const client = consumer(request, request.group)
+  await client.connect()
+  await client.subscribe({ topics: [request.topic], fromBeginning: true })
+  await client.run({
+    autoCommit: false,
+    eachBatch: async ({ batch: { partition, messages }, resolveOffset, heartbeat }) => {
+      sitting.take(messages.map(({ offset }) => [partition, BigInt(offset)]))
+      const next = BigInt(messages.at(-1).offset) + 1n
+      // What is not committed another member reads again.
+      await client.commitOffsets([{ topic: request.topic, partition, offset: String(next) }]).catch(error => console.error(error))
+      resolveOffset(messages.at(-1).offset)
+      await heartbeat()
+    }
+  })
+  await sitting.end()
+  await client.disconnect()
+}
+
 async function withAdmin (request, operation) {
   const admin = connect(request).admin()
   await admin.connect()
@@ -105,5 +157,5 @@ const admin = request => withAdmin(request, async admin => {
   return { listed, partitions: grown, config, deleted }
 })
 
-const operations = { write, offsets, metadata, create, admin }
+const operations = { write, read, member, offsets, metadata, create, admin }
 main(Object.fromEntries(Object.entries(operations).map(([name, operation]) => [name, translated(operation)])))

@@ -62,6 +62,34 @@ function writeOffsets (path, offsets) {
   fs.writeFileSync(path, out)
 }
 
+/** One member's time in a group: what it reads goes to the file before it is committed. */
+class Sitting {
+  constructor (request) {
+    this.file = fs.openSync(request.output, 'a')
+    this.request = request
+    this.taken = 0
+    this.began = this.last = Date.now()
+  }
+
+  take (offsets) {
+    const out = Buffer.alloc(12 * offsets.length)
+    offsets.forEach(([partition, offset], index) => {
+      out.writeInt32BE(partition, 12 * index)
+      out.writeBigInt64BE(offset, 12 * index + 4)
+    })
+    fs.writeSync(this.file, out)
+    this.taken += offsets.length
+    this.last = Date.now()
+  }
+
+  /** Until it has read enough, or nothing comes any more. */
+  async end () {
+    const { count, idle_ms: idle, deadline_ms: deadline } = this.request
+    const over = () => (count > 0 && this.taken >= count) || Date.now() > this.last + idle || Date.now() > this.began + deadline
+    while (!over()) await new Promise(resolve => setTimeout(resolve, 50))
+  }
+}
+
 /** What a broker answers may lag behind an acknowledged change by a moment. */
 async function until (what, wanted) {
   let value
@@ -90,4 +118,4 @@ async function main (operations) {
   process.stdout.write(JSON.stringify(answer) + '\n', () => process.exit(0))
 }
 
-module.exports = { Refused, Unsupported, main, readRecords, until, writeOffsets, writeRecords }
+module.exports = { Refused, Sitting, Unsupported, main, readRecords, until, writeOffsets, writeRecords }

@@ -1,12 +1,13 @@
 """aiokafka."""
 import asyncio
+import sys
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from records import Record, Refused, Unsupported, Wanted, main, read_records, write_offsets, write_records
+from records import Record, Refused, Sitting, Unsupported, Wanted, main, read_records, write_offsets, write_records
 
 
 def translated(operation):
@@ -65,6 +66,24 @@ async def read(request):
     finally:
         await client.stop()
     write_records(request["output"], records)
+
+
+async def member(request):
+    client = AIOKafkaConsumer(request["topic"], bootstrap_servers=request["bootstrap"], group_id=request["group"],
+                              auto_offset_reset="earliest", enable_auto_commit=False, session_timeout_ms=6000, heartbeat_interval_ms=1000)
+    await client.start()
+    sitting = Sitting(request)
+    try:
+        while not sitting.over(client.assignment()):
+            messages = [message for part in (await client.getmany(timeout_ms=200, max_records=100)).values() for message in part]
+            sitting.take([(message.partition, message.offset) for message in messages])
+            if messages:
+                try:
+                    await client.commit()
+                except KafkaError as error:  # another member reads it again
+                    print(repr(error), file=sys.stderr)
+    finally:
+        await client.stop()
 
 
 async def offsets(request):
@@ -150,5 +169,5 @@ async def admin(client, request):
             "deleted": not await until(is_listed, False)}
 
 
-OPERATIONS = {"write": write, "read": read, "offsets": offsets, "metadata": metadata, "create": create, "admin": admin}
+OPERATIONS = {"write": write, "read": read, "offsets": offsets, "metadata": metadata, "create": create, "admin": admin, "member": member}
 main({name: translated(operation) for name, operation in OPERATIONS.items()})

@@ -1,10 +1,11 @@
 """confluent-kafka (librdkafka)."""
+import sys
 import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
-from records import Record, Refused, Wanted, main, read_records, write_offsets, write_records
+from records import Record, Refused, Sitting, Wanted, main, read_records, write_offsets, write_records
 
 
 def refused(error):
@@ -70,6 +71,24 @@ def read(request):
     write_records(request["output"], records)
 
 
+def member(request):
+    client = Consumer({
+        "bootstrap.servers": request["bootstrap"], "group.id": request["group"], "enable.auto.commit": False,
+        "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000,
+    })
+    client.subscribe([request["topic"]])
+    sitting = Sitting(request)
+    while not sitting.over(client.assignment()):
+        messages = [message for message in client.consume(100, 0.2) if not message.error()]
+        sitting.take([(message.partition(), message.offset()) for message in messages])
+        if messages:
+            try:
+                client.commit(asynchronous=False)
+            except KafkaException as error:  # another member reads it again
+                print(error, file=sys.stderr)
+    client.close()
+
+
 def offsets(request):
     client = consumer(request)
     low, high = client.get_watermark_offsets(TopicPartition(request["topic"], request["partition"]), timeout=10)
@@ -126,4 +145,4 @@ def admin(request):
     return {"listed": listed, "partitions": partitions, "config": config, "deleted": deleted}
 
 
-main({"write": write, "read": read, "offsets": offsets, "metadata": metadata, "create": create, "admin": admin})
+main({"write": write, "read": read, "offsets": offsets, "metadata": metadata, "create": create, "admin": admin, "member": member})

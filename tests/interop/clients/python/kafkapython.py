@@ -1,11 +1,12 @@
 """kafka-python."""
+import sys
 import time
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, NewTopic
-from kafka.errors import BrokerResponseError, MessageSizeTooLargeError
+from kafka.errors import BrokerResponseError, KafkaError, MessageSizeTooLargeError
 
-from records import Record, Refused, Unsupported, Wanted, main, read_records, write_offsets, write_records
+from records import Record, Refused, Sitting, Unsupported, Wanted, main, read_records, write_offsets, write_records
 
 
 def translated(operation):
@@ -59,6 +60,21 @@ def read(request):
     write_records(request["output"], records)
 
 
+def member(request):
+    client = KafkaConsumer(request["topic"], bootstrap_servers=request["bootstrap"], group_id=request["group"], auto_offset_reset="earliest",
+                           enable_auto_commit=False, session_timeout_ms=6000, heartbeat_interval_ms=1000)
+    sitting = Sitting(request)
+    while not sitting.over(client.assignment()):
+        messages = [message for part in client.poll(200, max_records=100).values() for message in part]
+        sitting.take([(message.partition, message.offset) for message in messages])
+        if messages:
+            try:
+                client.commit()
+            except KafkaError as error:  # another member reads it again
+                print(repr(error), file=sys.stderr)
+    client.close()
+
+
 def offsets(request):
     client, partition = consumer(request), TopicPartition(request["topic"], request["partition"])
     at = client.offsets_for_times({partition: request["timestamp"]})[partition]
@@ -107,5 +123,5 @@ def admin(request):
     return {"listed": listed, "partitions": grown, "config": configs["topic"][topic]["retention.ms"]["value"], "deleted": deleted}
 
 
-OPERATIONS = {"write": write, "read": read, "offsets": offsets, "metadata": metadata, "create": create, "admin": admin}
+OPERATIONS = {"write": write, "read": read, "offsets": offsets, "metadata": metadata, "create": create, "admin": admin, "member": member}
 main({name: translated(operation) for name, operation in OPERATIONS.items()})

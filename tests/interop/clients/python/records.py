@@ -2,6 +2,7 @@
 import json
 import struct
 import sys
+import time
 import traceback
 from collections import namedtuple
 
@@ -80,6 +81,32 @@ class Wanted:
         if self.left[partition] == 0:
             del self.left[partition]
         return True
+
+
+class Sitting:
+    """One member's time in a group: what it reads goes to the file before it is committed."""
+
+    def __init__(self, request):
+        self.file = open(request["output"], "ab")
+        self.count, self.taken = request["count"], 0
+        self.idle = request["idle_ms"] / 1000
+        self.last = time.monotonic()
+        self.deadline = self.last + request["deadline_ms"] / 1000
+
+    def take(self, offsets):
+        """Keeps partition and offset of each record."""
+        if offsets:
+            self.file.write(b"".join(struct.pack(">iq", *offset) for offset in offsets))
+            self.file.flush()
+            self.taken += len(offsets)
+            self.last = time.monotonic()
+
+    def over(self, assigned):
+        """Nobody is idle before there are partitions to read."""
+        now = time.monotonic()
+        if not assigned:
+            self.last = now
+        return 0 < self.count <= self.taken or now > self.last + self.idle or now > self.deadline
 
 
 def main(operations):
