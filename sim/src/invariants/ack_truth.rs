@@ -17,7 +17,7 @@ impl AckTruth {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Acked { log, offset, followed: Some(followed), value, .. } = fact
             && followed.find(*offset).is_none()
-            && *offset >= followed.batches.first().map_or(0, |batch| batch.base)
+            && *offset >= followed.batches.first().map_or(followed.deleted, |batch| batch.base)
         {
             return Err(format!("{log} acknowledges value {value} at {offset}, where it has nothing"));
         }
@@ -50,6 +50,15 @@ mod tests {
         assert_eq!(acked_in(&followed, 1, 1, |fact| checker.check(fact)), Ok(()));
         assert!(acked_in(&followed, 2, 2, |fact| checker.check(fact)).is_err());
         assert_eq!(acked(2, 2, |fact| checker.check(fact)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_deleted_may_be_acknowledged_again() {
+        let mut followed = followed(&[], 0);
+        followed.note_deleted(5);
+        let mut checker = AckTruth::default();
+        assert_eq!(acked_in(&followed, 1, 4, |fact| checker.check(fact)), Ok(()));
+        assert!(acked_in(&followed, 1, 5, |fact| checker.check(fact)).is_err());
     }
 
     #[test]
