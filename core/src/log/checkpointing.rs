@@ -28,6 +28,8 @@ pub(crate) struct Checkpoints {
     pub(crate) since: u64,
     /// Those being made, oldest first.
     running: VecDeque<Running>,
+    /// Below it all is deleted, durably; files of it may still wait for a snapshot.
+    pub(crate) deleted: Offset,
     /// The snapshots that are there, by offset.
     pub(crate) snapshots: Vec<Offset>,
     last_id: u64,
@@ -46,9 +48,9 @@ struct Running {
 }
 
 impl Checkpoints {
-    /// With the snapshots that a start found.
-    pub(crate) fn found(snapshots: Vec<Offset>) -> Self {
-        Self { snapshots, ..Self::default() }
+    /// With the snapshots that a start found, of a log that begins at `deleted`.
+    pub(crate) fn found(snapshots: Vec<Offset>, deleted: Offset) -> Self {
+        Self { snapshots, deleted, ..Self::default() }
     }
 
     /// Whether one is being made.
@@ -152,6 +154,7 @@ impl Log {
             self.checkpoints.snapshots.insert(place, at);
         }
         self.prune_snapshots(io);
+        self.delete_below(self.checkpoints.deleted, io);
     }
 
     /// Removes the snapshots that no start and no truncation will ask for.

@@ -67,7 +67,7 @@ impl Recovery {
             segments,
             derived,
             condition: walked.damage.map_or(Condition::Usable, Condition::Damaged),
-            checkpoints: Checkpoints::found(std::mem::take(&mut self.files.snapshots)),
+            checkpoints: Checkpoints::found(std::mem::take(&mut self.files.snapshots), log_start),
             questions: Questions::default(),
             birth: Birth::default(),
             wanted_cut: None,

@@ -232,12 +232,14 @@ impl Recovery {
         }
     }
 
-    /// Segments wholly below the log start are what a deletion did not come to.
+    /// Segments wholly below the log start are what a deletion did not come to. What no snapshot tells of their
+    /// producers is walked once more.
     fn drop_below_start(&mut self) {
         self.files.logs.sort_unstable();
         self.files.snapshots.sort_unstable();
         while let [first, second, ..] = self.files.logs[..] {
-            if second.0 > self.hints.log_start {
+            let told = |at: &Offset| (second.0..=self.hints.log_start).contains(at);
+            if second.0 > self.hints.log_start || !self.files.snapshots.iter().any(told) {
                 break;
             }
             self.files.logs.remove(0);
@@ -512,7 +514,9 @@ impl Recovery {
         self.walked.last = last.or(self.walked.last);
         let base = segment.base;
         let failed = scan.failed.map(|error| (segment.size, format!("it cannot be read: {error}")));
-        let bad = scan.bad.or(failed);
+        // What is deleted may be torn or rotten.
+        let is_deleted = self.files.logs.get(index + 1).is_some_and(|(after, _)| *after <= self.hints.log_start);
+        let bad = scan.bad.or(failed).filter(|_| !is_deleted);
         if !self.hints.clean && segment.size > began {
             segment.checked.add(began, segment.size);
         }
@@ -524,7 +528,7 @@ impl Recovery {
         // Compaction leaves gaps, but only in what was claimed. Above it a gap is what a power loss left out.
         let claimed = self.claim.map_or(Offset::ZERO, |claim| claim.end);
         let gap = self.files.logs.get(index + 1).filter(|(base, _)| *base < next || *base > next.max(claimed));
-        if let Some(&(base, _)) = gap {
+        if let Some(&(base, _)) = gap.filter(|_| !is_deleted) {
             let why = format!("it begins at offset {base}, and the segment before it ends at {next}");
             return self.on_bad(base, 0, why, false, io);
         }

@@ -56,19 +56,22 @@ impl Log {
         now.0.saturating_sub(newest) > self.config.retention_ms
     }
 
-    /// Deletes the segments that lie wholly below an offset, which is durable as the log start.
+    /// Deletes the segments that lie wholly below an offset, which is durable as the log start. A segment stays until
+    /// a snapshot has what it says of producers, who outlive their records (KIP-360).
     pub(crate) fn delete_below(&mut self, offset: Offset, io: &mut Io<'_>) {
         // Not before: a start that finds the old log start must find the epochs of what lies above it.
         self.derived.epochs.truncate_start(offset.min(self.log_start));
         let usable = self.condition == Condition::Usable && io.storage.health(self.dir()) != Health::Offline;
-        while usable && self.segments.len() > 1 && self.segments[1].base <= offset {
+        self.checkpoints.deleted = offset;
+        let newest = self.checkpoints.snapshots.last().copied();
+        let is_told = |base: Offset| newest.is_some_and(|at| at >= base);
+        while usable && self.segments.len() > 1 && self.segments[1].base <= offset && is_told(self.segments[1].base) {
             if let Some(segment) = self.segments.pop_front() {
                 self.retire_segment(&segment, io);
             }
         }
         let first = self.segments.front().map_or(offset, |first| first.base);
-        let newest = self.checkpoints.snapshots.last().copied();
-        // Producers outlive their records: the newest snapshot stays whatever it lies below (KIP-360).
+        // The newest snapshot stays, whatever it lies below.
         let goes = |at: &Offset| *at < first && Some(*at) != newest;
         let gone: Vec<Offset> = self.checkpoints.snapshots.iter().copied().filter(goes).collect();
         self.checkpoints.snapshots.retain(|at| !goes(at));

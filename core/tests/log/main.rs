@@ -349,6 +349,33 @@ fn duplicates_are_answered_with_the_first_offsets() {
 }
 
 #[test]
+fn a_producer_outlives_its_records_whenever_the_process_dies() {
+    let mut world = World::new(small());
+    world.create();
+    let mut crashes = 0;
+    for sequence in (0..60).step_by(3) {
+        world.append(&idempotent(9, 0, sequence, 3), true).unwrap();
+        world.run();
+        // The next batch may roll the log, and all below it is deleted.
+        let mut dying = world.clone();
+        let next = dying.append(&idempotent(9, 0, sequence + 3, 3), true).unwrap();
+        dying.set_high_watermark(next.base_offset);
+        dying.delete_records(next.base_offset);
+        loop {
+            let mut died = dying.clone();
+            died.restart(Crash::Kill);
+            let again = died.append(&idempotent(9, 0, sequence, 3), true);
+            assert!(again.as_ref().is_ok_and(|again| again.duplicate), "sequence {sequence}: {again:?}");
+            crashes += 1;
+            if !dying.step() {
+                break;
+            }
+        }
+    }
+    assert!(crashes > 200, "{crashes}");
+}
+
+#[test]
 fn truncation_survives_power_loss_and_offsets_are_given_anew() {
     let (mut world, batches) = filled(40);
     let keep = 25;
