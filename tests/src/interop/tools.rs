@@ -262,7 +262,7 @@ fn consumer_groups(tools: &mut Tools<'_>) -> Result<(), Stop> {
     expect_equal("what the group read after the reset", &expected, &read("6")?)?;
     expect_text(&of_group(&["--delete-offsets", "--topic", &topic])?, &["Successful"], &["rror"])?;
     expect_text(&of_group(&["--describe"])?, &[], &[&topic])?;
-    expect_text(&of_group(&["--delete"])?, &["were successful"], &["rror"])?;
+    expect_text(&of_group(&["--delete"])?, &["was successful"], &["rror"])?;
     expect_text(&ask(&["--list"])?, &[], &[&group])
 }
 
