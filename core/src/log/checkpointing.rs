@@ -8,7 +8,8 @@
 //! from there on. Index files that may say more than it has proved are retired (S2): [`super::recovered`].
 //!
 //! Snapshots at the base of a segment stay with it, for truncations; others go when a newer one is durable and
-//! at or below the durable offset.
+//! at or below the durable offset. A segment that is deleted stays until a snapshot at its end or above is durable,
+//! because producers outlive their records: [`super::retention`], and at a start [`super::recovery`].
 
 use std::collections::VecDeque;
 

@@ -355,6 +355,7 @@ mod tests {
             assert!(claims.damaged);
         }
     }
+
     #[test]
     fn a_first_block_that_is_gone_is_seen_whatever_follows() {
         let mut journal = Journal::default();
