@@ -4,9 +4,7 @@
 //! Listing -> Reading -> Unmarking -> Recovering -> done; or offline, if the directory cannot be read.
 //!
 //! The clean-shutdown mark is removed, and the removal synced, *before* anything is loaded that could be written:
-//! a crash during the load must not leave a mark over dirty logs (KAFKA-10471). The mark of a failed directory
-//! goes, and its start is over, when everything above the journal's claims is cut and the journal written anew,
-//! durably: the last process may have seen claims that the disk does not have.
+//! a crash during the load must not leave a mark over dirty logs (KAFKA-10471).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,7 +19,7 @@ use super::recovery::{Hints, Recovered, Recovery};
 use super::scan::Scan;
 use crate::machine::{DiskError, DiskResult, Entry, FileAction, Level, LogDirId, Path};
 use crate::planted::Plant;
-use crate::storage::{BootOp, FAILED_MARK, JOURNAL, LoadOwner, Mark, Owner, journal_claims};
+use crate::storage::{BootOp, JOURNAL, LoadOwner, Mark, Owner, journal_claims};
 use crate::types::{BrokerEpoch, Offset, TopicPartition};
 
 /// How many logs are recovered at a time.
@@ -55,7 +53,6 @@ struct DirStart {
     is_marked: bool,
     is_clean: bool,
     broker_epoch: Option<BrokerEpoch>,
-    failed: bool,
     /// The flush journal is damaged: its claims may be too low.
     unsure: bool,
     claims: BTreeMap<Arc<str>, Mark>,
@@ -108,10 +105,6 @@ impl Starting {
                 JOURNAL => CLAIMS,
                 names::LOG_START_CHECKPOINT => LOG_STARTS,
                 names::HIGH_WATERMARK_CHECKPOINT => HIGH_WATERMARKS,
-                FAILED_MARK => {
-                    start.failed = true;
-                    continue;
-                }
                 _ => {
                     start.sort(entry, io);
                     continue;
@@ -188,17 +181,15 @@ impl Starting {
                 log_start: start.log_starts.get(&partition).copied().unwrap_or_default(),
                 high_watermark: start.high_watermarks.get(&partition).copied().unwrap_or_default(),
                 clean: start.is_clean,
-                failed: start.failed,
                 unsure: start.unsure,
             };
             self.waiting.push_back((dir, partition, hints));
         }
         let claims = std::mem::take(&mut self.dirs[usize::from(dir.0)].claims);
-        let (is_clean, failed) = (self.dirs[usize::from(dir.0)].is_clean, self.dirs[usize::from(dir.0)].failed);
+        let is_clean = self.dirs[usize::from(dir.0)].is_clean;
         let directory = io.storage.directory(dir);
         directory.journal.is_stale = !is_clean && !claims.is_empty();
         directory.journal.orphans = claims;
-        directory.failed_before = failed;
         self.take_turns(io);
     }
 
@@ -272,10 +263,7 @@ impl Starting {
     }
 
     fn give_up(&mut self, dir: LogDirId, error: DiskError, io: &mut Io<'_>) {
-        match self.dirs[usize::from(dir.0)].step {
-            Step::Listing | Step::Reading => io.storage.leave_alone(dir, error),
-            Step::Unmarking | Step::Recovering | Step::Offline => io.storage.take_offline(dir, error, io.out),
-        }
+        io.storage.take_offline(dir, error);
         self.on_offline(dir, io);
     }
 
@@ -299,7 +287,6 @@ impl DirStart {
             is_marked: false,
             is_clean: false,
             broker_epoch: None,
-            failed: false,
             unsure: false,
             claims: BTreeMap::new(),
             log_starts: OffsetCheckpoint::new(),

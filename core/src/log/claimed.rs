@@ -28,18 +28,6 @@ impl Recovery {
         }
     }
 
-    /// After a failure only the journal is believed.
-    pub(super) fn forget_above_claim(&mut self) {
-        let claim = self.claim.unwrap_or_default();
-        let keep = self.files.logs.partition_point(|(base, _)| *base <= claim.segment).max(1);
-        self.files.gone.extend(self.files.logs.split_off(keep).into_iter().map(|(base, _)| base));
-        if let Some(last) = self.files.logs.last_mut() {
-            let kept = if claim.segment == last.0 { claim.pos } else { 0 };
-            self.walked.cut |= last.1 > kept;
-            last.1 = last.1.min(kept);
-        }
-    }
-
     /// Snapshots above it may describe what a cut took away, and are not believed; nor is any of a log that has
     /// just begun anew.
     pub(super) fn snapshots_end(&self, planted: Planted) -> Offset {

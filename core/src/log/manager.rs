@@ -553,10 +553,10 @@ impl LogManager {
             return;
         };
         let recovered = starting.take_recovered();
-        if starting.is_over() {
+        let is_over = starting.is_over();
+        if is_over {
             self.parts.storage.directories.iter_mut().for_each(|directory| directory.is_ready = true);
         }
-        let is_over = starting.is_over() && !self.parts.storage.is_distrusted();
         for log in recovered {
             self.add(log);
         }

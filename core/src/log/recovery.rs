@@ -10,8 +10,8 @@
 //!   log is never cut then (promise P5); it is offline until it is repaired.
 //!
 //! After a clean shutdown nothing is walked but the last stretch of an index interval, and no CRC is computed.
-//! After a failed write or sync (the directory's mark says so) all above the claim is cut, valid or not: the page
-//! cache may show what the disk does not have.
+//! After a failed sync the page cache may show what the disk does not have, so what lies above the claim is read from
+//! the disk. What is valid there stays: the claim of a batch that was answered may itself be what a disk lost.
 
 use std::sync::Arc;
 
@@ -46,8 +46,6 @@ pub(crate) struct Hints {
     pub(crate) high_watermark: Offset,
     /// The last shutdown was clean.
     pub(crate) clean: bool,
-    /// The last process saw the directory fail.
-    pub(crate) failed: bool,
     /// The flush journal is damaged.
     pub(crate) unsure: bool,
 }
@@ -201,7 +199,7 @@ impl Recovery {
     /// The next start may learn whose log it is. A new journal, which cannot name it, would tell that start that
     /// nothing of it was promised; so there is none.
     fn give_up(&self, error: DiskError, io: &mut Io<'_>) -> Recovered {
-        io.storage.take_offline(self.path.dir, error, io.out);
+        io.storage.take_offline(self.path.dir, error);
         Recovered::Working
     }
 
@@ -323,9 +321,6 @@ impl Recovery {
             self.damage(claim.segment, claim.start, why);
             return self.finish(io);
         }
-        if self.hints.failed && !self.claim.is_some_and(|claim| claim.unsure) {
-            self.forget_above_claim();
-        }
         self.choose_snapshot(io)
     }
 
@@ -414,8 +409,8 @@ impl Recovery {
         Recovered::Working
     }
 
-    /// A sync that failed leaves pages that look written and are not, and the process that saw it may not have been
-    /// able to leave its mark. What is not claimed is looked at as the disk has it.
+    /// A sync that failed leaves pages that look written and are not, and the process that saw it cannot be relied on
+    /// to have told. What is not claimed is looked at as the disk has it.
     fn on_opened(&mut self, io: &mut Io<'_>) -> Recovered {
         let (base, len) = self.files.logs[self.walked.index];
         let claimed = self.claim.unwrap_or_default();

@@ -10,9 +10,6 @@ use super::LogId;
 use super::commit::Round;
 use super::journal::Journal;
 
-/// Left behind by a directory that failed.
-pub const FAILED_MARK: &str = ".ottla-failed";
-
 /// Whether a directory can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
@@ -37,8 +34,6 @@ pub(crate) struct Directory {
     /// The names in the directory itself have changed.
     pub(crate) root_dirty: bool,
     pub(crate) next_space_poll: Option<Instant>,
-    /// The last process left its mark; it goes when what recovery changed is durable.
-    pub(crate) failed_before: bool,
     /// Recovery has come to its end: what it changed is known, and which logs there are. No round starts before: the
     /// first one writes the journal anew, and one that leaves out a log would tell the next start that nothing of it
     /// was ever durable.
@@ -59,7 +54,6 @@ impl Directory {
             spare: Round::new(),
             root_dirty: false,
             next_space_poll: None,
-            failed_before: false,
             is_ready: false,
             wanted: false,
             round_at: None,
@@ -99,11 +93,6 @@ impl Directory {
     pub(crate) fn give_back(&mut self, mut round: Round) {
         round.clear();
         self.spare = round;
-    }
-
-    /// Whether nothing is being made durable, or waits to be.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.round.is_none() && self.dirty.is_empty() && self.health == Health::Online
     }
 
     pub(crate) fn fail(&mut self) {

@@ -33,7 +33,6 @@ use crate::types::Offset;
 pub(crate) use atomic_save::SaveOwner;
 use atomic_save::{SaveId, Saves};
 use directory::Directory;
-pub use directory::FAILED_MARK;
 pub(crate) use directory::Health;
 pub use journal::Mark;
 pub use journal::NAME as JOURNAL;
@@ -256,7 +255,7 @@ impl Storage {
             | Owner::Round
             | Owner::RoundNames(_)
             | Owner::Journal
-            | Owner::Save(_) => self.take_offline(dir, error, out),
+            | Owner::Save(_) => self.take_offline(dir, error),
         }
     }
 
@@ -285,31 +284,11 @@ impl Storage {
         }
     }
 
-    /// Fail-stop of a directory (promise P6). The mark that is left, if it can be, makes the next start distrust
-    /// whatever is not in the journal: after a failed sync the page cache shows what the disk does not have.
-    pub(crate) fn take_offline(&mut self, dir: LogDirId, error: DiskError, out: &mut Effects) {
+    /// Fail-stop of a directory (promise P6): it is out of use for this process.
+    pub(crate) fn take_offline(&mut self, dir: LogDirId, error: DiskError) {
         if self.health(dir) == Health::Offline {
             return;
         }
-        let mark = Path::new(dir, directory::FAILED_MARK);
-        let (file, op) = (self.new_file(), self.op(dir, Owner::Nobody));
-        let open = FileAction::Open { file, path: mark, mode: crate::machine::OpenMode::Create };
-        out.push(Effect::File { op, action: Box::new(open) });
-        let op = self.op(dir, Owner::Nobody);
-        out.push(Effect::Sync { op, file });
-        self.act(dir, Owner::Nobody, FileAction::SyncDir { path: Path::root(dir) }, out);
-        self.go_offline(dir, error);
-    }
-
-    /// A directory is out of use for this process. Without a mark, because nothing was written that could be lost:
-    /// what the page cache holds is as good at the next start as it was at this one.
-    pub(crate) fn leave_alone(&mut self, dir: LogDirId, error: DiskError) {
-        if self.health(dir) != Health::Offline {
-            self.go_offline(dir, error);
-        }
-    }
-
-    fn go_offline(&mut self, dir: LogDirId, error: DiskError) {
         self.directory(dir).fail();
         self.drop_saves_in(dir);
         self.drop_held_in(dir);
@@ -352,21 +331,10 @@ impl Storage {
                 directory.next_space_poll = None;
                 self.act(dir, Owner::Space, FileAction::FreeSpace { dir }, out);
             }
-            let directory = &mut self.directories[index];
-            if directory.failed_before && directory.is_ready && directory.is_idle() && self.is_settled(dir) {
-                self.directories[index].failed_before = false;
-                let path = Path::new(dir, directory::FAILED_MARK);
-                self.act(dir, Owner::Nobody, FileAction::Remove { path }, out);
-            }
             if self.directories[index].round_is_due(now.monotonic) {
                 self.start_round(now, dir, out);
             }
         }
-    }
-
-    /// Whether a directory failed in the last process, and what was found in it is not made durable yet.
-    pub(crate) fn is_distrusted(&self) -> bool {
-        self.directories.iter().any(|directory| directory.failed_before && directory.health == Health::Online)
     }
 
     /// Whether everything of a directory's logs is durable.

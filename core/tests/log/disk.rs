@@ -335,13 +335,6 @@ impl Disk {
         }
     }
 
-    /// Takes a file away, as if it had never been there.
-    pub(crate) fn uproot(&mut self, path: &str) {
-        for names in [&mut self.names, &mut self.durable_names] {
-            names.remove(path);
-        }
-    }
-
     /// The names of all files.
     pub(crate) fn names(&self) -> Vec<String> {
         self.names.keys().cloned().collect()

@@ -195,28 +195,43 @@ fn a_torn_tail_is_cut_and_damage_is_not() {
 }
 
 #[test]
-fn what_a_failed_sync_lost_is_not_believed_even_without_its_mark() {
-    for marked in [true, false] {
-        // No checkpoint is due at the next append, so the operations are the write and its sync.
-        let (mut world, mut batches) = filled(31);
-        let end = world.offsets().log_end;
-        world.disk.fail.insert(world.disk.done + 2, DiskError::Io(5));
-        world.append(&batch(1, 0), true).unwrap();
-        world.run();
-        assert_eq!(world.offsets().durable, end);
-        if !marked {
-            world.disk.uproot(".ottla-failed");
-        }
-        let boot = world.restart(Crash::Kill);
-        assert_eq!((boot.logs[0].damage.clone(), boot.logs[0].offsets.log_end), (None, end), "marked: {marked}");
-        batches.push(batch(2, 7));
-        world.append(&batch(2, 7), true).unwrap();
-        world.run();
-        assert_eq!(world.offsets().durable, end + 2);
-        let boot = world.restart(Crash::Power(3));
-        assert_eq!(boot.logs[0].damage, None);
-        assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
-    }
+fn what_a_failed_sync_lost_is_not_believed() {
+    // No checkpoint is due at the next append, so the operations are the write and its sync.
+    let (mut world, mut batches) = filled(31);
+    let end = world.offsets().log_end;
+    world.disk.fail.insert(world.disk.done + 2, DiskError::Io(5));
+    world.append(&batch(1, 0), true).unwrap();
+    world.run();
+    assert_eq!(world.offsets().durable, end);
+    let boot = world.restart(Crash::Kill);
+    assert_eq!((boot.logs[0].damage.clone(), boot.logs[0].offsets.log_end), (None, end));
+    batches.push(batch(2, 7));
+    world.append(&batch(2, 7), true).unwrap();
+    world.run();
+    assert_eq!(world.offsets().durable, end + 2);
+    let boot = world.restart(Crash::Power(3));
+    assert_eq!(boot.logs[0].damage, None);
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+}
+
+/// The disk loses the write of a claim, and the next sync fails: what was answered by that claim is still there.
+#[test]
+fn what_is_valid_on_the_disk_is_kept_though_the_journal_lost_its_claim() {
+    let (mut world, mut batches) = filled(31);
+    let before = world.disk.bytes("flush-journal").clone();
+    world.append(&batch(1, 0), true).unwrap();
+    world.run();
+    batches.push(batch(1, 0));
+    let end = world.offsets().durable;
+    let journal = world.disk.bytes("flush-journal");
+    assert!(journal.len() > before.len());
+    journal[before.len()..].fill(0);
+    world.disk.fail.insert(world.disk.done + 2, DiskError::Io(5));
+    world.append(&batch(1, 1), true).unwrap();
+    world.run();
+    let boot = world.restart(Crash::Kill);
+    assert_eq!((boot.logs[0].damage.clone(), boot.logs[0].offsets.log_end), (None, end));
+    assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl World {
         })
     }
 
-    /// The directory fails, with its mark, if it has not failed yet.
+    /// The directory fails, if it has not failed yet.
     pub(crate) fn fail_directory(&mut self) {
         self.disk.fail.insert(self.disk.done + 1, DiskError::Io(5));
         let config = self.config.default_log.clone();

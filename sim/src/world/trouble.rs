@@ -1,7 +1,6 @@
 //! Faults: what each does to the world, when it is over, and whether it landed.
 
 use ottla_core::machine::Input;
-use ottla_core::storage::FAILED_MARK;
 
 use super::World;
 use super::agenda::{Due, Moment};
@@ -110,13 +109,9 @@ impl World {
         self.judge_claims(&images);
     }
 
-    /// Whether what fails is a write or not: a process that gave its directory up left a mark that says so, and the
-    /// next start trusts nothing that was not synced. Nor does it trust what a failed sync left in memory, of which the
-    /// process may have died before it heard.
+    /// What a failed sync left in memory the next start does not trust; the process may have died before it heard.
     fn note_failure(&mut self) {
-        let failed = self.node.process.as_ref().is_some_and(|process| process.read_failed && !process.failed);
-        let marked = failed && self.node.disk.files().iter().any(|(_, path, _)| path == FAILED_MARK);
-        if marked || self.node.disk.has_failed_to_sync() {
+        if self.node.disk.has_failed_to_sync() {
             let durable = self.judge.durable_acks;
             self.judge.history.power_lost(durable);
             self.judge.logs.on_loss(durable);
