@@ -84,9 +84,9 @@ impl Connection {
         self.in_flight.len()
     }
 
-    /// When the oldest call is too late. Later ones may be due earlier only if time-outs differ; ours do not.
+    /// When the first call is too late. A later call may be that one: what waits for a group may take longer.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.in_flight.front().map(|oldest| oldest.deadline)
+        self.in_flight.iter().map(|call| call.deadline).min()
     }
 
     /// The calls that are in flight, with whether each is too late.

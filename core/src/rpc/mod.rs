@@ -66,8 +66,12 @@ pub enum Lane {
     Produce,
     /// Fetch, which waits for records.
     Fetch,
-    /// Calls that wait for others: the administration's, and those of groups.
+    /// Calls that wait for others: the administration's.
     Slow,
+    /// Calls to a group's coordinator.
+    Group,
+    /// JoinGroup and SyncGroup, which wait for a group's other members.
+    Join,
 }
 
 /// One connection's place: whom it goes to and what for.

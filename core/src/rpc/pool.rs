@@ -111,10 +111,28 @@ impl Pool {
         &mut self,
         now: Instant,
         route: Route,
+        what: (&Request<'_>, i16),
+        sink: &mut Sink,
+    ) -> Result<CallId, RpcError> {
+        let deadline = now + ms(self.config.request_timeout_ms);
+        self.send_until(deadline, route, what, sink)
+    }
+
+    /// As [`Pool::send`], for a call that may take until `deadline`, whatever `request.timeout.ms` says.
+    ///
+    /// # Errors
+    /// As [`Pool::send`].
+    ///
+    /// # Panics
+    /// As [`Pool::send`].
+    pub fn send_until(
+        &mut self,
+        deadline: Instant,
+        route: Route,
         (request, cap): (&Request<'_>, i16),
         sink: &mut Sink,
     ) -> Result<CallId, RpcError> {
-        let terms = Terms { client_id: &self.config.client_id, deadline: now + ms(self.config.request_timeout_ms) };
+        let terms = Terms { client_id: &self.config.client_id, deadline };
         let connection = self.links.get_mut(&route).and_then(Link::connection_mut);
         let connection = connection.expect("nobody sends on a link that is not ready");
         let versions = connection.versions().expect("nobody sends on a link that is not ready");
