@@ -45,6 +45,36 @@ message! {
     }
 }
 
+message! {
+    StickyUserData<'a>: 0..=1, flexible NEVER;
+
+    /// What a member of a group that uses the eager `sticky` assignor adds to its subscription: as that rebalance
+    /// gives everything up first, the owned partitions do not say it. Without a version of its own.
+    struct StickyUserData<'a> {
+        previous_assignment: Vec<AssignedPartitions<'a>>,
+        generation: i32 [1..] = -1,
+    }
+}
+
+message! {
+    CooperativeUserData: 0..=0, flexible NEVER;
+
+    /// The generation of the owned partitions, for members that do not know of KIP-792.
+    struct CooperativeUserData {
+        generation: i32 = -1,
+    }
+}
+
+impl<'a> StickyUserData<'a> {
+    /// Reads the data of either version: the older one ends before the generation.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode_any(bytes: &'a [u8]) -> Result<Self> {
+        Self::decode(&mut Reader::new(bytes), 1).or_else(|_| Self::decode(&mut Reader::new(bytes), 0))
+    }
+}
+
 impl<'a> ConsumerProtocolSubscription<'a> {
     /// Reads a subscription with its version.
     ///
