@@ -1,5 +1,9 @@
 //! What comes into the client and what goes out.
 
+mod group;
+
+pub use group::{CommittedPosition, GroupCommand, GroupEvent};
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +14,8 @@ use crate::machine::ConnId;
 use crate::record::ScanError;
 use crate::rpc::{Action, RpcError};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
+
+use group::Listed;
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -42,6 +48,14 @@ pub enum Command {
     /// Take records, `max.poll.records` at most, and wait for them so long. Ends in one [`Event::Polled`]. One poll
     /// waits at a time: another ends it with nothing.
     Poll { token: u64, timeout_ms: u64 },
+    /// Hand out no records of partitions until they are resumed; nothing more is fetched of them.
+    Pause { partitions: Vec<TopicPartition> },
+    /// Hand out records of partitions again.
+    Resume { partitions: Vec<TopicPartition> },
+    /// Go on reading somewhere else, in a partition that is assigned. Nothing happens if it is not.
+    Seek { partition: TopicPartition, start: Start },
+    /// Something of the group of `group.id`.
+    Group(GroupCommand),
     /// Change or ask something. Ends in one [`Event::AdminDone`] or [`Event::AdminFailed`].
     Admin { token: u64, request: Box<AdminRequest> },
 }
@@ -185,6 +199,8 @@ pub enum Event {
     Truncated { partition: TopicPartition, from: Offset, to: Offset },
     /// A partition is not read any more, until it is assigned again.
     ReadFailed { partition: TopicPartition, error: ReadError },
+    /// Something of the group.
+    Group(GroupEvent),
     /// An administrative request was done.
     AdminDone { token: u64, reply: AdminReply },
     /// An administrative request was not done, or, if that is not definite, perhaps it was.
@@ -200,6 +216,9 @@ pub enum ReadError {
     /// What the broker sent cannot be read.
     #[error("the records at offset {offset} are damaged: {error}")]
     Damaged { offset: Offset, error: ScanError },
+    /// The group has not committed a position, and `auto.offset.reset` is none.
+    #[error("the group has no position")]
+    NoPosition,
     /// The position is outside the log, and `auto.offset.reset` is none.
     #[error("the offset {offset} is outside the log")]
     OutOfRange { offset: Offset },
@@ -232,6 +251,16 @@ pub enum ClientError {
     /// The record is larger than `max.request.size`.
     #[error("a record of {0} bytes exceeds max.request.size")]
     RecordTooLarge(usize),
+    /// The command needs `group.id`.
+    #[error("there is no group.id")]
+    NoGroup,
+    /// The group has gone on without this member, so that its positions count no more: what it read may be another
+    /// member's by now.
+    #[error("the group has rebalanced, and partitions may have gone to another member")]
+    Rebalanced,
+    /// It took longer than `default.api.timeout.ms`; the last error, if there was one, says why.
+    #[error("not done within default.api.timeout.ms{}", last(*.0))]
+    ApiTimeout(Option<ErrorCode>),
     /// An earlier record's fate is unknown, and with it this one's.
     #[error("the broker lost track of the producer's sequence, and an earlier attempt may have been written")]
     SequenceLost,
@@ -317,6 +346,7 @@ impl fmt::Display for Event {
             Self::Position { partition, offset } => write!(f, "position {partition}@{offset}"),
             Self::Truncated { partition, from, to } => write!(f, "truncated {partition} from {from} to {to}"),
             Self::ReadFailed { partition, error } => write!(f, "read failed {partition}: {error}"),
+            Self::Group(event) => event.fmt(f),
             Self::AdminDone { token, reply } => write!(f, "done {token} {reply:?}"),
             Self::AdminFailed { token, error, definite: true } => write!(f, "refused {token}: {error}"),
             Self::AdminFailed { token, error, definite: false } => write!(f, "in doubt {token}: {error}"),
@@ -345,6 +375,10 @@ impl fmt::Display for Command {
             Self::Assign { partition, start } => write!(f, "assign {partition} {start:?}"),
             Self::Unassign { partition } => write!(f, "unassign {partition}"),
             Self::Poll { token, timeout_ms } => write!(f, "poll {token} for {timeout_ms} ms"),
+            Self::Pause { partitions } => write!(f, "pause{}", Listed(partitions)),
+            Self::Resume { partitions } => write!(f, "resume{}", Listed(partitions)),
+            Self::Seek { partition, start } => write!(f, "seek {partition} {start:?}"),
+            Self::Group(command) => command.fmt(f),
             Self::Admin { token, request } => write!(f, "admin {token} {request:?}"),
         }
     }

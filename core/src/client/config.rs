@@ -1,5 +1,6 @@
 //! What a client can be told, in the names and with the defaults of Kafka's own clients.
 
+use super::assignor::Strategy;
 use crate::record::Compression;
 use crate::rpc::{Backoff, RpcConfig};
 
@@ -26,6 +27,32 @@ pub struct ClientConfig {
     pub producer: ProducerConfig,
     /// Reading.
     pub reader: ReaderConfig,
+    /// Reading in a group.
+    pub group: GroupConfig,
+}
+
+/// How to be a member of a group, and whose committed offsets are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// `group.id`. Without one there is no subscription and no commit.
+    pub group_id: Option<Box<str>>,
+    /// `group.instance.id`: a static member (KIP-345), whose partitions wait for it while it restarts.
+    pub group_instance_id: Option<Box<str>>,
+    /// How long the coordinator takes a member for alive that it does not hear of.
+    pub session_timeout_ms: u64,
+    /// How often the coordinator hears of the member.
+    pub heartbeat_interval_ms: u64,
+    /// The longest time from one poll to the next, and so for what the program does when partitions are taken from
+    /// it. A member whose program takes longer leaves the group.
+    pub max_poll_interval_ms: u64,
+    /// How partitions may be shared out, the best first. All members must have one in common. Rebalances are
+    /// cooperative (KIP-429) if all of these are.
+    pub partition_assignment_strategy: Vec<Strategy>,
+    /// Whether the places before which everything was polled are committed now and then, before partitions are given
+    /// up, and at the end.
+    pub enable_auto_commit: bool,
+    /// How often.
+    pub auto_commit_interval_ms: u64,
 }
 
 /// How to read.
@@ -149,11 +176,38 @@ impl ClientConfig {
         if self.reader.max_poll_records == 0 {
             return Err("max.poll.records is at least 1");
         }
-        Ok(())
+        self.group.check()
     }
 
     pub(super) fn backoff(&self) -> Backoff {
         Backoff { first_ms: self.retry_backoff_ms, max_ms: self.retry_backoff_max_ms }
+    }
+}
+
+impl GroupConfig {
+    fn check(&self) -> Result<(), &'static str> {
+        let empty = |text: &Option<Box<str>>| text.as_ref().is_some_and(|text| text.is_empty());
+        if empty(&self.group_id) || empty(&self.group_instance_id) {
+            return Err("group.id and group.instance.id are not empty");
+        }
+        if self.heartbeat_interval_ms == 0 || self.heartbeat_interval_ms >= self.session_timeout_ms {
+            return Err("heartbeat.interval.ms is at least 1 and less than session.timeout.ms");
+        }
+        let most = u64::from(i32::MAX.unsigned_abs());
+        if self.session_timeout_ms > most || self.max_poll_interval_ms > most || self.max_poll_interval_ms == 0 {
+            return Err("session.timeout.ms and max.poll.interval.ms are 1 to 2147483647");
+        }
+        let strategies = &self.partition_assignment_strategy;
+        if strategies.is_empty() {
+            return Err("partition.assignment.strategy names at least one");
+        }
+        if strategies.iter().enumerate().any(|(place, it)| strategies[..place].contains(it)) {
+            return Err("partition.assignment.strategy names none twice");
+        }
+        if self.auto_commit_interval_ms == 0 {
+            return Err("auto.commit.interval.ms is at least 1");
+        }
+        Ok(())
     }
 }
 
@@ -186,6 +240,23 @@ impl Default for ClientConfig {
             default_api_timeout_ms: 60_000,
             producer: ProducerConfig::default(),
             reader: ReaderConfig::default(),
+            group: GroupConfig::default(),
+        }
+    }
+}
+
+impl Default for GroupConfig {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            group_id: None,
+            group_instance_id: None,
+            session_timeout_ms: 45_000,
+            heartbeat_interval_ms: 3_000,
+            max_poll_interval_ms: 300_000,
+            partition_assignment_strategy: vec![Strategy::Range, Strategy::CooperativeSticky],
+            enable_auto_commit: true,
+            auto_commit_interval_ms: 5_000,
         }
     }
 }

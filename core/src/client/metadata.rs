@@ -270,6 +270,11 @@ impl Metadata {
 }
 
 impl TopicMetadata {
+    /// Whether an answer has said anything of the topic, be it that there is none.
+    pub(super) fn is_known(&self) -> bool {
+        self.error.is_some() || !self.partitions.is_empty()
+    }
+
     /// The partitions that have a leader, in order.
     pub(super) fn led(&self) -> Vec<i32> {
         self.partitions.iter().filter(|(_, partition)| partition.leader.is_some()).map(|(&index, _)| index).collect()

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! * [`Producer`](producer): accumulator, idempotence, retries; [`partitioner`]: Java's choice of partitions
-//! * `reader`: partitions that the program assigns, fetch sessions, positions
+//! * `reader`: partitions that the program or the group assigns, fetch sessions, positions
+//! * `group`: membership, committed positions; [`assignor`]: who reads what
 //! * `admin`: topics, settings, deletion of records
 //! * `metadata`: who leads what, kept fresh
 //!
@@ -24,8 +25,10 @@
 //! (`max.block.ms` covers metadata only: a command that finds `buffer.memory` full fails at once).
 
 mod admin;
+pub mod assignor;
 mod boundary;
 mod config;
+mod group;
 mod metadata;
 pub mod partitioner;
 mod producer;
@@ -33,10 +36,10 @@ mod reader;
 mod turn;
 
 pub use boundary::{
-    AdminReply, AdminRequest, ClientEffect, ClientEffects, ClientError, ClientInput, Command, Event, FetchedRecord,
-    PolledRecords, ProduceRecord, ReadError, Resource, Start,
+    AdminReply, AdminRequest, ClientEffect, ClientEffects, ClientError, ClientInput, Command, CommittedPosition, Event,
+    FetchedRecord, GroupCommand, GroupEvent, PolledRecords, ProduceRecord, ReadError, Resource, Start,
 };
-pub use config::{Acks, AutoOffsetReset, ClientConfig, IsolationLevel, ProducerConfig, ReaderConfig};
+pub use config::{Acks, AutoOffsetReset, ClientConfig, GroupConfig, IsolationLevel, ProducerConfig, ReaderConfig};
 
 use std::time::Duration;
 
@@ -46,6 +49,7 @@ use crate::rpc::{Answer, CallId, Outcome, Peer, Pool, RpcError, Sink};
 use crate::types::{Offset, TopicPartition};
 
 use admin::Admin;
+use group::Group;
 use metadata::Metadata;
 use producer::Producer;
 use reader::Reader;
@@ -59,6 +63,7 @@ pub struct Client {
     metadata: Metadata,
     producer: Producer,
     reader: Reader,
+    group: Group,
     admin: Admin,
     /// When time alone makes something due, connections apart.
     wake: Wake,
@@ -82,8 +87,9 @@ impl Client {
         let metadata = Metadata::new(config);
         let producer = Producer::new(&config.producer, config.backoff(), &config.rpc);
         let reader = Reader::new(&config.reader, config.backoff());
+        let group = Group::new(config);
         let admin = Admin::new(config.default_api_timeout_ms, config.backoff());
-        Self { rng, pool, metadata, producer, reader, admin, wake: Wake::default(), sink }
+        Self { rng, pool, metadata, producer, reader, group, admin, wake: Wake::default(), sink }
     }
 
     /// One step.
@@ -118,7 +124,18 @@ impl Client {
     /// Where the program stands in a partition that it reads; `None` while that is not known.
     #[must_use]
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
-        self.reader.position(partition)
+        self.reader.position(partition).map(|place| place.offset)
+    }
+
+    /// What the group has assigned to this member, without what was given up or lost.
+    pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.group.owned()
+    }
+
+    /// As whom the group's coordinator knows this client: member id and generation; `None` while it does not.
+    #[must_use]
+    pub fn member(&self) -> Option<(&str, i32)> {
+        self.group.member()
     }
 
     /// Takes an input in. Whether there may be something to send.
@@ -144,8 +161,13 @@ impl Client {
             Command::Assign { partition, start } => parts.reader.assign(partition, start),
             Command::Unassign { partition } => parts.reader.unassign(&partition),
             Command::Poll { token, timeout_ms } => {
+                parts.group.on_poll(parts.reader, now.monotonic);
                 parts.reader.poll(token, Duration::from_millis(timeout_ms), &mut turn);
             }
+            Command::Pause { partitions } => partitions.into_iter().for_each(|it| parts.reader.pause(it)),
+            Command::Resume { partitions } => partitions.iter().for_each(|it| parts.reader.resume(it)),
+            Command::Seek { partition, start } => parts.group.seek(partition, start, parts.reader),
+            Command::Group(command) => parts.group.command(command, parts.reader, &mut turn),
             Command::Admin { token, request } => parts.admin.request(token, *request, &mut turn),
         }
         true
@@ -160,6 +182,7 @@ impl Client {
             }
             let (parts, mut turn) = self.parts(now, events);
             parts.producer.pump(&mut turn);
+            parts.group.pump(parts.reader, &mut turn);
             parts.reader.pump(&mut turn);
             parts.admin.pump(&mut turn);
             self.metadata.pump(now.monotonic, &mut self.pool, &mut self.rng, &mut self.sink, &mut self.wake);
@@ -187,18 +210,20 @@ impl Client {
         let (parts, mut turn) = self.parts(now, events);
         parts.producer.on_result(call, result, &mut turn);
         parts.reader.on_result(call, result, &mut turn);
+        parts.group.on_result(call, result, parts.reader, &mut turn);
         parts.admin.on_result(call, result, &mut turn);
     }
 
     /// The parts that work for the program, and all that they work with.
     fn parts<'a>(&'a mut self, now: Now, events: &'a mut Vec<Event>) -> (Parts<'a>, Turn<'a>) {
-        let Self { rng, pool, metadata, producer, reader, admin, wake, sink } = self;
-        (Parts { producer, reader, admin }, Turn { now, rng, pool, metadata, wake, sink, events })
+        let Self { rng, pool, metadata, producer, reader, group, admin, wake, sink } = self;
+        (Parts { producer, reader, group, admin }, Turn { now, rng, pool, metadata, wake, sink, events })
     }
 }
 
 struct Parts<'a> {
     producer: &'a mut Producer,
     reader: &'a mut Reader,
+    group: &'a mut Group,
     admin: &'a mut Admin,
 }

@@ -7,10 +7,13 @@
 #[path = "../log/disk.rs"]
 #[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
 mod disk;
+mod group;
 mod model;
 mod model_fetch;
+mod model_group;
 mod node;
 mod produce;
 mod read;
 mod real;
+mod refusals;
 mod world;

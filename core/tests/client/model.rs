@@ -21,6 +21,7 @@ use ottla_wire::frame::{self, RequestHeader};
 use ottla_wire::{ApiKey, ErrorCode, Message, Uuid, Writer};
 
 use crate::model_fetch::Sessions;
+use crate::model_group::Group;
 
 pub struct Model {
     pub rng: Rng,
@@ -35,6 +36,9 @@ pub struct Model {
     /// The highest version of Fetch.
     pub fetch_max: i16,
     pub sessions: Sessions,
+    pub group: Group,
+    /// The highest versions of other calls.
+    pub caps: BTreeMap<ApiKey, i16>,
     /// Whether the last answer would have waited for records: a Fetch that brings nothing.
     pub held: bool,
 }
@@ -95,6 +99,8 @@ impl Model {
             produce_max: 13,
             fetch_max: 18,
             sessions: Sessions::default(),
+            group: Group::default(),
+            caps: BTreeMap::new(),
             held: false,
         }
     }
@@ -145,7 +151,7 @@ impl Model {
             Request::Fetch(request) => Some(self.fetch(id, &header, &request)),
             Request::ListOffsets(request) => Some(self.list_offsets(id, &header, &request)),
             Request::OffsetForLeaderEpoch(request) => Some(self.epoch_ends(id, &header, &request)),
-            other => panic!("not in the model: {}", other.api_key()),
+            request => Some(self.of_group(id, &header, &request)),
         }
     }
 
@@ -154,7 +160,7 @@ impl Model {
             ApiKey::ApiVersions => self.api_versions_max,
             ApiKey::Produce => self.produce_max,
             ApiKey::Fetch => self.fetch_max,
-            other => *other.versions().end(),
+            other => self.caps.get(&other).copied().unwrap_or(*other.versions().end()),
         };
         ApiVersion { api_key: key.code(), min_version: *key.versions().start(), max_version }
     }

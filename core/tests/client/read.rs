@@ -29,7 +29,7 @@ fn t(partition: i32) -> TopicPartition {
 
 impl Partition {
     /// Appends a batch of records with these values.
-    fn write(&mut self, values: &[u64], options: BatchOptions) {
+    pub fn write(&mut self, values: &[u64], options: BatchOptions) {
         let mut builder = BatchBuilder::new(options);
         for value in values {
             let value = value.to_string();
@@ -48,7 +48,7 @@ impl Partition {
 }
 
 /// A model with three partitions whose records have the values 0, 1, …
-fn written(seed: u64, count: u64) -> Model {
+pub fn written(seed: u64, count: u64) -> Model {
     let mut model = Model::new(seed, 3, 3);
     let mut rng = Rng::new(seed);
     for partition in &mut model.topics.get_mut("t").unwrap().partitions {

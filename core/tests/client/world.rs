@@ -1,10 +1,11 @@
-//! One client, its servers, and connections between them that carry whole frames, in virtual time. The servers are
-//! the brokers of the model, or the real machine with a disk.
+//! Clients, their servers, and connections between them that carry whole frames, in virtual time. The servers are
+//! the brokers of the model, or the real machine with a disk. Most tests have one client, the first.
 //!
 //! A connection carries frames in order, each after a drawn latency. When it breaks, what is under way to the
 //! client is lost, and what is under way to the broker may yet arrive: the client cannot tell.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,10 +19,9 @@ use crate::model::Model;
 use crate::node::Node;
 
 pub struct World {
-    pub client: Client,
+    pub seats: Vec<Seat>,
     pub servers: Servers,
     pub now: Instant,
-    pub events: Vec<Event>,
     rng: Rng,
     queue: BTreeMap<(Instant, u64), Happening>,
     conns: BTreeMap<ConnId, Conn>,
@@ -36,13 +36,36 @@ pub struct World {
     disk_is_due: bool,
 }
 
-/// Whom the client speaks to.
+/// A client, and what it has told its program.
+pub struct Seat {
+    pub client: Client,
+    pub events: Vec<Event>,
+}
+
+/// The first client's.
+impl Deref for World {
+    type Target = Seat;
+
+    fn deref(&self) -> &Seat {
+        &self.seats[0]
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Seat {
+        &mut self.seats[0]
+    }
+}
+
+/// Whom the clients speak to.
 pub enum Servers {
     Model(Box<Model>),
     Real(Box<Node>),
 }
 
 struct Conn {
+    /// Which client's.
+    who: usize,
     broker: i32,
     /// Frames do not overtake each other.
     last_to_broker: Instant,
@@ -51,6 +74,7 @@ struct Conn {
 
 enum Happening {
     Opened {
+        who: usize,
         conn: ConnId,
         token: u64,
         broker: i32,
@@ -66,6 +90,7 @@ enum Happening {
         frame: Bytes,
     },
     Closed {
+        who: usize,
         conn: ConnId,
     },
     /// The real broker learns that a connection is gone.
@@ -79,11 +104,10 @@ enum Happening {
 impl World {
     pub fn new(config: &ClientConfig, servers: Servers, seed: u64) -> Self {
         Self {
-            client: Client::new(config, seed),
+            seats: vec![Seat { client: Client::new(config, seed), events: Vec::new() }],
             servers,
             disk_is_due: false,
             now: Instant(1_000_000_000),
-            events: Vec::new(),
             rng: Rng::new(seed ^ 0x5eed),
             queue: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -102,14 +126,38 @@ impl World {
     }
 
     pub fn command(&mut self, command: Command) {
-        self.step(ClientInput::Command(command));
+        self.command_of(0, command);
+    }
+
+    pub fn command_of(&mut self, who: usize, command: Command) {
+        self.step(who, ClientInput::Command(command));
+    }
+
+    /// Another client; its number.
+    pub fn seat(&mut self, config: &ClientConfig, seed: u64) -> usize {
+        self.seats.push(Seat { client: Client::new(config, seed), events: Vec::new() });
+        self.seats.len() - 1
+    }
+
+    /// A client's process dies, and another takes its place, which knows nothing.
+    pub fn replace(&mut self, who: usize, config: &ClientConfig, seed: u64) {
+        let open: Vec<_> = self.conns.iter().filter(|(_, conn)| conn.who == who).map(|(&conn, _)| conn).collect();
+        open.into_iter().for_each(|conn| self.leave(conn));
+        // What is under way to the old one is for nobody.
+        self.queue.retain(|_, happening| match happening {
+            Happening::Opened { who: whose, .. } | Happening::Closed { who: whose, .. } => *whose != who,
+            _ => true,
+        });
+        self.seats[who] = Seat { client: Client::new(config, seed), events: Vec::new() };
     }
 
     /// Lets time pass, up to `until`.
     pub fn run_until(&mut self, until: Instant) {
         let mut idle_steps = 0;
         loop {
-            let deadline = self.client.next_deadline().map(|at| at.max(self.now));
+            let due = |(who, seat): (usize, &Seat)| seat.client.next_deadline().map(|at| (at.max(self.now), who));
+            let first = self.seats.iter().enumerate().filter_map(due).min();
+            let deadline = first.map(|(at, _)| at);
             let event = self.queue.keys().next().map(|key| key.0);
             let server = self.server_deadline();
             let Some(next) = [deadline, server, event].into_iter().flatten().min().filter(|&at| at <= until) else {
@@ -124,8 +172,9 @@ impl World {
             } else if server == Some(next) {
                 self.at_node(Node::on_timeout);
             } else {
-                self.step(ClientInput::Timeout);
-                let after = self.client.next_deadline();
+                let who = first.expect("somebody's deadline is the next").1;
+                self.step(who, ClientInput::Timeout);
+                let after = self.seats[who].client.next_deadline();
                 assert!(after.is_none_or(|at| at > self.now), "a deadline is later than now after a Timeout");
             }
         }
@@ -138,16 +187,16 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Opened { conn, token, broker, up: true } => {
-                let conn_of = Conn { broker, last_to_broker: self.now, last_to_client: self.now };
+            Happening::Opened { who, conn, token, broker, up: true } => {
+                let conn_of = Conn { who, broker, last_to_broker: self.now, last_to_client: self.now };
                 self.conns.insert(conn, conn_of);
                 if matches!(self.servers, Servers::Real(_)) {
                     self.at_node(|node, now| node.on_accepted(now, conn));
                 }
-                self.step(ClientInput::Opened { conn, token, result: Ok(()) });
+                self.step(who, ClientInput::Opened { conn, token, result: Ok(()) });
             }
-            Happening::Opened { conn, token, .. } => {
-                self.step(ClientInput::Opened { conn, token, result: Err("refused".into()) });
+            Happening::Opened { who, conn, token, .. } => {
+                self.step(who, ClientInput::Opened { conn, token, result: Err("refused".into()) });
             }
             Happening::ToBroker { conn, broker, frame } => match &mut self.servers {
                 Servers::Model(model) => {
@@ -163,20 +212,19 @@ impl World {
                 self.at_node(Node::on_disk);
             }
             Happening::ToClient { conn, frame } => {
-                if self.conns.contains_key(&conn) {
-                    self.step(ClientInput::Frame { conn, bytes: frame });
+                if let Some(who) = self.conns.get(&conn).map(|conn| conn.who) {
+                    self.step(who, ClientInput::Frame { conn, bytes: frame });
                 }
             }
-            Happening::Closed { conn } => self.step(ClientInput::Closed { conn }),
+            Happening::Closed { who, conn } => self.step(who, ClientInput::Closed { conn }),
         }
     }
 
     /// The real broker dies; what it had queued, and all its connections are gone. Another process finds its disk.
     pub fn restart(&mut self, crash: Crash) {
-        let open: Vec<_> = std::mem::take(&mut self.conns).into_keys().collect();
-        for conn in open {
+        for (conn, Conn { who, .. }) in std::mem::take(&mut self.conns) {
             let at = self.later();
-            self.put(at, Happening::Closed { conn });
+            self.put(at, Happening::Closed { who, conn });
         }
         self.at_node(|node, now| node.restart(now, crash));
     }
@@ -199,9 +247,9 @@ impl World {
             self.deliver(conn, &frame, Duration::ZERO);
         }
         for conn in closed {
-            if self.conns.remove(&conn).is_some() {
+            if let Some(Conn { who, .. }) = self.conns.remove(&conn) {
                 let at = self.later();
-                self.put(at, Happening::Closed { conn });
+                self.put(at, Happening::Closed { who, conn });
             }
         }
         if busy && !self.disk_is_due {
@@ -225,21 +273,21 @@ impl World {
         Now { monotonic: self.now, wall }
     }
 
-    fn step(&mut self, input: ClientInput) {
+    fn step(&mut self, who: usize, input: ClientInput) {
         let now = self.clock();
         let mut out = ClientEffects::new();
-        self.client.handle(now, input, &mut out);
+        self.seats[who].client.handle(now, input, &mut out);
         for effect in out.drain() {
             match effect {
-                ClientEffect::Connect { token, address } => self.dial(token, &address),
+                ClientEffect::Connect { token, address } => self.dial(who, token, &address),
                 ClientEffect::Send { conn, bytes } => self.send(conn, bytes),
                 ClientEffect::Close { conn } => self.leave(conn),
-                ClientEffect::Event(event) => self.events.push(event),
+                ClientEffect::Event(event) => self.seats[who].events.push(event),
             }
         }
     }
 
-    fn dial(&mut self, token: u64, address: &str) {
+    fn dial(&mut self, who: usize, token: u64, address: &str) {
         self.dials += 1;
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
@@ -247,20 +295,20 @@ impl World {
         let broker = host.strip_prefix("broker").map_or(0, |id| id.parse().unwrap());
         let up = self.rng.below(1_000) >= self.refuse_chance;
         let at = self.later();
-        self.put(at, Happening::Opened { conn, token, broker, up });
+        self.put(at, Happening::Opened { who, conn, token, broker, up });
     }
 
     fn send(&mut self, conn: ConnId, frame: Bytes) {
         let at = self.later();
         let Some(link) = self.conns.get_mut(&conn) else { return };
         link.last_to_broker = link.last_to_broker.max(at);
-        let (at, broker) = (link.last_to_broker, link.broker);
+        let (at, broker, who) = (link.last_to_broker, link.broker, link.who);
         let breaks = self.rng.below(1_000) < self.break_chance;
         let arrives = !breaks || self.rng.below(2) == 0;
         if breaks {
             self.leave(conn);
             let closed = self.later();
-            self.put(closed, Happening::Closed { conn });
+            self.put(closed, Happening::Closed { who, conn });
         }
         if arrives {
             // What was sent before a break may arrive long after it.

@@ -67,6 +67,12 @@ impl Assigned {
 
     /// The leader's epoch is `current`: a place that was right under another must be looked at again.
     pub(super) fn note_epoch(&mut self, current: LeaderEpoch) {
+        if let Phase::Validating { place } = self.phase
+            && current.0 < 0
+        {
+            // A broker that says no epochs cannot be asked of them.
+            self.phase = Phase::Reading { place, leader_epoch: current };
+        }
         if let Phase::Reading { place, leader_epoch } = self.phase
             && leader_epoch != current
             && self.chunk.is_none()

@@ -32,10 +32,10 @@ pub(super) struct Chunk {
 
 /// A place in a partition, and the epoch of the record before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) offset: Offset,
+pub(in super::super) struct Place {
+    pub(in super::super) offset: Offset,
     /// -1: not known.
-    pub(super) epoch: LeaderEpoch,
+    pub(in super::super) epoch: LeaderEpoch,
 }
 
 /// How to read.

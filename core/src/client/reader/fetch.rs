@@ -46,6 +46,9 @@ impl Reader {
         for (partition, assigned) in &self.partitions {
             let leader = turn.metadata.leader_and_epoch(&partition.topic, partition.partition);
             let Some((leader, current)) = leader else { continue };
+            if self.is_silent(partition) {
+                continue;
+            }
             if assigned.chunk.is_some() {
                 buffered.insert(leader);
             }

@@ -1,4 +1,4 @@
-//! Reading records from partitions that the program assigns.
+//! Reading records from partitions that the program assigns, or the group does.
 //!
 //! * `assigned`: where the reader stands in a partition; `lookup`: how it finds out
 //! * `session`: what is asked of each broker (KIP-227); `fetch`: the requests and answers; `chunk`: the records
@@ -7,7 +7,7 @@
 //! the program for each broker, besides one batch a partition, however large it is.
 //! A poll takes from the partitions in turn, at most `max.poll.records`.
 //!
-//! Absent on purpose: groups, which assign partitions and keep positions; fetching from followers (KIP-392).
+//! Absent on purpose: what groups do, which assign partitions and keep positions; fetching from followers (KIP-392).
 
 mod assigned;
 mod chunk;
@@ -15,7 +15,7 @@ mod fetch;
 mod lookup;
 mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ottla_wire::ErrorCode;
@@ -29,7 +29,8 @@ use super::config::{AutoOffsetReset, IsolationLevel, ReaderConfig};
 use super::turn::Turn;
 
 use assigned::{Assigned, EARLIEST, LATEST, Phase};
-use chunk::{Place, Terms};
+pub(super) use chunk::Place;
+use chunk::Terms;
 use lookup::{Asked, Found, Question};
 use session::Session;
 
@@ -38,6 +39,10 @@ use session::Session;
 pub(super) struct Reader {
     rules: Rules,
     partitions: BTreeMap<TopicPartition, Assigned>,
+    /// Of which no records are handed out or fetched, by the program's wish.
+    paused: BTreeSet<TopicPartition>,
+    /// The same, because they are about to be given up.
+    held: BTreeSet<TopicPartition>,
     sessions: BTreeMap<BrokerId, Session>,
     /// Look-ups that are in flight.
     lookups: BTreeMap<CallId, Vec<Asked>>,
@@ -87,6 +92,8 @@ impl Reader {
         Self {
             rules,
             partitions: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            held: BTreeSet::new(),
             sessions: BTreeMap::new(),
             lookups: BTreeMap::new(),
             poll: None,
@@ -102,14 +109,66 @@ impl Reader {
         self.partitions.insert(partition, assigned);
     }
 
+    /// As `assign`, at a place that was right once: it is looked at again before anything is read (KIP-320).
+    pub(super) fn assign_at(&mut self, partition: TopicPartition, place: Place) {
+        let mut assigned = Assigned::new(self.next_generation, Start::Offset(place.offset));
+        if place.epoch.0 >= 0 {
+            assigned.phase = Phase::Validating { place };
+        }
+        self.next_generation += 1;
+        self.partitions.insert(partition, assigned);
+    }
+
     /// Reads a partition no more.
     pub(super) fn unassign(&mut self, partition: &TopicPartition) {
         self.partitions.remove(partition);
+        self.paused.remove(partition);
+        self.held.remove(partition);
+    }
+
+    /// Reads nothing more.
+    pub(super) fn unassign_all(&mut self) {
+        self.partitions.clear();
+        self.paused.clear();
+        self.held.clear();
+    }
+
+    /// Whether a partition is read.
+    pub(super) fn is_assigned(&self, partition: &TopicPartition) -> bool {
+        self.partitions.contains_key(partition)
+    }
+
+    /// All that is read.
+    pub(super) fn assigned(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.partitions.keys()
+    }
+
+    /// No records of a partition are handed out until it is resumed.
+    pub(super) fn pause(&mut self, partition: TopicPartition) {
+        self.paused.insert(partition);
+    }
+
+    pub(super) fn resume(&mut self, partition: &TopicPartition) {
+        self.paused.remove(partition);
+    }
+
+    /// No records of a partition are handed out until it is assigned anew.
+    pub(super) fn hold(&mut self, partition: TopicPartition) {
+        self.held.insert(partition);
     }
 
     /// Where the program stands in a partition.
-    pub(super) fn position(&self, partition: &TopicPartition) -> Option<Offset> {
-        self.partitions.get(partition).and_then(Assigned::position).map(|place| place.offset)
+    pub(super) fn position(&self, partition: &TopicPartition) -> Option<Place> {
+        self.partitions.get(partition).and_then(Assigned::position)
+    }
+
+    /// Whether the program waits for records: it has dealt with all that it was given.
+    pub(super) fn is_polling(&self) -> bool {
+        self.poll.is_some()
+    }
+
+    fn is_silent(&self, partition: &TopicPartition) -> bool {
+        self.paused.contains(partition) || self.held.contains(partition)
     }
 
     /// The program waits for records, until a moment. A poll that waits already ends with nothing.
@@ -176,8 +235,8 @@ impl Reader {
 
     /// The partitions with something buffered, those first that come behind the last one polled.
     fn in_turn(&self) -> Vec<TopicPartition> {
-        let buffered =
-            self.partitions.iter().filter(|(_, it)| it.chunk.is_some()).map(|(partition, _)| partition.clone());
+        let full = self.partitions.iter().filter(|(partition, it)| it.chunk.is_some() && !self.is_silent(partition));
+        let buffered = full.map(|(partition, _)| partition.clone());
         let (mut behind, mut first): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
         for partition in buffered {
             let side = if Some(&partition) > self.last_polled.as_ref() { &mut first } else { &mut behind };
@@ -218,6 +277,7 @@ impl Reader {
     /// Asks leaders for the places that are not known.
     fn look_up(&mut self, turn: &mut Turn<'_>) {
         let now = turn.at();
+        let mut late = Vec::new();
         let mut by_leader: BTreeMap<(BrokerId, bool), Vec<Asked>> = BTreeMap::new();
         for (partition, assigned) in self.partitions.iter().filter(|(_, it)| it.wants_answer(now)) {
             let question = match assigned.phase {
@@ -228,9 +288,17 @@ impl Reader {
             let Some((leader, current)) = turn.metadata.leader_and_epoch(&partition.topic, partition.partition) else {
                 continue;
             };
+            if is_behind(current, question) && assigned.failures < PATIENCE {
+                late.push(partition.clone());
+                continue;
+            }
             let (partition, generation) = (partition.clone(), assigned.generation);
             let kind = matches!(question, Question::EndOf(_));
             by_leader.entry((leader, kind)).or_default().push(Asked { partition, generation, current, question });
+        }
+        for partition in late {
+            turn.metadata.request();
+            delay(self.partitions.get_mut(&partition).expect("it was just seen"), self.rules.backoff, turn);
         }
         for ((leader, _), asked) in by_leader {
             let route = Route::to(leader, Lane::Control);
@@ -339,6 +407,14 @@ impl Reader {
         }
         turn.events.push(Event::ReadFailed { partition: partition.clone(), error });
     }
+}
+
+/// How often newer metadata is asked for before a leader is asked of an epoch that he seems not to have come to.
+const PATIENCE: u32 = 5;
+
+/// Whether the metadata knows of less than is asked for: that leader was replaced, and cannot say how the epoch ended.
+fn is_behind(current: LeaderEpoch, question: Question) -> bool {
+    matches!(question, Question::EndOf(epoch) if current.0 >= 0 && current < epoch)
 }
 
 /// Whether an error in reading may pass, so that the same is asked again.

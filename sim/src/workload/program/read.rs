@@ -159,6 +159,7 @@ impl Reader {
             Event::Delivered { .. }
             | Event::Failed { .. }
             | Event::Flushed { .. }
+            | Event::Group(_)
             | Event::AdminDone { .. }
             | Event::AdminFailed { .. } => false,
         }
@@ -191,7 +192,7 @@ impl Reader {
                 ctx.judge.refused_bad(index, offset.0);
                 Start::Latest
             }
-            ReadError::OutOfRange { .. } | ReadError::Truncated { .. } => Start::Earliest,
+            ReadError::OutOfRange { .. } | ReadError::Truncated { .. } | ReadError::NoPosition => Start::Earliest,
             ReadError::Broker(_) => place.next.map_or(Start::Earliest, |next| Start::Offset(Offset(next))),
         };
         place.assign.get_or_insert((ctx.now + RETRY, start));

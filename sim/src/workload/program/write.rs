@@ -178,6 +178,7 @@ impl Writer {
             | Event::Position { .. }
             | Event::Truncated { .. }
             | Event::ReadFailed { .. }
+            | Event::Group(_)
             | Event::AdminDone { .. }
             | Event::AdminFailed { .. } => false,
         }

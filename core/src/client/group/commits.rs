@@ -1,0 +1,285 @@
+//! Commits of positions (OffsetCommit), in the order in which they were asked for: one is in flight at a time, so that
+//! a later one is never overtaken by the retry of an earlier one.
+//!
+//! A commit belongs to the generation in which it was asked for. When the group has gone on it fails, for then the
+//! partitions may belong to another member.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ottla_wire::ErrorCode;
+use ottla_wire::api::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
+};
+use ottla_wire::api::{Request, Response};
+
+use crate::clock::Instant;
+use crate::rpc::{Answer, CallId, Lane, RpcError};
+use crate::types::{Offset, TopicPartition};
+
+use super::super::boundary::{ClientError, CommittedPosition, Event, GroupEvent};
+use super::super::turn::Turn;
+use super::coordinator::Coordinator;
+use super::protocol::by_topic;
+use super::{Identity, Rules};
+
+pub(super) type Positions = BTreeMap<TopicPartition, CommittedPosition>;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Commits {
+    queue: VecDeque<Commit>,
+    /// What this member knows to be committed of what it owns.
+    known: BTreeMap<TopicPartition, Offset>,
+}
+
+#[derive(Clone, Debug)]
+struct Commit {
+    order: Order,
+    identity: Identity,
+    deadline: Instant,
+    call: Option<CallId>,
+    retry_at: Instant,
+    attempts: u32,
+    /// Whether an attempt may have done it, for all that we know.
+    doubtful: bool,
+    error: Option<ErrorCode>,
+}
+
+/// What is to be committed.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    /// `None`: it is an automatic commit.
+    pub(super) token: Option<u64>,
+    pub(super) positions: Positions,
+    /// Whether to try again what may succeed then.
+    pub(super) retry: bool,
+}
+
+/// What a commit's answer says of the member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Unchanged,
+    /// The group rebalances.
+    Rebalancing,
+    /// The coordinator does not know this generation or member.
+    Unknown(ErrorCode),
+    /// The member can do nothing in the group.
+    Hopeless(ErrorCode),
+}
+
+/// The most commits that wait: a program that asks for more is told so.
+const MOST_COMMITS: usize = 10_000;
+
+/// The last version that names topics; later ones have their ids.
+const LAST_WITH_NAMES: i16 = 9;
+
+impl Commits {
+    /// Asks for a commit, to be done before a deadline.
+    pub(super) fn add(&mut self, order: Order, identity: Identity, deadline: Instant, events: &mut Vec<Event>) {
+        if order.positions.is_empty() || self.queue.len() >= MOST_COMMITS {
+            let Some(token) = order.token else { return };
+            events.push(if order.positions.is_empty() {
+                Event::Group(GroupEvent::Committed { token: Some(token), positions: Vec::new() })
+            } else {
+                Event::Group(GroupEvent::CommitFailed { token, error: ClientError::BufferFull, definite: true })
+            });
+            return;
+        }
+        let (call, retry_at, attempts) = (None, Instant(0), 0);
+        let (doubtful, error) = (false, None);
+        self.queue.push_back(Commit { order, identity, deadline, call, retry_at, attempts, doubtful, error });
+    }
+
+    /// Whether none is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether a position is known to be committed.
+    pub(super) fn is_known(&self, partition: &TopicPartition, offset: Offset) -> bool {
+        self.known.get(partition) == Some(&offset)
+    }
+
+    /// The coordinator says that this is committed.
+    pub(super) fn learn(&mut self, partition: TopicPartition, offset: Offset) {
+        self.known.insert(partition, offset);
+    }
+
+    /// The partition is not ours any more.
+    pub(super) fn forget(&mut self, partition: &TopicPartition) {
+        self.known.remove(partition);
+    }
+
+    pub(super) fn owns(&self, call: CallId) -> bool {
+        self.queue.front().is_some_and(|commit| commit.call == Some(call))
+    }
+
+    /// Sends the next commit, if it can be sent, and gives up what is too late or of no use.
+    pub(super) fn pump(
+        &mut self,
+        identity: &Identity,
+        coordinator: &mut Coordinator,
+        rules: &Rules,
+        turn: &mut Turn<'_>,
+    ) {
+        let now = turn.at();
+        while let Some(commit) = self.queue.front_mut() {
+            let error = if commit.deadline <= now {
+                Some(ClientError::ApiTimeout(commit.error))
+            } else {
+                (commit.call.is_none() && commit.identity != *identity).then_some(ClientError::Rebalanced)
+            };
+            if let Some(error) = error {
+                let commit = self.queue.pop_front().expect("it was just seen");
+                commit.fail(error, turn.events);
+                continue;
+            }
+            turn.wake.by(commit.deadline);
+            if commit.call.is_some() {
+                return;
+            }
+            if commit.retry_at > now {
+                return turn.wake.by(commit.retry_at);
+            }
+            return commit.send(coordinator, rules, turn);
+        }
+    }
+
+    /// The result of the call of the first commit.
+    pub(super) fn on_result(
+        &mut self,
+        result: Result<&Answer, RpcError>,
+        identity: &Identity,
+        coordinator: &mut Coordinator,
+        rules: &Rules,
+        turn: &mut Turn<'_>,
+    ) -> Verdict {
+        let mut commit = self.queue.pop_front().expect("its call is in flight");
+        commit.call = None;
+        let Ok(Ok(Response::OffsetCommit(response))) = result.map(Answer::decode) else {
+            coordinator.lose();
+            commit.doubtful = true;
+            commit.error = Some(ErrorCode::NETWORK_EXCEPTION);
+            self.retry_or_fail(commit, rules, turn);
+            return Verdict::Unchanged;
+        };
+        let codes = commit.codes(&response);
+        let Some(code) = codes.iter().copied().find(|code| code.is_error()) else {
+            let positions = commit.order.positions;
+            self.known.extend(positions.iter().map(|(partition, it)| (partition.clone(), it.offset)));
+            let (token, positions) = (commit.order.token, positions.into_iter().collect());
+            turn.events.push(Event::Group(GroupEvent::Committed { token, positions }));
+            return Verdict::Unchanged;
+        };
+        commit.doubtful |= codes.iter().any(|code| code.is_none() || !proves_absence(*code));
+        commit.error = Some(code);
+        if blames_coordinator(code) {
+            coordinator.lose();
+        }
+        if code.is_retriable() {
+            self.retry_or_fail(commit, rules, turn);
+            return Verdict::Unchanged;
+        }
+        let error = match code {
+            ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION | ErrorCode::UNKNOWN_MEMBER_ID => {
+                ClientError::Rebalanced
+            }
+            code => ClientError::Broker(code),
+        };
+        // Of another generation than the present one nothing is learnt, and nothing by one who is no member.
+        let ours = commit.identity == *identity && identity.is_member();
+        commit.fail(error, turn.events);
+        match code {
+            ErrorCode::REBALANCE_IN_PROGRESS if ours => Verdict::Rebalancing,
+            ErrorCode::ILLEGAL_GENERATION | ErrorCode::UNKNOWN_MEMBER_ID if ours => Verdict::Unknown(code),
+            ErrorCode::FENCED_INSTANCE_ID | ErrorCode::GROUP_AUTHORIZATION_FAILED if ours => Verdict::Hopeless(code),
+            _ => Verdict::Unchanged,
+        }
+    }
+
+    fn retry_or_fail(&mut self, mut commit: Commit, rules: &Rules, turn: &mut Turn<'_>) {
+        if commit.order.retry {
+            commit.retry_at = turn.now.monotonic + rules.backoff.delay(commit.attempts, turn.rng);
+            return self.queue.push_front(commit);
+        }
+        let code = commit.error.unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR);
+        commit.fail(ClientError::Broker(code), turn.events);
+    }
+}
+
+impl Commit {
+    fn send(&mut self, coordinator: &mut Coordinator, rules: &Rules, turn: &mut Turn<'_>) {
+        let Some(route) = coordinator.route(Lane::Group, rules, turn) else { return };
+        self.attempts += 1;
+        let request = self.request(rules);
+        match turn.pool.send(turn.now.monotonic, route, (&request, LAST_WITH_NAMES), turn.sink) {
+            Ok(call) => self.call = Some(call),
+            Err(_) => {
+                self.error = Some(ErrorCode::UNSUPPORTED_VERSION);
+                self.retry_at = turn.now.monotonic + rules.backoff.delay(self.attempts, turn.rng);
+                turn.wake.by(self.retry_at);
+            }
+        }
+    }
+
+    fn request<'a>(&'a self, rules: &'a Rules) -> Request<'a> {
+        let partitions = self.order.positions.iter().map(|(partition, position)| {
+            let position = OffsetCommitRequestPartition {
+                partition_index: partition.partition,
+                committed_offset: position.offset.0,
+                committed_leader_epoch: position.leader_epoch.0,
+                committed_metadata: Some(&position.metadata),
+            };
+            (partition, position)
+        });
+        let topics = by_topic(partitions).into_iter();
+        let topics =
+            topics.map(|(name, partitions)| OffsetCommitRequestTopic { name, partitions, ..Default::default() });
+        // One who is not a member is no instance either.
+        let group_instance_id = rules.instance_id.as_deref().filter(|_| self.identity.is_member());
+        OffsetCommitRequest {
+            group_id: &rules.group_id,
+            generation_id_or_member_epoch: self.identity.generation,
+            member_id: &self.identity.member_id,
+            group_instance_id,
+            topics: topics.collect(),
+            ..OffsetCommitRequest::default()
+        }
+        .into()
+    }
+
+    /// What an answer says of each partition.
+    fn codes(&self, response: &OffsetCommitResponse<'_>) -> Vec<ErrorCode> {
+        let code = |partition: &TopicPartition| {
+            let topic = response.topics.iter().find(|it| it.name == &*partition.topic)?;
+            let found = topic.partitions.iter().find(|it| it.partition_index == partition.partition)?;
+            Some(found.error_code)
+        };
+        self.order.positions.keys().map(|it| code(it).unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR)).collect()
+    }
+
+    fn fail(self, error: ClientError, events: &mut Vec<Event>) {
+        if let Some(token) = self.order.token {
+            let definite = !self.doubtful && self.call.is_none();
+            events.push(Event::Group(GroupEvent::CommitFailed { token, error, definite }));
+        }
+    }
+}
+
+/// Whether another coordinator, or a later time, may do better.
+pub(super) fn blames_coordinator(code: ErrorCode) -> bool {
+    [ErrorCode::NOT_COORDINATOR, ErrorCode::COORDINATOR_NOT_AVAILABLE, ErrorCode::REQUEST_TIMED_OUT].contains(&code)
+}
+
+/// Whether a commit that was refused with this code was not done. One whose records were written and not replicated
+/// in time may be done yet, and one that a coordinator lost with its office.
+fn proves_absence(code: ErrorCode) -> bool {
+    const PERHAPS_WRITTEN: &[ErrorCode] = &[
+        ErrorCode::UNKNOWN_SERVER_ERROR,
+        ErrorCode::REQUEST_TIMED_OUT,
+        ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ErrorCode::NOT_COORDINATOR,
+        ErrorCode::KAFKA_STORAGE_ERROR,
+    ];
+    !PERHAPS_WRITTEN.contains(&code)
+}
