@@ -70,6 +70,8 @@ async function read (request) {
   const records = []
   let missing = [...left.values()].reduce((sum, count) => sum + count, 0)
   const client = consumer(request, `interop-read-${process.pid}-${Date.now()}`)
+  let crash
+  client.on(client.events.CRASH, ({ payload }) => { if (!payload.restart) crash = String(payload.error) })
   await client.connect()
   await client.subscribe({ topics: [request.topic], fromBeginning: true })
   await client.run({
@@ -88,8 +90,10 @@ async function read (request) {
     if (offset > 0) client.seek({ topic: request.topic, partition: Number(partition), offset: String(offset) })
   }
   const deadline = Date.now() + request.deadline_ms
-  while (missing > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 20))
+  while (missing > 0 && !crash && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 20))
   await client.disconnect()
+  if (/ZSTD compression not implemented/i.test(crash)) throw new Unsupported('no zstd codec for kafkajs')
+  if (crash) throw new Error(crash)
   writeRecords(request.output, records)
 }
 
