@@ -51,14 +51,18 @@ impl Crowd {
         let node = Node::new(seed, &settings);
         let mut world = World::new(&plain(), Servers::Real(Box::new(node)), seed);
         world.run_for(Duration::from_secs(5));
-        let configs = Vec::new();
-        let request =
-            AdminRequest::CreateTopic { name: "t".into(), partitions: PARTITIONS, replication_factor: 1, configs };
-        world.command(Command::Admin { token: 1, request: Box::new(request) });
-        world.run_for(Duration::from_secs(1));
-        let events = std::mem::take(&mut world.events);
+        let mut crowd = Self { world, programs: vec![Program::default()], next_value: 0, namesakes: false };
+        crowd.create("t", PARTITIONS);
+        crowd
+    }
+
+    fn create(&mut self, name: &str, partitions: i32) {
+        let (name, configs) = (name.into(), Vec::new());
+        let request = AdminRequest::CreateTopic { name, partitions, replication_factor: 1, configs };
+        self.world.command(Command::Admin { token: 1, request: Box::new(request) });
+        self.world.run_for(Duration::from_secs(1));
+        let events = std::mem::take(&mut self.world.events);
         assert!(matches!(events[..], [Event::AdminDone { reply: AdminReply::TopicCreated { .. }, .. }]), "{events:?}");
-        Self { world, programs: vec![Program::default()], next_value: 0, namesakes: false }
     }
 
     /// A new member; its number.
@@ -259,6 +263,41 @@ fn a_cooperative_rebalance_takes_only_what_moves() {
     assert_eq!(revoked, "revoked t-3 t-4 t-5");
     assert_eq!((&**nothing_new, &**settled), ("assigned", "assigned"));
     assert_eq!(crowd.told(second), ["assigned", "assigned t-3 t-4 t-5"]);
+}
+
+#[test]
+fn a_program_may_change_its_mind_about_topics() {
+    for (strategy, expected) in [
+        (Strategy::Range, vec!["revoked t-0 t-1 t-2 t-3 t-4 t-5", "assigned u-0 u-1"]),
+        (Strategy::CooperativeSticky, vec!["revoked t-0 t-1 t-2 t-3 t-4 t-5", "assigned u-0 u-1"]),
+    ] {
+        let mut crowd = Crowd::new(12);
+        crowd.create("u", 2);
+        let first = crowd.join(&member(&[strategy]));
+        crowd.run(3_000);
+        crowd.told(first);
+        let subscribe = |topics| Command::Group(GroupCommand::Subscribe { topics, await_release: false });
+        crowd.world.command_of(first, subscribe(vec!["u".into()]));
+        crowd.run(3_000);
+        assert_eq!(crowd.told(first), expected, "{strategy:?}");
+    }
+}
+
+/// A member that knows both ways joins one that knows only one.
+#[test]
+fn a_group_uses_what_all_its_members_have() {
+    let mut crowd = Crowd::new(13);
+    let first = crowd.join(&member(&[Strategy::RoundRobin, Strategy::Range]));
+    crowd.run(3_000);
+    let second = crowd.join(&member(&[Strategy::Range]));
+    crowd.run(5_000);
+    let mut ranges = [crowd.owned(first), crowd.owned(second)];
+    ranges.sort();
+    assert_eq!(ranges, [[0, 1, 2], [3, 4, 5]]);
+    let stranger = crowd.join(&member(&[Strategy::Sticky]));
+    crowd.run(3_000);
+    let told = crowd.told(stranger);
+    assert!(told[0].starts_with("group failed: INCONSISTENT_GROUP_PROTOCOL"), "{told:?}");
 }
 
 #[test]

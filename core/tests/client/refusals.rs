@@ -12,7 +12,7 @@ use ottla_core::rng::Rng;
 use ottla_core::types::{Offset, TopicPartition};
 use ottla_wire::{ApiKey, ErrorCode};
 
-use crate::model::Model;
+use crate::model::{Model, Partition};
 use crate::read::written;
 use crate::world::{Servers, World};
 
@@ -213,4 +213,44 @@ fn a_program_may_seek_and_pause_what_it_was_assigned() {
     world.command(Command::Resume { partitions: vec![partition] });
     poll(&mut world, 60, &mut read);
     assert_eq!(read[&1][50..], [45, 46, 47, 48, 49]);
+}
+
+/// The broker that was asked for metadata knows nothing yet of the leader whose records the group has read.
+#[test]
+fn a_position_of_a_later_epoch_than_the_metadata_know_is_no_cut() {
+    let mut model = Model::new(1, 1, 1);
+    let partition = &mut model.topics.get_mut("t").unwrap().partitions[0];
+    partition.leader_epoch = 2;
+    partition.write(&[0, 1, 2, 3], BatchOptions::default());
+    model.group.committed.insert(("t".to_owned(), 0), (6, 3));
+    let mut world = world(&config(), model, 1);
+    let mut read = BTreeMap::new();
+    let told = poll(&mut world, 8, &mut read);
+    assert_eq!((told, read.len()), (vec!["assigned t-0".to_owned()], 0));
+    let partition = &mut world.model().topics.get_mut("t").unwrap().partitions[0];
+    partition.leader_epoch = 3;
+    partition.write(&[4, 5, 6, 7], BatchOptions::default());
+    assert_eq!(poll(&mut world, 100, &mut read), [""; 0]);
+    assert_eq!(read[&0], [6, 7]);
+}
+
+#[test]
+fn a_topic_that_grows_is_shared_out_anew() {
+    for (strategy, expected) in [
+        (Strategy::RoundRobin, vec!["revoked t-0 t-1 t-2", "assigned t-0 t-1 t-2 t-3"]),
+        (Strategy::CooperativeSticky, vec!["assigned t-3"]),
+    ] {
+        let mut config = config();
+        config.metadata_max_age_ms = 1_000;
+        config.group.partition_assignment_strategy = vec![strategy];
+        let mut world = world(&config, written(1, 20), 1);
+        let mut read = BTreeMap::new();
+        poll(&mut world, 60, &mut read);
+        check_read(&read, 20, "before");
+        let mut partition = Partition::default();
+        partition.write(&[0, 1, 2], BatchOptions::default());
+        world.model().topics.get_mut("t").unwrap().partitions.push(partition);
+        assert_eq!(poll(&mut world, 100, &mut read), expected, "{strategy:?}");
+        assert_eq!(read[&3], [0, 1, 2]);
+    }
 }
