@@ -8,13 +8,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_wire::{ErrorCode, Uuid};
+use ottla_wire::ErrorCode;
 
 use crate::machine::ConnId;
 use crate::record::ScanError;
 use crate::rpc::{Action, RpcError};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
+use super::admin::{AdminReply, AdminRequest};
 use group::Listed;
 
 /// One thing that happened.
@@ -74,43 +75,6 @@ pub enum Start {
         /// Since 1970.
         ms: i64,
     },
-}
-
-/// One thing to change or to ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminRequest {
-    /// Create a topic; -1: the broker's default. Answered by [`AdminReply::TopicCreated`].
-    CreateTopic { name: Box<str>, partitions: i32, replication_factor: i16, configs: Vec<(Box<str>, Box<str>)> },
-    /// Delete a topic.
-    DeleteTopic { name: Box<str> },
-    /// Delete what lies before an offset; `None`: all. Answered by [`AdminReply::LogStart`].
-    DeleteRecords { partition: TopicPartition, before: Option<Offset> },
-    /// Set something, or, with `None`, set it no more.
-    AlterConfig { resource: Resource, name: Box<str>, key: Box<str>, value: Option<Box<str>> },
-    /// The offset of a time in ms, or of -1: the end, -2: the start. Answered by [`AdminReply::Offset`].
-    ListOffset { partition: TopicPartition, timestamp: i64 },
-}
-
-/// What has settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource {
-    /// A topic, by its name.
-    Topic,
-    /// A broker, by its id; the empty name is all of them.
-    Broker,
-}
-
-/// What an [`AdminRequest`] is answered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminReply {
-    /// It is done.
-    Done,
-    /// The topic is there; the id is zero from brokers that do not say.
-    TopicCreated { id: Uuid },
-    /// Where the log starts now.
-    LogStart { offset: Offset },
-    /// An offset, -1 if there is none, with the leader epoch and the timestamp of its record (-1: not known).
-    Offset { offset: Offset, leader_epoch: LeaderEpoch, timestamp_ms: i64 },
 }
 
 /// A record that was read. Its bytes are slices of what came over the network.
@@ -233,6 +197,9 @@ pub enum ClientError {
     /// The broker said so.
     #[error("{code}: {message}", code = .0, message = .0.message())]
     Broker(ErrorCode),
+    /// The broker said so, and why.
+    #[error("{code}: {message}")]
+    Refused { code: ErrorCode, message: Box<str> },
     /// The connection broke, or no answer came.
     #[error(transparent)]
     Rpc(#[from] RpcError),
@@ -301,6 +268,36 @@ impl ClientEffects {
     pub(super) fn finish(&mut self, actions: &mut Vec<Action>) {
         self.list.extend(actions.drain(..).map(ClientEffect::from));
         self.list.extend(self.events.drain(..).map(ClientEffect::Event));
+    }
+}
+
+impl ClientError {
+    /// What the broker said, if it was the broker who said no.
+    #[must_use]
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Broker(code) | Self::Refused { code, .. } => Some(*code),
+            Self::DeliveryTimeout(code) | Self::NoMetadata(code) | Self::ApiTimeout(code) => *code,
+            Self::Rpc(_)
+            | Self::NoPartition(_)
+            | Self::BufferFull
+            | Self::RecordTooLarge(_)
+            | Self::NoGroup
+            | Self::Rebalanced
+            | Self::SequenceLost => None,
+        }
+    }
+}
+
+impl ProduceRecord {
+    /// What it takes of `buffer.memory`: an upper bound of its bytes in a batch of its own.
+    #[must_use]
+    pub fn buffered_size(&self) -> usize {
+        const LENGTHS_AND_DELTAS: usize = 36;
+        const HEADER_LENGTHS: usize = 10;
+        let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self.headers.iter().map(|(key, value)| key.len() + len(value) + HEADER_LENGTHS);
+        LENGTHS_AND_DELTAS + len(&self.key) + len(&self.value) + headers.sum::<usize>()
     }
 }
 
@@ -389,15 +386,5 @@ impl fmt::Display for PolledRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = self.records.first().map_or(self.position, |record| record.offset);
         write!(f, "{}@{first}..{}", self.partition, self.position)
-    }
-}
-
-impl Resource {
-    /// The number on the wire.
-    pub(super) const fn code(self) -> i8 {
-        match self {
-            Self::Topic => 2,
-            Self::Broker => 4,
-        }
     }
 }

@@ -14,7 +14,7 @@
 //! * [`Producer`](producer): accumulator, idempotence, retries; [`partitioner`]: Java's choice of partitions
 //! * `reader`: partitions that the program or the group assigns, fetch sessions, positions
 //! * `group`: membership, committed positions; [`assignor`]: who reads what
-//! * `admin`: topics, settings, deletion of records
+//! * `admin`: the cluster, topics, settings, deletion of records, groups and their offsets
 //! * `metadata`: who leads what, kept fresh
 //!
 //! Invariants: each Produce command ends in exactly one Delivered or Failed; a failure is `definite` only if the
@@ -35,9 +35,13 @@ mod producer;
 mod reader;
 mod turn;
 
+pub use admin::{
+    AdminReply, AdminRequest, BrokerDescription, ClusterDescription, CommittedOffset, ConfigEntry, ConfigSource,
+    GroupDescription, GroupMember, ListedGroup, PartitionDescription, Resource, TopicDescription,
+};
 pub use boundary::{
-    AdminReply, AdminRequest, ClientEffect, ClientEffects, ClientError, ClientInput, Command, CommittedPosition, Event,
-    FetchedRecord, GroupCommand, GroupEvent, PolledRecords, ProduceRecord, ReadError, Resource, Start,
+    ClientEffect, ClientEffects, ClientError, ClientInput, Command, CommittedPosition, Event, FetchedRecord,
+    GroupCommand, GroupEvent, PolledRecords, ProduceRecord, ReadError, Start,
 };
 pub use config::{Acks, AutoOffsetReset, ClientConfig, GroupConfig, IsolationLevel, ProducerConfig, ReaderConfig};
 

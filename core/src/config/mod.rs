@@ -54,7 +54,7 @@ pub use table::{Dynamic, Effect, Key, Scope, find, keys};
 pub use topic::{
     AppendConfig, CompactionConfig, ReplicaSafety, RetentionConfig, SegmentConfig, TopicConfig, TopicDefaults,
 };
-pub use unknown::is_foreign;
+pub use unknown::{edit_distance, is_foreign};
 pub use words::{CleanupPolicy, CompressionType, FlushMode, MigrationPolicy, Roles, TimestampType};
 
 use crate::planted::Planted;

@@ -86,7 +86,7 @@ fn nearest(scope: Scope, name: &str) -> Option<&'static str> {
 }
 
 /// Insertions, deletions, substitutions and swaps of neighbours that lead from `a` to `b`.
-fn edit_distance(a: &str, b: &str) -> usize {
+pub fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let mut before: Vec<usize> = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();

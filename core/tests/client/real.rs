@@ -118,11 +118,10 @@ fn what_is_written_is_read_and_topics_come_and_go() {
     );
     let altered = ask(
         &mut world,
-        AdminRequest::AlterConfig {
+        AdminRequest::AlterConfigs {
             resource: Resource::Topic,
             name: "t".into(),
-            key: "retention.ms".into(),
-            value: Some("1000000".into()),
+            entries: vec![("retention.ms".into(), Some("1000000".into()))],
         },
     );
     assert!(matches!(altered[..], [Event::AdminDone { reply: AdminReply::Done, .. }]), "{altered:?}");

@@ -95,7 +95,7 @@ impl Batch {
             headers: &headers,
         });
         self.tokens.push(token);
-        self.memory += size_of(record);
+        self.memory += record.buffered_size();
     }
 
     /// How many records it has.
@@ -161,15 +161,6 @@ impl Batch {
         }
         Some(halves)
     }
-}
-
-/// What a record takes of `buffer.memory`: an upper bound of its bytes in a batch of its own.
-pub(super) fn size_of(record: &ProduceRecord) -> usize {
-    const LENGTHS_AND_DELTAS: usize = 36;
-    const HEADER_LENGTHS: usize = 10;
-    let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers = record.headers.iter().map(|(key, value)| key.len() + len(value) + HEADER_LENGTHS);
-    LENGTHS_AND_DELTAS + len(&record.key) + len(&record.value) + headers.sum::<usize>()
 }
 
 fn header(bytes: &[u8]) -> BatchHeader {

@@ -108,7 +108,7 @@ impl Producer {
 
     /// Takes a record in. Whether there may be something to do at once.
     pub(super) fn produce(&mut self, token: u64, record: Box<ProduceRecord>, turn: &mut Turn<'_>) -> bool {
-        let size = batch::size_of(&record);
+        let size = record.buffered_size();
         let refusal = if size > self.rules.max_request_size {
             Some(ClientError::RecordTooLarge(size))
         } else {
@@ -188,7 +188,7 @@ impl Producer {
     }
 
     fn refuse(&mut self, waiting: &Waiting, error: ClientError, turn: &mut Turn<'_>) {
-        self.buffered -= batch::size_of(&waiting.record);
+        self.buffered -= waiting.record.buffered_size();
         turn.events.push(Event::Failed { token: waiting.token, error, definite: true });
     }
 

@@ -10,7 +10,7 @@ use super::super::partitioner::{self, Sticky};
 use super::super::turn::Turn;
 use super::super::{ClientError, ProduceRecord};
 use super::Rules;
-use super::batch::{self, Batch};
+use super::batch::Batch;
 use super::partition::Partition;
 
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ impl Topic {
         let metadata = turn.metadata.topic(now, name);
         self.note_id(metadata);
         let record = &waiting.record;
-        let size = batch::size_of(record);
+        let size = record.buffered_size();
         let partition = match (record.partition, &record.key) {
             (Some(partition), _) => partition,
             (None, Some(key)) if !rules.ignore_keys => partitioner::by_key(key, metadata.count()),

@@ -76,11 +76,10 @@ impl Manager {
                 partition: TopicPartition::new(self.params.topic.as_str(), partition),
                 before: before.map(Offset),
             },
-            Change::Alter { key, value } => AdminRequest::AlterConfig {
+            Change::Alter { key, value } => AdminRequest::AlterConfigs {
                 resource: Resource::Topic,
                 name: self.params.topic.as_str().into(),
-                key: key.into(),
-                value: value.map(Into::into),
+                entries: vec![(key.into(), value.map(Into::into))],
             },
         }
     }
