@@ -1,6 +1,7 @@
-//! The production node: the tokio driver of `ottla_core` and the `ottla` command.
+//! The production node: the tokio driver of `ottla_core` and the `ottla` command; and a client for Rust programs.
 
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod disk;
 pub mod driver;

@@ -264,8 +264,8 @@ fn explain(error: &StartError, banner: &Banner) -> Failure {
     Failure::new(format!("{error}; {remedy}"))
 }
 
-/// What the machine draws its random numbers from.
-fn seed() -> io::Result<u64> {
+/// What a machine draws its random numbers from.
+pub(crate) fn seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
     let mut filled = 0;
     while filled < bytes.len() {

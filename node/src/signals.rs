@@ -11,6 +11,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// No person asks twice so quickly.
 const SAME_REQUEST: Duration = Duration::from_millis(300);
 
+/// Done at the first SIGINT or SIGTERM from now on: for commands that end in good order. A second one ends the process,
+/// as the signal itself would have. Needs a tokio runtime.
+pub fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    let signals = Signals::take()?;
+    let (said, heard) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(signals.watch(move || drop(said)));
+    // Whether it is said or dropped: it was heard.
+    Ok(async move { drop(heard.await) })
+}
+
 /// The process's signals. Made before anything else starts, so that none is missed.
 #[derive(Debug)]
 pub struct Signals {

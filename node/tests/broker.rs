@@ -1,9 +1,9 @@
 //! The real binary, spoken to in Kafka's protocol: what it answers, how soon, and what it keeps when it is killed.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ottla_core::record::{BatchBuilder, BatchOptions, NewRecord, Producer, batches};
@@ -16,7 +16,9 @@ use ottla_wire::api::metadata::{MetadataRequest, MetadataResponse};
 use ottla_wire::api::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_wire::frame::{RequestHeader, ResponseHeader, encode_request};
 use ottla_wire::{ApiKey, ErrorCode, Message, Reader, Records, Writer};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
+
+use common::Broker;
 
 const TOPIC: &str = "t";
 const FETCH: i16 = 12;
@@ -24,59 +26,18 @@ const PRODUCE: i16 = 9;
 /// What a client of ours has unanswered at most: as many batches as an idempotent producer may.
 const IN_FLIGHT: i32 = 5;
 
-/// A running `ottla dev`, killed when it is dropped.
-struct Broker {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Broker {
-    fn start(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ottla"))
-            .args(["dev", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let mut line = String::new();
-        let output = child.stdout.take().expect("it is piped");
-        BufReader::new(output).read_line(&mut line).expect("a line");
-        let (_, rest) = line.split_once("clients at ").unwrap_or_else(|| panic!("not ready: {line:?}"));
-        let address = rest.split([',', '\n']).next().and_then(|address| address.parse().ok());
-        Self { child, address: address.unwrap_or_else(|| panic!("no address: {line:?}")) }
-    }
-
-    fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).expect("it accepts");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it can be set");
-        Client { stream, sent: 0 }
-    }
-
-    fn pid(&self) -> Pid {
-        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
-    }
-
-    /// Asks it to stop, and waits.
-    fn terminate(mut self) -> ExitStatus {
-        kill_process(self.pid(), Signal::TERM).expect("it runs");
-        self.child.wait().expect("it ends")
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 struct Client {
     stream: TcpStream,
     sent: i32,
 }
 
 impl Client {
+    fn connect(broker: &Broker) -> Self {
+        let stream = TcpStream::connect(broker.address).expect("it accepts");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it can be set");
+        Self { stream, sent: 0 }
+    }
+
     fn send<'a>(&mut self, api_key: ApiKey, api_version: i16, body: &impl Message<'a>) -> std::io::Result<()> {
         self.sent += 1;
         let mut frame = Writer::new();
@@ -185,7 +146,7 @@ fn it_answers_soon_and_is_small() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let begun = Instant::now();
     let broker = Broker::start(dir.path());
-    let mut client = broker.connect();
+    let mut client = Client::connect(&broker);
     let answer = client.call(ApiKey::ApiVersions, 3, &who_we_are());
     let took = begun.elapsed();
     let versions: ApiVersionsResponse = decode(&answer, ApiKey::ApiVersions, 3);
@@ -210,7 +171,7 @@ fn resident_kib(pid: Pid) -> u64 {
 fn kill_9_loses_and_doubles_nothing() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut broker = Broker::start(dir.path());
-    let mut client = broker.connect();
+    let mut client = Client::connect(&broker);
     client.create_topic();
     let producer = client.producer();
     let mut acked = 0;
@@ -226,10 +187,9 @@ fn kill_9_loses_and_doubles_nothing() {
             acked += 1;
         }
         // Now some are in doubt: sent, and perhaps written, and perhaps answered.
-        broker.child.kill().expect("it runs");
-        broker.child.wait().expect("it ends");
+        broker.kill();
         broker = Broker::start(dir.path());
-        client = broker.connect();
+        client = Client::connect(&broker);
     }
     let read = client.read_all();
     let numbers: Vec<(i64, String)> = (0..).zip(0..read.len()).map(|(at, number)| (at, number.to_string())).collect();
@@ -243,17 +203,16 @@ fn kill_9_loses_and_doubles_nothing() {
 fn a_retry_of_what_is_there_is_answered_at_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut broker = Broker::start(dir.path());
-    let mut client = broker.connect();
+    let mut client = Client::connect(&broker);
     client.create_topic();
     let producer = client.producer();
     for _ in 0..2 {
         client.send_record(producer, 0).expect("it reads");
         assert_eq!(client.receive_ack().expect("it answers"), 0);
     }
-    broker.child.kill().expect("it runs");
-    broker.child.wait().expect("it ends");
+    broker.kill();
     broker = Broker::start(dir.path());
-    client = broker.connect();
+    client = Client::connect(&broker);
     client.send_record(producer, 0).expect("it reads");
     assert_eq!(client.receive_ack().expect("it answers"), 0);
     assert_eq!(client.read_all().len(), 1);
@@ -264,7 +223,7 @@ fn sigterm_ends_it_in_good_order() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for number in 0..3 {
         let broker = Broker::start(dir.path());
-        let mut client = broker.connect();
+        let mut client = Client::connect(&broker);
         if number == 0 {
             client.create_topic();
         }

@@ -35,6 +35,7 @@ use ottla_core::machine::Input;
 use crate::disk::{DirectoryLock, Disk, DiskOptions, LockError};
 use crate::net;
 pub use brain::Brain;
+pub(crate) use clock::Clock;
 pub use counters::{Count, Counters, Histogram};
 pub(crate) use intake::ingress;
 pub(crate) use round::Shared;
