@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it could not be done; 2 the arguments or the configuration are wrong; 3 damage was
 //! found (`log verify`). Errors go to standard error and say what to do; results go to standard output.
 
+mod client;
 mod config_print;
 mod log;
 mod start;
@@ -16,7 +17,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::logging::{self, LogFormat, LogOptions};
 
-/// A Kafka-compatible broker.
+/// A Kafka-compatible broker, and a client of any such broker.
 #[derive(Debug, Parser)]
 #[command(name = "ottla", version, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
@@ -32,6 +33,21 @@ enum Command {
     Dev(DevArgs),
     /// Start a node from a properties file with Kafka's keys
     Serve(ServeArgs),
+    /// Create, look at, change and delete topics
+    #[command(subcommand)]
+    Topic(client::topic::TopicCommand),
+    /// Write records from arguments, a file or standard input
+    Produce(Box<client::produce::ProduceArgs>),
+    /// Print records
+    Consume(Box<client::consume::ConsumeArgs>),
+    /// Look at groups, move them, delete them
+    #[command(subcommand)]
+    Group(client::group::GroupCommand),
+    /// Measure how fast a broker takes and gives records
+    Bench(client::bench::BenchArgs),
+    /// Look at a cluster
+    #[command(subcommand)]
+    Cluster(client::cluster::ClusterCommand),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -172,6 +188,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Dev(args) => start::dev(&args),
         Command::Serve(args) => start::serve(&args),
+        Command::Topic(command) => client::topic::run(&command),
+        Command::Produce(args) => client::produce::run(&args),
+        Command::Consume(args) => client::consume::run(&args),
+        Command::Group(command) => client::group::run(&command),
+        Command::Bench(args) => client::bench::run(&args),
+        Command::Cluster(command) => client::cluster::run(&command),
         Command::Config(ConfigCommand::Print(args)) => config_print::run(&args),
         Command::Log(command) => log::run(&command),
         Command::Version => print(concat!("ottla ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -193,7 +215,7 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, as in -c num.partitions=3")?;
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, as in num.partitions=3")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 

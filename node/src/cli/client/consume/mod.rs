@@ -1,0 +1,264 @@
+//! `ottla consume`: records to standard output.
+
+mod format;
+mod output;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use self::format::Format;
+use self::output::Writer;
+use super::place::{PLACES, Place, Range};
+use super::topic::missing;
+use super::{ClientArgs, block_on, encoding, explain, reach};
+use crate::cli::Failure;
+use crate::client::{Admin, ConsumeError, Consumer, Error, Offset, PolledRecords, Start, TopicPartition};
+use crate::signals;
+
+/// How long a poll waits.
+const POLL: Duration = Duration::from_millis(500);
+/// Polls without anything before the reason is told.
+const PATIENCE: u32 = 6;
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("A format (-f) is text and:\n{}", format::HELP))]
+pub(in crate::cli) struct ConsumeArgs {
+    /// From which topics
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// From which partitions, as in 0,2-4; all if not given
+    #[arg(short, long, value_name = "LIST", value_parser = partitions)]
+    partitions: Option<Partitions>,
+    /// Where to begin, or a range FROM:UNTIL; see below
+    #[arg(long, visible_alias = "from", value_name = "WHERE", default_value = "start", allow_hyphen_values = true,
+          long_help = PLACES)]
+    offset: Range,
+    /// End when what is there now has been read
+    #[arg(short, long)]
+    exit: bool,
+    /// End after so many records
+    #[arg(short = 'n', long = "count", value_name = "N")]
+    count: Option<u64>,
+    /// How each record is printed, as in '%t %p %o %k %v\n'
+    #[arg(short, long, conflicts_with_all = ["key_separator", "delimiter", "json", "output"])]
+    format: Option<String>,
+    /// Print keys too, and this behind each
+    #[arg(short = 'K', long, value_name = "SEPARATOR")]
+    key_separator: Option<String>,
+    /// What is printed behind each record
+    #[arg(short = 'D', long, default_value = "\\n")]
+    delimiter: String,
+    /// The same as -o json
+    #[arg(short = 'J', long)]
+    json: bool,
+    /// Values as they are, or one JSON object a line
+    #[arg(short = 'o', long, value_enum, default_value_t = Look::Text)]
+    output: Look,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// How records are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Look {
+    Text,
+    Json,
+}
+
+/// A list of partitions.
+#[derive(Clone, Debug)]
+pub(super) struct Partitions(pub(super) Vec<i32>);
+
+pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
+    let format = format_of(args).map_err(Failure::usage)?;
+    let config = args.client.config(&[
+        ("auto.offset.reset", "earliest"),
+        ("allow.auto.create.topics", "false"),
+        ("max.poll.records", "4000"),
+        ("max.partition.fetch.bytes", "4194304"),
+    ])?;
+    block_on(async {
+        let interrupted = signals::interrupted()?;
+        reach(&config).await?;
+        let admin = Admin::new(&config).map_err(Failure::new)?;
+        let mut consumer = Consumer::new(&config).map_err(Failure::new)?;
+        let mut reading =
+            Reading { format, left: args.count.unwrap_or(u64::MAX), until: BTreeMap::new(), bounded: false };
+        reading.begin(args, &admin, &mut consumer).await?;
+        let writer = Writer::start()?;
+        let read = tokio::select! {
+            read = reading.read(&mut consumer, &writer) => read,
+            () = interrupted => Ok(()),
+        };
+        let written = writer.finish();
+        read.and(written)
+    })
+}
+
+fn format_of(args: &ConsumeArgs) -> Result<Format, String> {
+    match &args.format {
+        Some(format) => Format::parse(format),
+        None if args.json || args.output == Look::Json => Ok(Format::Json),
+        None => {
+            let separator = args.key_separator.as_deref().map(encoding::unescape).transpose()?;
+            Ok(Format::plain(separator.as_deref(), &encoding::unescape(&args.delimiter)?))
+        }
+    }
+}
+
+/// What is read, and how far.
+struct Reading {
+    format: Format,
+    /// How many records are still to be printed.
+    left: u64,
+    /// Where to stop, of the partitions that are not there yet.
+    until: BTreeMap<TopicPartition, Offset>,
+    /// Whether there is a place to stop at all.
+    bounded: bool,
+}
+
+impl Reading {
+    /// Finds partitions and places.
+    async fn begin(&mut self, args: &ConsumeArgs, admin: &Admin, consumer: &mut Consumer) -> Result<(), Failure> {
+        let until = args.offset.until.or(args.exit.then_some(Place::End));
+        self.bounded = until.is_some();
+        for partition in find(args, admin).await? {
+            let explain = |error: Error| Failure::new(explain(&partition.to_string(), &error));
+            let start = match args.offset.from {
+                Place::Start => Start::Earliest,
+                Place::End if until.is_none() => Start::Latest,
+                place @ (Place::End
+                | Place::Offset(_)
+                | Place::BeforeEnd(_)
+                | Place::AfterStart(_)
+                | Place::Time(_)) => Start::Offset(place.resolve(admin, &partition).await.map_err(explain)?),
+            };
+            if let Some(until) = until {
+                let until = until.resolve(admin, &partition).await.map_err(explain)?;
+                let first = match start {
+                    Start::Offset(offset) => offset,
+                    Start::Earliest | Start::Latest | Start::Timestamp { .. } => {
+                        admin.start_offset(&partition).await.map_err(explain)?
+                    }
+                };
+                if first >= until {
+                    continue;
+                }
+                self.until.insert(partition.clone(), until);
+            }
+            consumer.assign(partition, start).map_err(Failure::new)?;
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, consumer: &mut Consumer, writer: &Writer) -> Result<(), Failure> {
+        let mut idle = 0;
+        while self.left > 0 && !(self.bounded && self.until.is_empty()) {
+            match consumer.poll(POLL).await {
+                Ok(polled) => {
+                    idle = if polled.is_empty() { idle + 1 } else { 0 };
+                    if idle > 0 {
+                        self.look_for_ends(consumer).await;
+                    }
+                    if idle == PATIENCE {
+                        tell(consumer);
+                    }
+                    let block = self.format_all(&polled, consumer);
+                    if !writer.write(block).await {
+                        return Ok(());
+                    }
+                }
+                Err(error @ ConsumeError::Truncated { .. }) => {
+                    let _ = writeln!(io::stderr(), "warning: {error}");
+                }
+                Err(error @ (ConsumeError::Partition { .. } | ConsumeError::Closed)) => {
+                    return Err(Failure::new(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn format_all(&mut self, polled: &[PolledRecords], consumer: &mut Consumer) -> Vec<u8> {
+        let mut out = Vec::with_capacity(if polled.is_empty() { 0 } else { 512 << 10 });
+        for PolledRecords { partition, records, position } in polled {
+            let until = self.until.get(partition).copied();
+            if self.bounded && until.is_none() {
+                continue;
+            }
+            for record in records.iter().take_while(|record| until.is_none_or(|until| record.offset < until)) {
+                if self.left == 0 {
+                    break;
+                }
+                self.left -= 1;
+                self.format.write(partition, record, &mut out);
+            }
+            if until.is_some_and(|until| *position >= until) {
+                self.end(partition, consumer);
+            }
+        }
+        out
+    }
+
+    /// What stands behind the last record may be no record, but the end of a transaction, which no poll brings.
+    async fn look_for_ends(&mut self, consumer: &mut Consumer) {
+        for (partition, until) in self.until.clone() {
+            if consumer.position(&partition).await.is_some_and(|position| position >= until) {
+                self.end(&partition, consumer);
+            }
+        }
+    }
+
+    fn end(&mut self, partition: &TopicPartition, consumer: &mut Consumer) {
+        self.until.remove(partition);
+        // A client that is gone has nothing to unassign.
+        let _ = consumer.unassign(partition.clone());
+    }
+}
+
+/// The partitions that were asked for.
+async fn find(args: &ConsumeArgs, admin: &Admin) -> Result<Vec<TopicPartition>, Failure> {
+    let names: Vec<_> = args.topics.iter().map(String::as_str).collect();
+    let cluster = admin.describe_topics(&names).await;
+    let cluster = cluster.map_err(|error| Failure::new(explain("the topics", &error)))?;
+    let mut found = Vec::new();
+    for topic in &cluster.topics {
+        if let Some(code) = topic.error {
+            return Err(missing(&topic.name, code));
+        }
+        let all: Vec<_> = topic.partitions.iter().map(|partition| partition.index).collect();
+        let wanted = args.partitions.as_ref().map_or(&all, |Partitions(wanted)| wanted);
+        if let Some(absent) = wanted.iter().find(|index| !all.contains(index)) {
+            let last = all.len().saturating_sub(1);
+            return Err(Failure::new(format!("topic {} has no partition {absent}; its last is {last}", topic.name)));
+        }
+        found.extend(wanted.iter().map(|&index| TopicPartition::new(&*topic.name, index)));
+    }
+    Ok(found)
+}
+
+/// Says why nothing comes, if that is because nobody is there.
+fn tell(consumer: &Consumer) {
+    if let Some(trouble) = consumer.trouble() {
+        let _ = writeln!(io::stderr(), "waiting: {trouble}");
+    }
+}
+
+pub(super) fn partitions(text: &str) -> Result<Partitions, String> {
+    let wrong = || format!("{text:?} is no list of partitions: write 3, or 0,2-4");
+    let mut list = Vec::new();
+    for item in text.split(',') {
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let (first, last): (i32, i32) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+        if first < 0 || last < first || last - first > 100_000 {
+            return Err(wrong());
+        }
+        list.extend(first..=last);
+    }
+    list.sort_unstable();
+    list.dedup();
+    Ok(Partitions(list))
+}
