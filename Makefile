@@ -1,6 +1,6 @@
 # What a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix interop crash-test durability bench instructions fuzz sim swarm meta planted
+.PHONY: help run test verify fix interop crash-test durability bench bench-commands instructions fuzz sim swarm meta planted
 
 CARGO := cargo
 OTTLA_BIN ?= $(CURDIR)/target/release/ottla
@@ -42,6 +42,9 @@ durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves too 
 
 bench: $(OTTLA_BIN)  ## Ottla beside Apache Kafka and the ceiling, one table (ARGS=--short: two minutes; '--only produce/raw --against none')
 	$(CARGO) run --release -p ottla-tests --features load --bin bench -- $(ARGS)
+
+bench-commands: $(OTTLA_BIN)  ## `ottla produce` and `ottla consume` beside kcat (ARGS='--records 500000 --against kafka')
+	$(CARGO) run --release -p ottla-tests --bin bench-commands -- $(ARGS)
 
 # The runner must be of the library's version.
 GUNGRAUN = $(shell sed -n '/^name = "gungraun"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)

@@ -51,6 +51,7 @@ enum Language {
     Node(&'static str),
     Java,
     Kcat,
+    Ottla,
 }
 
 /// The clients in the order of the table: name, language and script, and whether it can move a million records in
@@ -65,6 +66,7 @@ const CLIENTS: &[(&str, Language, bool)] = &[
     ("aiokafka", Language::Python("aio"), false),
     ("kafkajs", Language::Node("kafkajs"), false),
     ("kcat", Language::Kcat, true),
+    ("ottla", Language::Ottla, true),
 ];
 
 /// The client that prepares topics and stands in where another cannot read or write.
@@ -105,6 +107,10 @@ impl Client {
             Language::Kcat => {
                 workshop.debian("kcat")?;
                 let path = text(&workshop.scripts("kcat").join("kcat.py"));
+                vec![text(&workshop.python()?), "-B".into(), path]
+            }
+            Language::Ottla => {
+                let path = text(&workshop.scripts("ottla").join("ottla.py"));
                 vec![text(&workshop.python()?), "-B".into(), path]
             }
         };
