@@ -14,7 +14,7 @@ use crate::coordinator::{Answer as Said, DescribedGroup, ListRequest, ListedGrou
 use crate::machine::Answer;
 
 /// Every operation on a group, as bits: nobody is kept from any, since there is no authorizer.
-const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
+pub(super) const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 /// The first version of DescribeGroups that says that there is no such group (KIP-1043).
 const SAYS_NOT_FOUND: i16 = 6;
 

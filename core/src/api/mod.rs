@@ -9,6 +9,7 @@
 mod admin;
 mod api_versions;
 mod configs;
+mod consumer_groups;
 mod describe;
 mod fetch;
 mod find_coordinator;
@@ -63,6 +64,8 @@ pub const SUPPORTED: &[ApiKey] = &[
     ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
@@ -120,6 +123,8 @@ pub(crate) fn handle(call: Call<'_>) -> Handled {
         ApiKey::SyncGroup => groups::sync(call),
         ApiKey::Heartbeat => groups::heartbeat(call),
         ApiKey::LeaveGroup => groups::leave(call),
+        ApiKey::ConsumerGroupHeartbeat => consumer_groups::heartbeat(call),
+        ApiKey::ConsumerGroupDescribe => consumer_groups::describe(call),
         ApiKey::OffsetCommit => group_offsets::commit(call),
         ApiKey::OffsetFetch => group_offsets::fetch(call),
         ApiKey::OffsetDelete => group_offsets::delete(call),
@@ -171,6 +176,7 @@ fn encode_groups(broker: &Broker, reply: Reply, said: &GroupAnswers) -> Answer {
         Some(Said::Sync(it)) => return groups::encode_sync(reply, it),
         Some(Said::Heartbeat(code)) => return groups::encode_heartbeat(reply, *code),
         Some(Said::Leave(it)) => return groups::encode_leave(reply, it),
+        Some(Said::ConsumerHeartbeat(it)) => return consumer_groups::encode_heartbeat(reply, it),
         _ => {}
     }
     // What asks many may be answered by none: the request says what it is.
@@ -179,6 +185,7 @@ fn encode_groups(broker: &Broker, reply: Reply, said: &GroupAnswers) -> Answer {
         ApiKey::OffsetCommit => group_offsets::encode_committed(reply, said),
         ApiKey::OffsetFetch => group_offsets::encode_fetched(broker, reply, said),
         ApiKey::OffsetDelete => group_offsets::encode_deleted(reply, said),
+        ApiKey::ConsumerGroupDescribe => consumer_groups::encode_described(reply, said),
         ApiKey::DescribeGroups => group_admin::encode_described(reply, said),
         ApiKey::ListGroups => group_admin::encode_listed(reply, said),
         ApiKey::DeleteGroups => group_admin::encode_deleted(reply, said),

@@ -28,8 +28,9 @@ use self::loading::Phase;
 use super::produce::error_code;
 use super::{Broker, GroupsView, Outcome};
 use crate::clock::{Instant, Now};
+use crate::controller::Change;
 use crate::controller::OFFSETS_TOPIC;
-use crate::coordinator::{Answer, Decision, ListRequest, Record, Request, Shard};
+use crate::coordinator::{Answer, Decision, ListRequest, Record, Request, Shard, Topic, Topics};
 use crate::log::{AppendOrigin, Batch, LogId};
 use crate::machine::{ConnId, Effects, Ticket};
 use crate::record::{self, BatchBuilder, BatchOptions, Compression, NewRecord};
@@ -68,10 +69,15 @@ pub(super) struct Coordinator {
     shards: BTreeMap<i32, Hosted>,
     by_log: BTreeMap<LogId, i32>,
     deadlines: BTreeSet<(Instant, i32)>,
+    /// What groups may be subscribed to; the shards have it too.
+    topics: Arc<Topics>,
     asked: BTreeMap<Ticket, Gathering>,
     /// The operator knows that the topic cannot be made.
     told: bool,
 }
+
+/// A topic by its id, with its name; `None`: it is no more.
+type Known = (Uuid, Option<(Arc<str>, Topic)>);
 
 /// A shard and its log.
 #[derive(Clone, Debug)]
@@ -105,6 +111,21 @@ impl Coordinator {
         for ticket in gone {
             self.asked.remove(&ticket);
         }
+    }
+
+    /// Topics are there, or are no more.
+    fn set_topics(&mut self, version: i64, known: &[Known]) {
+        // The shards let go of it, so that it is changed in place.
+        let nothing: Arc<Topics> = Arc::default();
+        self.shards.values_mut().for_each(|hosted| hosted.shard.set_topics(nothing.clone()));
+        let topics = Arc::make_mut(&mut self.topics);
+        for (id, known) in known {
+            match known {
+                Some((name, topic)) => topics.set(name, *topic, version),
+                None => topics.remove(*id, version),
+            }
+        }
+        self.shards.values_mut().for_each(|hosted| hosted.shard.set_topics(self.topics.clone()));
     }
 
     /// A shard was called: its deadline may have moved.
@@ -200,6 +221,12 @@ impl Broker {
         // Kafka's own: the absolute value of the least number is 0.
         let hash = java_hash(group).checked_abs().unwrap_or(0);
         hash.checked_rem(spread)
+    }
+
+    /// `group.coordinator.rebalance.protocols`
+    #[must_use]
+    pub fn serves_consumer_groups(&self) -> bool {
+        self.config.broker.coordinators.groups.protocols.iter().any(|protocol| protocol == "consumer")
     }
 
     /// A random id, for a member that has none.
@@ -334,6 +361,33 @@ impl Broker {
         view
     }
 
+    /// The metadata has changed: groups may be subscribed to what there is now. At the start there are no changes.
+    pub(super) fn on_topics_changed(&mut self, learned: Option<&[Change]>) {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "few changes make or take away partitions")]
+        let id_of = |change: &Change| match change {
+            Change::Partition(new) => Some(new.topic_id),
+            Change::RemoveTopic { id } => Some(*id),
+            _ => None,
+        };
+        let image = self.metadata.image();
+        let ids: BTreeSet<Uuid> = match learned {
+            Some(learned) => learned.iter().filter_map(id_of).collect(),
+            None => image.topics().map(|topic| topic.id).collect(),
+        };
+        let known = ids.into_iter().map(|id| {
+            let topic = image.topic_by_id(id).map(|topic| {
+                let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                (Arc::clone(&topic.name), Topic { id, partitions })
+            });
+            (id, topic)
+        });
+        let known: Vec<_> = known.collect();
+        if !known.is_empty() {
+            let version = image.end().0;
+            self.coordinator.set_topics(version, &known);
+        }
+    }
+
     /// Partitions are no more: their offsets go too, now or when the shard is loaded.
     pub(super) fn on_partitions_deleted(&mut self, now: Now, partitions: &[TopicPartition], out: &mut Effects) {
         if partitions.iter().any(|it| &*it.topic == OFFSETS_TOPIC) {
@@ -360,6 +414,8 @@ fn group_of<'a>(request: &Request<'a>) -> (&'a str, bool) {
         Request::Sync(it) => (it.group, false),
         Request::Heartbeat(it) => (it.group, false),
         Request::Leave(it) => (it.group, false),
+        Request::ConsumerHeartbeat(it) => (it.group, false),
+        Request::ConsumerDescribe { group } => (group, true),
         Request::DeleteOffsets(it) => (it.group, false),
         Request::Commit(it) => (it.group, true),
         Request::FetchOffsets(it) => (it.group, true),

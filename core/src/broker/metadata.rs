@@ -274,6 +274,7 @@ impl Broker {
 
     /// Does here what the metadata now says.
     fn act_on(&mut self, now: Now, learned: &[Change], out: &mut Effects) {
+        self.on_topics_changed(Some(learned));
         let mut topics: BTreeSet<Arc<str>> = BTreeSet::new();
         for change in learned {
             let id = match change {
@@ -314,6 +315,7 @@ impl Broker {
     /// not a damaged one that cannot say whose it is.
     pub(super) fn adopt_logs(&mut self, now: Now, out: &mut Effects) {
         self.apply_broker_settings(out);
+        self.on_topics_changed(None);
         for found in std::mem::take(&mut self.metadata.found) {
             self.adopt(now, found, out);
         }

@@ -310,7 +310,7 @@ broker_keys! { BROKER;
     "group.max.size", int(1), "2147483647", Fixed, Used,
         "Members of a classic group at most.";
     "group.coordinator.rebalance.protocols", List(&["consumer", "classic", "share", "streams"]),
-        "classic,consumer,streams", Fixed, Ignored,
+        "classic,consumer,streams", Fixed, Used,
         "The group protocols that are served.";
     "group.coordinator.threads", int(1), "4", Fixed, Ignored,
         "Threads of Kafka's group coordinator.";
@@ -320,24 +320,24 @@ broker_keys! { BROKER;
         "How long the group coordinator gathers records before it writes them; -1 adapts.";
     "group.coordinator.cached.buffer.max.bytes", int(524288), "1048588", PerBrokerOrCluster, Ignored,
         "Size of the write buffer that Kafka's group coordinator keeps.";
-    "group.consumer.session.timeout.ms", int(1), "45000", Fixed, Ignored,
+    "group.consumer.session.timeout.ms", int(1), "45000", Fixed, Used,
         "A consumer group member silent for so long is removed (KIP-848).";
     "group.consumer.min.session.timeout.ms", int(1), "45000", Fixed, Ignored,
         "The shortest session timeout that a consumer group may set.";
     "group.consumer.max.session.timeout.ms", int(1), "60000", Fixed, Ignored,
         "The longest session timeout that a consumer group may set.";
-    "group.consumer.heartbeat.interval.ms", int(1), "5000", Fixed, Ignored,
+    "group.consumer.heartbeat.interval.ms", int(1), "5000", Fixed, Used,
         "How often members of a consumer group report.";
     "group.consumer.min.heartbeat.interval.ms", int(1), "5000", Fixed, Ignored,
         "The shortest heartbeat interval that a consumer group may set.";
     "group.consumer.max.heartbeat.interval.ms", int(1), "15000", Fixed, Ignored,
         "The longest heartbeat interval that a consumer group may set.";
-    "group.consumer.max.size", int(1), "2147483647", Fixed, Ignored,
+    "group.consumer.max.size", int(1), "2147483647", Fixed, Used,
         "Members of a consumer group at most.";
-    "group.consumer.assignors", List(&[]), "uniform,range", Fixed, Ignored,
+    "group.consumer.assignors", List(&[]), "uniform,range", Fixed, Used,
         "Server-side assignors; the first is the default.";
     "group.consumer.migration.policy", OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]),
-        "bidirectional", Fixed, Ignored,
+        "bidirectional", Fixed, Used,
         "Which way groups may change between the classic and the consumer protocol.";
     "group.consumer.regex.refresh.interval.ms", int(10000), "600000", Fixed, Ignored,
         "How often regular expressions are matched again with the topics.";

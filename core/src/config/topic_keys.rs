@@ -87,9 +87,9 @@ other_keys! { TOPIC, Topic;
 other_keys! { GROUP, Group;
     "consumer.assignment.interval.ms", int(0), "1000", ["group.consumer.assignment.interval.ms" * 1], Ignored,
         "The least time between two assignments.";
-    "consumer.heartbeat.interval.ms", int(1), "5000", ["group.consumer.heartbeat.interval.ms" * 1], Ignored,
+    "consumer.heartbeat.interval.ms", int(1), "5000", ["group.consumer.heartbeat.interval.ms" * 1], Used,
         "How often members report (KIP-848).";
-    "consumer.session.timeout.ms", int(1), "45000", ["group.consumer.session.timeout.ms" * 1], Ignored,
+    "consumer.session.timeout.ms", int(1), "45000", ["group.consumer.session.timeout.ms" * 1], Used,
         "A member silent for so long is removed (KIP-848).";
     "share.assignment.interval.ms", int(0), "1000", ["group.share.assignment.interval.ms" * 1], Ignored,
         "The least time between two assignments.";

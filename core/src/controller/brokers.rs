@@ -28,7 +28,11 @@ pub struct Feature {
 pub(super) const METADATA_VERSION: &str = "metadata.version";
 
 /// The features that this version has. `metadata.version` 30 is 4.3-IV0.
-pub const FEATURES: &[Feature] = &[Feature { name: METADATA_VERSION, min: 7, max: 30, initial: 30 }];
+pub const FEATURES: &[Feature] = &[
+    Feature { name: METADATA_VERSION, min: 7, max: 30, initial: 30 },
+    // 1: consumer groups (KIP-848). They are served at 0, too: there is no older broker that would not know them.
+    Feature { name: "group.version", min: 0, max: 1, initial: 1 },
+];
 
 /// A broker that asks to be registered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_wire::{ErrorCode, Uuid};
 
+use super::assignor::Partitions;
+use super::consumer_image::Subscription;
 use super::request::LeavingMember;
 
 /// What one request is answered with.
@@ -19,6 +21,10 @@ pub enum Answer {
     Heartbeat(ErrorCode),
     /// To LeaveGroup.
     Leave(LeaveAnswer),
+    /// To ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerHeartbeatAnswer),
+    /// To ConsumerGroupDescribe.
+    ConsumerDescribe(DescribedConsumerGroup),
     /// To OffsetCommit.
     Commit(CommitAnswer),
     /// To OffsetFetch.
@@ -104,6 +110,70 @@ pub struct LeftMember {
     pub instance_id: Option<Arc<str>>,
     /// Kafka's code.
     pub error: ErrorCode,
+}
+
+/// What a member of a consumer group is to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerHeartbeatAnswer {
+    /// Kafka's code.
+    pub error: ErrorCode,
+    /// For people, if there is an error.
+    pub message: Option<String>,
+    /// The member's id.
+    pub member_id: Option<Arc<str>>,
+    /// The member's epoch from now on; -1 or -2 if it has left.
+    pub member_epoch: i32,
+    /// When it is to be heard of next, in milliseconds.
+    pub heartbeat_interval_ms: i32,
+    /// What it may own; `None`: that has not changed.
+    pub assignment: Option<Partitions>,
+}
+
+/// A consumer group, described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedConsumerGroup {
+    /// GROUP_ID_NOT_FOUND, if there is no such consumer group.
+    pub error: ErrorCode,
+    /// For people, if there is an error.
+    pub message: Option<String>,
+    /// Which group.
+    pub group: Arc<str>,
+    /// Its state.
+    pub state: GroupState,
+    /// Its epoch.
+    pub epoch: i32,
+    /// The epoch that the target assignment is of.
+    pub target_epoch: i32,
+    /// How the next assignment will be made.
+    pub assignor: Arc<str>,
+    /// In the order of their ids.
+    pub members: Vec<DescribedConsumer>,
+}
+
+/// A member of a consumer group, described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedConsumer {
+    /// Its id.
+    pub member_id: Arc<str>,
+    /// Its epoch.
+    pub epoch: i32,
+    /// Who it is and what it wants.
+    pub subscription: Arc<Subscription>,
+    /// What it may own.
+    pub assigned: Vec<DescribedPartitions>,
+    /// What it is to own.
+    pub target: Vec<DescribedPartitions>,
+}
+
+/// Partitions of one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedPartitions {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: Arc<str>,
+    /// In order.
+    pub partitions: Vec<i32>,
 }
 
 /// What became of each offset.
@@ -266,6 +336,10 @@ impl Answer {
             Self::Sync(_) => Self::Sync(SyncAnswer::refused(code)),
             Self::Heartbeat(_) => Self::Heartbeat(code),
             Self::Leave(it) => Self::Leave(LeaveAnswer { error: code, ..it }),
+            Self::ConsumerHeartbeat(_) => Self::ConsumerHeartbeat(ConsumerHeartbeatAnswer::refused(code, None)),
+            Self::ConsumerDescribe(it) => {
+                Self::ConsumerDescribe(DescribedConsumerGroup::refused(&it.group, code, None))
+            }
             Self::Commit(it) => Self::Commit(CommitAnswer { topics: failed_topics(it.topics, code) }),
             Self::FetchOffsets(it) => Self::FetchOffsets(FetchOffsetsAnswer::refused(&it.group, code)),
             Self::Describe(it) => Self::Describe(DescribedGroup::refused(&it.group, code)),
@@ -332,6 +406,27 @@ impl DescribedGroup {
             state: GroupState::Dead,
             protocol_type: "".into(),
             protocol: "".into(),
+            members: Vec::new(),
+        }
+    }
+}
+
+impl ConsumerHeartbeatAnswer {
+    pub(super) fn refused(error: ErrorCode, message: Option<String>) -> Self {
+        Self { error, message, ..Self::default() }
+    }
+}
+
+impl DescribedConsumerGroup {
+    pub(super) fn refused(group: &str, error: ErrorCode, message: Option<String>) -> Self {
+        Self {
+            error,
+            message,
+            group: group.into(),
+            state: GroupState::Dead,
+            epoch: 0,
+            target_epoch: 0,
+            assignor: "".into(),
             members: Vec::new(),
         }
     }

@@ -1,5 +1,7 @@
 //! How answers and changes are written in traces and in text scripts.
 
+mod consumer;
+
 use std::fmt::{self, Display, Formatter};
 
 use ottla_wire::ErrorCode;
@@ -54,6 +56,8 @@ impl Display for Answer {
                 });
                 write!(f, "Leave {}: {}", it.error, List(members))
             }
+            Self::ConsumerHeartbeat(it) => it.fmt(f),
+            Self::ConsumerDescribe(it) => it.fmt(f),
             Self::Commit(it) => write!(f, "Commit {}", List(it.topics.iter())),
             Self::FetchOffsets(it) => write!(f, "Offsets {} {}: {}", it.group, it.error, List(it.topics.iter())),
             Self::Describe(it) => {
@@ -130,6 +134,7 @@ impl Display for Change {
             Self::Offset { at, offset: None } => write!(f, "{} {}-{} is gone", at.group, at.topic, at.partition),
             Self::Group { group, metadata: Some(it) } => write!(f, "{group} {it}"),
             Self::Group { group, metadata: None } => write!(f, "{group} is gone"),
+            Self::Consumer { group, change } => write!(f, "{group} {change}"),
             Self::Other => f.write_str("another kind of record"),
         }
     }

@@ -7,8 +7,13 @@ use std::time::Duration;
 
 use ottla_wire::ErrorCode;
 
-use super::answer::{Answer, DescribedGroup, GroupType, JoinAnswer, LeaveAnswer, LeftMember, ListedGroup, SyncAnswer};
-use super::group::{ClassicGroup, Group, Joining, Parked};
+use super::answer::{
+    Answer, DescribedGroup, GroupState, GroupType, JoinAnswer, LeaveAnswer, LeftMember, ListedGroup, SyncAnswer,
+};
+use super::consumer_image::ConsumerImage;
+use super::consumers;
+use super::group::CONSUMER;
+use super::group::{ClassicGroup, ConsumerGroup, Group, Joining, Parked};
 use super::image::{Change, GroupsImage, OffsetKey};
 use super::request::{JoinRequest, LeaveRequest, ListRequest, Request};
 use super::settings::GroupSettings;
@@ -34,25 +39,44 @@ impl Groups {
         for (id, metadata) in image.groups() {
             live.insert(id.clone(), Group::Classic(ClassicGroup::load(id.clone(), metadata)));
         }
+        for (id, _) in image.consumers() {
+            live.insert(id.clone(), Group::Consumer(ConsumerGroup::new(id.clone())));
+        }
         Self { image, live, expired_up_to: None }
     }
 
     /// The sessions of all members begin anew; a group that has become too large is to shrink.
     pub fn start(&mut self, turn: &mut Turn<'_>) {
         let max = usize::try_from(turn.settings.groups.max_size).unwrap_or(usize::MAX);
-        for Group::Classic(group) in self.live.values_mut() {
+        for group in self.live.values_mut() {
+            let group = match group {
+                Group::Classic(group) => group,
+                Group::Consumer(group) => {
+                    consumers::start(group, &self.image, turn);
+                    continue;
+                }
+            };
             for member in group.members.values() {
                 turn.renew_session(&group.id, member);
             }
             if group.members.len() > max {
                 group.prepare(turn);
             }
+            group.elect_and_prepare(turn);
         }
     }
 
     pub fn on_request(&mut self, request: &Request<'_>, ticket: Ticket, turn: &mut Turn<'_>) {
         match request {
             Request::Join(it) => self.on_join(it, ticket, turn),
+            Request::Sync(it) if self.is_of_consumers(it.group) => {
+                let answer = self.sync_consumers(it, turn);
+                turn.answer(ticket, Answer::Sync(answer));
+            }
+            Request::Heartbeat(it) if self.is_of_consumers(it.group) => {
+                let code = self.heartbeat_consumers(it, turn);
+                turn.answer(ticket, Answer::Heartbeat(code));
+            }
             Request::Sync(it) => match self.find(it.group) {
                 Ok(group) => group.on_sync(it, ticket, turn),
                 Err(code) => turn.answer(ticket, Answer::Sync(SyncAnswer::refused(code))),
@@ -64,6 +88,14 @@ impl Groups {
             Request::Leave(it) => {
                 let answer = self.on_leave(it, turn);
                 turn.answer(ticket, Answer::Leave(answer));
+            }
+            Request::ConsumerHeartbeat(it) => {
+                let answer = self.on_consumer_heartbeat(it, turn);
+                turn.answer(ticket, Answer::ConsumerHeartbeat(answer));
+            }
+            Request::ConsumerDescribe { group } => {
+                let described = self.describe_consumers(group, turn);
+                turn.answer(ticket, Answer::ConsumerDescribe(described));
             }
             Request::Commit(it) => {
                 let answer = self.on_commit(it, turn);
@@ -88,29 +120,29 @@ impl Groups {
         }
     }
 
+    fn is_of_consumers(&self, group: &str) -> bool {
+        matches!(self.live.get(group), Some(Group::Consumer(_)))
+    }
+
     /// The group of a member's request.
     fn find(&mut self, group: &str) -> Result<&mut ClassicGroup, ErrorCode> {
         match self.live.get_mut(group) {
             Some(Group::Classic(group)) => Ok(group),
             None if group.is_empty() => Err(ErrorCode::INVALID_GROUP_ID),
-            None => Err(ErrorCode::UNKNOWN_MEMBER_ID),
+            Some(Group::Consumer(_)) | None => Err(ErrorCode::UNKNOWN_MEMBER_ID),
         }
     }
 
-    /// A group, made if there is none and there is room for it.
-    pub(super) fn find_or_create(&mut self, id: &str, settings: &GroupSettings) -> Option<&mut ClassicGroup> {
+    /// A group, made, as a classic one, if there is none and there is room for it.
+    pub(super) fn find_or_create(&mut self, id: &str, settings: &GroupSettings) -> Option<&mut Group> {
         let has_room = self.live.len() < settings.max_groups;
         match self.live.entry(id.into()) {
             Entry::Vacant(_) if !has_room => None,
             Entry::Vacant(vacant) => {
                 let group = ClassicGroup::new(vacant.key().clone());
-                let Group::Classic(group) = vacant.insert(Group::Classic(group));
-                Some(group)
+                Some(vacant.insert(Group::Classic(group)))
             }
-            Entry::Occupied(occupied) => {
-                let Group::Classic(group) = occupied.into_mut();
-                Some(group)
-            }
+            Entry::Occupied(occupied) => Some(occupied.into_mut()),
         }
     }
 
@@ -123,8 +155,16 @@ impl Groups {
             let refused = JoinAnswer::refused(request.member_id, ErrorCode::COORDINATOR_NOT_AVAILABLE);
             return turn.answer(ticket, Answer::Join(refused));
         };
-        group.on_join(Joining { request, ticket }, turn);
-        self.prune(request.group, turn.timers);
+        match group {
+            Group::Classic(group) => {
+                group.on_join(Joining { request, ticket }, turn);
+                self.prune(request.group, turn.timers);
+            }
+            Group::Consumer(_) => {
+                let answer = self.join_consumers(request, turn);
+                turn.answer(ticket, Answer::Join(answer));
+            }
+        }
     }
 
     fn check_join(&self, request: &JoinRequest<'_>, turn: &Turn<'_>) -> Result<(), ErrorCode> {
@@ -143,6 +183,9 @@ impl Groups {
 
     fn on_leave(&mut self, request: &LeaveRequest<'_>, turn: &mut Turn<'_>) -> LeaveAnswer {
         let everyone = |code| request.members.iter().map(|member| LeftMember::new(member, code)).collect();
+        if self.is_of_consumers(request.group) {
+            return self.leave_consumers(request, turn);
+        }
         let answer = match self.find(request.group) {
             Ok(group) => group.on_leave(request, turn),
             Err(ErrorCode::UNKNOWN_MEMBER_ID) => {
@@ -157,53 +200,76 @@ impl Groups {
     fn describe(&self, group: &str) -> DescribedGroup {
         match self.live.get(group) {
             Some(Group::Classic(group)) => group.describe(),
-            None => DescribedGroup {
-                message: Some(format!("Group {group} not found.")),
-                ..DescribedGroup::refused(group, ErrorCode::GROUP_ID_NOT_FOUND)
-            },
+            Some(Group::Consumer(_)) => not_found(group, format!("Group {group} is not a classic group.")),
+            None => not_found(group, format!("Group {group} not found.")),
         }
+    }
+
+    /// The state of each group, in the order of their names.
+    pub fn states(&self) -> impl Iterator<Item = GroupState> {
+        self.live.iter().map(|(id, group)| match group {
+            Group::Classic(group) => group.state_name(),
+            Group::Consumer(_) => self.image.consumer(id).map_or(GroupState::Empty, ConsumerImage::state),
+        })
     }
 
     fn list(&self, request: &ListRequest<'_>) -> Vec<ListedGroup> {
         let among = |name: &str, filter: &[&str]| {
             filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        let listed = self.live.values().map(|Group::Classic(group)| ListedGroup {
-            group: group.id.clone(),
-            protocol_type: group.protocol_type.clone().unwrap_or_default(),
-            state: group.state_name(),
-            kind: GroupType::Classic,
+        let listed = self.live.iter().zip(self.states()).map(|((id, group), state)| {
+            let (kind, protocol_type) = match group {
+                Group::Classic(group) => (GroupType::Classic, group.protocol_type.clone().unwrap_or_default()),
+                Group::Consumer(_) => (GroupType::Consumer, CONSUMER.into()),
+            };
+            ListedGroup { group: id.clone(), protocol_type, state, kind }
         });
         listed.filter(|it| among(it.state.name(), &request.states) && among(it.kind.name(), &request.types)).collect()
     }
 
     /// Forgets an empty group and what it has committed.
     fn delete(&self, id: &str, turn: &mut Turn<'_>) -> ErrorCode {
-        let Some(Group::Classic(group)) = self.live.get(id) else { return ErrorCode::GROUP_ID_NOT_FOUND };
-        if !group.is_empty() {
+        let Some((id, group)) = self.live.get_key_value(id) else { return ErrorCode::GROUP_ID_NOT_FOUND };
+        let is_empty = match group {
+            Group::Classic(group) => group.is_empty(),
+            Group::Consumer(_) => self.image.consumer(id).is_none_or(|image| image.members.is_empty()),
+        };
+        if !is_empty {
             return ErrorCode::NON_EMPTY_GROUP;
         }
         for (topic, partitions) in self.image.offsets(id).into_iter().flatten() {
             for partition in partitions.keys() {
-                let at = OffsetKey { group: group.id.clone(), topic: topic.clone(), partition: *partition };
+                let at = OffsetKey { group: id.clone(), topic: topic.clone(), partition: *partition };
                 turn.outcome.changes.push(Change::Offset { at, offset: None });
             }
         }
-        turn.outcome.changes.push(Change::Group { group: group.id.clone(), metadata: None });
+        match group {
+            Group::Classic(_) => turn.outcome.changes.push(Change::Group { group: id.clone(), metadata: None }),
+            Group::Consumer(_) => self.remove_consumers(id, turn),
+        }
         ErrorCode::NONE
     }
 
     /// A timer that has been due for so long.
     pub fn on_timer(&mut self, timer: &Timer, late: Duration, turn: &mut Turn<'_>) {
-        let (Timer::Session { group: id, .. } | Timer::Join { group: id } | Timer::Sync { group: id }) = timer else {
+        let (Timer::Session { group: id, .. }
+        | Timer::Revoke { group: id, .. }
+        | Timer::Rejoin { group: id, .. }
+        | Timer::Join { group: id }
+        | Timer::Sync { group: id }) = timer
+        else {
             return;
         };
-        let Some(Group::Classic(group)) = self.live.get_mut(id) else { return };
+        let group = match self.live.get_mut(id) {
+            None => return,
+            Some(Group::Consumer(_)) => return self.on_consumer_timer(timer, late, turn),
+            Some(Group::Classic(group)) => group,
+        };
         match timer {
             Timer::Session { member, .. } => group.on_session_deadline(member, late, turn),
             Timer::Join { .. } => group.on_join_deadline(turn),
             Timer::Sync { .. } => group.on_sync_deadline(turn),
-            Timer::Expiry => {}
+            Timer::Revoke { .. } | Timer::Rejoin { .. } | Timer::Expiry => {}
         }
         self.prune(id, turn.timers);
     }
@@ -211,7 +277,7 @@ impl Groups {
     /// What a batch has led to, now that it is committed; or why it is not (yet).
     pub fn follow_up(&mut self, followup: Followup, outcome: Result<(), Unwritten>, turn: &mut Turn<'_>) {
         let (Followup::Assigned { group, .. } | Followup::Replaced { group, .. }) = &followup;
-        let Some(Group::Classic(group)) = self.live.get_mut(group) else { return };
+        let Some(group) = self.live.get_mut(group).and_then(Group::classic_mut) else { return };
         match (followup, outcome) {
             (Followup::Assigned { generation, assignments, .. }, Ok(())) => {
                 group.on_assigned(generation, &assignments, turn);
@@ -226,56 +292,67 @@ impl Groups {
     }
 
     /// Follows what was appended.
-    pub fn replay(&mut self, changes: &[Change], timers: &mut Timers) {
+    pub fn replay(&mut self, changes: &[Change], turn: &mut Turn<'_>) {
         for change in changes {
             self.image.replay(change);
         }
         for change in changes {
             match change {
-                Change::Group { group, metadata: None } => self.remove_empty(group, timers),
-                Change::Offset { at, offset: None } => self.prune(&at.group, timers),
+                Change::Group { group, metadata: None } => self.remove_empty(group, turn.timers),
+                Change::Offset { at, offset: None } => self.prune(&at.group, turn.timers),
+                Change::Consumer { group, change } => self.after_consumer_change(group, change, turn),
                 Change::Group { .. } | Change::Offset { .. } | Change::Other => {}
             }
         }
     }
 
     /// What was decided will not be in the log: a group that would have begun with it is not there.
-    pub fn forget(&mut self, changes: &[Change], timers: &mut Timers) {
+    pub fn forget(&mut self, changes: &[Change], turn: &mut Turn<'_>) {
         for change in changes {
-            if let Change::Offset { at: OffsetKey { group, .. }, .. } | Change::Group { group, .. } = change {
-                self.prune(group, timers);
+            match change {
+                Change::Offset { at: OffsetKey { group, .. }, .. } | Change::Group { group, .. } => {
+                    self.prune(group, turn.timers);
+                }
+                Change::Consumer { group, change } => self.forget_consumer_change(group, change, turn),
+                Change::Other => {}
             }
         }
     }
 
     /// Forgets a group that nobody is in, or is about to join, and the log knows nothing of.
     pub fn prune(&mut self, id: &str, timers: &mut Timers) {
-        let Some(Group::Classic(group)) = self.live.get(id) else { return };
+        let Some(group) = self.live.get(id).and_then(Group::classic) else { return };
         if group.is_empty() && group.pending_joins.is_empty() && !self.image.knows(id) {
             self.remove_empty(id, timers);
         }
     }
 
     fn remove_empty(&mut self, id: &str, timers: &mut Timers) {
-        let Some((id, Group::Classic(group))) = self.live.remove_entry(id) else { return };
-        if !group.is_empty() {
-            self.live.insert(id, Group::Classic(group));
-            return;
-        }
-        for member in &group.pending_joins {
-            timers.cancel(&Timer::Session { group: id.clone(), member: member.clone() });
+        let Some(group) = self.live.get(id).and_then(Group::classic) else { return };
+        if group.is_empty() {
+            // Whoever has come to the consumer group in its place with an id that was given out here lives on there.
+            let members = self.image.consumer(id).map(|image| &image.members);
+            let gone = group.pending_joins.iter().filter(|member| members.is_none_or(|it| !it.contains_key(*member)));
+            for member in gone {
+                timers.cancel(&Timer::Session { group: group.id.clone(), member: member.clone() });
+            }
+            self.live.remove(id);
         }
     }
 
     /// Everyone who is parked, with the answer that sends them elsewhere.
     pub fn parked(&self) -> impl Iterator<Item = (Ticket, Answer)> {
         let code = ErrorCode::NOT_COORDINATOR;
-        let members = self.live.values().flat_map(|Group::Classic(group)| group.members.values());
+        let members = self.live.values().filter_map(Group::classic).flat_map(|group| group.members.values());
         members.filter_map(move |member| match member.parked? {
             Parked::Join(ticket) => Some((ticket, Answer::Join(JoinAnswer::refused(&member.id, code)))),
             Parked::Sync(ticket) => Some((ticket, Answer::Sync(SyncAnswer::refused(code)))),
         })
     }
+}
+
+fn not_found(group: &str, message: String) -> DescribedGroup {
+    DescribedGroup { message: Some(message), ..DescribedGroup::refused(group, ErrorCode::GROUP_ID_NOT_FOUND) }
 }
 
 /// Why a batch is not committed.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_wire::Uuid;
 
+use super::consumer_image::{ConsumerChange, ConsumerImage};
+
 /// One change of the hard state: one record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -16,6 +18,8 @@ pub enum Change {
     Offset { at: OffsetKey, offset: Option<Arc<CommittedOffset>> },
     /// A generation of a classic group; `None`: the group is gone.
     Group { group: Arc<str>, metadata: Option<Arc<GroupMetadata>> },
+    /// Something of a consumer group.
+    Consumer { group: Arc<str>, change: ConsumerChange },
     /// A record of a kind that is not used here.
     Other,
 }
@@ -93,6 +97,7 @@ pub type GroupOffsets = BTreeMap<Arc<str>, BTreeMap<i32, Arc<CommittedOffset>>>;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupsImage {
     groups: BTreeMap<Arc<str>, Arc<GroupMetadata>>,
+    consumers: BTreeMap<Arc<str>, ConsumerImage>,
     offsets: BTreeMap<Arc<str>, GroupOffsets>,
 }
 
@@ -105,6 +110,16 @@ impl GroupsImage {
     /// All classic groups that have had a generation.
     pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<GroupMetadata>)> {
         self.groups.iter()
+    }
+
+    /// A consumer group.
+    pub fn consumer(&self, group: &str) -> Option<&ConsumerImage> {
+        self.consumers.get(group)
+    }
+
+    /// All consumer groups.
+    pub fn consumers(&self) -> impl Iterator<Item = (&Arc<str>, &ConsumerImage)> {
+        self.consumers.iter()
     }
 
     /// What a group has committed.
@@ -129,7 +144,7 @@ impl GroupsImage {
 
     /// Whether the records say anything of a group.
     pub fn knows(&self, group: &str) -> bool {
-        self.groups.contains_key(group) || self.offsets.contains_key(group)
+        self.groups.contains_key(group) || self.consumers.contains_key(group) || self.offsets.contains_key(group)
     }
 
     /// Follows one record.
@@ -146,7 +161,34 @@ impl GroupsImage {
             Change::Group { group, metadata: None } => {
                 self.groups.remove(group);
             }
+            Change::Consumer { group, change } => self.replay_consumer(group, change),
             Change::Other => {}
+        }
+    }
+
+    fn replay_consumer(&mut self, group: &Arc<str>, change: &ConsumerChange) {
+        match change {
+            ConsumerChange::Epoch(None) => {
+                self.consumers.remove(group);
+            }
+            ConsumerChange::Epoch(Some(_))
+            | ConsumerChange::Member { subscription: Some(_), .. }
+            | ConsumerChange::Regex { resolved: Some(_), .. }
+            | ConsumerChange::TargetEpoch(Some(_))
+            | ConsumerChange::Target { partitions: Some(_), .. }
+            | ConsumerChange::Current { current: Some(_), .. } => {
+                self.consumers.entry(group.clone()).or_default().replay(change);
+            }
+            // What is taken away twice is no group's.
+            ConsumerChange::Member { .. }
+            | ConsumerChange::Regex { .. }
+            | ConsumerChange::TargetEpoch(None)
+            | ConsumerChange::Target { .. }
+            | ConsumerChange::Current { .. } => {
+                if let Some(image) = self.consumers.get_mut(group) {
+                    image.replay(change);
+                }
+            }
         }
     }
 

@@ -13,14 +13,17 @@
 //! | sees the high watermark move  | `on_committed`                      | sends what it returns                    |
 //! | is leader no more             | `unload`                            | sends what it returns                    |
 //!
-//! * `image`: the hard state, which the records say; `records`: their schemas; `group`: classic groups as they live;
-//!   `offsets`: what they have committed; `groups`: all of them; `shard`: who waits for the log.
-//! * [`assignor`]: who is to read what in a group whose assignments are made here.
+//! * `image`, `consumer_image`: the hard state, which the records say; `records`: their schemas; `group`: classic and
+//!   consumer groups as they live; `offsets`: what they have committed; `groups`: all of them; `shard`: who waits for
+//!   the log.
+//! * [`assignor`]: who is to read what in a group whose assignments are made here; `topics`: of what there is.
 //!
 //! Absent on purpose: the log, frames, and any version of a schema outside `records`.
 
 mod answer;
 pub mod assignor;
+mod consumer_image;
+mod consumers;
 mod display;
 mod group;
 mod groups;
@@ -33,9 +36,12 @@ mod shard;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod topics;
 mod turn;
 
 pub use answer::*;
+pub use consumer_image::{ClassicMember, Subscription};
 pub use request::*;
 pub use settings::GroupSettings;
 pub use shard::{Decision, Record, ReplayError, Shard};
+pub use topics::{Topic, Topics};

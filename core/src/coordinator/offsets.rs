@@ -5,6 +5,7 @@
 //! expires (KAFKA-13636); nor does what a consumer group is subscribed to. Expiry is removal by the wall clock, so it
 //! waits until the monotonic clock agrees with it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use ottla_wire::ErrorCode;
 use super::answer::{
     CommitAnswer, DeleteOffsetsAnswer, FetchOffsetsAnswer, FetchedOffset, FetchedTopic, PartitionResult, TopicResult,
 };
-use super::group::{ClassicGroup, ClassicState, Group};
+use super::group::{ClassicGroup, ClassicState, Draft, Group};
 use super::groups::Groups;
 use super::image::{Change, CommittedOffset, GroupsImage, OffsetKey};
 use super::request::{CommitPartition, CommitRequest, CommitTopic, DeleteOffsetsRequest, FetchOffsetsRequest};
@@ -46,24 +47,26 @@ impl Groups {
         if good.is_empty() {
             return answer;
         }
-        let Some(group) = self.find_or_create(request.group, turn.settings) else {
+        let Some(group) = self.find_or_create(request.group, turn.settings).map(|group| group.id().clone()) else {
             answer = request.answer_all(ErrorCode::COORDINATOR_NOT_AVAILABLE);
             return answer;
         };
         for (topic, partition) in good {
-            turn.outcome.changes.push(committed(&group.id, topic, partition, request, turn.now.wall));
+            turn.outcome.changes.push(committed(&group, topic, partition, request, turn.now.wall));
         }
         answer
     }
 
     fn check_commit(&self, request: &CommitRequest<'_>, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
-        let Some(Group::Classic(group)) = self.live.get(request.group) else {
+        let group = match self.live.get(request.group) {
+            Some(Group::Classic(group)) => group,
+            Some(Group::Consumer(_)) => {
+                return self.image.consumer(request.group).map_or(Ok(()), |image| image.check_commit(request));
+            }
             // Who is in no group may commit to one that is not there yet.
-            return match request.generation {
-                ..0 => Ok(()),
-                _ if request.knows_member_epochs => Err(ErrorCode::GROUP_ID_NOT_FOUND),
-                _ => Err(ErrorCode::ILLEGAL_GENERATION),
-            };
+            None if request.generation < 0 => return Ok(()),
+            None if request.knows_member_epochs => return Err(ErrorCode::GROUP_ID_NOT_FOUND),
+            None => return Err(ErrorCode::ILLEGAL_GENERATION),
         };
         group.check_commit(request.generation, request.member_id, request.instance_id)?;
         if matches!(group.state, ClassicState::Stable | ClassicState::Preparing { .. }) {
@@ -82,16 +85,20 @@ impl Groups {
             Ok(group) => group,
             Err(error) => return DeleteOffsetsAnswer { error, topics: Vec::new() },
         };
+        let of_consumers = self.image.consumer(request.group);
         let mut topics = Vec::new();
         for (topic, partitions) in &request.topics {
-            let subscribed = group.is_subscribed(topic);
+            let subscribed = match group {
+                Group::Classic(group) => group.is_subscribed(topic),
+                Group::Consumer(_) => of_consumers.is_some_and(|image| image.is_subscribed(topic)),
+            };
             let error = if subscribed { ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC } else { ErrorCode::NONE };
             let results = partitions.iter().map(|&partition| PartitionResult { partition, error });
             topics.push(TopicResult { name: (*topic).into(), id: Default::default(), partitions: results.collect() });
             if !subscribed {
                 let known = |partition: &&i32| self.image.offset(request.group, topic, **partition).is_some();
                 let gone = partitions.iter().filter(known).map(|&partition| OffsetKey {
-                    group: group.id.clone(),
+                    group: group.id().clone(),
                     topic: (*topic).into(),
                     partition,
                 });
@@ -101,7 +108,7 @@ impl Groups {
         DeleteOffsetsAnswer { error: ErrorCode::NONE, topics }
     }
 
-    fn check_delete_offsets(&self, id: &str) -> Result<&ClassicGroup, ErrorCode> {
+    fn check_delete_offsets(&self, id: &str) -> Result<&Group, ErrorCode> {
         match self.live.get(id) {
             None if id.is_empty() => Err(ErrorCode::INVALID_GROUP_ID),
             None => Err(ErrorCode::GROUP_ID_NOT_FOUND),
@@ -109,7 +116,7 @@ impl Groups {
             Some(Group::Classic(group)) if !group.is_empty() && !group.speaks_consumer() => {
                 Err(ErrorCode::NON_EMPTY_GROUP)
             }
-            Some(Group::Classic(group)) => Ok(group),
+            Some(group) => Ok(group),
         }
     }
 
@@ -130,7 +137,7 @@ impl Groups {
         let from = self.expired_up_to.take();
         let range = (from.as_deref().map_or(Unbounded, Excluded), Unbounded);
         let mut seen: Option<&Arc<str>> = None;
-        for (id, Group::Classic(group)) in self.live.range::<str, _>(range) {
+        for (id, group) in self.live.range::<str, _>(range) {
             if turn.outcome.changes.len() >= MAX_TOMBSTONES {
                 self.expired_up_to = seen.cloned();
                 return false;
@@ -142,22 +149,42 @@ impl Groups {
     }
 }
 
-fn expire_group(group: &ClassicGroup, image: &GroupsImage, now: WallTime, turn: &mut Turn<'_>) {
-    let offsets = image.offsets(&group.id);
+fn expire_group(group: &Group, image: &GroupsImage, now: WallTime, turn: &mut Turn<'_>) {
+    let id = group.id();
     let mut left = 0;
-    for (topic, partitions) in offsets.into_iter().flatten() {
+    for (topic, partitions) in image.offsets(id).into_iter().flatten() {
         for (partition, offset) in partitions {
             let retention_ms = retention_ms(turn.settings.offsets.retention_minutes);
-            if may_expire(group, topic) && is_expired(group, offset, retention_ms, now) {
-                let at = OffsetKey { group: group.id.clone(), topic: topic.clone(), partition: *partition };
+            let is_over = match group {
+                Group::Classic(group) => {
+                    may_expire(group, topic) && is_expired(group.empty_since(), offset, retention_ms, now)
+                }
+                Group::Consumer(_) => {
+                    let is_read = image.consumer(id).is_some_and(|it| it.is_subscribed(topic));
+                    !is_read && is_expired(None, offset, retention_ms, now)
+                }
+            };
+            if is_over {
+                let at = OffsetKey { group: id.clone(), topic: topic.clone(), partition: *partition };
                 turn.outcome.changes.push(Change::Offset { at, offset: None });
             } else {
                 left += 1;
             }
         }
     }
-    if left == 0 && group.is_empty() && group.pending_joins.is_empty() && image.group(&group.id).is_some() {
-        turn.outcome.changes.push(Change::Group { group: group.id.clone(), metadata: None });
+    match (group, image.consumer(id)) {
+        _ if left > 0 => {}
+        (Group::Classic(group), _) => {
+            if group.is_empty() && group.pending_joins.is_empty() && image.group(id).is_some() {
+                turn.outcome.changes.push(Change::Group { group: id.clone(), metadata: None });
+            }
+        }
+        (Group::Consumer(_), Some(it)) if it.members.is_empty() => {
+            let mut draft = Draft::new(id.clone(), Cow::Borrowed(it), turn.topics);
+            draft.remove_group();
+            turn.outcome.changes.append(&mut draft.changes);
+        }
+        (Group::Consumer(_), _) => {}
     }
 }
 
@@ -172,11 +199,10 @@ fn may_expire(group: &ClassicGroup, topic: &str) -> bool {
 
 /// Whether the offset's time is up: what its client said, or the retention since it was committed and, in a group that
 /// had members, since the last one left.
-fn is_expired(group: &ClassicGroup, offset: &CommittedOffset, retention_ms: i64, now: WallTime) -> bool {
+fn is_expired(empty_since: Option<WallTime>, offset: &CommittedOffset, retention_ms: i64, now: WallTime) -> bool {
     if let Some(expires_at) = offset.expires_at {
         return now.0 >= expires_at;
     }
-    let empty_since = group.since.filter(|_| group.is_empty() && group.protocol_type.is_some());
     let last_used = empty_since.map_or(offset.committed_at, |since| since.0.max(offset.committed_at));
     now.0.saturating_sub(last_used) >= retention_ms
 }
@@ -217,6 +243,10 @@ fn committed(
 
 /// What has been committed, by an image.
 pub(super) fn fetch(image: &GroupsImage, request: &FetchOffsetsRequest<'_>) -> FetchOffsetsAnswer {
+    let consumers = image.consumer(request.group);
+    if let Some(Err(code)) = consumers.map(|it| it.check_fetch(request.member_id, request.member_epoch)) {
+        return FetchOffsetsAnswer::refused(request.group, code);
+    }
     let topics = match &request.topics {
         Some(topics) => {
             let fetched = topics.iter().map(|topic| FetchedTopic {

@@ -3,6 +3,8 @@
 //!
 //! The only place of the coordinator that knows the wire. Values are written in the versions that Kafka 4.3 writes.
 
+mod consumer;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,6 +36,7 @@ pub(super) fn encode(change: &Change) -> Record {
             let value = metadata.as_deref().map(group_value);
             record(&GroupRecord::GroupMetadata(GroupMetadataKey { group }, value), GROUP)
         }
+        Change::Consumer { group, change } => consumer::encode(group, change),
         Change::Other => unreachable!("nobody decides on a record that is not used here"),
     }
 }
@@ -98,7 +101,7 @@ pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Change, ReplayE
         GroupRecord::GroupMetadata(key, value) => {
             Change::Group { group: key.group.into(), metadata: value.map(|value| Arc::new(group_metadata(&value))) }
         }
-        _ => Change::Other,
+        other => consumer::decode(other).unwrap_or(Change::Other),
     })
 }
 

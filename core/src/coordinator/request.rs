@@ -6,9 +6,10 @@
 use ottla_wire::{ErrorCode, Uuid};
 
 use super::answer::{
-    Answer, CommitAnswer, DeleteOffsetsAnswer, DescribedGroup, FetchOffsetsAnswer, JoinAnswer, LeaveAnswer, LeftMember,
-    PartitionResult, SyncAnswer, TopicResult,
+    Answer, CommitAnswer, ConsumerHeartbeatAnswer, DeleteOffsetsAnswer, DescribedConsumerGroup, DescribedGroup,
+    FetchOffsetsAnswer, JoinAnswer, LeaveAnswer, LeftMember, PartitionResult, SyncAnswer, TopicResult,
 };
+use super::assignor::Partitions;
 
 /// One request to one shard. Of a request that names several groups, the parent makes one for each shard, or group.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,13 @@ pub enum Request<'a> {
     Heartbeat(HeartbeatRequest<'a>),
     /// LeaveGroup.
     Leave(LeaveRequest<'a>),
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerHeartbeatRequest<'a>),
+    /// ConsumerGroupDescribe, of one group.
+    ConsumerDescribe {
+        /// Which group.
+        group: &'a str,
+    },
     /// OffsetCommit.
     Commit(CommitRequest<'a>),
     /// OffsetFetch, of one group.
@@ -133,6 +141,35 @@ pub struct LeavingMember<'a> {
     pub reason: Option<&'a str>,
 }
 
+/// A member of a consumer group joins, goes on or leaves (KIP-848). `None` is what has not changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerHeartbeatRequest<'a> {
+    /// Which group.
+    pub group: &'a str,
+    /// Drawn by the member, or by the parent for one that does not draw it (version 0).
+    pub member_id: &'a str,
+    /// 0: it joins; -1: it leaves; -2: a static member leaves for a while.
+    pub member_epoch: i32,
+    /// `group.instance.id` of a static member.
+    pub instance_id: Option<&'a str>,
+    /// `client.rack`
+    pub rack_id: Option<&'a str>,
+    /// How long it may take to give partitions up, in milliseconds.
+    pub rebalance_timeout_ms: Option<i32>,
+    /// The topics that it is subscribed to by name.
+    pub topics: Option<Vec<&'a str>>,
+    /// The topics that it is subscribed to by a regular expression; empty: by none.
+    pub regex: Option<&'a str>,
+    /// How it would have assignments made.
+    pub assignor: Option<&'a str>,
+    /// What it owns.
+    pub owned: Option<Partitions>,
+    /// The client's name, as its header says; empty if it says none.
+    pub client_id: &'a str,
+    /// Where the client is, as `/127.0.0.1`.
+    pub client_host: &'a str,
+}
+
 /// Offsets are committed: by a member, or by somebody who is in no group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitRequest<'a> {
@@ -231,6 +268,10 @@ impl Request<'_> {
             Self::Leave(it) => {
                 let members = it.members.iter().map(|member| LeftMember::new(member, ErrorCode::NONE));
                 Answer::Leave(LeaveAnswer { error: code, members: members.collect() })
+            }
+            Self::ConsumerHeartbeat(_) => Answer::ConsumerHeartbeat(ConsumerHeartbeatAnswer::refused(code, None)),
+            Self::ConsumerDescribe { group } => {
+                Answer::ConsumerDescribe(DescribedConsumerGroup::refused(group, code, None))
             }
             Self::Commit(it) => Answer::Commit(it.answer_all(code)),
             Self::FetchOffsets(it) => Answer::FetchOffsets(FetchOffsetsAnswer::refused(it.group, code)),

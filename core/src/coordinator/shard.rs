@@ -13,17 +13,18 @@
 //! that saw something that is not committed waits until it is.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_wire::ErrorCode;
 
 use super::answer::{Answer, GroupState};
-use super::group::Group;
 use super::groups::{Groups, Unwritten};
 use super::image::{Change, GroupsImage};
 use super::request::Request;
 use super::settings::GroupSettings;
 use super::timers::{Timer, Timers};
+use super::topics::Topics;
 use super::turn::{Followup, Outcome, Turn};
 use super::{offsets, records};
 use crate::clock::{ClockCheck, Instant, Now};
@@ -57,6 +58,7 @@ pub struct ReplayError(pub String);
 #[derive(Clone, Debug)]
 pub struct Shard {
     settings: GroupSettings,
+    topics: Arc<Topics>,
     /// What is committed: for readers.
     pub(super) committed: GroupsImage,
     /// What will be, if the log does not fail: for decisions.
@@ -96,6 +98,7 @@ impl Shard {
     pub fn new(settings: GroupSettings) -> Self {
         Self {
             settings,
+            topics: Arc::default(),
             committed: GroupsImage::default(),
             groups: Groups::default(),
             timers: Timers::default(),
@@ -105,6 +108,11 @@ impl Shard {
             waiting: VecDeque::new(),
             clocks: None,
         }
+    }
+
+    /// The topics that there are from now on. Groups look at them when their members are next heard of.
+    pub fn set_topics(&mut self, topics: Arc<Topics>) {
+        self.topics = topics;
     }
 
     /// A record of the log, in order, before [`Shard::on_loaded`].
@@ -182,7 +190,10 @@ impl Shard {
     /// If there is no such decision.
     pub fn on_appended(&mut self, now: Now, end: Offset) {
         let outcome = self.decided.take().expect("records are appended once for each decision");
-        self.groups.replay(&outcome.changes, &mut self.timers);
+        let (groups, mut turn) = self.turn(now);
+        groups.replay(&outcome.changes, &mut turn);
+        let more = turn.outcome;
+        assert!(more.changes.is_empty() && more.answers.is_empty(), "what is written has been decided");
         let deadline = now.monotonic + self.commit_timeout();
         let Outcome { changes, answers, followup } = outcome;
         self.followups += usize::from(followup.is_some());
@@ -209,7 +220,8 @@ impl Shard {
             let unwritten = Unwritten::Never(group_error(code));
             told.extend(self.follow_up(now, followup, Err(unwritten)));
         }
-        self.groups.forget(&outcome.changes, &mut self.timers);
+        let (groups, mut turn) = self.turn(now);
+        groups.forget(&outcome.changes, &mut turn);
         told
     }
 
@@ -246,7 +258,7 @@ impl Shard {
 
     /// The state of each group, in the order of their names.
     pub fn states(&self) -> impl Iterator<Item = GroupState> {
-        self.groups.live.values().map(|Group::Classic(group)| group.state_name())
+        self.groups.states()
     }
 
     /// How many offsets are in the log.
@@ -256,8 +268,8 @@ impl Shard {
     }
 
     fn turn(&mut self, now: Now) -> (&mut Groups, Turn<'_>) {
-        let turn = Turn { now, settings: &self.settings, timers: &mut self.timers, outcome: Outcome::default() };
-        (&mut self.groups, turn)
+        let (settings, topics, timers) = (&self.settings, &*self.topics, &mut self.timers);
+        (&mut self.groups, Turn { now, settings, topics, timers, outcome: Outcome::default() })
     }
 
     /// What is decided goes to the log; what only saw the state waits for what the state rests on.

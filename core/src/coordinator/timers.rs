@@ -10,6 +10,11 @@ use crate::clock::Instant;
 pub(super) enum Timer {
     /// A member that says nothing until then is removed.
     Session { group: Arc<str>, member: Arc<str> },
+    /// A member of a consumer group that has not given up by then what it is to give up is removed.
+    Revoke { group: Arc<str>, member: Arc<str> },
+    /// A member of a consumer group that speaks the classic protocol and has not joined again, or asked for its
+    /// assignment, by then is removed.
+    Rejoin { group: Arc<str>, member: Arc<str> },
     /// Who has not joined by then is left out of the generation.
     Join { group: Arc<str> },
     /// Who has not asked for its assignment by then is removed.
@@ -38,6 +43,10 @@ impl Timers {
         if let Some(at) = self.at.remove(timer) {
             self.queue.remove(&(at, timer.clone()));
         }
+    }
+
+    pub fn is_set(&self, timer: &Timer) -> bool {
+        self.at.contains_key(timer)
     }
 
     pub fn next(&self) -> Option<Instant> {

@@ -11,6 +11,7 @@ use super::group::Member;
 use super::image::Change;
 use super::settings::GroupSettings;
 use super::timers::{Timer, Timers};
+use super::topics::Topics;
 use crate::clock::Now;
 use crate::machine::Ticket;
 
@@ -18,6 +19,7 @@ use crate::machine::Ticket;
 pub(super) struct Turn<'a> {
     pub now: Now,
     pub settings: &'a GroupSettings,
+    pub topics: &'a Topics,
     pub timers: &'a mut Timers,
     pub outcome: Outcome,
 }

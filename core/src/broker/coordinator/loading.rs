@@ -81,10 +81,12 @@ impl Broker {
             self.coordinator.spread = i32::try_from(count).ok().filter(|count| *count > 0);
         }
         let offsets = self.logs.offsets(log).unwrap_or_default();
+        let mut shard = Shard::new(GroupSettings::of(&self.config.broker));
+        shard.set_topics(self.coordinator.topics.clone());
         let hosted = Hosted {
             log,
             phase: Phase::Loading { next: offsets.log_start, until: offsets.log_end },
-            shard: Shard::new(GroupSettings::of(&self.config.broker)),
+            shard,
             deadline: None,
             not_before: None,
             deleted: Vec::new(),

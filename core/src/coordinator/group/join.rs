@@ -87,8 +87,7 @@ impl ClassicGroup {
 
     fn join_new(&mut self, joining: Joining<'_>, turn: &mut Turn<'_>) {
         let request = joining.request;
-        let name = request.instance_id.unwrap_or(request.client_id);
-        let id: Arc<str> = format!("{name}-{}", hyphenated(request.uuid.0)).into();
+        let id: Arc<str> = request.new_member_id().into();
         if let Some(instance) = request.instance_id {
             match self.instances.get(instance).cloned() {
                 Some(old) => self.replace(&old, id, joining, turn),
@@ -220,6 +219,14 @@ impl ClassicGroup {
     fn park_join(&mut self, id: &str, ticket: Ticket, turn: &mut Turn<'_>) {
         let member = self.members.get_mut(id).expect("who is parked is a member");
         member.park(Parked::Join(ticket), turn);
+    }
+}
+
+impl JoinRequest<'_> {
+    /// For a member that has none.
+    pub(in crate::coordinator) fn new_member_id(&self) -> String {
+        let name = self.instance_id.unwrap_or(self.client_id);
+        format!("{name}-{}", hyphenated(self.uuid.0))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Classic groups: who is in a group, in which generation, and what each member is doing there.
+//! Groups: consumer groups in `consumer`, classic ones beside it: who is in a group, in which generation, and what each
+//! member is doing there.
 //!
 //! | state               | until                                            | then                |
 //! |---------------------|--------------------------------------------------|---------------------|
@@ -17,12 +18,14 @@
 //! Invariants: one ticket at most is parked for a member; one member an instance id (KIP-345); a member that is parked
 //! is alive as long as it is, but for one that has never been in a generation, which cannot send heartbeats.
 
+mod consumer;
 mod join;
 mod leave;
 mod member;
 mod rebalance;
 mod sync;
 
+pub(super) use consumer::{ConsumerGroup, Draft, LEFT, LEFT_FOR_A_WHILE, Refused, check_heartbeat};
 pub(super) use join::Joining;
 pub(super) use member::{Member, Parked};
 
@@ -37,13 +40,45 @@ use super::image::GroupMetadata;
 use crate::clock::WallTime;
 
 /// The protocol type whose metadata can be read here.
-const CONSUMER: &str = "consumer";
+pub(super) const CONSUMER: &str = "consumer";
 
 /// A group, by the protocol that it speaks.
 #[derive(Clone, Debug)]
 pub(super) enum Group {
     /// JoinGroup and SyncGroup, or offsets alone.
     Classic(ClassicGroup),
+    /// KIP-848.
+    Consumer(ConsumerGroup),
+}
+
+impl Group {
+    pub const fn id(&self) -> &Arc<str> {
+        match self {
+            Self::Classic(group) => &group.id,
+            Self::Consumer(group) => &group.id,
+        }
+    }
+
+    pub const fn classic(&self) -> Option<&ClassicGroup> {
+        match self {
+            Self::Classic(group) => Some(group),
+            Self::Consumer(_) => None,
+        }
+    }
+
+    pub const fn consumer(&self) -> Option<&ConsumerGroup> {
+        match self {
+            Self::Consumer(group) => Some(group),
+            Self::Classic(_) => None,
+        }
+    }
+
+    pub const fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
+        match self {
+            Self::Classic(group) => Some(group),
+            Self::Consumer(_) => None,
+        }
+    }
 }
 
 /// A classic group as it lives.
@@ -158,6 +193,16 @@ impl ClassicGroup {
     /// Whether there is nobody whom it would be taken from.
     pub fn is_empty(&self) -> bool {
         self.state == ClassicState::Empty
+    }
+
+    /// Whether somebody's session is counted under this id.
+    pub fn has_session(&self, id: &str) -> bool {
+        self.members.contains_key(id) || self.pending_joins.contains(id)
+    }
+
+    /// Since when the members that it had are gone.
+    pub fn empty_since(&self) -> Option<WallTime> {
+        self.since.filter(|_| self.is_empty() && self.protocol_type.is_some())
     }
 
     /// Whether the member is who it says it is (KIP-345).

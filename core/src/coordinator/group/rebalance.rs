@@ -45,6 +45,23 @@ impl ClassicGroup {
         self.begin_if_all_joined(turn);
     }
 
+    /// A group that has come from the other protocol has members and nobody who leads them: they are to join again.
+    pub fn elect_and_prepare(&mut self, turn: &mut Turn<'_>) {
+        if self.leader.is_none() && !self.members.is_empty() {
+            self.leader = self.members.keys().next().cloned();
+            self.prepare(turn);
+        }
+    }
+
+    /// Whoever waits is to ask again, of another group. They live as before, should there be none.
+    pub fn dismiss_all(&mut self, turn: &mut Turn<'_>) {
+        for member in self.members.values_mut() {
+            let id = member.id.clone();
+            member.dismiss(ErrorCode::REBALANCE_IN_PROGRESS, &id, turn);
+            turn.renew_session(&self.id, member);
+        }
+    }
+
     /// The generation is over before it had an assignment, if it has none: who waits for it is told why.
     pub(super) fn recall(&mut self, why: ErrorCode, turn: &mut Turn<'_>) {
         turn.timers.cancel(&Timer::Sync { group: self.id.clone() });
@@ -243,7 +260,7 @@ impl Member {
     }
 
     /// Tells whoever waits in the member's name to go; with the id that a joiner is told.
-    pub(super) fn dismiss(&mut self, why: ErrorCode, id: &str, turn: &mut Turn<'_>) {
+    pub(in crate::coordinator) fn dismiss(&mut self, why: ErrorCode, id: &str, turn: &mut Turn<'_>) {
         match self.parked.take() {
             Some(Parked::Join(ticket)) => turn.answer(ticket, Answer::Join(JoinAnswer::refused(id, why))),
             Some(Parked::Sync(ticket)) => turn.answer(ticket, Answer::Sync(SyncAnswer::refused(why))),

@@ -1,13 +1,15 @@
 //! A shard and a parent in small: a log that takes or refuses batches, a high watermark that may be held, two clocks.
 
+mod consumers;
 mod crowds;
 mod properties;
 mod scripts;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_wire::ErrorCode;
+use ottla_wire::{ErrorCode, Uuid};
 
 use super::image::Change;
 use super::*;
@@ -20,6 +22,7 @@ use crate::types::Offset;
 struct World {
     shard: Shard,
     settings: GroupSettings,
+    topics: Arc<Topics>,
     now: Now,
     /// Every record, in order; the batches end where `ends` says.
     log: Vec<Record>,
@@ -50,6 +53,7 @@ impl World {
         Self {
             shard,
             settings,
+            topics: Arc::default(),
             now,
             log: Vec::new(),
             ends: Vec::new(),
@@ -61,6 +65,21 @@ impl World {
             answers: Vec::new(),
             appended: Vec::new(),
         }
+    }
+
+    /// A topic is there with so many partitions, or is no more.
+    fn set_topic(&mut self, name: &str, partitions: Option<i32>) {
+        let topics = Arc::make_mut(&mut self.topics);
+        let (known, version) = (topics.get(name), topics.version() + 1);
+        match (partitions, known) {
+            (Some(partitions), known) => {
+                let id = known.map_or(Uuid(0xa0 + u128::try_from(version).unwrap()), |it| it.id);
+                topics.set(&name.into(), Topic { id, partitions }, version);
+            }
+            (None, Some(known)) => topics.remove(known.id, version),
+            (None, None) => {}
+        }
+        self.shard.set_topics(self.topics.clone());
     }
 
     fn ask(&mut self, request: &Request<'_>) -> Ticket {
@@ -140,6 +159,7 @@ impl World {
         self.log.truncate(self.committed);
         self.ends.retain(|end| *end <= self.committed);
         self.shard = rebuilt(&self.settings, &self.log);
+        self.shard.set_topics(self.topics.clone());
         self.shard.on_loaded(self.now);
     }
 }

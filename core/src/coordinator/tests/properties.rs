@@ -10,10 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ottla_wire::Writer;
+use ottla_wire::consumer_protocol::{AssignedPartitions, ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::super::group::{ClassicState, Group, Parked};
+use super::super::group::{ClassicGroup, ClassicState, Group, Parked};
 use super::super::timers::Timer;
 use super::*;
 
@@ -59,14 +61,16 @@ impl Told {
                     let key = (self.generation(&group, generation), member);
                     let first = self.assignments.entry(key).or_insert_with(|| it.assignment.clone());
                     assert_eq!(*first, it.assignment, "one generation has one assignment");
-                    let image = world.shard.committed.group(&group);
-                    assert!(image.is_some(), "{group} has an assignment that is not committed");
+                    let committed = &world.shard.committed;
+                    let is_known = committed.group(&group).is_some() || committed.consumer(&group).is_some();
+                    assert!(is_known, "{group} has an assignment that is not committed");
                 }
                 _ => {}
             }
         }
         for group in GROUPS {
-            if !world.shard.groups.live.contains_key(group) {
+            // A consumer group's generations are its members' epochs: another life, in which nobody leads.
+            if world.shard.groups.live.get(group).and_then(Group::classic).is_none() {
                 *self.lives.entry(group.into()).or_default() += 1;
             }
         }
@@ -101,12 +105,15 @@ fn kind(answer: &Answer) -> String {
         Answer::DeleteOffsets(it) => {
             format!("DeleteOffsets {}", it.topics.first().map_or(it.error, |it| it.partitions[0].error))
         }
-        Answer::FetchOffsets(_) | Answer::Describe(_) | Answer::List { .. } => "a look".to_owned(),
+        Answer::ConsumerHeartbeat(it) => format!("Member {}", it.error),
+        Answer::FetchOffsets(_) | Answer::Describe(_) | Answer::ConsumerDescribe(_) | Answer::List { .. } => {
+            "a look".to_owned()
+        }
     }
 }
 
 /// What the random runs must have come to, or they prove nothing.
-const SEEN: [&str; 20] = [
+const SEEN: [&str; 27] = [
     "Commit ILLEGAL_GENERATION",
     "Commit NONE",
     "Commit REBALANCE_IN_PROGRESS",
@@ -124,6 +131,13 @@ const SEEN: [&str; 20] = [
     "Join NOT_COORDINATOR",
     "Join UNKNOWN_MEMBER_ID",
     "Leave NONE",
+    "Member COORDINATOR_NOT_AVAILABLE",
+    "Member FENCED_MEMBER_EPOCH",
+    "Member GROUP_ID_NOT_FOUND",
+    "Member GROUP_MAX_SIZE_REACHED",
+    "Member NONE",
+    "Member UNKNOWN_MEMBER_ID",
+    "Member UNRELEASED_INSTANCE_ID",
     "Sync COORDINATOR_NOT_AVAILABLE",
     "Sync NONE",
     "Sync NOT_COORDINATOR",
@@ -134,10 +148,10 @@ fn step(world: &mut World, told: &mut Told, (what, which, more, amount): Op) {
     let (group, member, generation) = someone.unwrap_or_else(|| (GROUPS[0].into(), "x".into(), 1));
     let generation = if more.is_multiple_of(16) { generation + 1 } else { generation };
     // A little help, or most runs would be of nothing but members that are not.
-    let leader = world.shard.groups.live.get(GROUPS[usize::from(which) % 3]).and_then(|Group::Classic(group)| {
-        group.leader.clone().map(|leader| (group.id.clone(), leader, group.generation))
-    });
-    match what % 32 {
+    let group_of_leader = world.shard.groups.live.get(GROUPS[usize::from(which) % 3]).and_then(Group::classic);
+    let leader = group_of_leader
+        .and_then(|group| group.leader.clone().map(|leader| (group.id.clone(), leader, group.generation)));
+    match what % 36 {
         0..=6 => join(world, told, which, more, None),
         7..=11 => join(world, told, which, more, Some((&group, &member))),
         12..=14 => {
@@ -182,6 +196,7 @@ fn step(world: &mut World, told: &mut Told, (what, which, more, amount): Op) {
                 world.fails = Some(ErrorCode::NOT_ENOUGH_REPLICAS);
             }
         }
+        32..=35 => consumer(world, &group, &member, which, more),
         _ if more.is_multiple_of(4) => {
             world.reload();
             for group in GROUPS {
@@ -190,6 +205,53 @@ fn step(world: &mut World, told: &mut Told, (what, which, more, amount): Op) {
         }
         _ => commit_some(world, usize::from(more)),
     }
+}
+
+/// A member of a consumer group joins one that is perhaps a classic one, goes on, or leaves.
+fn consumer(world: &mut World, group: &str, member: &str, which: u8, more: u8) {
+    let group = if which.is_multiple_of(3) { group } else { GROUPS[usize::from(which) % 3] };
+    let id = match more % 4 {
+        0 => member.to_owned(),
+        number => format!("k{number}"),
+    };
+    let epoch = world.shard.groups.image.consumer(group).map_or(0, |image| image.current_of(&id).epoch);
+    let member_epoch = match more % 16 {
+        0..=6 => 0,
+        7..=12 => epoch.max(0),
+        13 => -1,
+        14 => -2,
+        _ => epoch + 1,
+    };
+    let joins = member_epoch == 0;
+    let instance_id = (more.is_multiple_of(5) || member_epoch == -2).then_some("static1");
+    world.ask(&Request::ConsumerHeartbeat(ConsumerHeartbeatRequest {
+        group,
+        member_id: &id,
+        member_epoch,
+        instance_id,
+        rebalance_timeout_ms: joins.then_some(5_000),
+        topics: joins.then(|| if which.is_multiple_of(2) { vec!["t"] } else { vec!["t", "u"] }),
+        owned: Some(super::super::assignor::Partitions::new()),
+        client_id: "k",
+        client_host: "/h",
+        ..ConsumerHeartbeatRequest::default()
+    }));
+}
+
+/// What a consumer of these topics says.
+fn subscription(topics: &[&str]) -> Vec<u8> {
+    let mut out = Writer::new();
+    let topics = topics.to_vec();
+    ConsumerProtocolSubscription { topics, ..Default::default() }.encode_versioned(&mut out, 0);
+    out.into_bytes()
+}
+
+/// One partition of `t`.
+fn assignment(partition: i32) -> Vec<u8> {
+    let assigned_partitions = vec![AssignedPartitions { topic: "t", partitions: vec![partition] }];
+    let mut out = Writer::new();
+    ConsumerProtocolAssignment { assigned_partitions, user_data: None }.encode_versioned(&mut out, 0);
+    out.into_bytes()
 }
 
 /// The high watermark rises by some batches.
@@ -208,7 +270,7 @@ fn join(world: &mut World, told: &mut Told, which: u8, more: u8, member: Option<
         None if more.is_multiple_of(5) => Some(["static1", "static2"][usize::from(which) % 2]),
         None => None,
     };
-    let metadata = [which % 2];
+    let metadata = subscription(if which.is_multiple_of(2) { &["t"] } else { &["t", "u"] });
     let request = JoinRequest {
         group,
         member_id: member.map_or("", |(_, id)| id),
@@ -233,7 +295,7 @@ fn join(world: &mut World, told: &mut Told, which: u8, more: u8, member: Option<
 }
 
 fn sync(world: &mut World, told: &mut Told, group: &Arc<str>, member: &Arc<str>, generation: i32, amount: u16) {
-    let bytes = amount.to_be_bytes();
+    let bytes = assignment(i32::from(amount % 3));
     let others = told.members.iter().filter(|(of, ..)| of == group).map(|(_, id, _)| (&**id, &bytes[..]));
     let others: Vec<_> = others.collect();
     let request = SyncRequest {
@@ -275,7 +337,7 @@ fn check(world: &World) {
     let held: Vec<Ticket> = waiting.chain(parked).collect();
     assert_eq!(held.len(), world.open.len(), "a ticket is lost or held twice");
     assert!(held.iter().all(|ticket| world.open.contains(ticket)));
-    for group in shard.groups.live.values() {
+    for group in shard.groups.live.values().filter_map(Group::classic) {
         check_group(shard, group);
         if world.committed == world.log.len() {
             check_stable(shard, group);
@@ -283,25 +345,34 @@ fn check(world: &World) {
     }
     for timer in shard.timers.all() {
         match timer {
-            Timer::Session { group, member } => {
-                let Group::Classic(group) = &shard.groups.live[group];
-                assert!(group.members.contains_key(member) || group.pending_joins.contains(member), "{timer:?}");
-            }
+            Timer::Session { group, member } => match &shard.groups.live[group] {
+                Group::Classic(group) => {
+                    assert!(group.members.contains_key(member) || group.pending_joins.contains(member), "{timer:?}");
+                }
+                Group::Consumer(_) => assert!(has_member(shard, group, member), "{timer:?}"),
+            },
             Timer::Join { group } => {
-                let Group::Classic(group) = &shard.groups.live[group];
+                let group = shard.groups.live[group].classic().unwrap();
                 assert!(matches!(group.state, ClassicState::Preparing { .. }), "{timer:?}");
             }
             Timer::Sync { group } => {
-                let Group::Classic(group) = &shard.groups.live[group];
+                let group = shard.groups.live[group].classic().unwrap();
                 assert!(matches!(group.state, ClassicState::Completing { .. } | ClassicState::Stable), "{timer:?}");
+            }
+            Timer::Revoke { group, member } | Timer::Rejoin { group, member } => {
+                assert!(has_member(shard, group, member), "{timer:?}");
             }
             Timer::Expiry => {}
         }
     }
 }
 
+fn has_member(shard: &Shard, group: &str, member: &str) -> bool {
+    shard.groups.image.consumer(group).is_some_and(|image| image.members.contains_key(member))
+}
+
 /// When all is committed, what the members of a stable group have is what the log says (S8).
-fn check_stable(shard: &Shard, Group::Classic(group): &Group) {
+fn check_stable(shard: &Shard, group: &ClassicGroup) {
     if group.state == ClassicState::Stable {
         let written = shard.committed.group(&group.id).expect("a stable group is in the log");
         let has = group.members.values().map(|it| (&it.id, &it.assignment));
@@ -310,7 +381,7 @@ fn check_stable(shard: &Shard, Group::Classic(group): &Group) {
     }
 }
 
-fn check_group(shard: &Shard, Group::Classic(group): &Group) {
+fn check_group(shard: &Shard, group: &ClassicGroup) {
     let timers: BTreeSet<&Timer> = shard.timers.all().collect();
     let session = |id: &Arc<str>| Timer::Session { group: group.id.clone(), member: id.clone() };
     // In a rebalance there are those who have joined, and those who may no more.
@@ -348,7 +419,10 @@ fn check_end(world: &mut World) {
     world.pass(Duration::from_secs(3_600));
     check(world);
     assert!(world.open.is_empty(), "nobody answers {:?}", world.open);
-    let members = |Group::Classic(group): &Group| group.members.len() + group.pending_joins.len();
+    let members = |group: &Group| match group {
+        Group::Classic(group) => group.members.len() + group.pending_joins.len(),
+        Group::Consumer(group) => world.shard.groups.image.consumer(&group.id).map_or(0, |it| it.members.len()),
+    };
     assert!(world.shard.groups.live.values().all(|group| members(group) == 0), "ghosts");
     world.reload();
 }
@@ -358,6 +432,7 @@ fn whatever_is_asked() {
     let settings = settings(&[
         ("group.max.size", "3"),
         ("group.initial.rebalance.delay.ms", "500"),
+        ("group.consumer.max.size", "3"),
         ("offsets.retention.minutes", "1"),
         ("offsets.retention.check.interval.ms", "20000"),
         ("ottla.max.groups", "3"),
@@ -367,6 +442,7 @@ fn whatever_is_asked() {
     let seen = std::cell::RefCell::new(BTreeMap::<String, u32>::new());
     let run = |ops: Vec<Op>| {
         let (mut world, mut told) = (World::new(settings.clone()), Told::default());
+        world.set_topic("t", Some(3));
         for op in ops {
             step(&mut world, &mut told, op);
             told.look(&mut world);

@@ -6,15 +6,18 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
-use ottla_wire::consumer_protocol::ConsumerProtocolSubscription;
+use ottla_wire::consumer_protocol::{
+    AssignedPartitions, ConsumerProtocolAssignment, ConsumerProtocolSubscription, OwnedPartitions,
+};
 use ottla_wire::{Uuid, Writer};
 
+use super::super::assignor::Partitions;
 use super::*;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// The stories, in core/tests/scripts/groups.
-const SCRIPTS: [&str; 13] = [
+const SCRIPTS: [&str; 25] = [
     "a_first_generation",
     "b_sessions",
     "c_coordinator_asleep",
@@ -28,6 +31,18 @@ const SCRIPTS: [&str; 13] = [
     "k_coordinator_change",
     "l_a_log_that_lags",
     "m_leaving",
+    "n_consumers",
+    "o_fencing",
+    "p_static_consumers",
+    "q_patterns",
+    "r_topics",
+    "s_consumer_timeouts",
+    "t_consumer_offsets",
+    "u_consumer_bounds",
+    "v_consumers_and_the_log",
+    "w_upgrade",
+    "x_downgrade",
+    "y_against_the_policy",
 ];
 
 /// What member ids end with, but for the number of the request that they were given for.
@@ -96,11 +111,35 @@ fn millis(args: &mut ArgumentConsumer<'_>) -> Outcome<Duration> {
     Ok(Duration::from_millis(args.next_pos().ok_or("how many ms?")?.parse()?))
 }
 
-/// What a consumer says that reads these topics, `t+u`.
+/// What a consumer says that reads these topics, `t+u`, or, if it says what it owns, `t+u/t.0.1`.
 fn subscription(topics: &str) -> Vec<u8> {
+    let (topics, owned) = topics.split_once('/').map_or((topics, None), |(topics, owned)| (topics, Some(owned)));
     let topics = topics.split('+').filter(|topic| !topic.is_empty()).collect();
+    let owned_partitions = owned.filter(|it| !it.is_empty()).map(dotted);
+    let owned_partitions = owned_partitions.map(|(topic, partitions)| OwnedPartitions { topic, partitions });
+    let subscription = ConsumerProtocolSubscription {
+        topics,
+        owned_partitions: owned_partitions.into_iter().collect(),
+        ..Default::default()
+    };
     let mut out = Writer::new();
-    ConsumerProtocolSubscription { topics, ..Default::default() }.encode_versioned(&mut out, 0);
+    subscription.encode_versioned(&mut out, i16::from(owned.is_some()));
+    out.into_bytes()
+}
+
+/// `t.0.1` is a topic and its partitions.
+fn dotted(text: &str) -> (&str, Vec<i32>) {
+    let mut parts = text.split('.');
+    (parts.next().unwrap_or_default(), parts.map(|it| it.parse().unwrap()).collect())
+}
+
+/// An assignment: any text, or `=t.0.1` as consumers write it.
+fn assignment(text: &str) -> Vec<u8> {
+    let Some(places) = text.strip_prefix('=') else { return text.as_bytes().to_vec() };
+    let (topic, partitions) = dotted(places);
+    let assigned_partitions = vec![AssignedPartitions { topic, partitions }];
+    let mut out = Writer::new();
+    ConsumerProtocolAssignment { assigned_partitions, user_data: None }.encode_versioned(&mut out, 1);
     out.into_bytes()
 }
 
@@ -116,6 +155,11 @@ impl Script {
             "sync" => self.sync(&mut args)?,
             "heartbeat" => self.heartbeat(&mut args)?,
             "leave" => self.leave(&mut args)?,
+            "consumer" => self.consumer(&mut args)?,
+            "consumers" => {
+                let group = args.next_pos().ok_or("which group?")?.to_owned();
+                self.ask(&Request::ConsumerDescribe { group: &group });
+            }
             "commit" => self.commit(&mut args)?,
             "fetch" => self.fetch(&mut args)?,
             "describe" => {
@@ -150,6 +194,11 @@ impl Script {
                 world.advance(world.now.monotonic + by);
             }
             "time_out" => world.time_out(),
+            "topic" => {
+                let name = args.next_pos().ok_or("which topic?")?;
+                let partitions = args.next_pos().map(str::parse).transpose()?;
+                world.set_topic(name, partitions);
+            }
             "wall" => world.now.wall.0 += args.next_pos().ok_or("how many ms?")?.parse::<i64>()?,
             "hold" => world.held = true,
             "release" => {
@@ -224,10 +273,10 @@ impl Script {
         let instance = args.take_key("instance").map(str::to_owned);
         let protocol = args.take_key("protocol").map(str::to_owned);
         let assignments = args.take_key("assign").unwrap_or("").to_owned();
-        let assignments: Vec<(String, String)> = assignments
+        let assignments: Vec<(String, Vec<u8>)> = assignments
             .split(',')
             .filter_map(|it| it.split_once(':'))
-            .map(|(member, partitions)| (id(member), partitions.to_owned()))
+            .map(|(member, partitions)| (id(member), assignment(partitions)))
             .collect();
         let request = SyncRequest {
             group: &group,
@@ -236,9 +285,44 @@ impl Script {
             instance_id: instance.as_deref(),
             protocol_type: None,
             protocol: protocol.as_deref(),
-            assignments: assignments.iter().map(|(member, it)| (member.as_str(), it.as_bytes())).collect(),
+            assignments: assignments.iter().map(|(member, it)| (member.as_str(), &**it)).collect(),
         };
         self.ask(&Request::Sync(request));
+        Ok(())
+    }
+
+    fn consumer(&mut self, args: &mut ArgumentConsumer<'_>) -> Outcome {
+        let group = args.next_pos().ok_or("which group?")?.to_owned();
+        let member = args.next_pos().ok_or("which member?")?.to_owned();
+        let epoch = number(args, "epoch", 0)?;
+        let joins = epoch == 0;
+        let [topics, regex, instance, assignor, owned, rack] =
+            ["topics", "regex", "instance", "assignor", "owned", "rack"].map(|name| args.take_key(name));
+        let topics = topics.or((joins && regex.is_none()).then_some("t"));
+        let rebalance: i32 = number(args, "rebalance", if joins { 60_000 } else { -1 })?;
+        let owned = owned.or(joins.then_some("")).map(|owned| {
+            let mut partitions = Partitions::new();
+            for (name, partition, _) in owned.split(',').filter(|it| !it.is_empty()).map(|it| place(it).unwrap()) {
+                let id = self.world.topics.get(&name).unwrap().id;
+                partitions.entry(id).or_default().insert(partition);
+            }
+            partitions
+        });
+        let request = ConsumerHeartbeatRequest {
+            group: &group,
+            member_id: &member,
+            member_epoch: epoch,
+            instance_id: instance,
+            rack_id: rack,
+            rebalance_timeout_ms: (rebalance != -1).then_some(rebalance),
+            topics: topics.map(|topics| topics.split('+').filter(|it| !it.is_empty()).collect()),
+            regex,
+            assignor,
+            owned,
+            client_id: "c",
+            client_host: "/h",
+        };
+        self.ask(&Request::ConsumerHeartbeat(request));
         Ok(())
     }
 
@@ -278,7 +362,8 @@ impl Script {
         let topics = places.iter().map(|(name, partition, offset)| {
             let metadata = metadata.as_deref();
             let partition = CommitPartition { partition: *partition, offset: *offset, leader_epoch: -1, metadata };
-            CommitTopic { name, id: Uuid(topic_id), partitions: vec![partition] }
+            let id = self.world.topics.get(name).map_or(Uuid(topic_id), |topic| topic.id);
+            CommitTopic { name, id, partitions: vec![partition] }
         });
         let request = CommitRequest {
             group: &group,
@@ -296,6 +381,7 @@ impl Script {
     fn fetch(&mut self, args: &mut ArgumentConsumer<'_>) -> Outcome {
         let group = args.next_pos().ok_or("which group?")?.to_owned();
         let (require_stable, topic_id) = (number(args, "stable", false)?, number(args, "id", 0)?);
+        let (member, member_epoch) = (args.take_key("member"), number(args, "epoch", -1)?);
         let places = places(args)?;
         let topics = places.iter().map(|(name, partition, _)| FetchTopic {
             name,
@@ -303,7 +389,7 @@ impl Script {
             partitions: vec![*partition],
         });
         let topics = (!places.is_empty()).then(|| topics.collect());
-        let request = FetchOffsetsRequest { group: &group, member_id: None, member_epoch: -1, require_stable, topics };
+        let request = FetchOffsetsRequest { group: &group, member_id: member, member_epoch, require_stable, topics };
         self.ask(&Request::FetchOffsets(request));
         Ok(())
     }
@@ -329,7 +415,12 @@ impl Runner for Script {
         for (ticket, answer) in std::mem::take(&mut self.world.answers) {
             writeln!(self.log, "#{} {answer}", ticket.frame)?;
         }
-        Ok(shorten(&self.log))
+        let mut log = shorten(&self.log);
+        for name in self.world.topics.names() {
+            let id = self.world.topics.get(name).map(|it| it.id.to_string()).unwrap_or_default();
+            log = log.replace(&id, name);
+        }
+        Ok(log)
     }
 }
 
