@@ -45,14 +45,28 @@ pub struct GroupConfig {
     /// The longest time from one poll to the next, and so for what the program does when partitions are taken from
     /// it. A member whose program takes longer leaves the group.
     pub max_poll_interval_ms: u64,
-    /// How partitions may be shared out, the best first. All members must have one in common. Rebalances are
-    /// cooperative (KIP-429) if all of these are.
+    /// `group.protocol`: who shares partitions out.
+    pub group_protocol: GroupProtocol,
+    /// `group.remote.assignor`: how the coordinator is to do it; `None`: as it likes. Not for classic groups.
+    pub group_remote_assignor: Option<Box<str>>,
+    /// How partitions may be shared out in a classic group, the best first. All members must have one in common.
+    /// Rebalances are cooperative (KIP-429) if all of these are.
     pub partition_assignment_strategy: Vec<Strategy>,
     /// Whether the places before which everything was polled are committed now and then, before partitions are given
     /// up, and at the end.
     pub enable_auto_commit: bool,
     /// How often.
     pub auto_commit_interval_ms: u64,
+}
+
+/// Who shares a group's partitions out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// The member that leads it.
+    #[default]
+    Classic,
+    /// Its coordinator (KIP-848), which also says how often it wants to hear of members, and how long it waits.
+    Consumer,
 }
 
 /// How to read.
@@ -187,8 +201,8 @@ impl ClientConfig {
 impl GroupConfig {
     fn check(&self) -> Result<(), &'static str> {
         let empty = |text: &Option<Box<str>>| text.as_ref().is_some_and(|text| text.is_empty());
-        if empty(&self.group_id) || empty(&self.group_instance_id) {
-            return Err("group.id and group.instance.id are not empty");
+        if empty(&self.group_id) || empty(&self.group_instance_id) || empty(&self.group_remote_assignor) {
+            return Err("group.id, group.instance.id and group.remote.assignor are not empty");
         }
         if self.heartbeat_interval_ms == 0 || self.heartbeat_interval_ms >= self.session_timeout_ms {
             return Err("heartbeat.interval.ms is at least 1 and less than session.timeout.ms");
@@ -254,6 +268,8 @@ impl Default for GroupConfig {
             session_timeout_ms: 45_000,
             heartbeat_interval_ms: 3_000,
             max_poll_interval_ms: 300_000,
+            group_protocol: GroupProtocol::Classic,
+            group_remote_assignor: None,
             partition_assignment_strategy: vec![Strategy::Range, Strategy::CooperativeSticky],
             enable_auto_commit: true,
             auto_commit_interval_ms: 5_000,

@@ -43,7 +43,9 @@ pub use boundary::{
     ClientEffect, ClientEffects, ClientError, ClientInput, Command, CommittedPosition, Event, FetchedRecord,
     GroupCommand, GroupEvent, PolledRecords, ProduceRecord, ReadError, Start,
 };
-pub use config::{Acks, AutoOffsetReset, ClientConfig, GroupConfig, IsolationLevel, ProducerConfig, ReaderConfig};
+pub use config::{
+    Acks, AutoOffsetReset, ClientConfig, GroupConfig, GroupProtocol, IsolationLevel, ProducerConfig, ReaderConfig,
+};
 
 use std::time::Duration;
 

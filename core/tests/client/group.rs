@@ -7,7 +7,7 @@ use std::time::Duration;
 use ottla_core::client::assignor::Strategy;
 use ottla_core::client::{
     AdminReply, AdminRequest, AutoOffsetReset, ClientConfig, Command, CommittedPosition, Event, GroupCommand,
-    GroupEvent, ProduceRecord,
+    GroupEvent, GroupProtocol, ProduceRecord,
 };
 use ottla_core::rng::Rng;
 use ottla_core::types::{LeaderEpoch, Offset, TopicPartition};
@@ -47,6 +47,10 @@ impl Crowd {
             ("group.initial.rebalance.delay.ms", "0"),
             ("offsets.topic.replication.factor", "1"),
             ("offsets.topic.num.partitions", "3"),
+            ("group.consumer.min.session.timeout.ms", "5000"),
+            ("group.consumer.session.timeout.ms", "10000"),
+            ("group.consumer.min.heartbeat.interval.ms", "500"),
+            ("group.consumer.heartbeat.interval.ms", "1000"),
         ];
         let node = Node::new(seed, &settings);
         let mut world = World::new(&plain(), Servers::Real(Box::new(node)), seed);
@@ -220,32 +224,44 @@ fn member(strategies: &[Strategy]) -> ClientConfig {
     config
 }
 
+/// A member of a group whose coordinator shares out (KIP-848).
+fn served() -> ClientConfig {
+    let mut config = member(&[Strategy::Range]);
+    config.group.group_protocol = GroupProtocol::Consumer;
+    config
+}
+
+/// Members of every kind.
+fn kinds() -> Vec<(&'static str, ClientConfig)> {
+    let classic = ALL.iter().map(|&strategy| (strategy.name(), member(&[strategy])));
+    classic.chain([("consumer", served())]).collect()
+}
+
 const ALL: [Strategy; 4] = [Strategy::Range, Strategy::RoundRobin, Strategy::Sticky, Strategy::CooperativeSticky];
 
 #[test]
 fn members_share_a_topic_and_those_who_stay_take_over() {
-    for strategy in ALL {
+    for (kind, config) in kinds() {
         let mut crowd = Crowd::new(1);
-        let config = member(&[strategy]);
         let first = crowd.join(&config);
         crowd.run(3_000);
-        assert_eq!(crowd.owned(first), [0, 1, 2, 3, 4, 5], "{strategy:?}");
+        assert_eq!(crowd.owned(first), [0, 1, 2, 3, 4, 5], "{kind}");
         crowd.write();
         crowd.run(1_000);
         let second = crowd.join(&config);
         crowd.run(5_000);
-        assert_eq!((crowd.owned(first).len(), crowd.owned(second).len()), (3, 3), "{strategy:?}");
+        assert_eq!((crowd.owned(first).len(), crowd.owned(second).len()), (3, 3), "{kind}");
         crowd.write();
         crowd.run(1_000);
         crowd.world.command_of(first, Command::Group(GroupCommand::Unsubscribe { token: 5 }));
         crowd.run(5_000);
         assert_eq!(crowd.told(first).last().unwrap(), "unsubscribed 5");
-        assert_eq!(crowd.owned(second), [0, 1, 2, 3, 4, 5], "{strategy:?}");
+        assert_eq!(crowd.owned(second), [0, 1, 2, 3, 4, 5], "{kind}");
         crowd.write();
         crowd.run(1_000);
         let read = crowd.read();
-        assert_eq!(read.len(), 18, "{strategy:?}: all was read");
-        assert!(read.values().all(|&times| times == 1), "{strategy:?}: commits before a handover: {read:?}");
+        assert_eq!(read.len(), 18, "{kind}: all was read");
+        assert!(read.values().all(|&times| times == 1), "{kind}: commits before a handover: {read:?}");
     }
 }
 
@@ -302,9 +318,8 @@ fn a_group_uses_what_all_its_members_have() {
 
 #[test]
 fn what_a_dead_member_had_goes_to_those_who_live_when_its_session_is_over() {
-    for strategy in ALL {
+    for (kind, config) in kinds() {
         let mut crowd = Crowd::new(3);
-        let config = member(&[strategy]);
         let (first, second) = (crowd.join(&config), crowd.join(&config));
         crowd.run(5_000);
         crowd.write();
@@ -312,12 +327,12 @@ fn what_a_dead_member_had_goes_to_those_who_live_when_its_session_is_over() {
         crowd.kill(first);
         crowd.write();
         crowd.run(5_000);
-        assert_eq!(crowd.owned(second).len(), 3, "{strategy:?}");
+        assert_eq!(crowd.owned(second).len(), 3, "{kind}");
         crowd.run(10_000);
-        assert_eq!(crowd.owned(second), [0, 1, 2, 3, 4, 5], "{strategy:?}");
-        crowd.check_nothing_is_left_out(2, &format!("{strategy:?}"));
+        assert_eq!(crowd.owned(second), [0, 1, 2, 3, 4, 5], "{kind}");
+        crowd.check_nothing_is_left_out(2, kind);
         let again = crowd.read().values().filter(|&&times| times > 1).count();
-        assert_eq!(again, 0, "{strategy:?}: what the dead one read was committed after five seconds");
+        assert_eq!(again, 0, "{kind}: what the dead one read was committed after five seconds");
     }
 }
 
@@ -350,9 +365,8 @@ fn a_group_resumes_where_it_committed_after_the_broker_lost_power() {
 
 #[test]
 fn members_live_through_the_death_of_their_coordinator() {
-    for strategy in ALL {
+    for (kind, config) in kinds() {
         let mut crowd = Crowd::new(5);
-        let config = member(&[strategy]);
         let (first, second) = (crowd.join(&config), crowd.join(&config));
         crowd.run(5_000);
         let (told_first, told_second) = (crowd.told(first), crowd.told(second));
@@ -362,11 +376,11 @@ fn members_live_through_the_death_of_their_coordinator() {
             crowd.world.restart(if turn % 2 == 0 { Crash::Kill } else { Crash::Power(turn) });
             crowd.run(5_000);
         }
-        crowd.check_nothing_is_left_out(5, &format!("{strategy:?}"));
+        crowd.check_nothing_is_left_out(5, kind);
         let (later_first, later_second) = (crowd.told(first), crowd.told(second));
         assert!(
             later_first.is_empty() && later_second.is_empty(),
-            "{strategy:?}: sessions go on: {told_first:?}, {told_second:?}, then {later_first:?}, {later_second:?}"
+            "{kind}: sessions go on: {told_first:?}, {told_second:?}, then {later_first:?}, {later_second:?}"
         );
     }
 }
@@ -385,6 +399,39 @@ fn of_two_static_members_of_one_name_the_older_is_fenced() {
     assert_eq!(told[1], "lost t-0 t-1 t-2 t-3 t-4 t-5", "{told:?}");
     assert!(told[2].starts_with("group failed: FENCED_INSTANCE_ID"), "{told:?}");
     assert_eq!(crowd.owned(second), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_coordinator_that_shares_out_lets_only_one_of_two_namesakes_in() {
+    let mut crowd = Crowd::new(14);
+    let mut config = served();
+    config.group.group_instance_id = Some("i".into());
+    let first = crowd.join(&config);
+    crowd.run(3_000);
+    let second = crowd.join(&config);
+    crowd.run(3_000);
+    assert_eq!(crowd.told(first), ["assigned t-0 t-1 t-2 t-3 t-4 t-5"]);
+    assert!(crowd.told(second)[0].starts_with("group failed: UNRELEASED_INSTANCE_ID"));
+    // Closed, the first leaves its place to the next of its name.
+    crowd.world.command_of(first, Command::Group(GroupCommand::Close { token: 8 }));
+    crowd.run(1_000);
+    crowd.subscribe(second, false);
+    crowd.run(3_000);
+    assert_eq!(crowd.owned(second), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_coordinator_that_shares_out_takes_only_what_moves() {
+    let mut crowd = Crowd::new(15);
+    let first = crowd.join(&served());
+    crowd.run(3_000);
+    let second = crowd.join(&served());
+    crowd.run(8_000);
+    let (told, owned) = (crowd.told(first), crowd.owned(second));
+    let [all, revoked] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(all, "assigned t-0 t-1 t-2 t-3 t-4 t-5");
+    assert!(revoked.starts_with("revoked ") && revoked.split(' ').count() == 4, "{told:?}");
+    assert_eq!(owned.len(), 3);
 }
 
 #[test]
@@ -427,9 +474,8 @@ fn a_program_that_does_not_poll_loses_its_place_and_comes_back() {
 
 #[test]
 fn a_program_may_commit_before_its_partitions_are_another_ones() {
-    for strategy in [Strategy::Range, Strategy::CooperativeSticky] {
+    for (kind, mut config) in kinds() {
         let mut crowd = Crowd::new(9);
-        let mut config = member(&[strategy]);
         config.group.enable_auto_commit = false;
         let first = crowd.join(&config);
         crowd.subscribe(first, true);
@@ -445,8 +491,8 @@ fn a_program_may_commit_before_its_partitions_are_another_ones() {
         crowd.write();
         crowd.run(1_000);
         let read = crowd.read();
-        assert_eq!((read.len(), crowd.owned(second).len()), (12, 3), "{strategy:?}");
-        assert!(read.values().all(|&times| times == 1), "{strategy:?}: {read:?}");
+        assert_eq!((read.len(), crowd.owned(second).len()), (12, 3), "{kind}");
+        assert!(read.values().all(|&times| times == 1), "{kind}: {read:?}");
     }
 }
 
@@ -491,14 +537,13 @@ fn a_commit_from_outside_is_taken_while_the_group_has_no_members() {
 #[test]
 fn nothing_is_left_out_whatever_breaks() {
     let mut read_again = 0;
-    for seed in 0..12 {
+    for seed in 0..15 {
         let mut rng = Rng::new(seed);
-        let strategy = ALL[usize::try_from(rng.below(4)).unwrap()];
+        let (kind, mut config) = kinds().swap_remove(usize::try_from(rng.below(5)).unwrap());
         let mut crowd = Crowd::new(seed);
         crowd.world.break_chance = rng.below(20);
         crowd.world.refuse_chance = rng.below(100);
         crowd.world.latency_us = 1 + rng.below(20_000);
-        let mut config = member(&[strategy]);
         config.group.auto_commit_interval_ms = 500;
         let mut living = vec![crowd.join(&config), crowd.join(&config)];
         for _ in 0..15 {
@@ -528,11 +573,11 @@ fn nothing_is_left_out_whatever_breaks() {
             }
         }
         assert!(written.values().all(|&count| count == 15), "seed {seed}: {written:?}");
-        crowd.check_nothing_is_left_out(15, &format!("seed {seed}, {strategy:?}"));
+        crowd.check_nothing_is_left_out(15, &format!("seed {seed}, {kind}"));
         let owned: Vec<_> = living.iter().flat_map(|&who| crowd.owned(who)).collect();
         assert_eq!(owned.iter().collect::<BTreeSet<_>>().len(), 6, "seed {seed}: {owned:?}");
         assert_eq!(owned.len(), 6, "seed {seed}: {owned:?}");
         read_again += crowd.read().values().filter(|&&times| times > 1).count();
     }
-    assert!(read_again < 12 * 90 / 2, "commits are worth something: {read_again} records were read again");
+    assert!(read_again < 15 * 90 / 2, "commits are worth something: {read_again} records were read again");
 }

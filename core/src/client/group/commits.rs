@@ -127,6 +127,10 @@ impl Commits {
             let error = if commit.deadline <= now {
                 Some(ClientError::ApiTimeout(commit.error))
             } else {
+                // The epoch of a member of KIP-848 grows while it keeps what it has: only another member is another.
+                if rules.is_served() && commit.call.is_none() && commit.identity.member_id == identity.member_id {
+                    commit.identity = identity.clone();
+                }
                 (commit.call.is_none() && commit.identity != *identity).then_some(ClientError::Rebalanced)
             };
             if let Some(error) = error {
@@ -179,6 +183,11 @@ impl Commits {
         if code.is_retriable() {
             self.retry_or_fail(commit, rules, turn);
             return Verdict::Unchanged;
+        }
+        if code == ErrorCode::STALE_MEMBER_EPOCH {
+            // The next heartbeat brings the new one.
+            self.retry_or_fail(commit, rules, turn);
+            return Verdict::Rebalancing;
         }
         let error = match code {
             ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION | ErrorCode::UNKNOWN_MEMBER_ID => {

@@ -18,6 +18,7 @@ use super::super::metadata::Metadata;
 use super::super::reader::Reader;
 use super::super::turn::Turn;
 use super::protocol::{self, CONSUMER, Standing};
+use super::served::Served;
 use super::{Group, Identity, Phase, Retry, Rules, blames_coordinator};
 
 /// What the leader has to do.
@@ -196,7 +197,8 @@ impl Group {
             self.identity = Identity::none();
         }
         if !matches!(self.phase, Phase::Leaving(_) | Phase::Out) {
-            self.phase = Phase::Joining { call: None };
+            let served = self.rules.is_served();
+            self.phase = if served { Phase::Served(Served::default()) } else { Phase::Joining { call: None } };
             self.delay(turn);
         }
     }

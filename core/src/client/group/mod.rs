@@ -2,7 +2,7 @@
 //!
 //! * `coordinator`: the broker that knows the group; `protocol`: what members tell each other
 //! * `entry`: joining and sharing out; `session`: staying and leaving; `rebalance`: what is given up and taken
-//! * `commits`, `positions`: what the group has read
+//! * `served`: the same where the coordinator shares out (KIP-848); `commits`, `positions`: what the group has read
 //!
 //! | the member is | on | becomes |
 //! |---|---|---|
@@ -18,6 +18,7 @@
 //! | any | no poll, or no Release, within `max.poll.interval.ms` | preparing, and it has left; everything is lost |
 //! | any | FENCED_INSTANCE_ID, no permission, … | out; everything is lost |
 //! | any | Unsubscribe | leaving, then out |
+//! | preparing | a poll waits, and the coordinator shares out | served |
 //!
 //! Invariants: partitions come and go only while a poll waits, unless they are lost; JoinGroup goes out when no commit
 //! is under way, so what was committed in a generation is there when the next one begins.
@@ -28,6 +29,7 @@ mod entry;
 mod positions;
 mod protocol;
 mod rebalance;
+mod served;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +44,7 @@ use crate::types::TopicPartition;
 
 use super::assignor::{Strategy, Topics};
 use super::boundary::{ClientError, CommittedPosition, Event, GroupCommand, GroupEvent, Start};
-use super::config::{AutoOffsetReset, ClientConfig};
+use super::config::{AutoOffsetReset, ClientConfig, GroupProtocol};
 use super::reader::{Place, Reader};
 use super::turn::Turn;
 
@@ -51,6 +53,7 @@ use coordinator::Coordinator;
 use entry::SharingOut;
 use positions::Fetches;
 use rebalance::Handover;
+use served::Served;
 use session::{Ending, Heartbeat, Leaving};
 
 /// See the module.
@@ -88,6 +91,8 @@ struct Rules {
     heartbeat_interval: Duration,
     max_poll_interval: Duration,
     strategies: Vec<Strategy>,
+    protocol: GroupProtocol,
+    remote_assignor: Option<Box<str>>,
     /// How often to commit without being asked.
     auto_commit: Option<Duration>,
     reset: AutoOffsetReset,
@@ -126,6 +131,8 @@ enum Phase {
     Syncing { call: Option<CallId>, strategy: Strategy, parts: Vec<(Box<str>, Vec<u8>)> },
     /// In a generation; the part is there until it is taken.
     Stable { part: Option<BTreeSet<TopicPartition>> },
+    /// A member of a group whose coordinator shares out.
+    Served(Served),
     /// On its way out.
     Leaving(Leaving),
 }
@@ -158,6 +165,8 @@ impl Group {
             heartbeat_interval: ms(group.heartbeat_interval_ms),
             max_poll_interval: ms(group.max_poll_interval_ms),
             strategies: group.partition_assignment_strategy.clone(),
+            protocol: group.group_protocol,
+            remote_assignor: group.group_remote_assignor.clone(),
             auto_commit: group.enable_auto_commit.then(|| ms(group.auto_commit_interval_ms)),
             reset: config.reader.auto_offset_reset,
             rack: config.reader.client_rack.clone(),
@@ -218,7 +227,8 @@ impl Group {
             | Phase::Joining { .. }
             | Phase::SharingOut(_)
             | Phase::Syncing { .. }
-            | Phase::Stable { .. } => self.rejoin = true,
+            | Phase::Stable { .. }
+            | Phase::Served(_) => self.rejoin = true,
         }
     }
 
@@ -303,6 +313,7 @@ impl Group {
             }
         }
         self.beat(turn);
+        self.beat_served(turn);
         self.fetches.pump(&mut self.coordinator, &self.rules, turn);
     }
 
@@ -313,6 +324,10 @@ impl Group {
         }
         let polling = reader.is_polling();
         match &self.phase {
+            Phase::Preparing { .. } if polling && self.rules.is_served() => {
+                self.phase = Phase::Served(Served::default())
+            }
+            Phase::Served(_) => return self.reconcile(reader, turn),
             Phase::Preparing { begun: false } if polling && self.handover.is_none() => self.prepare(reader, turn),
             Phase::Preparing { begun: true } if self.handover.is_none() && self.commits.is_idle() => {
                 self.phase = Phase::Joining { call: None };
@@ -364,6 +379,7 @@ impl Group {
         match &self.phase {
             Phase::Joining { call: Some(ours) } if *ours == call => self.on_joined(result, reader, turn),
             Phase::Syncing { call: Some(ours), .. } if *ours == call => self.on_synced(result, reader, turn),
+            Phase::Served(served) if served.owns(call) => self.on_beat_served(result, reader, turn),
             Phase::Leaving(leaving) if leaving.owns(call) => self.gone(reader, turn),
             Phase::Out
             | Phase::Preparing { .. }
@@ -371,6 +387,7 @@ impl Group {
             | Phase::SharingOut(_)
             | Phase::Syncing { .. }
             | Phase::Stable { .. }
+            | Phase::Served(_)
             | Phase::Leaving(_) => {
                 let found = self.fetches.on_result(call, result, &mut self.coordinator, &self.rules, turn);
                 self.begin_to_read(found, reader, turn);
@@ -382,7 +399,7 @@ impl Group {
     fn on_verdict(&mut self, verdict: Verdict, reader: &mut Reader, turn: &mut Turn<'_>) {
         match verdict {
             Verdict::Unchanged => {}
-            Verdict::Rebalancing => self.rejoin |= matches!(self.phase, Phase::Stable { .. }),
+            Verdict::Rebalancing => self.rejoin |= matches!(self.phase, Phase::Stable { .. } | Phase::Served(_)),
             Verdict::Unknown(code) => self.become_unknown(code, reader, turn),
             Verdict::Hopeless(code) => self.fail(ClientError::Broker(code), reader, turn),
         }
@@ -397,7 +414,8 @@ impl Group {
             | Phase::Joining { .. }
             | Phase::SharingOut(_)
             | Phase::Syncing { .. }
-            | Phase::Stable { .. } => {}
+            | Phase::Stable { .. }
+            | Phase::Served(_) => {}
         }
         self.lose(reader, turn);
         self.identity = Identity::none();
@@ -415,6 +433,11 @@ impl Group {
 }
 
 impl Rules {
+    /// Whether the coordinator shares out.
+    fn is_served(&self) -> bool {
+        self.protocol == GroupProtocol::Consumer
+    }
+
     /// Whether members keep their partitions while the group rebalances: only if all that may be chosen say so.
     fn is_cooperative(&self) -> bool {
         self.strategies.iter().all(|strategy| strategy.is_cooperative())

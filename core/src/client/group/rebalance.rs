@@ -64,16 +64,21 @@ impl Group {
             self.commit_before_joining(reader, turn);
         }
         self.give_up(revoked, reader, turn);
+        self.take(added, reader, turn);
+        self.previous = (part, self.identity.generation);
+    }
+
+    /// Takes partitions, and says so even if there are none: the group has settled.
+    pub(super) fn take(&mut self, added: Vec<TopicPartition>, reader: &mut Reader, turn: &mut Turn<'_>) {
         for partition in &added {
             reader.unassign(partition);
             self.owned.insert(partition.clone());
             self.fetches.await_position(partition.clone());
         }
         turn.events.push(Event::Group(GroupEvent::Assigned { partitions: added }));
-        self.previous = (part, self.identity.generation);
     }
 
-    fn give_up(&mut self, partitions: BTreeSet<TopicPartition>, reader: &mut Reader, turn: &mut Turn<'_>) {
+    pub(super) fn give_up(&mut self, partitions: BTreeSet<TopicPartition>, reader: &mut Reader, turn: &mut Turn<'_>) {
         if partitions.is_empty() {
             return;
         }
@@ -149,7 +154,7 @@ impl Group {
     /// Commits what the program has dealt with, if it is time.
     pub(super) fn commit_automatically(&mut self, reader: &Reader, turn: &mut Turn<'_>) {
         let Some(interval) = self.rules.auto_commit else { return };
-        if !matches!(self.phase, Phase::Stable { .. }) || self.owned.is_empty() {
+        if !matches!(self.phase, Phase::Stable { .. } | Phase::Served(_)) || self.owned.is_empty() {
             return;
         }
         let now = turn.at();
@@ -169,7 +174,7 @@ impl Group {
     }
 
     /// Commits where the program stands, before others may go on from there.
-    fn commit_before_joining(&mut self, reader: &Reader, turn: &mut Turn<'_>) {
+    pub(super) fn commit_before_joining(&mut self, reader: &Reader, turn: &mut Turn<'_>) {
         if self.rules.auto_commit.is_none() || !self.identity.is_member() {
             return;
         }

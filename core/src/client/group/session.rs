@@ -143,7 +143,7 @@ impl Group {
         if until > now {
             return turn.wake.by(until);
         }
-        if self.rules.instance_id.is_none()
+        if (self.rules.instance_id.is_none() || self.rules.is_served())
             && let Some(route) = self.coordinator.route(Lane::Group, &self.rules, turn)
         {
             // Nobody waits for the answer: if it is lost the session ends all the same.
@@ -176,7 +176,11 @@ impl Group {
     pub(super) fn go(&mut self, reader: &mut Reader, turn: &mut Turn<'_>) -> bool {
         let Phase::Leaving(leaving) = &self.phase else { return false };
         let now = turn.at();
-        let knows = !self.identity.member_id.is_empty() && self.rules.instance_id.is_none();
+        let knows = if self.rules.is_served() {
+            self.identity.is_member()
+        } else {
+            !self.identity.member_id.is_empty() && self.rules.instance_id.is_none()
+        };
         if leaving.until <= now || (!knows && self.commits.is_idle()) {
             self.gone(reader, turn);
             return true;
@@ -196,6 +200,9 @@ impl Group {
     }
 
     fn send_leave(&mut self, route: crate::rpc::Route, turn: &mut Turn<'_>) -> Result<CallId, RpcError> {
+        if self.rules.is_served() {
+            return self.send_leave_served(route, turn);
+        }
         let member_id = &*self.identity.member_id;
         let request = Request::from(LeaveGroupRequest {
             group_id: &self.rules.group_id,
