@@ -38,9 +38,9 @@ pub struct GroupConfig {
     pub group_id: Option<Box<str>>,
     /// `group.instance.id`: a static member (KIP-345), whose partitions wait for it while it restarts.
     pub group_instance_id: Option<Box<str>>,
-    /// How long the coordinator takes a member for alive that it does not hear of.
+    /// How long the coordinator takes a member of a classic group for alive that it does not hear of.
     pub session_timeout_ms: u64,
-    /// How often the coordinator hears of the member.
+    /// How often it hears of the member.
     pub heartbeat_interval_ms: u64,
     /// The longest time from one poll to the next, and so for what the program does when partitions are taken from
     /// it. A member whose program takes longer leaves the group.

@@ -283,19 +283,17 @@ fn a_cooperative_rebalance_takes_only_what_moves() {
 
 #[test]
 fn a_program_may_change_its_mind_about_topics() {
-    for (strategy, expected) in [
-        (Strategy::Range, vec!["revoked t-0 t-1 t-2 t-3 t-4 t-5", "assigned u-0 u-1"]),
-        (Strategy::CooperativeSticky, vec!["revoked t-0 t-1 t-2 t-3 t-4 t-5", "assigned u-0 u-1"]),
-    ] {
+    for (kind, config) in kinds() {
         let mut crowd = Crowd::new(12);
         crowd.create("u", 2);
-        let first = crowd.join(&member(&[strategy]));
+        let first = crowd.join(&config);
         crowd.run(3_000);
         crowd.told(first);
         let subscribe = |topics| Command::Group(GroupCommand::Subscribe { topics, await_release: false });
         crowd.world.command_of(first, subscribe(vec!["u".into()]));
         crowd.run(3_000);
-        assert_eq!(crowd.told(first), expected, "{strategy:?}");
+        let expected = ["revoked t-0 t-1 t-2 t-3 t-4 t-5", "assigned u-0 u-1"];
+        assert_eq!(crowd.told(first), expected, "{kind}");
     }
 }
 
@@ -458,18 +456,19 @@ fn a_static_member_that_restarts_finds_its_partitions_and_others_notice_nothing(
 
 #[test]
 fn a_program_that_does_not_poll_loses_its_place_and_comes_back() {
-    let mut crowd = Crowd::new(8);
-    let mut config = member(&[Strategy::CooperativeSticky]);
-    config.group.max_poll_interval_ms = 5_000;
-    let (first, second) = (crowd.join(&config), crowd.join(&config));
-    crowd.run(3_000);
-    crowd.programs[first].lives = false;
-    crowd.run(8_000);
-    assert!(crowd.told(first).last().unwrap().starts_with("lost "));
-    assert_eq!(crowd.owned(second), [0, 1, 2, 3, 4, 5]);
-    crowd.programs[first].lives = true;
-    crowd.run(8_000);
-    assert_eq!((crowd.owned(first).len(), crowd.owned(second).len()), (3, 3));
+    for mut config in [member(&[Strategy::CooperativeSticky]), served()] {
+        let mut crowd = Crowd::new(8);
+        config.group.max_poll_interval_ms = 5_000;
+        let (first, second) = (crowd.join(&config), crowd.join(&config));
+        crowd.run(3_000);
+        crowd.programs[first].lives = false;
+        crowd.run(8_000);
+        assert!(crowd.told(first).last().unwrap().starts_with("lost "));
+        assert_eq!(crowd.owned(second), [0, 1, 2, 3, 4, 5]);
+        crowd.programs[first].lives = true;
+        crowd.run(8_000);
+        assert_eq!((crowd.owned(first).len(), crowd.owned(second).len()), (3, 3));
+    }
 }
 
 #[test]
@@ -498,18 +497,19 @@ fn a_program_may_commit_before_its_partitions_are_another_ones() {
 
 #[test]
 fn what_is_never_released_is_lost_in_time() {
-    let mut crowd = Crowd::new(10);
-    let mut config = member(&[Strategy::Range]);
-    config.group.max_poll_interval_ms = 5_000;
-    let first = crowd.join(&config);
-    crowd.subscribe(first, true);
-    crowd.run(3_000);
-    let second = crowd.join(&config);
-    crowd.run(3_000);
-    assert!(crowd.owned(second).is_empty(), "it waits");
-    crowd.run(5_000);
-    assert!(crowd.told(first).iter().any(|told| told.starts_with("lost ")));
-    assert!(!crowd.owned(second).is_empty());
+    for mut config in [member(&[Strategy::Range]), served()] {
+        let mut crowd = Crowd::new(10);
+        config.group.max_poll_interval_ms = 5_000;
+        let first = crowd.join(&config);
+        crowd.subscribe(first, true);
+        crowd.run(3_000);
+        let second = crowd.join(&config);
+        crowd.run(3_000);
+        assert!(crowd.owned(second).is_empty(), "it waits");
+        crowd.run(5_000);
+        assert!(crowd.told(first).iter().any(|told| told.starts_with("lost ")));
+        assert!(!crowd.owned(second).is_empty());
+    }
 }
 
 #[test]
