@@ -1,8 +1,9 @@
 //! Reading records.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use ottla_core::client::{ClientConfig, Command, Event, PolledRecords, Start};
+use ottla_core::client::{ClientConfig, Command, Event, GroupCommand, GroupEvent, PolledRecords, Start};
 use ottla_core::types::{Offset, TopicPartition};
 use tokio::sync::{mpsc, oneshot};
 
@@ -10,11 +11,16 @@ use super::driver;
 use super::error::{ConsumeError, Error};
 use super::jobs::{Handle, Job};
 
-/// Reads the partitions that the program assigns, each from its own place.
+/// Reads the partitions that the program assigns, each from its own place; or, as a member of the group of `group.id`,
+/// those that the group gives it, from where the group has committed.
 #[derive(Debug)]
 pub struct Consumer {
     handle: Handle,
     events: mpsc::UnboundedReceiver<Event>,
+    /// What came while something else was waited for.
+    held: VecDeque<Event>,
+    /// What the group has given.
+    assigned: BTreeSet<TopicPartition>,
     /// Whether a poll is under way: a future that was dropped leaves it so, and the next one takes what it brings.
     polling: bool,
 }
@@ -29,7 +35,7 @@ impl Consumer {
     /// Outside of a tokio runtime.
     pub fn new(config: &ClientConfig) -> Result<Self, Error> {
         let (handle, events) = driver::start(config)?;
-        Ok(Self { handle, events, polling: false })
+        Ok(Self { handle, events, held: VecDeque::new(), assigned: BTreeSet::new(), polling: false })
     }
 
     /// Reads a partition from a place; if it is read already, from this place now.
@@ -48,16 +54,64 @@ impl Consumer {
         self.handle.submit(Job::Read(Command::Unassign { partition }))
     }
 
+    /// Joins the group of `group.id` to read these topics, or, if it is joined, reads these instead of others. What was
+    /// polled is taken to be dealt with when the next poll begins: then it is committed, if that is automatic, and then
+    /// partitions may go to other members.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]
+    pub fn subscribe(&mut self, topics: &[&str]) -> Result<(), Error> {
+        let topics = topics.iter().map(|&topic| topic.into()).collect();
+        self.submit(GroupCommand::Subscribe { topics, await_release: false })
+    }
+
+    /// What the group has given to this member, as far as polls have told.
+    pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.assigned.iter()
+    }
+
+    /// Commits the place behind all that was polled, and waits until that is done.
+    ///
+    /// # Errors
+    /// Why it was not done; [`Error::is_definite`] says whether it may have been all the same.
+    pub async fn commit(&mut self) -> Result<(), Error> {
+        self.submit(GroupCommand::Commit { token: 0, positions: None, retry: true })?;
+        loop {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "all else is for the next poll")]
+            match self.events.recv().await.ok_or(Error::Closed)? {
+                Event::Group(GroupEvent::Committed { token: Some(_), .. }) => return Ok(()),
+                Event::Group(GroupEvent::CommitFailed { error, definite, .. }) => {
+                    return Err(Error::Failed { error, definite, trouble: self.handle.trouble() });
+                }
+                other => self.held.push_back(other),
+            }
+        }
+    }
+
+    /// Leaves the group, after a last commit if that is automatic: so that others need not wait for the member's
+    /// session to end. What comes after it is not read.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]
+    pub async fn close(mut self) -> Result<(), Error> {
+        self.submit(GroupCommand::Close { token: 0 })?;
+        loop {
+            if let Event::Group(GroupEvent::Closed { .. }) = self.events.recv().await.ok_or(Error::Closed)? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Takes records, `max.poll.records` at most, and waits for them so long. Nothing is lost if the future is dropped:
     /// the next poll brings it.
     ///
     /// # Errors
-    /// What the program has to know of a partition. Other partitions go on at the next poll.
+    /// What the program has to know of a partition or the group. Other partitions go on at the next poll.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<PolledRecords>, ConsumeError> {
         loop {
-            let event = match self.events.try_recv() {
-                Ok(event) => Some(event),
-                Err(_) => {
+            let event = match self.held.pop_front().or_else(|| self.events.try_recv().ok()) {
+                Some(event) => Some(event),
+                None => {
                     self.begin_poll(timeout)?;
                     self.events.recv().await
                 }
@@ -72,6 +126,7 @@ impl Consumer {
                 Event::Truncated { partition, from, to } => {
                     return Err(ConsumeError::Truncated { partition, from, to });
                 }
+                Event::Group(event) => self.on_group(event)?,
                 _ => {}
             }
         }
@@ -88,6 +143,28 @@ impl Consumer {
     #[must_use]
     pub fn trouble(&self) -> Option<Box<str>> {
         self.handle.trouble()
+    }
+
+    fn submit(&self, command: GroupCommand) -> Result<(), Error> {
+        self.handle.submit(Job::Read(Command::Group(command)))
+    }
+
+    fn on_group(&mut self, event: GroupEvent) -> Result<(), ConsumeError> {
+        match event {
+            GroupEvent::Assigned { partitions } => self.assigned.extend(partitions),
+            GroupEvent::Revoked { partitions } | GroupEvent::Lost { partitions } => {
+                self.assigned.retain(|partition| !partitions.contains(partition));
+            }
+            GroupEvent::Failed { error } => return Err(ConsumeError::Group { error }),
+            // Who waited for these has stopped waiting.
+            GroupEvent::Committed { .. }
+            | GroupEvent::CommitFailed { .. }
+            | GroupEvent::PositionsKept { .. }
+            | GroupEvent::PositionsNotKnown { .. }
+            | GroupEvent::Unsubscribed { .. }
+            | GroupEvent::Closed { .. } => {}
+        }
+        Ok(())
     }
 
     fn begin_poll(&mut self, timeout: Duration) -> Result<(), ConsumeError> {

@@ -53,6 +53,12 @@ pub enum ConsumeError {
         /// Where it is now.
         to: Offset,
     },
+    /// The group cannot be joined, or has thrown this member out: nothing is subscribed to any more.
+    #[error("the group: {error}")]
+    Group {
+        /// Why.
+        error: ClientError,
+    },
     /// The client's task is gone: its runtime was shut down.
     #[error("the client has been shut down")]
     Closed,

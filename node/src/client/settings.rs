@@ -1,6 +1,7 @@
 //! The configuration by the names of Kafka's own clients.
 
-use ottla_core::client::{Acks, AutoOffsetReset, ClientConfig, IsolationLevel};
+use ottla_core::client::assignor::Strategy;
+use ottla_core::client::{Acks, AutoOffsetReset, ClientConfig, GroupConfig, IsolationLevel};
 use ottla_core::config::edit_distance;
 use ottla_core::record::{Codec, Compression};
 
@@ -34,6 +35,7 @@ pub enum SettingError {
 pub const KEYS: &[&str] = &[
     "acks",
     "allow.auto.create.topics",
+    "auto.commit.interval.ms",
     "auto.offset.reset",
     "batch.size",
     "bootstrap.servers",
@@ -47,25 +49,32 @@ pub const KEYS: &[&str] = &[
     "compression.zstd.level",
     "default.api.timeout.ms",
     "delivery.timeout.ms",
+    "enable.auto.commit",
     "enable.idempotence",
     "fetch.max.bytes",
     "fetch.max.wait.ms",
     "fetch.min.bytes",
+    "group.id",
+    "group.instance.id",
+    "heartbeat.interval.ms",
     "isolation.level",
     "linger.ms",
     "max.block.ms",
     "max.in.flight.requests.per.connection",
     "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
     "max.poll.records",
     "max.request.size",
     "metadata.max.age.ms",
     "metadata.max.idle.ms",
+    "partition.assignment.strategy",
     "partitioner.ignore.keys",
     "reconnect.backoff.max.ms",
     "reconnect.backoff.ms",
     "request.timeout.ms",
     "retry.backoff.max.ms",
     "retry.backoff.ms",
+    "session.timeout.ms",
     "socket.connection.setup.timeout.ms",
 ];
 
@@ -145,6 +154,24 @@ fn set(config: &mut ClientConfig, key: &str, value: &str) -> Result<bool, &'stat
         "retry.backoff.max.ms" => config.retry_backoff_max_ms = int(value, u64::MAX)?,
         "retry.backoff.ms" => config.retry_backoff_ms = int(value, u64::MAX)?,
         "socket.connection.setup.timeout.ms" => rpc.socket_connection_setup_timeout_ms = int(value, u64::MAX)?,
+        _ => return set_group(&mut config.group, key, value),
+    }
+    Ok(true)
+}
+
+/// Those of groups.
+fn set_group(group: &mut GroupConfig, key: &str, value: &str) -> Result<bool, &'static str> {
+    match key {
+        "auto.commit.interval.ms" => group.auto_commit_interval_ms = int(value, u64::MAX)?,
+        "enable.auto.commit" => group.enable_auto_commit = boolean(value)?,
+        "group.id" => group.group_id = Some(value.into()),
+        "group.instance.id" => group.group_instance_id = Some(value.into()),
+        "heartbeat.interval.ms" => group.heartbeat_interval_ms = int(value, u64::MAX)?,
+        "max.poll.interval.ms" => group.max_poll_interval_ms = int(value, u64::MAX)?,
+        "partition.assignment.strategy" => {
+            group.partition_assignment_strategy = value.split(',').map(strategy).collect::<Result<_, _>>()?;
+        }
+        "session.timeout.ms" => group.session_timeout_ms = int(value, u64::MAX)?,
         _ => return Ok(false),
     }
     Ok(true)
@@ -201,6 +228,17 @@ fn reset(value: &str) -> Result<AutoOffsetReset, &'static str> {
     }
 }
 
+/// By the protocol's name, or by that of Java's class.
+fn strategy(name: &str) -> Result<Strategy, &'static str> {
+    match name.trim().rsplit('.').next().unwrap_or_default() {
+        "range" | "RangeAssignor" => Ok(Strategy::Range),
+        "roundrobin" | "RoundRobinAssignor" => Ok(Strategy::RoundRobin),
+        "sticky" | "StickyAssignor" => Ok(Strategy::Sticky),
+        "cooperative-sticky" | "CooperativeStickyAssignor" => Ok(Strategy::CooperativeSticky),
+        _ => Err("write range, roundrobin, sticky or cooperative-sticky, several separated by commas"),
+    }
+}
+
 fn isolation(value: &str) -> Result<IsolationLevel, &'static str> {
     match value {
         "read_uncommitted" => Ok(IsolationLevel::ReadUncommitted),
@@ -240,7 +278,7 @@ mod tests {
     #[test]
     fn every_key_is_known_and_its_own() {
         for key in KEYS.iter().filter(|key| !key.contains(".level") || **key == "isolation.level") {
-            let tried = ["1", "true", "all", "earliest", "none", "read_committed", "x:1", "40000"];
+            let tried = ["1", "true", "all", "earliest", "none", "read_committed", "x:1", "range"];
             let taken = |value: &&str| set(&mut ClientConfig::default(), key, value) == Ok(true);
             assert!(tried.iter().any(taken), "{key}");
         }

@@ -255,6 +255,46 @@ async fn offsets_of_a_group_are_committed_listed_described_and_deleted() {
 }
 
 #[tokio::test]
+async fn two_members_share_a_topic_and_what_they_commit_is_kept() {
+    let cluster = Cluster::get();
+    let mut config = config(&cluster.brokers);
+    let (admin, topic) = topic(&config, 2).await;
+    let group = fresh("members");
+    config.group.group_id = Some(group.as_str().into());
+    config.group.enable_auto_commit = false;
+    config.reader.auto_offset_reset = ottla::client::AutoOffsetReset::Earliest;
+    let producer = Producer::new(&config).expect("a valid configuration");
+    for number in 0..20 {
+        producer.send(record(&topic, number % 2, "it")).await.expect("it is written");
+    }
+    let mut members = [(); 2].map(|()| Consumer::new(&config).expect("a valid configuration"));
+    for member in &mut members {
+        member.subscribe(&[&topic]).expect("it is there");
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    // Who has read both partitions before the other came begins anew, as nothing was committed.
+    let mut done = 0;
+    while done < 2 {
+        assert!(tokio::time::Instant::now() < deadline, "{members:?}");
+        done = 0;
+        for member in &mut members {
+            member.poll(Duration::from_millis(50)).await.expect("the group is well");
+            let given: Vec<_> = member.assignment().cloned().collect();
+            if let [partition] = &given[..] {
+                done += u32::from(member.position(partition).await == Some(Offset(10)));
+            }
+        }
+    }
+    for mut member in members {
+        member.commit().await.expect("it is a member");
+        member.close().await.expect("it leaves");
+    }
+    let committed = admin.committed_offsets(&group).await.expect("it is there");
+    assert_eq!(committed.iter().map(|it| it.offset.0).collect::<Vec<_>>(), [10, 10]);
+    assert_eq!(&*admin.describe_group(&group).await.expect("it is there").state, "Empty");
+}
+
+#[tokio::test]
 async fn who_cannot_be_reached_is_named() {
     let address = nobody();
     let mut config = config(&address);

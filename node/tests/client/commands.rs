@@ -286,3 +286,16 @@ fn a_measurement_leaves_nothing_behind() {
     fails(brokers, &["bench", "-t", &name, "--only", "consume", "-n", "0"], 2, &["--records"]);
     assert!(succeeds(brokers, &["bench", "-t", &name, "-n", "500", "--only", "produce"], b"").contains("produce  500"));
 }
+
+#[test]
+fn members_of_a_group_go_on_where_the_last_one_ended() {
+    let cluster = Cluster::get();
+    let (brokers, name, group) = (cluster.brokers.as_str(), topic(&cluster.brokers, "1"), fresh("members"));
+    let lines: Vec<_> = (0..100).map(|number| format!("{number}\n")).collect();
+    succeeds(brokers, &["produce", &name], lines.concat().as_bytes());
+    assert_eq!(succeeds(brokers, &["consume", &name, "-g", &group, "-n", "60"], b""), lines[..60].concat());
+    let described = &json(brokers, &["group", "describe", &group, "-o", "json"])[0];
+    assert_eq!((&described["state"], &described["lag"]), (&"Empty".into(), &40.into()));
+    assert_eq!(succeeds(brokers, &["consume", &name, "-g", &group, "-n", "40"], b""), lines[60..].concat());
+    fails(brokers, &["consume", &name, "-g", &group, "-p", "0"], 2, &["--partitions", "--group"]);
+}

@@ -3,7 +3,7 @@
 mod format;
 mod output;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub(in crate::cli) struct ConsumeArgs {
     /// From which topics
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
+    /// As a member of this group: from where it has committed, shared with its other members, committed as it is read
+    #[arg(short, long, conflicts_with_all = ["partitions", "exit", "offset"])]
+    group: Option<String>,
     /// From which partitions, as in 0,2-4; all if not given
     #[arg(short, long, value_name = "LIST", value_parser = partitions)]
     partitions: Option<Partitions>,
@@ -74,12 +77,15 @@ pub(super) struct Partitions(pub(super) Vec<i32>);
 
 pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
     let format = format_of(args).map_err(Failure::usage)?;
-    let config = args.client.config(&[
+    let mut own = vec![
         ("auto.offset.reset", "earliest"),
         ("allow.auto.create.topics", "false"),
-        ("max.poll.records", "4000"),
+        // What a member has polled it commits: then it must not poll more than it is to print.
+        ("max.poll.records", if args.group.is_some() && args.count.is_some() { "1" } else { "4000" }),
         ("max.partition.fetch.bytes", "4194304"),
-    ])?;
+    ];
+    own.extend(args.group.as_deref().map(|group| ("group.id", group)));
+    let config = args.client.config(&own)?;
     block_on(async {
         let interrupted = signals::interrupted()?;
         reach(&config).await?;
@@ -87,13 +93,22 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
         let mut consumer = Consumer::new(&config).map_err(Failure::new)?;
         let mut reading =
             Reading { format, left: args.count.unwrap_or(u64::MAX), until: BTreeMap::new(), bounded: false };
-        reading.begin(args, &admin, &mut consumer).await?;
+        if args.group.is_some() {
+            let topics: Vec<_> = find(args, &admin).await?.iter().map(|it| it.topic.clone()).collect();
+            let topics: BTreeSet<_> = topics.iter().map(|topic| &**topic).collect();
+            consumer.subscribe(&topics.into_iter().collect::<Vec<_>>()).map_err(Failure::new)?;
+        } else {
+            reading.begin(args, &admin, &mut consumer).await?;
+        }
         let writer = Writer::start()?;
         let read = tokio::select! {
             read = reading.read(&mut consumer, &writer) => read,
             () = interrupted => Ok(()),
         };
         let written = writer.finish();
+        if args.group.is_some() {
+            consumer.close().await.map_err(Failure::new)?;
+        }
         read.and(written)
     })
 }
@@ -174,7 +189,7 @@ impl Reading {
                 Err(error @ ConsumeError::Truncated { .. }) => {
                     let _ = writeln!(io::stderr(), "warning: {error}");
                 }
-                Err(error @ (ConsumeError::Partition { .. } | ConsumeError::Closed)) => {
+                Err(error @ (ConsumeError::Partition { .. } | ConsumeError::Group { .. } | ConsumeError::Closed)) => {
                     return Err(Failure::new(error));
                 }
             }
