@@ -1,7 +1,7 @@
 //! The configuration by the names of Kafka's own clients.
 
 use ottla_core::client::assignor::Strategy;
-use ottla_core::client::{Acks, AutoOffsetReset, ClientConfig, GroupConfig, IsolationLevel};
+use ottla_core::client::{Acks, AutoOffsetReset, ClientConfig, GroupConfig, GroupProtocol, IsolationLevel};
 use ottla_core::config::edit_distance;
 use ottla_core::record::{Codec, Compression};
 
@@ -56,6 +56,8 @@ pub const KEYS: &[&str] = &[
     "fetch.min.bytes",
     "group.id",
     "group.instance.id",
+    "group.protocol",
+    "group.remote.assignor",
     "heartbeat.interval.ms",
     "isolation.level",
     "linger.ms",
@@ -166,6 +168,8 @@ fn set_group(group: &mut GroupConfig, key: &str, value: &str) -> Result<bool, &'
         "enable.auto.commit" => group.enable_auto_commit = boolean(value)?,
         "group.id" => group.group_id = Some(value.into()),
         "group.instance.id" => group.group_instance_id = Some(value.into()),
+        "group.protocol" => group.group_protocol = protocol(value)?,
+        "group.remote.assignor" => group.group_remote_assignor = Some(value.into()),
         "heartbeat.interval.ms" => group.heartbeat_interval_ms = int(value, u64::MAX)?,
         "max.poll.interval.ms" => group.max_poll_interval_ms = int(value, u64::MAX)?,
         "partition.assignment.strategy" => {
@@ -228,6 +232,14 @@ fn reset(value: &str) -> Result<AutoOffsetReset, &'static str> {
     }
 }
 
+fn protocol(value: &str) -> Result<GroupProtocol, &'static str> {
+    match value {
+        "classic" => Ok(GroupProtocol::Classic),
+        "consumer" => Ok(GroupProtocol::Consumer),
+        _ => Err("write classic or consumer"),
+    }
+}
+
 /// By the protocol's name, or by that of Java's class.
 fn strategy(name: &str) -> Result<Strategy, &'static str> {
     match name.trim().rsplit('.').next().unwrap_or_default() {
@@ -278,7 +290,7 @@ mod tests {
     #[test]
     fn every_key_is_known_and_its_own() {
         for key in KEYS.iter().filter(|key| !key.contains(".level") || **key == "isolation.level") {
-            let tried = ["1", "true", "all", "earliest", "none", "read_committed", "x:1", "range"];
+            let tried = ["1", "true", "all", "earliest", "none", "read_committed", "x:1", "range", "classic"];
             let taken = |value: &&str| set(&mut ClientConfig::default(), key, value) == Ok(true);
             assert!(tried.iter().any(taken), "{key}");
         }

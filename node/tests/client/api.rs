@@ -193,12 +193,21 @@ async fn a_topic_is_created_described_altered_and_deleted() {
     let value = |entries: &[ottla::client::ConfigEntry], name: &str| {
         entries.iter().find(|entry| &*entry.name == name).and_then(|entry| entry.value.clone())
     };
-    let configs = admin.describe_configs(Resource::Topic, &topic).await.expect("it is there");
-    assert_eq!(value(&configs, "retention.ms").as_deref(), Some("123456"));
+    // A broker of Kafka learns of a change a moment after it was acknowledged.
+    let mut seen = (Vec::new(), 0);
+    for _ in 0..100 {
+        let configs = admin.describe_configs(Resource::Topic, &topic).await.expect("it is there");
+        let described = admin.describe_topics(&[&topic]).await.expect("it is there");
+        seen = (configs, described.topics[0].partitions.len());
+        if value(&seen.0, "retention.ms").as_deref() == Some("123456") && seen.1 == 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (configs, partitions) = seen;
+    assert_eq!((value(&configs, "retention.ms").as_deref(), partitions), (Some("123456"), 5));
     assert_ne!(value(&configs, "segment.ms").as_deref(), Some("777777"));
-
     let described = admin.describe_topics(&[&topic]).await.expect("it is there");
-    assert_eq!(described.topics[0].partitions.len(), 5);
     assert!(!described.brokers.is_empty());
     admin.delete_topic(&topic).await.expect("it is there");
     assert_eq!(
