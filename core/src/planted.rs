@@ -50,6 +50,28 @@ pub enum Plant {
     Raft01,
     /// RAFT-31 (etcd 14370): a lone voter counts its own records as committed before they are durable.
     Raft31,
+    /// GRP-03 (KAFKA-8500): a static member that comes back while its group prepares a generation is added beside who it was.
+    Grp03,
+    /// GRP-04 (KAFKA-10284): a static member's new id is not written.
+    Grp04,
+    /// GRP-05 (KAFKA-8715): whose instance is another's now is told that it is unknown, and takes it back.
+    Grp05,
+    /// GRP-08 (KAFKA-7824): a new member need not come back with the id that it is given.
+    Grp08,
+    /// GRP-09 (KAFKA-10614): committed offsets are told while the log is still read.
+    Grp09,
+    /// GRP-12 (KAFKA-2555): the generation of a commit is not looked at.
+    Grp12,
+    /// OFS-02 (KAFKA-13636): offsets expire while their group prepares a generation.
+    Ofs02,
+    /// OFS-03 (KAFKA-8069): the -1 of an offset that has no expiry of its own is taken for its expiry when the log is read.
+    Ofs03,
+    /// OFS-04 (KAFKA-5600): of each batch only the first record is replayed when the log is read.
+    Ofs04,
+    /// OFS-05 (Redpanda 4900): a group's tombstone is written as a group without members.
+    Ofs05,
+    /// OFS-08 (derived): a commit is acknowledged before it is committed in the log.
+    Ofs08,
 }
 
 /// Which bugs a machine carries. Ordinarily none.
@@ -103,6 +125,17 @@ impl Plant {
         Self::Idem14,
         Self::Raft01,
         Self::Raft31,
+        Self::Grp03,
+        Self::Grp04,
+        Self::Grp05,
+        Self::Grp08,
+        Self::Grp09,
+        Self::Grp12,
+        Self::Ofs02,
+        Self::Ofs03,
+        Self::Ofs04,
+        Self::Ofs05,
+        Self::Ofs08,
     ];
 
     /// The catalogue's id: `LOG-01`.
@@ -127,6 +160,17 @@ impl Plant {
             Self::Idem14 => "IDEM-14",
             Self::Raft01 => "RAFT-01",
             Self::Raft31 => "RAFT-31",
+            Self::Grp03 => "GRP-03",
+            Self::Grp04 => "GRP-04",
+            Self::Grp05 => "GRP-05",
+            Self::Grp08 => "GRP-08",
+            Self::Grp09 => "GRP-09",
+            Self::Grp12 => "GRP-12",
+            Self::Ofs02 => "OFS-02",
+            Self::Ofs03 => "OFS-03",
+            Self::Ofs04 => "OFS-04",
+            Self::Ofs05 => "OFS-05",
+            Self::Ofs08 => "OFS-08",
         }
     }
 }

@@ -30,9 +30,10 @@ use super::{Broker, GroupsView, Outcome};
 use crate::clock::{Instant, Now};
 use crate::controller::Change;
 use crate::controller::OFFSETS_TOPIC;
-use crate::coordinator::{Answer, Decision, ListRequest, Record, Request, Shard, Topic, Topics};
+use crate::coordinator::{Answer, Decision, ListRequest, Record, Request, Shard, ShardView, Topic, Topics};
 use crate::log::{AppendOrigin, Batch, LogId};
 use crate::machine::{ConnId, Effects, Ticket};
+use crate::planted::Plant;
 use crate::record::{self, BatchBuilder, BatchOptions, Compression, NewRecord};
 use crate::types::{Offset, TopicPartition};
 
@@ -206,6 +207,7 @@ impl Broker {
         let hosted = self.coordinator.shards.get(&partition).ok_or(ErrorCode::NOT_COORDINATOR)?;
         match hosted.phase {
             Phase::Serving => Ok(partition),
+            Phase::Loading { .. } if self.config.planted.has(Plant::Grp09) && is_look(request) => Ok(partition),
             Phase::Loading { .. } | Phase::Settling { .. } => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
             Phase::Failed => Err(ErrorCode::NOT_COORDINATOR),
         }
@@ -335,11 +337,20 @@ impl Broker {
         let due = self.coordinator.deadlines.iter().take_while(|(deadline, _)| *deadline <= now.monotonic);
         let due: Vec<i32> = due.map(|(_, partition)| *partition).collect();
         for partition in due {
-            if let Some(hosted) = self.coordinator.shards.get_mut(&partition) {
+            // One thing at a time, and whatever is due by now: nothing is when this is over.
+            while let Some(hosted) = self.coordinator.shards.get_mut(&partition)
+                && hosted.deadline.is_some_and(|deadline| deadline <= now.monotonic)
+            {
                 let decision = hosted.shard.on_timeout(now);
                 self.carry_out(now, partition, decision, out);
             }
         }
+    }
+
+    /// What each shard that serves takes for committed, and its log.
+    pub fn shards(&self) -> impl Iterator<Item = (TopicPartition, ShardView)> {
+        let serving = self.coordinator.shards.iter().filter(|(_, hosted)| hosted.phase == Phase::Serving);
+        serving.map(|(partition, hosted)| (TopicPartition::new(OFFSETS_TOPIC, *partition), hosted.shard.view()))
     }
 
     /// How the groups here are.
@@ -405,6 +416,11 @@ impl Broker {
             }
         }
     }
+}
+
+/// Whether it is answered by what is committed, at once.
+const fn is_look(request: &Request<'_>) -> bool {
+    matches!(request, Request::FetchOffsets(it) if !it.require_stable)
 }
 
 /// The group that a request is about, and whether it may be the one without a name (as clients before groups had it).

@@ -350,6 +350,24 @@ impl Answer {
             Self::DeleteOffsets(_) => Self::DeleteOffsets(DeleteOffsetsAnswer { error: code, topics: Vec::new() }),
         }
     }
+
+    /// GRP-05: as somebody says it who knows nobody's instance.
+    #[must_use]
+    pub(super) fn unfenced(mut self) -> Self {
+        let unknown = |code: &mut ErrorCode| {
+            if *code == ErrorCode::FENCED_INSTANCE_ID {
+                *code = ErrorCode::UNKNOWN_MEMBER_ID;
+            }
+        };
+        if let Self::Join(JoinAnswer { error, .. }) | Self::Sync(SyncAnswer { error, .. }) | Self::Heartbeat(error) =
+            &mut self
+        {
+            unknown(error);
+        } else if let Self::Commit(it) = &mut self {
+            it.topics.iter_mut().flat_map(|topic| &mut topic.partitions).for_each(|it| unknown(&mut it.error));
+        }
+        self
+    }
 }
 
 /// What was refused for a reason of its own stays refused for that.

@@ -69,6 +69,14 @@ pub struct GroupMetadata {
     pub members: Vec<MemberMetadata>,
 }
 
+impl GroupMetadata {
+    /// OFS-05: a group without members, where there should be none.
+    pub(super) fn nobody() -> Self {
+        let (protocol_type, members) = ("".into(), Vec::new());
+        Self { protocol_type, generation: 0, protocol: None, leader: None, since: -1, members }
+    }
+}
+
 /// One member of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberMetadata {

@@ -38,6 +38,7 @@ mod tests;
 mod timers;
 mod topics;
 mod turn;
+mod view;
 
 pub use answer::*;
 pub use consumer_image::{ClassicMember, Subscription};
@@ -45,3 +46,4 @@ pub use request::*;
 pub use settings::GroupSettings;
 pub use shard::{Decision, Record, ReplayError, Shard};
 pub use topics::{Topic, Topics};
+pub use view::{ShardView, StableGroup};

@@ -20,6 +20,7 @@ use super::image::{Change, CommittedOffset, GroupsImage, OffsetKey};
 use super::request::{CommitPartition, CommitRequest, CommitTopic, DeleteOffsetsRequest, FetchOffsetsRequest};
 use super::turn::Turn;
 use crate::clock::WallTime;
+use crate::planted::Plant;
 use crate::types::TopicPartition;
 
 /// How many records one look for expired offsets writes about, so that they fit into a batch.
@@ -68,7 +69,9 @@ impl Groups {
             None if request.knows_member_epochs => return Err(ErrorCode::GROUP_ID_NOT_FOUND),
             None => return Err(ErrorCode::ILLEGAL_GENERATION),
         };
-        group.check_commit(request.generation, request.member_id, request.instance_id)?;
+        let is_looked_at = request.generation < 0 || !turn.settings.planted.has(Plant::Grp12);
+        let generation = if is_looked_at { request.generation } else { group.generation };
+        group.check_commit(generation, request.member_id, request.instance_id)?;
         if matches!(group.state, ClassicState::Stable | ClassicState::Preparing { .. }) {
             group.renew(request.member_id, turn);
         }
@@ -157,7 +160,9 @@ fn expire_group(group: &Group, image: &GroupsImage, now: WallTime, turn: &mut Tu
             let retention_ms = retention_ms(turn.settings.offsets.retention_minutes);
             let is_over = match group {
                 Group::Classic(group) => {
-                    may_expire(group, topic) && is_expired(group.empty_since(), offset, retention_ms, now)
+                    let early = turn.settings.planted.has(Plant::Ofs02)
+                        && matches!(group.state, ClassicState::Preparing { .. });
+                    (early || may_expire(group, topic)) && is_expired(group.empty_since(), offset, retention_ms, now)
                 }
                 Group::Consumer(_) => {
                     let is_read = image.consumer(id).is_some_and(|it| it.is_subscribed(topic));

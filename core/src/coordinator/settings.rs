@@ -1,6 +1,7 @@
 //! The settings that a shard obeys.
 
 use crate::config::{BrokerConfig, ConsumerGroupConfig, GroupConfig, OffsetsConfig};
+use crate::planted::Planted;
 
 /// What a shard is told of the configuration; none of it changes while the process lives.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +14,8 @@ pub struct GroupSettings {
     pub offsets: OffsetsConfig,
     /// Groups that one shard holds at most.
     pub max_groups: usize,
+    /// The bugs that are planted: none but in the simulator's measurements.
+    pub planted: Planted,
 }
 
 impl GroupSettings {
@@ -25,6 +28,7 @@ impl GroupSettings {
             consumer_groups: coordinators.consumer_groups.clone(),
             offsets: coordinators.offsets.clone(),
             max_groups: config.limits.max_groups,
+            planted: Planted::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ use ottla_wire::ErrorCode;
 
 use super::answer::{Answer, GroupState};
 use super::groups::{Groups, Unwritten};
-use super::image::{Change, GroupsImage};
+use super::image::{Change, GroupMetadata, GroupsImage};
 use super::request::Request;
 use super::settings::GroupSettings;
 use super::timers::{Timer, Timers};
@@ -29,6 +29,7 @@ use super::turn::{Followup, Outcome, Turn};
 use super::{offsets, records};
 use crate::clock::{ClockCheck, Instant, Now};
 use crate::machine::Ticket;
+use crate::planted::Plant;
 use crate::types::{Offset, TopicPartition};
 
 /// A record for `__consumer_offsets`.
@@ -120,7 +121,13 @@ impl Shard {
     /// # Errors
     /// It cannot be read.
     pub fn replay(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), ReplayError> {
-        self.committed.replay(&records::decode(key, value)?);
+        let mut change = records::decode(key, value)?;
+        if let Change::Offset { offset: Some(offset), .. } = &mut change
+            && self.settings.planted.has(Plant::Ofs03)
+        {
+            Arc::make_mut(offset).expires_at.get_or_insert(-1);
+        }
+        self.committed.replay(&change);
         Ok(())
     }
 
@@ -267,18 +274,26 @@ impl Shard {
         self.groups.image.offsets_count()
     }
 
+    /// Whether all that was decided is committed.
+    pub(super) fn is_settled(&self) -> bool {
+        self.decided.is_none() && self.appended.is_empty()
+    }
+
     fn turn(&mut self, now: Now) -> (&mut Groups, Turn<'_>) {
         let (settings, topics, timers) = (&self.settings, &*self.topics, &mut self.timers);
         (&mut self.groups, Turn { now, settings, topics, timers, outcome: Outcome::default() })
     }
 
     /// What is decided goes to the log; what only saw the state waits for what the state rests on.
-    fn conclude(&mut self, now: Now, outcome: Outcome) -> Decision {
+    fn conclude(&mut self, now: Now, mut outcome: Outcome) -> Decision {
         assert!(self.decided.is_none(), "the parent says how an append went before it asks anything else");
         if !outcome.changes.is_empty() {
-            let records = outcome.changes.iter().map(records::encode).collect();
+            let records = outcome.changes.iter().map(|change| self.record(change)).collect();
+            let is_commit = outcome.answers.iter().all(|(_, answer)| matches!(answer, Answer::Commit(_)));
+            let early = is_commit && self.settings.planted.has(Plant::Ofs08);
+            let answers = if early { std::mem::take(&mut outcome.answers) } else { Vec::new() };
             self.decided = Some(outcome);
-            return Decision { records, answers: Vec::new() };
+            return Decision { records, answers };
         }
         match self.appended.back().map(|batch| batch.end) {
             None => Decision { records: Vec::new(), answers: outcome.answers },
@@ -287,6 +302,16 @@ impl Shard {
                 Decision::default()
             }
         }
+    }
+
+    fn record(&self, change: &Change) -> Record {
+        if let Change::Group { group, metadata: None } = change
+            && self.settings.planted.has(Plant::Ofs05)
+        {
+            let metadata = Some(Arc::new(GroupMetadata::nobody()));
+            return records::encode(&Change::Group { group: group.clone(), metadata });
+        }
+        records::encode(change)
     }
 
     fn wait(&mut self, until: Offset, deadline: Instant, answers: Vec<(Ticket, Answer)>) {

@@ -6,8 +6,10 @@ use crate::api::{self, Call};
 use crate::broker::{Broker, View};
 use crate::clock::{Instant, Now};
 use crate::config::Config;
+use crate::coordinator::ShardView;
 use crate::ingress::{Malformed, Request};
 use crate::log::DerivedView;
+use crate::types::TopicPartition;
 
 /// A node's whole logic.
 #[derive(Clone, Debug)]
@@ -64,6 +66,11 @@ impl Machine {
     /// What each log has derived from its batches, for invariant S8.
     pub fn derived(&self) -> impl Iterator<Item = DerivedView> {
         self.broker.derived()
+    }
+
+    /// What each shard of the group coordinator takes for committed, and its log, for invariant S8.
+    pub fn shards(&self) -> impl Iterator<Item = (TopicPartition, ShardView)> {
+        self.broker.shards()
     }
 
     /// The connections, and the frames on them that are not answered yet.

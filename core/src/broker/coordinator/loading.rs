@@ -11,6 +11,7 @@ use crate::controller::{self, NewTopic, OFFSETS_TOPIC};
 use crate::coordinator::{GroupSettings, Shard};
 use crate::log::LogId;
 use crate::machine::{Effects, Level, Ticket};
+use crate::planted::{Plant, Planted};
 use crate::record::{self, RecordBatch};
 use crate::types::{Offset, TopicPartition};
 
@@ -81,7 +82,8 @@ impl Broker {
             self.coordinator.spread = i32::try_from(count).ok().filter(|count| *count > 0);
         }
         let offsets = self.logs.offsets(log).unwrap_or_default();
-        let mut shard = Shard::new(GroupSettings::of(&self.config.broker));
+        let planted = self.config.planted;
+        let mut shard = Shard::new(GroupSettings { planted, ..GroupSettings::of(&self.config.broker) });
         shard.set_topics(self.coordinator.topics.clone());
         let hosted = Hosted {
             log,
@@ -115,8 +117,10 @@ impl Broker {
     pub(in crate::broker) fn on_group_bytes(&mut self, now: Now, log: LogId, bytes: Option<Bytes>, out: &mut Effects) {
         let Some(&partition) = self.coordinator.by_log.get(&log) else { return };
         let inflated_limit = u64::from(self.config.broker.limits.batch_max_inflated_bytes);
+        let planted = self.config.planted;
         let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return };
-        match bytes.ok_or_else(|| "it cannot be read".to_owned()).and_then(|it| hosted.replay(&it, inflated_limit)) {
+        let read = bytes.ok_or_else(|| "it cannot be read".to_owned());
+        match read.and_then(|it| hosted.replay(&it, inflated_limit, planted)) {
             Ok(()) => self.load_on(now, partition, out),
             Err(why) => {
                 // To go on would forget what the record says: an offset of long ago would be handed out as the last.
@@ -168,14 +172,14 @@ impl Broker {
 
 impl Hosted {
     /// Replays whole batches, from the one that is wanted next on.
-    fn replay(&mut self, bytes: &[u8], inflated_limit: u64) -> Result<(), String> {
+    fn replay(&mut self, bytes: &[u8], inflated_limit: u64, planted: Planted) -> Result<(), String> {
         let Phase::Loading { mut next, until } = self.phase else { return Ok(()) };
         if bytes.is_empty() {
             next = until; // There is nothing more, whatever the end was said to be.
         }
         for batch in record::batches(bytes) {
             let batch = batch.map_err(|error| error.to_string())?;
-            let replayed = self.replay_batch(&batch, inflated_limit);
+            let replayed = self.replay_batch(&batch, inflated_limit, planted);
             replayed
                 .map_err(|why| format!("the batch at offset {} cannot be read: {why}", batch.header().base_offset))?;
             next = batch.header().next_offset();
@@ -184,14 +188,15 @@ impl Hosted {
         Ok(())
     }
 
-    fn replay_batch(&mut self, batch: &RecordBatch<'_>, inflated_limit: u64) -> Result<(), String> {
+    fn replay_batch(&mut self, batch: &RecordBatch<'_>, inflated_limit: u64, planted: Planted) -> Result<(), String> {
         batch.check_crc().map_err(|error| error.to_string())?;
         if batch.header().attributes.is_control() {
             return Ok(());
         }
         let mut scratch = Vec::new();
         let records = batch.records(&mut scratch, inflated_limit).map_err(|problem| problem.to_string())?;
-        for record in records {
+        let most = if planted.has(Plant::Ofs04) { 1 } else { usize::MAX };
+        for record in records.take(most) {
             let record = record.map_err(|problem| problem.to_string())?;
             let key = record.key.unwrap_or_default();
             self.shard.replay(key, record.value).map_err(|error| error.to_string())?;

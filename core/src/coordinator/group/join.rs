@@ -13,6 +13,7 @@ use crate::coordinator::request::JoinRequest;
 use crate::coordinator::timers::Timer;
 use crate::coordinator::turn::{Followup, Turn};
 use crate::machine::Ticket;
+use crate::planted::Plant;
 
 /// How long a member that has never been in a generation may wait for one. It cannot send heartbeats meanwhile, and
 /// nobody sees it hang up: it must ask again.
@@ -90,14 +91,19 @@ impl ClassicGroup {
         let id: Arc<str> = request.new_member_id().into();
         if let Some(instance) = request.instance_id {
             match self.instances.get(instance).cloned() {
-                Some(old) => self.replace(&old, id, joining, turn),
-                None => self.add(id, joining, turn),
+                Some(old) if !self.adds_beside(turn) => self.replace(&old, id, joining, turn),
+                Some(_) | None => self.add(id, joining, turn),
             }
-        } else if request.knows_member_id_required {
+        } else if request.knows_member_id_required && !turn.settings.planted.has(Plant::Grp08) {
             self.give_id(&id, joining, turn);
         } else {
             self.add(id, joining, turn);
         }
+    }
+
+    /// GRP-03: whether a static member that comes back is another.
+    fn adds_beside(&self, turn: &Turn<'_>) -> bool {
+        turn.settings.planted.has(Plant::Grp03) && matches!(self.state, ClassicState::Preparing { .. })
     }
 
     /// A client whose first answer is lost would leave a member behind that nobody is: so it is first only told its
@@ -163,7 +169,9 @@ impl ClassicGroup {
     /// The generation goes on with the new id, which the log must know before the member does.
     fn replace_quietly(&mut self, id: Arc<str>, before: Member, joining: Joining<'_>, turn: &mut Turn<'_>) {
         let metadata = self.metadata(|member| member.assignment.clone());
-        turn.outcome.changes.push(Change::Group { group: self.id.clone(), metadata: Some(Arc::new(metadata)) });
+        if !turn.settings.planted.has(Plant::Grp04) {
+            turn.outcome.changes.push(Change::Group { group: self.id.clone(), metadata: Some(Arc::new(metadata)) });
+        }
         let leads = self.is_leader(&id);
         let answer = if joining.request.knows_skip_assignment {
             JoinAnswer { skip_assignment: leads, ..self.joined(&id, leads) }
