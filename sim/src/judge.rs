@@ -4,6 +4,7 @@ use ottla_core::log::{DerivedView, ProducerView};
 use ottla_core::record::Producer;
 use ottla_core::types::TopicPartition;
 
+use crate::groups::{Groups, Op, Seen};
 use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
 use crate::invariants::{ByReader, Derived, Fact, Invariants, ProducerRow, Violation};
 use crate::known::KnownBatches;
@@ -14,6 +15,8 @@ use crate::logs::{Change, Logs};
 pub struct Judge {
     /// What clients did and saw.
     pub history: History,
+    /// Who belongs to which group, as clients see it.
+    pub groups: Groups,
     /// What the node wrote.
     pub logs: Logs,
     /// What readers have read.
@@ -78,6 +81,13 @@ impl Judge {
         let facts = [Some(Fact::Derived { log, derived }), durable.then_some(committed)];
         let mut facts = facts.into_iter().flatten();
         self.violation = facts.find_map(|fact| verdict(&mut self.invariants, self.history_alone, &fact));
+    }
+
+    /// A client asks something about a group, or is told. Of what the disk has damaged nothing is judged.
+    pub fn group(&mut self, op: Op<'_>, seen: Seen<'_>) {
+        if self.durable_acks && !self.logs.rotten {
+            self.fact(&Fact::Group { op, seen });
+        }
     }
 
     /// An effect changed the followed logs.

@@ -4,7 +4,8 @@
 //!
 //! * [`time`] and [`draw`]: the words; chance is a function of a label and an identity, never a stream
 //! * [`disk`], [`network`], [`clock`]: what a crash leaves, and what breaks without one
-//! * [`history`], [`logs`] and [`invariants`]: what clients saw, what was written, and what must hold
+//! * [`history`], [`groups`], [`logs`], [`group_log`] and [`invariants`]: what clients saw, what was written, and what
+//!   must hold
 //! * [`client`], [`frames`] and [`known`]: core's own client, and others that trust nobody; [`cross`]: who reads their
 //!   frames, too; [`judge`]: who watches them
 //! * [`scenario`], with [`workload`] and [`faults`]: a run is a file and a seed
@@ -26,6 +27,8 @@ pub mod dose;
 pub mod draw;
 pub mod faults;
 pub mod frames;
+pub mod group_log;
+pub mod groups;
 pub mod history;
 pub mod invariants;
 pub mod judge;

@@ -56,6 +56,8 @@ pub struct Outcome {
     pub acked_batches: u64,
     /// Records that were read.
     pub records_read: u64,
+    /// Assignments that leaders of groups have made, and members that have died and come back.
+    pub rebalances: (u64, u64),
     /// Tuples of states that were seen.
     pub tuples: Vec<u64>,
 }
@@ -144,6 +146,7 @@ fn outcome(world: &World) -> Outcome {
         dose: world.dose.clone(),
         acked_batches: world.judge.history.acked_batches,
         records_read: world.judge.history.records_read,
+        rebalances: (world.judge.groups.assignments, world.judge.groups.deaths),
         tuples: world.tuples().to_vec(),
     }
 }

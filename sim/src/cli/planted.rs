@@ -34,7 +34,22 @@ pub(super) struct PlantedArgs {
 }
 
 /// The rules of the client history: what a test sees that has nothing but clients.
-const HISTORY: [&str; 4] = ["inconsistent-offsets", "duplicate", "lost-write", "nonmonotonic-poll"];
+const HISTORY: [&str; 14] = [
+    "inconsistent-offsets",
+    "duplicate",
+    "lost-write",
+    "nonmonotonic-poll",
+    "G1",
+    "G2",
+    "G3",
+    "G4",
+    "G5",
+    "G7",
+    "G8",
+    "G9",
+    "G10",
+    "group-skip",
+];
 
 /// What was found of one bug.
 #[derive(Default)]

@@ -5,6 +5,7 @@ use ottla_wire::frame::{RequestHeader, ResponseHeader, encode_request};
 use ottla_wire::{ApiKey, Message, Reader, Writer};
 
 use crate::draw::Draw;
+use crate::time::Nanos;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Ask {
     pub answered: bool,
     /// Whether nobody can say what comes of it: after it, the connection is given up.
     pub hostile: bool,
+    /// How much longer than others its answer may take.
+    pub patience: Nanos,
     /// The frame, with a correlation id of 0.
     frame: Vec<u8>,
 }
@@ -29,10 +32,15 @@ const CORRELATION_AT: usize = 8;
 impl Ask {
     /// A request with a good frame.
     pub fn new<'a>(api_key: ApiKey, api_version: i16, tag: u64, body: &impl Message<'a>) -> Self {
+        Self::of("sim", api_key, api_version, tag, body)
+    }
+
+    /// A request of a client that has a name.
+    pub fn of<'a>(client: &str, api_key: ApiKey, api_version: i16, tag: u64, body: &impl Message<'a>) -> Self {
         let mut writer = Writer::with_capacity(256);
-        let header = RequestHeader { api_key, api_version, correlation_id: 0, client_id: Some("sim") };
+        let header = RequestHeader { api_key, api_version, correlation_id: 0, client_id: Some(client) };
         encode_request(&mut writer, &header, body);
-        Self { api_key, api_version, tag, answered: true, hostile: false, frame: writer.into_bytes() }
+        Self { api_key, api_version, tag, answered: true, hostile: false, patience: 0, frame: writer.into_bytes() }
     }
 
     /// Makes a good frame a bad one: cut short, with a length that lies, or with bytes that were not meant.

@@ -266,11 +266,15 @@ impl Client {
                 return;
             }
             if ask.answered {
-                let until = ctx.now.saturating_add(self.request_timeout);
+                let until = ctx.now.saturating_add(self.request_timeout + ask.patience);
                 self.sent.push_back(Sent { ask, correlation: self.correlation, until });
             } else {
                 self.actor.on_unanswered(ctx, &ask);
             }
+        }
+        if self.actor.hangs_up() {
+            out.push(Want::Close(wire));
+            self.lose(ctx);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Invariants, one a file, named as the literature names them; [`CODES`] lists them.
+//! Invariants, one a file, named as the literature names them; [`CODES`] and [`GROUP_CODES`] list them.
 //!
 //! Each is a small checker that looks at [`Fact`]s: what a step touched, what a client saw, what a restart
 //! found. It keeps what it needs of the past and knows nothing of the world, so that a synthetic history can
@@ -9,10 +9,12 @@ mod by_offset;
 mod by_reader;
 mod checkpoint_soundness;
 mod committed_is_durable;
+mod coordinator_replay;
 mod duplicate;
 mod error_truth;
 mod fail_stop;
 mod false_alarm;
+mod group;
 mod inconsistent_offsets;
 mod indexes_agree;
 mod interior_damage;
@@ -37,10 +39,13 @@ use std::fmt;
 use ottla_core::record::Producer;
 use ottla_core::types::TopicPartition;
 
+use crate::groups::{Op, Seen};
 use crate::history::{History, PartitionIndex, ValueId, Write};
 use crate::logs::{BatchRef, FollowedLog, SegmentImage};
 
 pub use by_reader::ByReader;
+pub use coordinator_replay::Coordinated;
+pub use group::{CODES as GROUP_CODES, OLD};
 pub use live_equals_replay::{Derived, ProducerRow};
 
 /// Something that a checker may look at.
@@ -91,6 +96,10 @@ pub enum Fact<'a> {
     Answered { conn: u64, owed: Option<i32>, answers: i32 },
     /// A frame that cannot be read was handed in, and the step's effects closed the connection or answered.
     Refused { conn: u64, closed: bool, answered: bool },
+    /// A client asks something about a group, or is told.
+    Group { op: Op<'a>, seen: Seen<'a> },
+    /// What a shard of the group coordinator takes for committed, and what its log says.
+    Coordinated { log: &'a TopicPartition, shard: Coordinated<'a> },
     /// Everything is read, from the first offset (by partition) to the end.
     AllRead { history: &'a History, starts: &'a [i64] },
 }
@@ -138,6 +147,7 @@ pub struct Invariants {
     nonmonotonic_poll: nonmonotonic_poll::NonmonotonicPoll,
     poll_skip: poll_skip::PollSkip,
     send_order: send_order::SendOrder,
+    groups: group::GroupRules,
 }
 
 /// Every code, with what it says.
@@ -175,6 +185,7 @@ impl Invariants {
     /// # Errors
     /// The first violation.
     pub fn check_history(&mut self, fact: &Fact<'_>) -> Result<(), Violation> {
+        self.groups.check(fact)?;
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
         of(duplicate::CODE, self.duplicate.check(fact))?;
         of(lost_write::CODE, lost_write::check(fact))?;
@@ -189,6 +200,9 @@ impl Invariants {
         if let Fact::Polled { .. } = fact {
             return self.check_polled(fact);
         }
+        if let Fact::Group { .. } = fact {
+            return self.groups.check(fact);
+        }
         of(recovered_prefix::CODE, self.recovered_prefix.check(fact))?;
         of(indexes_agree::CODE, indexes_agree::check(fact))?;
         of(no_bad_crc::CODE, no_bad_crc::check(fact))?;
@@ -198,6 +212,7 @@ impl Invariants {
         of(fail_stop::CODE, self.fail_stop.check(fact))?;
         of(segment_order::CODE, self.segment_order.check(fact))?;
         of(live_equals_replay::CODE, live_equals_replay::check(fact))?;
+        of(live_equals_replay::CODE, coordinator_replay::check(fact))?;
         of(no_duplicate::CODE, self.no_duplicate.check(fact))?;
         of(sequence_contiguity::CODE, self.sequence_contiguity.check(fact))?;
         of(ack_truth::CODE, self.ack_truth.check(fact))?;

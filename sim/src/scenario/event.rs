@@ -65,6 +65,8 @@ pub enum Action {
     Admin(workload::Admin),
     /// A client sends what no good client sends.
     Raw(workload::Raw),
+    /// Consumers share topics in groups.
+    Groups(workload::Groups),
     /// The process dies.
     Kill(faults::Kill),
     /// The power goes.
@@ -137,7 +139,7 @@ impl Action {
     /// Whether it is load rather than trouble: shrinking takes it away last.
     #[must_use]
     pub const fn is_workload(&self) -> bool {
-        matches!(self, Self::Produce(_) | Self::Read(_) | Self::Admin(_) | Self::Raw(_))
+        matches!(self, Self::Produce(_) | Self::Read(_) | Self::Admin(_) | Self::Raw(_) | Self::Groups(_))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Workloads, one a file: what a scenario says of each, and the clients that carry it out.
 
 mod admin;
+mod groups;
 mod load;
 mod produce;
 pub mod program;
@@ -9,6 +10,7 @@ mod read;
 mod setup;
 
 pub use admin::{Admin, AdminActor};
+pub use groups::{Groups, MemberActor, SoloActor};
 pub use produce::{Produce, ProduceActor};
 pub use raw::{Raw, RawActor};
 pub use read::{Read, ReadActor};
@@ -43,6 +45,10 @@ pub enum Actor {
     Read(Box<ReadActor>),
     /// Changes topics.
     Admin(AdminActor),
+    /// Belongs to a group.
+    Member(Box<MemberActor>),
+    /// Is in no group, and commits, looks and deletes.
+    Solo(Box<SoloActor>),
     /// Sends what no good client sends.
     Raw(RawActor),
 }
@@ -56,6 +62,8 @@ impl Actor {
             Self::Produce(actor) => actor.next_wake(in_flight),
             Self::Read(actor) => actor.next_wake(in_flight),
             Self::Admin(actor) => actor.next_wake(in_flight),
+            Self::Member(actor) => actor.next_wake(in_flight),
+            Self::Solo(actor) => actor.next_wake(in_flight),
             Self::Raw(actor) => actor.next_wake(in_flight),
         }
     }
@@ -68,6 +76,8 @@ impl Actor {
             Self::Produce(actor) => actor.is_done(),
             Self::Read(actor) => actor.is_done(),
             Self::Admin(actor) => actor.is_done(),
+            Self::Member(actor) => actor.is_done(),
+            Self::Solo(actor) => actor.is_done(),
             Self::Raw(actor) => actor.is_done(),
         }
     }
@@ -79,7 +89,17 @@ impl Actor {
             Self::Produce(actor) => actor.next_ask(ctx, in_flight),
             Self::Read(actor) => actor.next_ask(ctx, in_flight),
             Self::Admin(actor) => actor.next_ask(ctx, in_flight),
+            Self::Member(actor) => actor.next_ask(ctx, in_flight),
+            Self::Solo(actor) => actor.next_ask(ctx, in_flight),
             Self::Raw(actor) => actor.next_ask(ctx, in_flight),
+        }
+    }
+
+    /// Whether it gives its connection up, as one does that dies.
+    pub fn hangs_up(&mut self) -> bool {
+        match self {
+            Self::Member(actor) => actor.hangs_up(),
+            Self::Setup(_) | Self::Produce(_) | Self::Read(_) | Self::Admin(_) | Self::Solo(_) | Self::Raw(_) => false,
         }
     }
 
@@ -90,6 +110,8 @@ impl Actor {
             Self::Produce(actor) => actor.on_answer(ctx, ask, body),
             Self::Read(actor) => actor.on_answer(ctx, ask, body),
             Self::Admin(actor) => actor.on_answer(ctx, ask, body),
+            Self::Member(actor) => actor.on_answer(ctx, ask, body),
+            Self::Solo(actor) => actor.on_answer(ctx, ask, body),
             Self::Raw(actor) => actor.on_answer(ctx, ask, body),
         };
         if let Err(error) = &read {
@@ -110,6 +132,8 @@ impl Actor {
     pub fn on_lost(&mut self, ctx: &mut Ctx<'_>, ask: &Ask) {
         match self {
             Self::Produce(actor) => actor.on_lost(ctx, ask),
+            Self::Member(actor) => actor.on_lost(ask),
+            Self::Solo(actor) => actor.on_lost(ask),
             Self::Setup(_) | Self::Read(_) | Self::Admin(_) | Self::Raw(_) => (),
         }
     }

@@ -203,25 +203,11 @@ impl ReadActor {
             }
         }
         let bytes = partition.records.as_ref().and_then(|records| records.as_slice()).unwrap_or_default();
-        for batch in batches(bytes) {
-            let batch = match batch {
-                Ok(batch) => Some(batch),
-                // A response may end in the middle of a batch.
-                Err(BatchError::Cut { .. }) => break,
-                Err(BatchError::Malformed { .. }) => None,
-            };
-            let values = batch.as_ref().and_then(|batch| ctx.judge.known.values(batch));
-            let (Some(batch), Some(values)) = (batch, values) else {
-                ctx.judge.refused_bad(place.index, place.next.unwrap_or(next));
-                self.wait_until = ctx.now + RETRY;
-                break;
-            };
-            let next = place.next.unwrap_or(0);
-            for (offset, value) in values.iter().filter(|(offset, _)| *offset >= next) {
-                ctx.judge.polled(self.reader, place.index, *offset, *value);
-            }
-            place.next = Some(next.max(batch.header().next_offset().0));
+        let mut next = next;
+        if !take_batches(ctx, self.reader, place.index, &mut next, bytes) {
+            self.wait_until = ctx.now + RETRY;
         }
+        place.next = Some(next);
     }
 
     /// Starts again from some place that it has passed.
@@ -277,4 +263,34 @@ impl Place {
 
 fn place_mut(partitions: &mut [Place], index: i32) -> Option<&mut Place> {
     partitions.get_mut(usize::try_from(index).ok()?)
+}
+
+/// Reads what a fetch of a partition brought, from `next` on, which then is what comes after it. Answers whether all of
+/// it could be read.
+pub(super) fn take_batches(
+    ctx: &mut Ctx<'_>,
+    reader: u16,
+    partition: PartitionIndex,
+    next: &mut i64,
+    bytes: &[u8],
+) -> bool {
+    for batch in batches(bytes) {
+        let batch = match batch {
+            Ok(batch) => Some(batch),
+            // A response may end in the middle of a batch.
+            Err(BatchError::Cut { .. }) => break,
+            Err(BatchError::Malformed { .. }) => None,
+        };
+        let values = batch.as_ref().and_then(|batch| ctx.judge.known.values(batch));
+        let (Some(batch), Some(values)) = (batch, values) else {
+            ctx.judge.refused_bad(partition, *next);
+            return false;
+        };
+        let from = *next;
+        for (offset, value) in values.iter().filter(|(offset, _)| *offset >= from) {
+            ctx.judge.polled(reader, partition, *offset, *value);
+        }
+        *next = from.max(batch.header().next_offset().0);
+    }
+    true
 }

@@ -26,6 +26,9 @@ use crate::trace::Digest;
 /// How often, in steps, what the machine has derived from its logs is compared with a rebuild from them.
 const DERIVED_STEPS: u64 = 1_000;
 
+/// The same of what the shards of the group coordinator know, for which their logs are read.
+const SHARDS_STEPS: u64 = 4_000;
+
 /// What of a step must be judged after it.
 struct Stepped {
     /// It was told of a frame that cannot be read.
@@ -116,6 +119,9 @@ impl World {
         }
         if self.trace.steps().is_multiple_of(DERIVED_STEPS) {
             self.judge_derived();
+        }
+        if self.trace.steps().is_multiple_of(SHARDS_STEPS) {
+            self.judge_shards();
         }
         if self.trace.wants_digest() {
             self.digest();

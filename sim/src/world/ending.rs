@@ -10,7 +10,7 @@ use crate::client::user::User;
 use crate::draw::Label;
 use crate::logs::read_logs;
 use crate::time::{MILLISECOND, Nanos, SECOND};
-use crate::workload::{Actor, ReadActor};
+use crate::workload::{Actor, ReadActor, SoloActor};
 
 /// How long who reads everything waits for an answer: as long as Kafka's clients. Megabytes through a small window
 /// over a network that loses take more than a moment.
@@ -51,10 +51,22 @@ impl World {
                     let actor = ReadActor::all(&topic, partitions, self.now, which);
                     self.add_client(Actor::Read(Box::new(actor)), READ_TIMEOUT);
                 }
+                self.audit_groups();
             }
             Stage::Reading if done => self.conclude(),
             Stage::Trouble | Stage::Finishing | Stage::Reading | Stage::Over => (),
         }
+    }
+
+    /// What all groups have committed is asked for once.
+    fn audit_groups(&mut self) {
+        let groups: Vec<_> = self.judge.groups.names().cloned().collect();
+        let topics = &self.setting.scenario.cluster.topics;
+        let partitions = groups.iter().filter_map(|(_, topic)| topics.get(&**topic)).copied().max();
+        let Some(partitions) = partitions else { return };
+        let draw = self.draws.at(Label::ClientSeed, u64::MAX, 0);
+        let actor = SoloActor::audit(groups, partitions, self.now, draw);
+        self.add_client(Actor::Solo(Box::new(actor)), READ_TIMEOUT);
     }
 
     /// Time is up, and something is not done: a partition that is damaged may refuse, nothing else may.
@@ -87,6 +99,7 @@ impl World {
         let images = read_logs(&self.node.disk);
         self.judge_indexes(&images);
         self.judge_derived();
+        self.judge_shards();
         self.digest();
     }
 }

@@ -39,10 +39,12 @@ use crate::network::stream::Outgoing;
 use crate::network::{Delivery, Endpoint, Listening, Network, Side, Wire};
 use crate::run::RunOptions;
 use crate::scenario::{Action, Scenario};
-use crate::time::{MILLISECOND, Nanos};
+use crate::time::{MILLISECOND, Nanos, SECOND};
 use crate::trace::Trace;
 use crate::workload::program::{Manager, Program, Reader, Writer};
-use crate::workload::{Actor, AdminActor, Kind, ProduceActor, RawActor, ReadActor, SetupActor};
+use crate::workload::{
+    Actor, AdminActor, Groups, Kind, MemberActor, ProduceActor, RawActor, ReadActor, SetupActor, SoloActor,
+};
 use agenda::{Agenda, Due};
 use node::{Node, broker_config};
 
@@ -145,6 +147,8 @@ impl World {
             cross: Cross::draw(draws).map(Box::new),
             setting: Arc::new(Setting { scenario, config, planted: options.planted }),
         };
+        let minutes = world.setting.config.coordinators.offsets.retention_minutes;
+        world.judge.groups.clocks.retention = minutes.saturating_mul(60 * SECOND);
         world.network.listen(Endpoint::Node(0), Listening::Refused);
         let topics = world.setting.scenario.cluster.topics.clone();
         world.add_client(Actor::Setup(SetupActor::new(topics)), 2_000 * MILLISECOND);
@@ -406,6 +410,7 @@ impl World {
                     }),
                 }
             }
+            Action::Groups(params) => self.add_groups(params, partitions(&params.topic), until),
             Action::Raw(params) => {
                 self.add_client(Actor::Raw(RawActor::new(params.clone(), now, until)), 2_000 * MILLISECOND);
             }
@@ -421,6 +426,25 @@ impl World {
             | Action::Cut(_)
             | Action::Connection(_)
             | Action::Compacted(_) => (),
+        }
+    }
+
+    /// The members of groups, and those beside them.
+    fn add_groups(&mut self, params: &Groups, partitions: i32, until: Nanos) {
+        let times = (self.now, until);
+        for group in 0..params.groups {
+            let group = format!("g{group}");
+            for which in 0..params.members {
+                let draw = self.draws.at(Label::ClientSeed, u64::from(self.next_client()), 0);
+                let actor = MemberActor::new(params, &group, which, partitions, times, draw);
+                self.add_client(Actor::Member(Box::new(actor)), 2_000 * MILLISECOND);
+            }
+        }
+        for _ in 0..params.others {
+            let id = self.next_client();
+            let draw = self.draws.at(Label::ClientSeed, u64::from(id), 0);
+            let actor = SoloActor::new(params, id, partitions, times, draw);
+            self.add_client(Actor::Solo(Box::new(actor)), 2_000 * MILLISECOND);
         }
     }
 

@@ -13,7 +13,8 @@ use ottla_core::storage::{JOURNAL, journal_claims};
 use ottla_core::types::TopicPartition;
 
 use super::World;
-use crate::invariants::{Fact, Recovered};
+use crate::group_log;
+use crate::invariants::{Coordinated, Fact, Recovered};
 use crate::logs::{LogImage, read_logs};
 
 /// The log that is always there.
@@ -26,6 +27,7 @@ impl World {
         process.ready = true;
         self.node.born = true;
         self.judge.logs.forget_excuses();
+        self.judge.groups.clocks.booted = self.now;
         let view = process.machine.view();
         let images = read_logs(&self.node.disk);
         self.judge_logs(&view, &images);
@@ -54,6 +56,23 @@ impl World {
         for view in process.machine.derived() {
             let durable = quorum || &*view.partition.topic == METADATA_LOG;
             self.judge.derived(&view, expired, durable);
+        }
+    }
+
+    /// What each shard of the group coordinator takes for committed, against its log.
+    pub(super) fn judge_shards(&mut self) {
+        let Some(process) = self.node.process.as_ref().filter(|process| process.ready) else { return };
+        let mut shards = process.machine.shards().peekable();
+        if shards.peek().is_none() || self.judge.logs.rotten {
+            return;
+        }
+        let shards: Vec<_> = shards.collect();
+        let view = process.machine.view();
+        for (log, shard) in shards {
+            let Some(served) = served(&view, &log) else { continue };
+            let said = group_log::read(&self.node.disk, &log, served.high_watermark);
+            let shard = Coordinated { shard: &shard, said: &said };
+            self.judge.fact(&Fact::Coordinated { log: &log, shard });
         }
     }
 

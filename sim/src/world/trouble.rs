@@ -13,7 +13,7 @@ use crate::faults::{
 use crate::logs::read_logs;
 use crate::network::{self, Endpoint, Listening};
 use crate::scenario::Action;
-use crate::time::{Nanos, SECOND};
+use crate::time::{MILLISECOND, Nanos, SECOND};
 
 /// A clock that is right.
 const RIGHT: u64 = 1_000_000;
@@ -40,7 +40,7 @@ impl World {
         let until = event.lasts.map_or(u64::MAX, |lasts| self.now.saturating_add(lasts));
         self.trace.event("event", index as u64);
         match &event.action {
-            Action::Produce(_) | Action::Read(_) | Action::Admin(_) | Action::Raw(_) => {
+            Action::Produce(_) | Action::Read(_) | Action::Admin(_) | Action::Raw(_) | Action::Groups(_) => {
                 self.add_clients(&event.action, until);
             }
             Action::Kill(kill) => self.kill(kill.down.0),
@@ -247,6 +247,7 @@ impl World {
         if fault.step_ms != 0 {
             let by = if fault.back { -fault.step_ms } else { fault.step_ms };
             self.node.clock.step_wall(by);
+            self.judge.groups.clocks.stepped += by.unsigned_abs() * MILLISECOND;
             if by.abs() >= NOTICEABLE_STEP_MS && self.node.process.is_some() {
                 self.dose.land(Class::Clock);
             }
