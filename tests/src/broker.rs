@@ -135,6 +135,9 @@ impl Plan {
         );
         // Old timestamps are part of the cases: retention must not take their records away.
         text += &format!("log.dirs={}\nnum.partitions=1\nlog.retention.ms=-1\n", self.data().display());
+        // A consumer group's member cannot choose how soon its silence is noticed: the broker's own are short for that.
+        text += "group.consumer.min.session.timeout.ms=6000\ngroup.consumer.session.timeout.ms=6000\n";
+        text += "group.consumer.min.heartbeat.interval.ms=1000\ngroup.consumer.heartbeat.interval.ms=1000\n";
         for (name, value) in &self.properties {
             text += &format!("{name}={value}\n");
         }

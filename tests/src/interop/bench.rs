@@ -51,6 +51,25 @@ impl Member {
     }
 }
 
+/// What a member of a group speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// JoinGroup and SyncGroup.
+    Classic,
+    /// ConsumerGroupHeartbeat (KIP-848).
+    Consumer,
+}
+
+impl Protocol {
+    /// As in `group.protocol`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
 /// How records are written.
 #[derive(Debug, Clone, Copy)]
 pub struct Writing {
@@ -205,6 +224,7 @@ impl Bench {
     pub fn member(
         &self,
         client: &Client,
+        protocol: Protocol,
         (topic, group): (&str, &str),
         count: usize,
         idle: Duration,
@@ -212,7 +232,8 @@ impl Bench {
         let dir = self.scratch.join(self.fresh_name("member"));
         let output = dir.join("read");
         let request = json!({
-            "bootstrap": self.bootstrap, "topic": topic, "group": group, "count": count, "output": output,
+            "bootstrap": self.bootstrap, "protocol": protocol.name(), "topic": topic, "group": group,
+            "count": count, "output": output,
             "idle_ms": u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), "deadline_ms": MEMBER_DEADLINE_MS,
         });
         Ok(Member { operation: client.start(&dir, "member", &request)?, output })

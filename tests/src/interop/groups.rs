@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, Member, Writing};
+use super::bench::{Bench, Member, Protocol, Writing};
 use super::client::{Client, Stop};
 use crate::broker::Broker;
 use crate::records::Record;
@@ -16,7 +16,25 @@ use crate::records::Record;
 pub type Case = (&'static str, fn(&Bench, &Client, &mut Broker) -> Result<(), Stop>);
 
 /// All cases in the order of the table.
-pub const CASES: &[Case] = &[("group-share", share), ("group-restart", restart)];
+pub const CASES: &[Case] = &[
+    ("group-share", |bench, client, _| share(bench, client, [Protocol::Classic; 2])),
+    ("group-restart", |bench, client, broker| restart(bench, client, broker, Protocol::Classic)),
+    ("consumer-share", |bench, client, _| {
+        has_both(client).and_then(|()| share(bench, client, [Protocol::Consumer; 2]))
+    }),
+    ("consumer-restart", |bench, client, broker| {
+        has_both(client).and_then(|()| restart(bench, client, broker, Protocol::Consumer))
+    }),
+    ("group-upgrade", |bench, client, _| {
+        has_both(client).and_then(|()| share(bench, client, [Protocol::Classic, Protocol::Consumer]))
+    }),
+    ("group-downgrade", |bench, client, _| {
+        has_both(client).and_then(|()| share(bench, client, [Protocol::Consumer, Protocol::Classic]))
+    }),
+];
+
+/// The clients whose members can speak the protocol of KIP-848.
+const NEXT_GENERATION: &[&str] = &["java", "confluent"];
 
 /// Longer than a member's session (6 s), its heartbeats and a rebalance: its partitions are somebody else's by then.
 const IDLE: Duration = Duration::from_secs(15);
@@ -62,14 +80,28 @@ impl Written {
     }
 }
 
-/// Two members share four partitions; one is killed, and the other reads on for it.
-fn share(bench: &Bench, client: &Client, _: &mut Broker) -> Result<(), Stop> {
+fn has_both(client: &Client) -> Result<(), Stop> {
+    if NEXT_GENERATION.contains(&client.name) {
+        return Ok(());
+    }
+    Err(Stop::Unsupported("its members speak the classic protocol alone".to_owned()))
+}
+
+/// Two members share four partitions, each by its protocol; the second is killed, and the first reads on for it.
+fn share(bench: &Bench, client: &Client, protocols: [Protocol; 2]) -> Result<(), Stop> {
     let mut written = Written::new(bench, "group-share", 4)?;
     written.write(bench, 100)?;
     let group = bench.fresh_name("group");
-    let sit = || bench.member(client, (&written.topic, &group), 0, IDLE);
-    let (mut one, mut other) = (sit()?, sit()?);
+    let sit = |protocol| bench.member(client, protocol, (&written.topic, &group), 0, IDLE);
+    let mut one = sit(protocols[0])?;
     let began = Instant::now();
+    if protocols[0] != protocols[1] {
+        // Who comes first makes the group what it is, until the other comes.
+        while one.read()?.is_empty() && began.elapsed() < SHARING {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    let mut other = sit(protocols[1])?;
     // The first who comes reads all that is there: the other has its share of what comes later.
     while one.read()?.is_empty() || other.read()?.is_empty() {
         if one.has_ended()? {
@@ -89,7 +121,7 @@ fn share(bench: &Bench, client: &Client, _: &mut Broker) -> Result<(), Stop> {
     }
     read.extend(one.finish()?);
     written.expect_all(&read)?;
-    expect_nothing_left(bench, client, &written.topic, &group)
+    expect_nothing_left(bench, client, protocols[0], (&written.topic, &group))
 }
 
 /// Why a member ended before it was told to.
@@ -98,17 +130,18 @@ fn early(member: Member) -> Stop {
 }
 
 /// A member leaves, another goes on where it was, over a `kill -9` of the broker.
-fn restart(bench: &Bench, client: &Client, broker: &mut Broker) -> Result<(), Stop> {
+fn restart(bench: &Bench, client: &Client, broker: &mut Broker, protocol: Protocol) -> Result<(), Stop> {
     let mut written = Written::new(bench, "group-restart", 3)?;
     written.write(bench, 50)?;
     let group = bench.fresh_name("group");
-    let first = bench.member(client, (&written.topic, &group), 1, IDLE)?.finish()?;
+    let first = bench.member(client, protocol, (&written.topic, &group), 1, IDLE)?.finish()?;
     written.write(bench, 50)?;
     let killed = Instant::now();
     broker.kill()?;
     *broker = broker.plan.start().map_err(Stop::Failed)?;
     // It sits through another restart, and Apache Kafka takes longer for that than a member is idle otherwise.
-    let second = bench.member(client, (&written.topic, &group), 0, IDLE + 2 * killed.elapsed())?;
+    let idle = IDLE + 2 * killed.elapsed();
+    let second = bench.member(client, protocol, (&written.topic, &group), 0, idle)?;
     let began = Instant::now();
     while second.read()?.is_empty() {
         if began.elapsed() > SHARING {
@@ -125,12 +158,12 @@ fn restart(bench: &Bench, client: &Client, broker: &mut Broker) -> Result<(), St
         return Err(Stop::Failed(format!("partition and offset {twice:?} were committed, and read again")));
     }
     written.expect_all(&first.union(&second).copied().collect())?;
-    expect_nothing_left(bench, client, &written.topic, &group)
+    expect_nothing_left(bench, client, protocol, (&written.topic, &group))
 }
 
 /// Whoever comes now finds that the group has read everything.
-fn expect_nothing_left(bench: &Bench, client: &Client, topic: &str, group: &str) -> Result<(), Stop> {
-    let read = bench.member(client, (topic, group), 0, SHORT)?.finish()?;
+fn expect_nothing_left(bench: &Bench, client: &Client, protocol: Protocol, of: (&str, &str)) -> Result<(), Stop> {
+    let read = bench.member(client, protocol, of, 0, SHORT)?.finish()?;
     match read.first() {
         None => Ok(()),
         Some(again) => Err(Stop::Failed(format!("{} records were read again, the first {again:?}", read.len()))),

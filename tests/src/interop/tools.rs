@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::bench::{Bench, Seen, Writing};
+use super::bench::{Bench, Protocol, Seen, Writing};
 use super::cases::now_ms;
-use super::client::Stop;
+use super::client::{Client, Stop};
 use super::judge::{counts, expect_equal, expect_same};
 use crate::broker::Broker;
 use crate::install::Workshop;
 use crate::process;
 use crate::records::{Random, Record};
+
+/// How long a member sits that tools look at: on a busy machine each of them takes ten seconds to start.
+const SITTING: Duration = Duration::from_secs(90);
 
 /// The column of the table.
 pub const COLUMN: &str = "tools";
@@ -38,6 +41,7 @@ pub const CASES: &[Case] = &[
     ("kafka-metadata-quorum", metadata_quorum),
     ("kafka-console", console),
     ("kafka-consumer-groups", consumer_groups),
+    ("consumer-groups-next", next_consumer_groups),
     ("kafka-producer-perf", producer_perf),
     ("restart", restart),
     ("kafka-dump-log", dump_log),
@@ -47,14 +51,15 @@ pub const CASES: &[Case] = &[
 #[derive(Debug)]
 pub struct Tools<'a> {
     class_path: String,
+    workshop: &'a Workshop,
     bench: &'a Bench,
     broker: &'a mut Broker,
 }
 
 impl<'a> Tools<'a> {
     /// Installs the tools.
-    pub fn new(workshop: &Workshop, bench: &'a Bench, broker: &'a mut Broker) -> Result<Self, String> {
-        Ok(Self { class_path: workshop.java()?, bench, broker })
+    pub fn new(workshop: &'a Workshop, bench: &'a Bench, broker: &'a mut Broker) -> Result<Self, String> {
+        Ok(Self { class_path: workshop.java()?, workshop, bench, broker })
     }
 
     /// Runs a tool, by default of `org.apache.kafka.tools`, that must succeed; gives its output.
@@ -240,13 +245,39 @@ fn console(tools: &mut Tools<'_>) -> Result<(), Stop> {
     expect_equal("lines from the beginning", &20, &output.lines().count())
 }
 
-/// A group of the console consumer: described, sent back to the start, and taken away.
 fn consumer_groups(tools: &mut Tools<'_>) -> Result<(), Stop> {
+    group_of_tools(tools, "classic")
+}
+
+/// The same of the protocol of KIP-848, and while somebody is in it.
+fn next_consumer_groups(tools: &mut Tools<'_>) -> Result<(), Stop> {
+    group_of_tools(tools, "consumer")?;
+    let topic = tools.bench.topic("consumer-groups", 3, &[])?;
+    let group = tools.bench.fresh_name("by-member");
+    let java = Client::install(tools.workshop, "java").map_err(Stop::Failed)?;
+    let member = tools.bench.member(&java, Protocol::Consumer, (&topic, &group), 0, SITTING)?;
+    let ask = |what: &[&str]| {
+        tools.run("consumer.group.ConsumerGroupCommand", &[&["--group", &group, "--describe"], what].concat())
+    };
+    let began = Instant::now();
+    while !ask(&["--state"])?.contains("Stable") {
+        if began.elapsed() > Duration::from_secs(60) {
+            return Err(Stop::Failed("a group of one member is not stable within a minute".to_owned()));
+        }
+    }
+    expect_text(&ask(&["--state", "--verbose"])?, &["uniform", "Stable"], &["rror"])?;
+    expect_text(&ask(&["--members", "--verbose"])?, &[&group, &topic, "0,1,2"], &["rror"])?;
+    member.kill().map(drop)
+}
+
+/// A group of the console consumer: described, sent back to the start, and taken away.
+fn group_of_tools(tools: &Tools<'_>, protocol: &str) -> Result<(), Stop> {
+    let protocol = format!("group.protocol={protocol}");
     let topic = tools.filled("consumer-groups", 10, now_ms())?;
     let group = tools.bench.fresh_name("by-tool");
     let read = |count: &str| {
         let read = ["--topic", &topic, "--group", &group, "--timeout-ms", "20000", "--max-messages", count];
-        let first = ["--command-property", "auto.offset.reset=earliest"];
+        let first = ["--command-property", "auto.offset.reset=earliest", "--command-property", &protocol];
         tools.run("consumer.ConsoleConsumer", &[&read[..], &first].concat())
     };
     let ask = |arguments: &[&str]| tools.run("consumer.group.ConsumerGroupCommand", arguments);

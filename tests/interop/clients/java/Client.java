@@ -124,8 +124,11 @@ public final class Client {
         properties.put("group.id", request.get("group").asText());
         properties.put("auto.offset.reset", "earliest");
         properties.put("enable.auto.commit", false);
-        properties.put("session.timeout.ms", 6_000);
-        properties.put("heartbeat.interval.ms", 1_000);
+        properties.put("group.protocol", request.get("protocol").asText());
+        if (request.get("protocol").asText().equals("classic")) { // The broker sets those of a consumer group.
+            properties.put("session.timeout.ms", 6_000);
+            properties.put("heartbeat.interval.ms", 1_000);
+        }
         properties.put("max.poll.records", 100);
         int taken = 0;
         int count = request.get("count").asInt();
