@@ -38,7 +38,7 @@ pub(super) enum Placed {
     Joined,
     /// Into a new batch, which waits for more.
     Began,
-    /// Into a batch that is now full, or behind one.
+    /// Into a batch that is now full, or that began behind another.
     Filled,
     /// Nowhere.
     Refused(ClientError),
@@ -71,9 +71,11 @@ impl Topic {
         let behind = queue.len() > 1;
         let last = queue.back_mut().expect("there is one by now");
         last.append(waiting.token, record, waiting.timestamp_ms);
-        match (joins, behind || last.is_full(rules.batch_size)) {
+        match (joins, last.is_full(rules.batch_size)) {
             (_, true) => Placed::Filled,
+            // When it began, the batch before it was told that it waits no more: once is enough.
             (true, false) => Placed::Joined,
+            (false, false) if behind => Placed::Filled,
             (false, false) => Placed::Began,
         }
     }
