@@ -98,7 +98,8 @@ fn fields() -> Vec<(String, String)> {
 fn code() -> String {
     let folders = ["core/src", "node/src"].map(|folder| root().join(folder));
     let mut files: Vec<_> = folders.iter().flat_map(|folder| walk(folder)).collect();
-    let others = ["core/src/config", "core/src/client", "core/src/rpc"].map(|folder| root().join(folder));
+    let others = ["core/src/config", "core/src/client", "core/src/rpc", "node/src/client", "node/src/cli/client"];
+    let others = others.map(|folder| root().join(folder));
     files.retain(|file| !others.iter().any(|folder| file.starts_with(folder)) && !file.ends_with("tests.rs"));
     files.iter().map(|file| read(file)).collect()
 }
