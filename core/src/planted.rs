@@ -50,7 +50,7 @@ pub enum Plant {
     Raft01,
     /// RAFT-31 (etcd 14370): a lone voter counts its own records as committed before they are durable.
     Raft31,
-    /// GRP-03 (KAFKA-8500): a static member that comes back while its group prepares a generation is added beside who it was.
+    /// GRP-03 (KAFKA-8500): a static member that comes back while its group rebalances is added beside who it was.
     Grp03,
     /// GRP-04 (KAFKA-10284): a static member's new id is not written.
     Grp04,
@@ -64,7 +64,7 @@ pub enum Plant {
     Grp12,
     /// OFS-02 (KAFKA-13636): offsets expire while their group prepares a generation.
     Ofs02,
-    /// OFS-03 (KAFKA-8069): the -1 of an offset that has no expiry of its own is taken for its expiry when the log is read.
+    /// OFS-03 (KAFKA-8069): the -1 of an offset without an expiry of its own is taken for one when the log is read.
     Ofs03,
     /// OFS-04 (KAFKA-5600): of each batch only the first record is replayed when the log is read.
     Ofs04,

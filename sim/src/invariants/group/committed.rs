@@ -1,8 +1,8 @@
 //! G3, G4 and G5: the committed offset of a group in a partition is a register. What is fetched is what was written
 //! last, by a commit, by a deletion, or by expiry; and an acknowledged commit is there until another write.
 //!
-//! Each commit has a number of its own, which is fetched with the offset, so what is read names its write. A write whose
-//! fate nobody knows may take effect at any time. Whatever was seen there has taken effect.
+//! Each commit has a number of its own, which is fetched with the offset, so what is read names its write. A write
+//! whose fate nobody knows may take effect at any time. Whatever was seen there has taken effect.
 //!
 //! * G3: what is missing or stale was acknowledged, or seen, before the present process was started;
 //! * G5: it is missing, within the same process and before it may expire: at no time since its retention was over has

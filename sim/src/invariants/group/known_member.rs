@@ -1,7 +1,7 @@
 //! G9: a coordinator answers from all that its log says, of a group that it leads: it knows who is in it. So nobody is
 //! unknown who was in its place a moment ago, no group is missing, or deleted, that somebody is in, and none is there
-//! that was deleted. Source: KAFKA-10614 (answers from what is not loaded), Redpanda #4900 (a deleted group returns), the
-//! session timeout's own contract.
+//! that was deleted. Source: KAFKA-10614 (answers from what is not loaded), Redpanda #4900 (a deleted group returns),
+//! the session timeout's own contract.
 //!
 //! A member id is never given out twice. So who is a member before and after was one all the time.
 

@@ -1,6 +1,6 @@
 //! G7: an instance id is one member (KIP-345). A leader is told of each instance once. Who has taken an instance over
-//! stays it until somebody else does; and whoever was it before is told so, and not that it is unknown, or it would take
-//! the instance back. Source: KAFKA-8500, KAFKA-10284, KAFKA-8715.
+//! stays it until somebody else does; and whoever was it before is told so, and not that it is unknown, or it would
+//! take the instance back. Source: KAFKA-8500, KAFKA-10284, KAFKA-8715.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
