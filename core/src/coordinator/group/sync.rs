@@ -35,6 +35,8 @@ impl ClassicGroup {
                 self.note_sync(request.member_id, turn);
                 let assignment = self.members[request.member_id].assignment.clone();
                 turn.answer(ticket, Answer::Sync(self.synced(assignment)));
+                // It may have been long on its way back, and has just been told that it is in its place.
+                self.renew(request.member_id, turn);
             }
             ClassicState::Empty | ClassicState::Preparing { .. } => {
                 let refused = SyncAnswer::refused(ErrorCode::REBALANCE_IN_PROGRESS);
