@@ -130,7 +130,9 @@ impl Process {
     pub fn is_out_of_service(&self) -> bool {
         let view = self.machine.view();
         let offline = view.log_dirs.iter().any(|dir| dir.health == "offline");
-        self.failed || offline || view.partitions.iter().any(|partition| partition.damaged)
+        // Groups whose log could not be read are not served by this process any more.
+        let failed = self.failed || view.groups.failed > 0;
+        failed || offline || view.partitions.iter().any(|partition| partition.damaged)
     }
 
     /// When it has something to do.
