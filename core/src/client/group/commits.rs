@@ -189,18 +189,19 @@ impl Commits {
             self.retry_or_fail(commit, rules, turn);
             return Verdict::Rebalancing;
         }
-        let error = match code {
-            ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION | ErrorCode::UNKNOWN_MEMBER_ID => {
-                ClientError::Rebalanced
-            }
-            code => ClientError::Broker(code),
+        let unknown = match code {
+            ErrorCode::ILLEGAL_GENERATION | ErrorCode::UNKNOWN_MEMBER_ID => true,
+            // From version 9 on a member is told so if the group itself is gone.
+            ErrorCode::GROUP_ID_NOT_FOUND => commit.identity.is_member(),
+            _ => false,
         };
+        let rebalanced = unknown || code == ErrorCode::REBALANCE_IN_PROGRESS;
         // Of another generation than the present one nothing is learnt, and nothing by one who is no member.
         let ours = commit.identity == *identity && identity.is_member();
-        commit.fail(error, turn.events);
+        commit.fail(if rebalanced { ClientError::Rebalanced } else { ClientError::Broker(code) }, turn.events);
         match code {
             ErrorCode::REBALANCE_IN_PROGRESS if ours => Verdict::Rebalancing,
-            ErrorCode::ILLEGAL_GENERATION | ErrorCode::UNKNOWN_MEMBER_ID if ours => Verdict::Unknown(code),
+            code if unknown && ours => Verdict::Unknown(code),
             ErrorCode::FENCED_INSTANCE_ID | ErrorCode::GROUP_AUTHORIZATION_FAILED if ours => Verdict::Hopeless(code),
             _ => Verdict::Unchanged,
         }

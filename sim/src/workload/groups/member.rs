@@ -505,7 +505,8 @@ impl MemberActor {
         match error {
             ErrorCode::REBALANCE_IN_PROGRESS if matches!(self.state, State::In) => self.state = State::Revoking,
             ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => self.state = State::Out,
-            ErrorCode::UNKNOWN_MEMBER_ID => {
+            // A commit of version 9 is told that the group itself is gone: it was empty, and all in it had expired.
+            ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::GROUP_ID_NOT_FOUND => {
                 self.forget();
                 self.state = State::Out;
             }
