@@ -1,9 +1,8 @@
 //! The real binary, spoken to in Kafka's protocol: what it answers, how soon, and what it keeps when it is killed.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ottla_core::record::{BatchBuilder, BatchOptions, NewRecord, Producer, batches};
@@ -18,13 +17,17 @@ use ottla_wire::frame::{RequestHeader, ResponseHeader, encode_request};
 use ottla_wire::{ApiKey, ErrorCode, Message, Reader, Records, Writer};
 use rustix::process::Pid;
 
-use common::Broker;
+use ottla_tests::dev::Broker;
 
 const TOPIC: &str = "t";
 const FETCH: i16 = 12;
 const PRODUCE: i16 = 9;
 /// What a client of ours has unanswered at most: as many batches as an idempotent producer may.
 const IN_FLIGHT: i32 = 5;
+
+fn start(data: &Path) -> Broker {
+    Broker::start(env!("CARGO_BIN_EXE_ottla"), data)
+}
 
 struct Client {
     stream: TcpStream,
@@ -145,7 +148,7 @@ fn records(bytes: &[u8]) -> Vec<(i64, String)> {
 fn it_answers_soon_and_is_small() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let begun = Instant::now();
-    let broker = Broker::start(dir.path());
+    let broker = start(dir.path());
     let mut client = Client::connect(&broker);
     let answer = client.call(ApiKey::ApiVersions, 3, &who_we_are());
     let took = begun.elapsed();
@@ -170,7 +173,7 @@ fn resident_kib(pid: Pid) -> u64 {
 #[test]
 fn kill_9_loses_and_doubles_nothing() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut broker = Broker::start(dir.path());
+    let mut broker = start(dir.path());
     let mut client = Client::connect(&broker);
     client.create_topic();
     let producer = client.producer();
@@ -188,7 +191,7 @@ fn kill_9_loses_and_doubles_nothing() {
         }
         // Now some are in doubt: sent, and perhaps written, and perhaps answered.
         broker.kill();
-        broker = Broker::start(dir.path());
+        broker = start(dir.path());
         client = Client::connect(&broker);
     }
     let read = client.read_all();
@@ -202,7 +205,7 @@ fn kill_9_loses_and_doubles_nothing() {
 #[test]
 fn a_retry_of_what_is_there_is_answered_at_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut broker = Broker::start(dir.path());
+    let mut broker = start(dir.path());
     let mut client = Client::connect(&broker);
     client.create_topic();
     let producer = client.producer();
@@ -211,7 +214,7 @@ fn a_retry_of_what_is_there_is_answered_at_once() {
         assert_eq!(client.receive_ack().expect("it answers"), 0);
     }
     broker.kill();
-    broker = Broker::start(dir.path());
+    broker = start(dir.path());
     client = Client::connect(&broker);
     client.send_record(producer, 0).expect("it reads");
     assert_eq!(client.receive_ack().expect("it answers"), 0);
@@ -222,7 +225,7 @@ fn a_retry_of_what_is_there_is_answered_at_once() {
 fn sigterm_ends_it_in_good_order() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for number in 0..3 {
-        let broker = Broker::start(dir.path());
+        let broker = start(dir.path());
         let mut client = Client::connect(&broker);
         if number == 0 {
             client.create_topic();

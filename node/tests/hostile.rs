@@ -3,11 +3,11 @@
 //! After each of them another client is answered. Plain sockets and bytes made by hand, so that nothing here shares a
 //! mistake with the codec it is held against.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ottla_tests::dev;
 use ottla_tests::probe::Connection;
 use ottla_tests::records::Random;
 
@@ -19,40 +19,29 @@ const UNSUPPORTED_VERSION: i16 = 35;
 /// What the process may grow by in all of this: a length off the wire must never be allocated.
 const GROWTH_KIB: u64 = 96 << 10;
 
-/// A running `ottla dev`, killed when it is dropped, with an orderly client that is there all the time.
+/// A running `ottla dev` with an orderly client that is there all the time.
 struct Broker {
-    child: Child,
-    address: SocketAddr,
-    orderly: Option<Connection>,
+    process: dev::Broker,
+    orderly: Connection,
     _dir: tempfile::TempDir,
 }
 
 impl Broker {
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ottla"))
-            .args(["dev", "--listen", "127.0.0.1:0", "--log-level", "error", "--data"])
-            .arg(dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
-        let (_, rest) = line.split_once("clients at ").unwrap_or_else(|| panic!("not ready: {line:?}"));
-        let address = rest.split([',', '\n']).next().and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address: {line:?}"));
-        let mut broker = Self { child, address, orderly: None, _dir: dir };
-        broker.orderly = Some(broker.connect());
+        let process = dev::Broker::start(env!("CARGO_BIN_EXE_ottla"), dir.path());
+        let orderly = connect(process.address);
+        let mut broker = Self { process, orderly, _dir: dir };
         broker.must_be_well("nothing yet");
         broker
     }
 
     fn connect(&self) -> Connection {
-        Connection::open(self.address, Duration::from_secs(20)).expect("it accepts")
+        connect(self.process.address)
     }
 
     fn stream(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("it accepts");
+        let stream = TcpStream::connect(self.process.address).expect("it accepts");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("it can be set");
         stream.set_write_timeout(Some(Duration::from_secs(20))).expect("it can be set");
         stream
@@ -76,27 +65,24 @@ impl Broker {
     /// The client that was there before, and a new one, are answered.
     #[track_caller]
     fn must_be_well(&mut self, after: &str) {
-        assert!(self.child.try_wait().expect("it can be asked").is_none(), "it ended after {after}");
+        assert!(self.process.is_running(), "it ended after {after}");
         let no_topics = 0_i32.to_be_bytes();
-        let old = self.orderly.as_mut().expect("it is connected").call(METADATA, 1, &no_topics);
+        let old = self.orderly.call(METADATA, 1, &no_topics);
         assert_eq!(brokers(&old.unwrap_or_else(|error| panic!("{error} after {after}"))), 1, "after {after}");
         let new = self.connect().call(METADATA, 1, &no_topics);
         assert_eq!(brokers(&new.unwrap_or_else(|error| panic!("{error} after {after}"))), 1, "after {after}");
     }
 
     fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.pid().as_raw_nonzero())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is told");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn connect(address: SocketAddr) -> Connection {
+    Connection::open(address, Duration::from_secs(20)).expect("it accepts")
 }
 
 fn is_cut(error: &io::Error) -> bool {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -33,6 +34,15 @@ impl Kind {
             Self::Ottla => "ottla",
             Self::Kafka => "kafka",
         }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let kind = [Self::Ottla, Self::Kafka].into_iter().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| format!("it is ottla or kafka, not {name}"))
     }
 }
 

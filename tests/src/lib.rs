@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod broker;
 pub mod crash;
+pub mod dev;
 pub mod durability;
 pub mod effect_scripts;
 pub mod frames;

@@ -3,12 +3,10 @@
 
 mod api;
 mod commands;
-#[path = "../common/mod.rs"]
-mod common;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::Broker;
+use ottla_tests::dev::Broker;
 use tempfile::TempDir;
 
 /// A cluster to talk to. Our own broker ends with it.
@@ -23,7 +21,7 @@ impl Cluster {
             return Self { brokers, _own: None };
         }
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let broker = Broker::start(dir.path());
+        let broker = Broker::start(env!("CARGO_BIN_EXE_ottla"), dir.path());
         Self { brokers: broker.address.to_string(), _own: Some((broker, dir)) }
     }
 }

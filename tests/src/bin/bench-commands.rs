@@ -36,13 +36,7 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("against") => {
-                options.kind = match arguments.value()?.string()?.as_str() {
-                    "ottla" => Kind::Ottla,
-                    "kafka" => Kind::Kafka,
-                    other => return Err(format!("--against is ottla or kafka, not {other}").into()),
-                }
-            }
+            Long("against") => options.kind = arguments.value()?.parse()?,
             Long("records") => options.records = arguments.value()?.parse()?,
             Long("size") => options.size = arguments.value()?.parse()?,
             Long("rounds") => options.rounds = arguments.value()?.parse()?,

@@ -35,13 +35,7 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("against") => {
-                options.kind = match arguments.value()?.string()?.as_str() {
-                    "ottla" => Kind::Ottla,
-                    "kafka" => Kind::Kafka,
-                    other => return Err(format!("--against is ottla or kafka, not {other}").into()),
-                }
-            }
+            Long("against") => options.kind = arguments.value()?.parse()?,
             Long("requests") => options.requests = arguments.value()?.parse()?,
             Long("seed") => options.seed = arguments.value()?.parse()?,
             Long("expect-violations") => options.expects_violations = true,

@@ -36,11 +36,10 @@ impl Selection {
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("against") => {
-                    selection.against = match arguments.value()?.string()?.as_str() {
-                        "ottla" => vec![Kind::Ottla],
-                        "kafka" => vec![Kind::Kafka],
+                    let name = arguments.value()?.string()?;
+                    selection.against = match name.as_str() {
                         "both" => vec![Kind::Kafka, Kind::Ottla],
-                        other => return Err(format!("--against is ottla, kafka or both, not {other}").into()),
+                        one => vec![one.parse().map_err(|error| format!("{error}, or both"))?],
                     }
                 }
                 Long("client") => selection.clients.push(known(&arguments.value()?.string()?, client::names())?),

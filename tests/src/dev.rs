@@ -1,5 +1,4 @@
 //! A running `ottla dev`, as the tests of the real binary need it.
-#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -9,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The process; killed when it is dropped.
+#[derive(Debug)]
 pub struct Broker {
     child: Child,
     /// Where clients find it.
@@ -16,10 +16,14 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts it on a free port, and waits until it is ready.
-    pub fn start(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ottla"))
-            .args(["dev", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data"])
+    /// Starts the program on a free port, and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// It does not start.
+    pub fn start(program: &str, data: &Path) -> Self {
+        let mut child = Command::new(program)
+            .args(["dev", "--listen", "127.0.0.1:0", "--log-level", "error", "--data"])
             .arg(data)
             .stdout(Stdio::piped())
             .spawn()
@@ -33,17 +37,38 @@ impl Broker {
     }
 
     /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// It is not running.
     pub fn pid(&self) -> Pid {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
     }
 
+    /// Whether it has not ended.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be asked.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it can be asked").is_none()
+    }
+
     /// SIGKILL, as `kill -9`.
+    ///
+    /// # Panics
+    ///
+    /// It is not running.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
     /// Asks it to stop, and waits.
+    ///
+    /// # Panics
+    ///
+    /// It is not running.
     pub fn terminate(mut self) -> ExitStatus {
         kill_process(self.pid(), Signal::TERM).expect("it runs");
         self.child.wait().expect("it ends")
