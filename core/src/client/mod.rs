@@ -28,6 +28,7 @@ mod admin;
 pub mod assignor;
 mod boundary;
 mod config;
+mod coordination;
 mod group;
 mod metadata;
 pub mod partitioner;

@@ -2,10 +2,10 @@
 
 use crate::clock::{Instant, Now};
 use crate::rng::Rng;
-use crate::rpc::{Pool, Sink};
+use crate::rpc::{Lane, Pool, Route, Sink};
 
 use super::Event;
-use super::metadata::Metadata;
+use super::metadata::{Metadata, Pick};
 
 pub(super) struct Turn<'a> {
     pub(super) now: Now,
@@ -21,6 +21,17 @@ impl Turn<'_> {
     /// The monotonic time.
     pub(super) fn at(&self) -> Instant {
         self.now.monotonic
+    }
+
+    /// A connection to any broker that can take a call now. Without one, some broker is dialled or waited for.
+    pub(super) fn any_broker(&mut self, lane: Lane) -> Option<Route> {
+        match self.metadata.any_broker(self.now.monotonic, lane, self.pool, self.rng, self.sink) {
+            Pick::Ready(route) => Some(route),
+            Pick::Wait(at) => {
+                at.into_iter().for_each(|at| self.wake.by(at));
+                None
+            }
+        }
     }
 }
 

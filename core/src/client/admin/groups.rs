@@ -7,7 +7,6 @@ use ottla_wire::api::Request;
 use ottla_wire::api::consumer_group_describe::{self as kip_848, ConsumerGroupDescribeRequest};
 use ottla_wire::api::delete_groups::DeleteGroupsRequest;
 use ottla_wire::api::describe_groups::{DescribeGroupsRequest, DescribedGroup, DescribedGroupMember};
-use ottla_wire::api::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_wire::api::list_groups::ListedGroup as WireGroup;
 use ottla_wire::api::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
@@ -15,12 +14,9 @@ use ottla_wire::api::offset_commit::{
 use ottla_wire::api::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse};
 use ottla_wire::consumer_protocol::ConsumerProtocolAssignment;
 
-use crate::types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 use super::reply::Refusal;
-
-/// The last version of OffsetFetch and OffsetCommit that names topics; later ones have their ids.
-pub(super) const LAST_WITH_NAMES: i16 = 9;
 
 /// A group as a broker lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,25 +74,6 @@ pub struct CommittedOffset {
     pub leader_epoch: LeaderEpoch,
     /// What the program noted with it.
     pub metadata: Box<str>,
-}
-
-pub(super) fn find_coordinator(group: &str) -> Request<'_> {
-    FindCoordinatorRequest { key: group, key_type: 0, coordinator_keys: vec![group] }.into()
-}
-
-/// Who coordinates, and where it is.
-pub(super) fn coordinator<'r>(
-    response: &'r FindCoordinatorResponse<'_>,
-) -> Result<(BrokerId, (i32, &'r str, i32)), Refusal> {
-    let (code, message, endpoint) = match response.coordinators.first() {
-        Some(found) => (found.error_code, found.error_message, (found.node_id, found.host, found.port)),
-        None => {
-            let endpoint = (response.node_id, response.host, response.port);
-            (response.error_code, response.error_message, endpoint)
-        }
-    };
-    Refusal::check(code, message)?;
-    Ok((BrokerId(endpoint.0), endpoint))
 }
 
 pub(super) fn describe(group: &str, kip_848: bool) -> Request<'_> {

@@ -28,8 +28,9 @@ use crate::rpc::{Answer, Backoff, CallId, Lane, Readiness, Route, RpcError};
 use crate::types::{BrokerId, TopicPartition};
 
 use super::boundary::{ClientError, Event};
-use super::metadata::Pick;
+use super::coordination::{Found, find_coordinator};
 use super::turn::Turn;
+use reply::Refusal;
 use request::Addressee;
 
 /// See the module.
@@ -115,14 +116,17 @@ impl Admin {
         task.call = None;
         let decoded = result.and_then(|answer| answer.decode().map_err(RpcError::Malformed));
         let outcome = match &decoded {
-            Ok(Response::FindCoordinator(response)) => match groups::coordinator(response) {
-                Ok((coordinator, endpoint)) => {
-                    turn.metadata.on_endpoint(endpoint, turn.pool, turn.sink);
-                    task.coordinator = Some(coordinator);
-                    return;
+            Ok(Response::FindCoordinator(response)) => {
+                let found = Found::new(response);
+                match Refusal::check(found.error, found.message) {
+                    Ok(()) => {
+                        turn.metadata.on_endpoint(found.endpoint, turn.pool, turn.sink);
+                        task.coordinator = Some(BrokerId(found.endpoint.0));
+                        return;
+                    }
+                    Err(refusal) => Err(refusal.into()),
                 }
-                Err(refusal) => Err(refusal.into()),
-            },
+            }
             Ok(response) => {
                 learn(response, turn);
                 let reply = reply::reply(response);
@@ -185,7 +189,7 @@ impl Task {
         let left = self.deadline.since(turn.at()).as_millis();
         let timeout_ms = i32::try_from(left).unwrap_or(i32::MAX).min(30_000);
         let (request, cap) = match self.request.addressee() {
-            Addressee::Coordinator(group) if self.coordinator.is_none() => (groups::find_coordinator(group), i16::MAX),
+            Addressee::Coordinator(group) if self.coordinator.is_none() => (find_coordinator(group), i16::MAX),
             Addressee::Leader(TopicPartition { topic, partition }) => {
                 let known = turn.metadata.leader_and_epoch(topic, *partition);
                 self.request.to_wire(timeout_ms, known.map_or(-1, |(_, epoch)| epoch.0))
@@ -208,7 +212,7 @@ impl Task {
     fn route(&self, turn: &mut Turn<'_>) -> Option<Route> {
         let now = turn.at();
         let broker = match (self.request.addressee(), self.coordinator) {
-            (Addressee::Any, _) | (Addressee::Coordinator(_), None) => return any_broker(turn),
+            (Addressee::Any, _) | (Addressee::Coordinator(_), None) => return turn.any_broker(Lane::Slow),
             (Addressee::Broker(broker), _) | (Addressee::Coordinator(_), Some(broker)) => broker,
             (Addressee::Leader(partition), _) => {
                 let _in_use = turn.metadata.topic(now, &partition.topic);
@@ -227,16 +231,5 @@ impl Task {
             Readiness::Busy | Readiness::Connecting | Readiness::Idle => {}
         }
         None
-    }
-}
-
-fn any_broker(turn: &mut Turn<'_>) -> Option<Route> {
-    let (now, Turn { pool, metadata, rng, sink, .. }) = (turn.at(), &mut *turn);
-    match metadata.any_broker(now, Lane::Slow, pool, rng, sink) {
-        Pick::Ready(route) => Some(route),
-        Pick::Wait(at) => {
-            at.into_iter().for_each(|at| turn.wake.by(at));
-            None
-        }
     }
 }

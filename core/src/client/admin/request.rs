@@ -16,6 +16,7 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use crate::types::{BrokerId, Offset, TopicPartition};
 
+use super::super::coordination::LAST_WITH_NAMES;
 use super::groups;
 
 /// One thing to change or to ask.
@@ -123,9 +124,9 @@ impl AdminRequest {
             Self::Describe { topics } => describe(topics.as_deref()),
             Self::ListGroups { .. } => ListGroupsRequest::default().into(),
             Self::DescribeGroup { group, kip_848 } => groups::describe(group, *kip_848),
-            Self::FetchOffsets { group } => return (groups::fetch_offsets(group), groups::LAST_WITH_NAMES),
+            Self::FetchOffsets { group } => return (groups::fetch_offsets(group), LAST_WITH_NAMES),
             Self::CommitOffsets { group, offsets } => {
-                return (groups::commit_offsets(group, offsets), groups::LAST_WITH_NAMES);
+                return (groups::commit_offsets(group, offsets), LAST_WITH_NAMES);
             }
             Self::DeleteGroup { group } => groups::delete(group),
         };

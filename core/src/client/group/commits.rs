@@ -17,6 +17,7 @@ use crate::rpc::{Answer, CallId, Lane, RpcError};
 use crate::types::{Offset, TopicPartition};
 
 use super::super::boundary::{ClientError, CommittedPosition, Event, GroupEvent};
+use super::super::coordination::LAST_WITH_NAMES;
 use super::super::turn::Turn;
 use super::coordinator::Coordinator;
 use super::protocol::by_topic;
@@ -69,9 +70,6 @@ pub(super) enum Verdict {
 
 /// The most commits that wait: a program that asks for more is told so.
 const MOST_COMMITS: usize = 10_000;
-
-/// The last version that names topics; later ones have their ids.
-const LAST_WITH_NAMES: i16 = 9;
 
 impl Commits {
     /// Asks for a commit, to be done before a deadline.

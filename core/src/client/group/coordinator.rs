@@ -1,14 +1,13 @@
 //! Which broker coordinates the group (FindCoordinator): any broker is asked, and again when what it said is wrong.
 
 use ottla_wire::ErrorCode;
-use ottla_wire::api::find_coordinator::FindCoordinatorRequest;
-use ottla_wire::api::{Request, Response};
+use ottla_wire::api::Response;
 
 use crate::clock::Instant;
 use crate::rpc::{Answer, CallId, Lane, Readiness, Route, RpcError};
 use crate::types::BrokerId;
 
-use super::super::metadata::Pick;
+use super::super::coordination::{Found, find_coordinator};
 use super::super::turn::Turn;
 use super::Rules;
 
@@ -19,9 +18,6 @@ pub(super) struct Coordinator {
     next_at: Instant,
     failures: u32,
 }
-
-/// The key type of groups.
-const GROUP: i8 = 0;
 
 impl Coordinator {
     /// A connection to it that can take a call now. Without one, it is looked for or dialled.
@@ -59,17 +55,10 @@ impl Coordinator {
         if self.next_at > now {
             return turn.wake.by(self.next_at);
         }
-        let Turn { pool, metadata, rng, sink, .. } = turn;
-        match metadata.any_broker(now, Lane::Control, pool, rng, sink) {
-            Pick::Ready(route) => {
-                let (key, coordinator_keys) = (&*rules.group_id, vec![&*rules.group_id]);
-                let request = Request::from(FindCoordinatorRequest { key, key_type: GROUP, coordinator_keys });
-                match pool.send(now, route, (&request, i16::MAX), sink) {
-                    Ok(call) => self.call = Some(call),
-                    Err(_) => self.failed(rules, turn),
-                }
-            }
-            Pick::Wait(at) => at.into_iter().for_each(|at| turn.wake.by(at)),
+        let Some(route) = turn.any_broker(Lane::Control) else { return };
+        match turn.pool.send(now, route, (&find_coordinator(&rules.group_id), i16::MAX), turn.sink) {
+            Ok(call) => self.call = Some(call),
+            Err(_) => self.failed(rules, turn),
         }
     }
 
@@ -85,17 +74,14 @@ impl Coordinator {
             self.failed(rules, turn);
             return Ok(());
         };
-        let (code, id, host, port) = match response.coordinators.first() {
-            Some(it) => (it.error_code, it.node_id, it.host, it.port),
-            None => (response.error_code, response.node_id, response.host, response.port),
-        };
-        if code.is_error() || id < 0 {
+        let Found { error: code, endpoint, .. } = Found::new(&response);
+        if code.is_error() || endpoint.0 < 0 {
             self.failed(rules, turn);
             let hopeless = [ErrorCode::GROUP_AUTHORIZATION_FAILED, ErrorCode::INVALID_GROUP_ID].contains(&code);
             return if hopeless { Err(code) } else { Ok(()) };
         }
-        turn.metadata.on_endpoint((id, host, port), turn.pool, turn.sink);
-        self.known = Some(BrokerId(id));
+        turn.metadata.on_endpoint(endpoint, turn.pool, turn.sink);
+        self.known = Some(BrokerId(endpoint.0));
         self.failures = 0;
         // It may prove wrong at once: whoever looks for it again has to wait a moment.
         self.next_at = turn.now.monotonic + rules.backoff.delay(1, turn.rng);

@@ -13,6 +13,7 @@ use crate::rpc::{Answer, CallId, Lane, RpcError};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 use super::super::boundary::{ClientError, CommittedPosition, Event, GroupEvent};
+use super::super::coordination::LAST_WITH_NAMES;
 use super::super::turn::Turn;
 use super::Rules;
 use super::commits::blames_coordinator;
@@ -51,9 +52,6 @@ pub(super) type Found = Result<Option<CommittedPosition>, ErrorCode>;
 
 /// The most questions of the program that wait.
 const MOST_QUESTIONS: usize = 10_000;
-
-/// The last version that names topics; later ones have their ids.
-const LAST_WITH_NAMES: i16 = 9;
 
 impl Fetches {
     /// A partition was assigned: where does it begin?

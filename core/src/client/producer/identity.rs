@@ -8,7 +8,6 @@ use crate::clock::Instant;
 use crate::rpc::{Answer, Backoff, CallId, Lane, RpcError};
 use crate::types::{ProducerEpoch, ProducerId};
 
-use super::super::metadata::Pick;
 use super::super::turn::Turn;
 
 #[derive(Clone, Debug, Default)]
@@ -43,16 +42,11 @@ impl Identity {
         if self.next_at > now {
             return turn.wake.by(self.next_at);
         }
-        let Turn { pool, metadata, rng, sink, .. } = turn;
-        match metadata.any_broker(now, Lane::Control, pool, rng, sink) {
-            Pick::Ready(route) => {
-                let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..Default::default() };
-                match pool.send(now, route, (&Request::from(request), i16::MAX), sink) {
-                    Ok(call) => self.call = Some(call),
-                    Err(_) => self.failed(now, backoff, turn),
-                }
-            }
-            Pick::Wait(at) => at.into_iter().for_each(|at| turn.wake.by(at)),
+        let Some(route) = turn.any_broker(Lane::Control) else { return };
+        let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..Default::default() };
+        match turn.pool.send(now, route, (&Request::from(request), i16::MAX), turn.sink) {
+            Ok(call) => self.call = Some(call),
+            Err(_) => self.failed(now, backoff, turn),
         }
     }
 
