@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::api::{Damage, LogEvent, ReadPlan, ReadRequest, Ticket, TimestampPlan, TimestampQuery};
 use super::names::SegmentFile;
+use super::offset_index::OffsetPosition;
 use super::partition::{Io, JobFor, Log};
 use super::read::{Need, Plan};
 use super::scan::{Check, Find, Purpose, Scan};
@@ -109,7 +110,7 @@ impl Log {
         }
     }
 
-    fn pursue(&mut self, number: u64, io: &mut Io<'_>) {
+    pub(super) fn pursue(&mut self, number: u64, io: &mut Io<'_>) {
         let Some(question) = self.questions.parked.get(&number) else {
             return;
         };
@@ -133,19 +134,20 @@ impl Log {
         match need {
             Need::File(base) => self.open(base, io),
             Need::Index(base) => self.load_indexes(base, io),
-            Need::Walk { segment, pos, upper } => self.walk(number, segment, pos, upper, io),
+            Need::Walk { segment, from, upper } => self.walk(number, segment, from, upper, io),
         }
     }
 
-    fn walk(&mut self, number: u64, base: Offset, pos: u32, upper: Offset, io: &mut Io<'_>) {
+    fn walk(&mut self, number: u64, base: Offset, from: OffsetPosition, upper: Offset, io: &mut Io<'_>) {
         let Some(question) = self.questions.parked.get(&number) else {
             return;
         };
+        let index = self.segment_at(base);
         let purpose = match &question.asked {
             Asked::Range(request) | Asked::Bytes(request, _) => {
-                Purpose::Check(Check::new(self, self.segment_at(base), request, upper, pos))
+                Purpose::Check(Check::new(self, index, request, upper, from))
             }
-            Asked::Time { query, .. } => Purpose::Find(Find::new(*query, self.log_start, upper)),
+            Asked::Time { query, .. } => Purpose::Find(Find::new(self, index, *query, upper, from)),
         };
         let written = io.storage.stream(self.id).map(|stream| stream.written);
         let Some(segment) = self.segment_mut(base) else {
@@ -157,7 +159,7 @@ impl Log {
         // What was issued and is not written yet is not in the file.
         let unwritten = written.filter(|written| written.segment == base);
         let end = unwritten.map_or(segment.size, |written| written.pos.min(segment.size));
-        let walk = Walk::new(pos, end, true);
+        let walk = Walk::new(from.position, end, true);
         let job = Job::Scan(Some(Box::new(Scan::new(file, walk, purpose))));
         let job = io.jobs.run(job, JobFor::Question(self.id, number), io.out);
         if let Some(question) = self.questions.parked.get_mut(&number) {
@@ -241,10 +243,7 @@ impl Log {
             return self.answer(number, ReadPlan::Ready { range, end }, io);
         }
         match bad {
-            Some((pos, why)) if self.is_index_to_blame(check.base, check.began) => {
-                let _ = (pos, why);
-                self.pursue(number, io);
-            }
+            Some(_) if self.is_index_to_blame(check.base, check.began) => self.pursue(number, io),
             Some((pos, why)) => {
                 let segment = check.base;
                 self.damaged(Damage { segment, pos, why }, io);

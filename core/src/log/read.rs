@@ -5,6 +5,7 @@
 //! Bytes that this process neither wrote nor checked are never sent (S3).
 
 use super::api::{ReadPlan, ReadRequest};
+use super::offset_index::OffsetPosition;
 use super::partition::{Condition, Log};
 use super::segment::Segment;
 use crate::machine::FileRange;
@@ -25,8 +26,8 @@ pub(crate) enum Need {
     File(Offset),
     /// The offset and time indexes are to be read.
     Index(Offset),
-    /// A walk over the batches from a position on.
-    Walk { segment: Offset, pos: u32, upper: Offset },
+    /// A walk over the batches from a position on, where one starts whose first offset is `from`'s or a lower one.
+    Walk { segment: Offset, from: OffsetPosition, upper: Offset },
 }
 
 impl Log {
@@ -78,13 +79,13 @@ impl View<'_> {
             return self.walk_from_hint(request.from);
         };
         let Some((pos, end)) = self.range_end(start, request) else {
-            return self.walk(start);
+            return self.walk(OffsetPosition { offset: request.from, position: start });
         };
         if pos <= start {
             return Plan::Answer(ReadPlan::Empty);
         }
         if !self.segment.checked.has(start, pos) {
-            return self.walk(start);
+            return self.walk(OffsetPosition { offset: request.from, position: start });
         }
         let range = FileRange { file, pos: start, len: pos - start };
         Plan::Answer(ReadPlan::Ready { range, end })
@@ -128,21 +129,22 @@ impl View<'_> {
     fn walk_from_hint(&self, from: Offset) -> Plan {
         let relative = u32::try_from(from - self.segment.base).unwrap_or(u32::MAX);
         if let Some(place) = self.segment.places.before(relative) {
-            return self.walk(self.hint(from).map_or(place.pos, |pos| pos.max(place.pos)));
+            let known = OffsetPosition { offset: self.segment.base + i64::from(place.relative), position: place.pos };
+            let hint = self.hint(from).filter(|hint| hint.position > known.position);
+            return self.walk(hint.unwrap_or(known));
         }
         match self.hint(from) {
-            Some(pos) => self.walk(pos),
+            Some(hint) => self.walk(hint),
             None => Plan::Need(Need::Index(self.segment.base)),
         }
     }
 
     /// What the offset index says, if it is there.
-    fn hint(&self, from: Offset) -> Option<u32> {
-        let indexes = self.segment.indexes.as_ref()?;
-        Some(indexes.offsets.lookup(from).position)
+    fn hint(&self, from: Offset) -> Option<OffsetPosition> {
+        Some(self.segment.indexes.as_ref()?.offsets.lookup(from))
     }
 
-    fn walk(&self, pos: u32) -> Plan {
-        Plan::Need(Need::Walk { segment: self.segment.base, pos, upper: self.upper })
+    fn walk(&self, from: OffsetPosition) -> Plan {
+        Plan::Need(Need::Walk { segment: self.segment.base, from, upper: self.upper })
     }
 }

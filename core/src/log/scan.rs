@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::api::{LogConfig, ReadRequest, TimestampQuery};
 use super::leader_epoch_cache::LeaderEpochCache;
+use super::offset_index::OffsetPosition;
 use super::partition::Log;
 use super::producer_state::{ProducerBatch, ProducerState};
 use super::segment::{Place, Segment};
@@ -93,10 +94,7 @@ pub(crate) struct Check {
     pub(crate) min_one_batch: bool,
     /// Where the walk began.
     pub(crate) began: u32,
-    /// What no CRC covers: the offsets, the segment's end, and the leader epochs.
-    next: Following,
-    end_of_segment: Offset,
-    epochs: LeaderEpochCache,
+    order: Order,
     /// Where the batch starts that holds `from`.
     pub(crate) start: Option<u32>,
     /// Where the range ends: bytes and offset.
@@ -108,20 +106,26 @@ pub(crate) struct Check {
     pub(crate) places: Vec<Place>,
 }
 
-/// The offset that comes next.
-#[derive(Clone, Copy, Debug)]
-struct Following {
-    offset: Offset,
-    /// Whether it is that one, or that one or a later one.
-    is_exact: bool,
+/// What no CRC covers: which offsets and leader epochs the batches of a segment can have.
+#[derive(Clone, Debug)]
+struct Order {
+    /// The least offset that the next batch can begin with.
+    next: Offset,
+    /// The greatest, if there is a bound.
+    at_most: Option<Offset>,
     /// Whether the log may have gaps.
     gaps: bool,
+    end_of_segment: Offset,
+    epochs: LeaderEpochCache,
 }
 
 /// A timestamp being looked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Find {
     pub(crate) query: TimestampQuery,
+    /// Where the walk began.
+    pub(crate) began: u32,
+    order: Order,
     /// Records below it do not count.
     pub(crate) from: Offset,
     /// Records from here on do not count.
@@ -168,22 +172,16 @@ impl Scan {
         }
         let mut wrong = None;
         let purpose = &mut self.purpose;
-        let step = self.walk.feed(bytes, &mut |walked| match purpose {
-            Purpose::Rebuild(rebuild) => match rebuild.take(&walked) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(why) => {
-                    wrong = Some((walked.start, why));
-                    ControlFlow::Break(())
-                }
-            },
-            Purpose::Check(check) => match check.is_plausible(walked.header) {
-                true => check.take(&walked),
-                false => {
-                    wrong = Some((walked.start, "its offset or leader epoch cannot be there".into()));
-                    ControlFlow::Break(())
-                }
-            },
-            Purpose::Find(find) => find.take(&walked),
+        let step = self.walk.feed(bytes, &mut |walked| {
+            let taken = match purpose {
+                Purpose::Rebuild(rebuild) => rebuild.take(&walked),
+                Purpose::Check(check) => check.order.admit(walked.header).map(|()| check.take(&walked)),
+                Purpose::Find(find) => find.order.admit(walked.header).map(|()| find.take(&walked)),
+            };
+            taken.unwrap_or_else(|why| {
+                wrong = Some((walked.start, why));
+                ControlFlow::Break(())
+            })
         });
         if let Step::Bad(why) = &step {
             wrong = Some((self.walk.pos(), why.clone()));
@@ -223,7 +221,7 @@ impl Derived {
 }
 
 impl Rebuild {
-    fn take(&mut self, walked: &Walked<'_>) -> Result<(), String> {
+    fn take(&mut self, walked: &Walked<'_>) -> Result<ControlFlow<()>, String> {
         let header = walked.header;
         if header.base_offset < self.next {
             return Err(format!("offset {} comes after offset {}", header.base_offset, self.next + -1));
@@ -259,45 +257,61 @@ impl Rebuild {
         if let Some(claim) = self.claim.filter(|claim| claim.pos == mark.pos) {
             self.claim_met = claim.end == mark.end && claim.crc.is_none_or(|crc| crc == header.crc);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Order {
+    /// Of a walk in `log`'s segment at `index`, which begins where a batch starts whose first offset is `began`'s or
+    /// a lower one.
+    fn new(log: &Log, index: usize, began: OffsetPosition) -> Self {
+        let (segment, gaps) = (&log.segments[index], log.config.gaps);
+        let place = segment.places.boundary(began.position, i64::MAX).filter(|place| place.pos == began.position);
+        let known = place.map(|place| segment.base + i64::from(place.relative));
+        let known = known.or((began.position == 0).then_some(segment.base));
+        Self {
+            next: known.unwrap_or(segment.base),
+            at_most: if known.is_some() { known.filter(|_| !gaps) } else { Some(began.offset) },
+            gaps,
+            end_of_segment: log.end_of(index),
+            epochs: log.derived.epochs.clone(),
+        }
+    }
+
+    /// Goes past the next batch, if it can have this header.
+    fn admit(&mut self, header: &BatchHeader) -> Result<(), String> {
+        let first = header.base_offset;
+        let follows = first >= self.next && self.at_most.is_none_or(|at_most| first <= at_most);
+        self.next = header.next_offset();
+        self.at_most = (!self.gaps).then_some(self.next);
+        let epoch = self.epochs.epoch_at(first);
+        let is_leaders = epoch.is_none_or(|epoch| epoch == header.leader_epoch);
+        if follows && header.last_offset() < self.end_of_segment && is_leaders {
+            Ok(())
+        } else {
+            Err("its offset or leader epoch cannot be there".into())
+        }
     }
 }
 
 impl Check {
-    /// A walk in `log`'s segment at `index` from position `began` on.
-    pub(crate) fn new(log: &Log, index: usize, request: &ReadRequest, upper: Offset, began: u32) -> Self {
-        let segment = &log.segments[index];
-        let base = segment.base;
-        let known = segment.places.boundary(began, i64::MAX).filter(|place| place.pos == began);
+    /// A walk in `log`'s segment at `index` from `began` on, as for [`Order::new`].
+    pub(crate) fn new(log: &Log, index: usize, request: &ReadRequest, upper: Offset, began: OffsetPosition) -> Self {
+        let base = log.segments[index].base;
         Self {
             base,
-            next: Following {
-                offset: known.map_or(base, |place| base + i64::from(place.relative)),
-                is_exact: known.is_some() || began == 0,
-                gaps: log.config.gaps,
-            },
-            end_of_segment: log.end_of(index),
-            epochs: log.derived.epochs.clone(),
+            order: Order::new(log, index, began),
             from: request.from.max(base),
             upper,
             max_bytes: request.max_bytes,
             min_one_batch: request.min_one_batch,
-            began,
+            began: began.position,
             start: None,
             end: None,
             newest: None,
-            checked: began,
+            checked: began.position,
             places: Vec::new(),
         }
-    }
-
-    fn is_plausible(&mut self, header: &BatchHeader) -> bool {
-        let Following { offset, is_exact, gaps } = self.next;
-        let skips = header.base_offset > offset && is_exact && !gaps;
-        let follows = header.base_offset >= offset && header.last_offset() < self.end_of_segment;
-        self.next = Following { offset: header.next_offset(), is_exact: true, gaps };
-        let epoch = self.epochs.epoch_at(header.base_offset);
-        follows && !skips && epoch.is_none_or(|epoch| epoch == header.leader_epoch)
     }
 
     fn take(&mut self, walked: &Walked<'_>) -> ControlFlow<()> {
@@ -339,8 +353,20 @@ impl Check {
 }
 
 impl Find {
-    pub(crate) fn new(query: TimestampQuery, from: Offset, upper: Offset) -> Self {
-        Self { query, from, upper, candidate: None, reading: false, bytes: Vec::new(), greatest: i64::MIN, found: None }
+    /// A walk in `log`'s segment at `index` from `began` on, as for [`Order::new`].
+    pub(crate) fn new(log: &Log, index: usize, query: TimestampQuery, upper: Offset, began: OffsetPosition) -> Self {
+        Self {
+            query,
+            began: began.position,
+            order: Order::new(log, index, began),
+            from: log.log_start,
+            upper,
+            candidate: None,
+            reading: false,
+            bytes: Vec::new(),
+            greatest: i64::MIN,
+            found: None,
+        }
     }
 
     fn take(&mut self, walked: &Walked<'_>) -> ControlFlow<()> {

@@ -66,11 +66,9 @@ impl Log {
             return self.answer_time(number, plan, io);
         }
         match bad {
-            Some((pos, why)) if !self.is_index_to_blame(base, pos) => {
-                let damage = Damage { segment: base, pos, why };
-                self.damaged(damage, io);
-            }
-            Some(_) | None => match find.query {
+            Some(_) if self.is_index_to_blame(base, find.began) => self.pursue(number, io),
+            Some((pos, why)) => self.damaged(Damage { segment: base, pos, why }, io),
+            None => match find.query {
                 TimestampQuery::AtOrAfter(_) => self.go_on_after(number, base, io),
                 TimestampQuery::Greatest => self.answer_time(number, TimestampPlan::NotFound, io),
             },
@@ -91,5 +89,5 @@ fn need_in(segment: &Segment, query: TimestampQuery, upper: Offset) -> Need {
         TimestampQuery::Greatest => indexes.times.last().timestamp.saturating_sub(1),
     };
     let known = indexes.times.lookup(target);
-    Need::Walk { segment: segment.base, pos: indexes.offsets.lookup(known.offset).position, upper }
+    Need::Walk { segment: segment.base, from: indexes.offsets.lookup(known.offset), upper }
 }

@@ -7,6 +7,7 @@ use super::api::{LogEvent, ReadRequest, Ticket};
 use super::checkpointing::Checkpoints;
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::names::SegmentFile;
+use super::offset_index::OffsetPosition;
 use super::partition::{Condition, Io, JobFor, Log};
 use super::producer_snapshot;
 use super::producer_state::{MAX_PRODUCERS, ProducerState, Truncated};
@@ -57,11 +58,12 @@ impl Log {
         let file = self.ensure_open(index, io);
         let segment = &self.segments[index];
         // Below the offset, so that the entry stays: the walk tells the timestamps of what follows it.
-        let hint = segment.indexes.as_ref().map_or(0, |indexes| indexes.offsets.lookup(offset + -1).position);
+        let start = OffsetPosition { offset: segment.base, position: 0 };
+        let hint = segment.indexes.as_ref().map_or(start, |indexes| indexes.offsets.lookup(offset + -1));
         let request =
             ReadRequest { from: offset, max_bytes: 0, min_one_batch: true, upper: self.log_end, ticket: Ticket(0) };
         let check = Check::new(self, index, &request, self.log_end + 1, hint);
-        let walk = Walk::new(hint, segment.size, true);
+        let walk = Walk::new(hint.position, segment.size, true);
         let job = Job::Scan(Some(Box::new(Scan::new(file, walk, Purpose::Check(check)))));
         io.jobs.run(job, JobFor::Cut(self.id), io.out);
         self.condition = Condition::Rebuilding;

@@ -119,6 +119,30 @@ fn a_bad_batch_far_back_is_never_sent() {
     }
 }
 
+/// No CRC covers a batch's offset. Wherever the first read of it begins, the index knows better.
+#[test]
+fn a_batch_with_a_wrong_offset_is_never_sent() {
+    let (mut world, batches) = filled(40);
+    world.restart(Crash::Kill);
+    let (intact, name) = (logged(&batches), "t-0/00000000000000000000.log");
+    let (mut pos, mut offset) = (0, Offset(0));
+    for (number, bytes) in batches.iter().take(15).enumerate() {
+        for bit in 0..16 {
+            world.restart(Crash::Kill);
+            world.disk.bytes(name)[pos + 7 - bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(world.read(offset, 150), ReadPlan::Storage, "offset {offset}, bit {bit}");
+            world.restart(Crash::Kill);
+            let found = world.find(TimestampQuery::AtOrAfter(1000 + 10 * i64::try_from(number).unwrap()));
+            assert_eq!(found, TimestampPlan::Storage, "time of offset {offset}, bit {bit}");
+            world.disk.bytes(name)[pos + 7 - bit / 8] ^= 1 << (bit % 8);
+        }
+        pos += bytes.len();
+        offset = offset + i64::from(record::scan(bytes, 1 << 20).unwrap().last_offset_delta) + 1;
+    }
+    world.restart(Crash::Kill);
+    assert_eq!(world.read_all(Offset(0)).unwrap()[..pos], intact[..pos]);
+}
+
 #[test]
 fn duplicates_are_answered_with_the_first_offsets() {
     let mut world = World::new(small());
