@@ -181,6 +181,8 @@ fn step(world: &mut World, crowd: &mut Crowd, (what, which, more, amount): Op) {
                 member_epoch: i32::from(more % 8) - 1,
                 ..ConsumerHeartbeatRequest::default()
             }));
+            // If that passes for the member's, the answer is lost to the member, which says everything next.
+            crowd.clients[number].heard = false;
         }
         _ if more.is_multiple_of(3) => {
             world.reload();
