@@ -285,7 +285,7 @@ impl Broker {
 
     /// The topic of that name, as committed.
     #[must_use]
-    pub fn topic(&self, name: &str) -> Option<&TopicImage> {
+    pub fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
         self.image().topic(name)
     }
 }

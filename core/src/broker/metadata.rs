@@ -206,7 +206,7 @@ impl Broker {
         let Some((lead, begun)) = self.metadata.lead.clone() else { return };
         if begun.is_none() {
             let log = self.metadata.log.expect("a leader has a log");
-            self.logs.begin_epoch(now, log, lead.epoch, out);
+            self.logs.begin_epoch(log, lead.epoch);
             let end = self.append_metadata(now, lead.epoch, lead.batch.clone(), out);
             self.metadata.lead = Some((lead, end));
             if end.is_none() {
@@ -319,7 +319,7 @@ impl Broker {
         for found in std::mem::take(&mut self.metadata.found) {
             self.adopt(now, found, out);
         }
-        let topics: Vec<TopicImage> = self.image().topics().cloned().collect();
+        let topics: Vec<Arc<TopicImage>> = self.image().topics().cloned().collect();
         if self.config.broker.storage.log_dirs().len() > self.metadata.directories.len() {
             self.take_for_missing(&topics);
         }
@@ -361,7 +361,7 @@ impl Broker {
     }
 
     /// A log that was not found may lie in a directory that is offline: it is not made anew, empty, elsewhere (P9).
-    fn take_for_missing(&mut self, topics: &[TopicImage]) {
+    fn take_for_missing(&mut self, topics: &[Arc<TopicImage>]) {
         for topic in topics {
             let partitions = (0..).zip(&topic.partitions).map(|(index, _)| index);
             let absent = partitions.filter(|index| self.replicas.log(&topic.name, *index).is_none());
@@ -429,7 +429,7 @@ impl Broker {
         }
         let epoch = leader.leader_epoch;
         replica.become_leader(leader);
-        self.logs.begin_epoch(now, log, epoch, out);
+        self.logs.begin_epoch(log, epoch);
         let offsets = self.logs.offsets(log).unwrap_or_default();
         let counted = match self.config.broker.storage.flush {
             FlushMode::Quorum => offsets.durable,

@@ -140,21 +140,21 @@ impl MetadataImage {
         self.end
     }
 
-    /// A topic by its name.
+    /// A topic by its name. Who needs it for longer shares it: it may have many partitions.
     #[must_use]
-    pub fn topic(&self, name: &str) -> Option<&TopicImage> {
-        self.topics.get(name).map(|topic| &**topic)
+    pub fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
+        self.topics.get(name)
     }
 
     /// A topic by its id.
     #[must_use]
-    pub fn topic_by_id(&self, id: Uuid) -> Option<&TopicImage> {
+    pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<TopicImage>> {
         self.topic(self.names.get(&id)?)
     }
 
     /// Every topic, by name.
-    pub fn topics(&self) -> impl Iterator<Item = &TopicImage> {
-        self.topics.values().map(|topic| &**topic)
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<TopicImage>> {
+        self.topics.values()
     }
 
     /// The topics whose names are at or after `name`.

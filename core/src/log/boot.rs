@@ -173,9 +173,10 @@ impl Starting {
         let start = &mut self.dirs[usize::from(dir.0)];
         start.step = Step::Recovering;
         for partition in std::mem::take(&mut start.logs) {
-            let name = partition.to_string();
-            let of_log = |key: &Arc<str>| key.rsplit_once(' ').is_some_and(|(log, _)| *log == name);
-            let claims = start.claims.iter().filter(|(key, _)| of_log(key));
+            // The stream keys of a log begin with its name and a space.
+            let prefix: Arc<str> = format!("{partition} ").into();
+            let from = start.claims.range(Arc::clone(&prefix)..);
+            let claims = from.take_while(|(key, _)| key.starts_with(&*prefix));
             let hints = Hints {
                 claims: claims.map(|(key, mark)| (Arc::clone(key), *mark)).collect(),
                 log_start: start.log_starts.get(&partition).copied().unwrap_or_default(),
