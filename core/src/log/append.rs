@@ -113,11 +113,8 @@ impl Log {
         };
         active.checked.add(active.size, active.size + size);
         active.note(header, size, &self.config);
-        let is_new_epoch = self.derived.take(header, marker, active);
+        self.derived.take(header, marker, active);
         self.log_end = header.next_offset();
-        if is_new_epoch {
-            self.save_epochs(io);
-        }
         self.checkpoints.since += u64::from(size);
         if self.checkpoints.since >= u64::from(io.config.checkpoint_bytes) {
             self.checkpoint(io);

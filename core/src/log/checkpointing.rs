@@ -174,7 +174,7 @@ impl Log {
         }
     }
 
-    /// The leader epochs by themselves: a new one began, or a truncation took one.
+    /// The leader epochs by themselves: a truncation took one.
     pub(crate) fn save_epochs(&mut self, io: &mut Io<'_>) {
         let bytes = self.derived.epochs.encode().into();
         let path = self.path.join(names::LEADER_EPOCH_CHECKPOINT);

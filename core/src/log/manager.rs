@@ -230,14 +230,12 @@ impl LogManager {
         log.append(leader_epoch, &batch, origin, awaited, &mut self.parts.io(out))
     }
 
-    /// Notes the start of a leader epoch at the log's end, as a new leader does before it appends.
-    pub fn begin_epoch(&mut self, now: Now, log: LogId, leader_epoch: LeaderEpoch, out: &mut Effects) {
-        self.parts.now = now;
-        self.with(log, out, |log, io| {
-            if log.derived.epochs.assign(leader_epoch, log.log_end) {
-                log.save_epochs(io);
-            }
-        });
+    /// Notes the start of a leader epoch at the log's end, as a new leader does before it appends. A file learns of it
+    /// at the next checkpoint: until then the records tell, and an epoch without a record ends where it begins.
+    pub fn begin_epoch(&mut self, log: LogId, leader_epoch: LeaderEpoch) {
+        if let Some(log) = self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) {
+            log.derived.epochs.assign(leader_epoch, log.log_end);
+        }
     }
 
     /// How far a log goes; `None` if there is no such log.

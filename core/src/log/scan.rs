@@ -196,9 +196,11 @@ impl Scan {
 }
 
 impl Derived {
-    /// Takes a batch of the log. Whether it begins a new leader epoch.
-    pub(crate) fn take(&mut self, header: &BatchHeader, marker: Option<EndTxnMarker>, segment: &mut Segment) -> bool {
-        let is_new = header.leader_epoch.0 >= 0 && self.epochs.assign(header.leader_epoch, header.base_offset);
+    /// Takes a batch of the log.
+    pub(crate) fn take(&mut self, header: &BatchHeader, marker: Option<EndTxnMarker>, segment: &mut Segment) {
+        if header.leader_epoch.0 >= 0 {
+            self.epochs.assign(header.leader_epoch, header.base_offset);
+        }
         let producer = header.producer;
         match marker {
             Some(marker) => {
@@ -216,7 +218,6 @@ impl Derived {
             None => {}
         }
         self.producers.advance(header.next_offset());
-        is_new
     }
 }
 

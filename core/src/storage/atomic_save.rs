@@ -2,14 +2,15 @@
 //!
 //! Creating -> Renaming -> Naming -> done. The first step's open, write and sync are issued together; the rename
 //! waits for them, and the directory's sync for the rename. Saves of one path wait for each other, so that the
-//! last one called is the one that stays. A save that finds no room starts again when there is some.
+//! last one called is the one that stays. A save that finds no room starts again when there is some. In a directory
+//! [`MOST_UNDER_WAY`] are under way at a time: each has a file open, and ten thousand topics may be made at once.
 //!
 //! What is saved beside a log describes it, and a cut of the log may be waiting behind its gate ([`super::stream`]):
 //! then a save waits, too, so that no file ever tells of records that the log on disk cannot have yet.
 //!
 //! A save may be [superseded](Storage::supersede) until its rename is issued: Creating -> Removing -> done.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,9 @@ use crate::machine::{Effect, Effects, FileAction, FileId, LogDirId, OpenMode, Pa
 use crate::planted::Plant;
 
 use super::{Health, LogId, Owner, Storage, StorageEvent, Stream};
+
+/// How many saves are under way in a directory; enough for their syncs to be carried out together.
+const MOST_UNDER_WAY: usize = 128;
 
 /// A save in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +56,10 @@ pub(crate) enum SaveOwner {
 pub(super) struct Saves {
     by_id: BTreeMap<SaveId, Save>,
     by_path: BTreeMap<Path, VecDeque<SaveId>>,
+    /// Those whose step is not [`Step::Waiting`].
+    under_way: BTreeSet<(LogDirId, SaveId)>,
+    /// Those that wait for nothing but others to be over.
+    ready: BTreeSet<(LogDirId, SaveId)>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +75,8 @@ struct Save {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// An earlier save of the same path is in flight, there was no room, or the log's gate is closed.
+    /// An earlier save of the same path is in flight, there was no room, the log's gate is closed, or too many are
+    /// under way.
     Waiting,
     /// Operations of the first step that have not completed.
     Creating(u8),
@@ -119,6 +128,8 @@ impl Storage {
     pub(super) fn drop_saves_in(&mut self, dir: LogDirId) {
         self.saves.by_path.retain(|path, _| path.dir != dir);
         self.saves.by_id.retain(|_, save| save.path.dir != dir);
+        self.saves.under_way.retain(|(other, _)| *other != dir);
+        self.saves.ready.retain(|(other, _)| *other != dir);
     }
 
     /// Forgets what is being saved below a directory that goes: nobody waits for it any more.
@@ -129,6 +140,7 @@ impl Storage {
                 self.act(directory.dir, Owner::Nobody, FileAction::CloseFile { file }, out);
             }
         }
+        self.start_ready_saves(directory.dir, out);
     }
 
     fn start_save(&mut self, id: SaveId, out: &mut Effects) {
@@ -137,6 +149,11 @@ impl Storage {
             return;
         }
         let dir = save.path.dir;
+        if self.saves.under_way_in(dir) >= MOST_UNDER_WAY {
+            self.saves.ready.insert((dir, id));
+            return;
+        }
+        self.saves.ready.remove(&(dir, id));
         let (file, bytes) = (save.file, save.bytes.clone());
         let unsynced = match save.owner {
             SaveOwner::Epochs(_) => self.planted.has(Plant::Log02),
@@ -215,12 +232,13 @@ impl Storage {
         let next = self.new_file();
         if let Some(save) = self.saves.by_id.get_mut(&id) {
             let file = std::mem::replace(&mut save.file, next);
-            save.step = Step::Waiting;
             self.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);
         }
+        self.step_save(id, Step::Waiting);
         // There may be room again by now.
         if self.health(dir) == Health::Online {
             self.start_save(id, out);
+            self.start_ready_saves(dir, out);
         }
     }
 
@@ -252,11 +270,29 @@ impl Storage {
         if let Some(next) = self.saves.first_of(&save.path) {
             self.start_save(next, out);
         }
+        self.start_ready_saves(save.path.dir, out);
+    }
+
+    /// Others are over: those start that waited for nothing else.
+    fn start_ready_saves(&mut self, dir: LogDirId, out: &mut Effects) {
+        while self.health(dir) == Health::Online
+            && self.saves.under_way_in(dir) < MOST_UNDER_WAY
+            && let Some(id) = self.saves.next_ready(dir)
+        {
+            self.start_save(id, out);
+        }
     }
 
     fn step_save(&mut self, id: SaveId, step: Step) {
         if let Some(save) = self.saves.by_id.get_mut(&id) {
             save.step = step;
+            let key = (save.path.dir, id);
+            match step {
+                Step::Waiting => self.saves.under_way.remove(&key),
+                Step::Creating(_) | Step::Renaming | Step::Naming | Step::Removing | Step::Failing(_) => {
+                    self.saves.under_way.insert(key)
+                }
+            };
         }
     }
 }
@@ -288,6 +324,9 @@ impl Saves {
 
     fn remove(&mut self, id: SaveId) -> Option<Save> {
         let save = self.by_id.remove(&id)?;
+        let key = (save.path.dir, id);
+        self.under_way.remove(&key);
+        self.ready.remove(&key);
         if let Some(saves) = self.by_path.get_mut(&save.path) {
             saves.retain(|other| *other != id);
             if saves.is_empty() {
@@ -295,6 +334,15 @@ impl Saves {
             }
         }
         Some(save)
+    }
+
+    fn under_way_in(&self, dir: LogDirId) -> usize {
+        self.under_way.range((dir, SaveId(0))..=(dir, SaveId(u64::MAX))).count()
+    }
+
+    fn next_ready(&mut self, dir: LogDirId) -> Option<SaveId> {
+        let next = *self.ready.range((dir, SaveId(0))..=(dir, SaveId(u64::MAX))).next()?;
+        self.ready.remove(&next).then_some(next.1)
     }
 
     fn first_of(&self, path: &Path) -> Option<SaveId> {

@@ -19,7 +19,7 @@ use disk::Crash;
 use ottla_core::log::*;
 use ottla_core::machine::DiskError;
 use ottla_core::record;
-use ottla_core::types::{LeaderEpoch, Offset};
+use ottla_core::types::{LeaderEpoch, Offset, TopicPartition};
 use world::{World, batch, idempotent, small};
 
 /// The bytes that a log of these batches holds, each with its offset and leader epoch 1.
@@ -551,4 +551,23 @@ fn a_log_that_is_deleted_while_its_directory_is_synced_fails_nothing() {
         world.run();
         assert_eq!(world.offsets().durable, Offset(1), "{steps} steps");
     }
+}
+
+#[test]
+fn a_thousand_logs_made_at_once_need_few_more_files_than_they_have() {
+    let mut world = World::new(small());
+    world.run();
+    for number in 0..1000 {
+        world.create_of(TopicPartition::new("many", number));
+    }
+    let mut most = 0;
+    for _ in 0..100 {
+        while world.step() {
+            most = most.max(world.disk.open_files());
+        }
+        world.pass(Duration::from_millis(1));
+    }
+    let created = world.events.iter().filter(|event| matches!(event, LogEvent::Created { .. })).count();
+    assert_eq!(created, 1000);
+    assert!(most < 1200, "{most} files were open");
 }
