@@ -1,7 +1,8 @@
 //! Group commit: one thread a log directory makes things durable, a round at a time.
 //!
-//! A round takes everything that was queued while the one before ran, and syncs each file once: a file's sync
-//! covers every write that was issued before it, whoever asked.
+//! A round takes everything that was queued while the one before ran, and syncs each file and directory once: a
+//! file's sync covers every write that was issued before it, whoever asked. What must come after another's sync is not
+//! asked for before that is over.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,6 +35,13 @@ pub(super) enum Target {
     Dir(PathBuf),
 }
 
+/// Targets that one sync covers.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    File(FileId),
+    Dir(PathBuf),
+}
+
 /// The queue to one directory's thread.
 #[derive(Debug)]
 pub(super) struct Syncer {
@@ -51,6 +59,15 @@ struct Queue {
 struct Waiting {
     list: Vec<(OpId, Target)>,
     ended: bool,
+}
+
+impl Target {
+    fn key(&self) -> Key {
+        match self {
+            Self::File(id, _) => Key::File(*id),
+            Self::Dir(path) => Key::Dir(path.clone()),
+        }
+    }
 }
 
 impl Syncer {
@@ -103,38 +120,29 @@ impl Queue {
 }
 
 fn sync_round(round: Vec<(OpId, Target)>, outstanding: &Outstanding, counters: &Counters) {
-    let mut files: BTreeMap<FileId, (Arc<OpenFile>, Vec<OpId>)> = BTreeMap::new();
-    let mut dirs: BTreeMap<PathBuf, Vec<OpId>> = BTreeMap::new();
+    let mut targets: BTreeMap<Key, (Target, Vec<OpId>)> = BTreeMap::new();
     for (op, target) in round {
-        match target {
-            Target::File(id, file) => files.entry(id).or_insert_with(|| (file, Vec::new())).1.push(op),
-            Target::Dir(path) => dirs.entry(path).or_default().push(op),
-        }
+        targets.entry(target.key()).or_insert_with(|| (target, Vec::new())).1.push(op);
     }
-    let files: Vec<_> = files.into_values().collect();
-    let sync = |files: &[(Arc<OpenFile>, Vec<OpId>)]| {
-        for (file, ops) in files {
-            make_durable("file", ops, outstanding, counters, || file.sync());
+    let targets: Vec<_> = targets.into_values().collect();
+    let sync = |targets: &[(Target, Vec<OpId>)]| {
+        for (target, ops) in targets {
+            make_durable(target, ops, outstanding, counters);
         }
     };
-    if files.len() < SHARE_FROM {
-        sync(&files);
+    if targets.len() < SHARE_FROM {
+        sync(&targets);
     } else {
-        let share = files.len().div_ceil(SHARES);
-        std::thread::scope(|scope| files.chunks(share).for_each(|files| drop(scope.spawn(|| sync(files)))));
-    }
-    for (path, ops) in dirs {
-        make_durable("dir", &ops, outstanding, counters, || sync_dir(&path));
+        let share = targets.len().div_ceil(SHARES);
+        std::thread::scope(|scope| targets.chunks(share).for_each(|targets| drop(scope.spawn(|| sync(targets)))));
     }
 }
 
-fn make_durable(
-    what: &str,
-    ops: &[OpId],
-    outstanding: &Outstanding,
-    counters: &Counters,
-    sync: impl FnOnce() -> Result<(), DiskError>,
-) {
+fn make_durable(target: &Target, ops: &[OpId], outstanding: &Outstanding, counters: &Counters) {
+    let (what, sync): (_, &dyn Fn() -> Result<(), DiskError>) = match target {
+        Target::File(_, file) => ("file", &|| file.sync()),
+        Target::Dir(path) => ("dir", &|| sync_dir(path)),
+    };
     match planted() {
         Some(skipped) if skipped == what => finish(outstanding, ops, Ok(())),
         Some("early") => {
