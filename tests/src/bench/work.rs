@@ -194,24 +194,31 @@ impl Stage {
         create(&target, &topic, count, flush)?;
         let created = begun.elapsed();
         let held = Usage::of(target.process).map_err(text)?.resident.saturating_sub(before.resident);
-        let idle = idle_cpu(&target, self.pace.settle)?;
-        let sync = self.sync_times(flush)?;
+        let connections = 4;
         let load = raw::Produce {
             topic: topic.clone(),
             partitions: count,
             acks: -1,
             value_bytes: 1024,
             batch_records: 1,
-            connections: 4,
+            connections,
             in_flight: 64,
             until: Until::Passed(self.pace.run),
         };
+        // Each has a record before anything is measured: what is new has files to be made first.
+        let share = u64::from(count.unsigned_abs()).div_ceil(connections as u64);
+        raw::Produce { until: Until::Requests(share), ..load.clone() }.run(target.address).map_err(text)?;
+        let active = begun.elapsed();
+        thread::sleep(self.pace.settle);
+        let idle = idle_cpu(&target, self.pace.settle)?;
+        let sync = self.sync_times(flush)?;
         let mut sample = measured(&target, || Ok(of_requests(&load.run(target.address).map_err(text)?, true)))?;
         sample.sync = sync;
         own.broker.kill().map_err(text)?;
         let restart = start_again(&mut own, &topic, 0)?;
         sample.figures.extend([
             Figure::time("create", created),
+            Figure::time("all with a record", active),
             Figure::memory("memory a partition", held / u64::from(count.unsigned_abs())),
             Figure::time("idle CPU a second", idle),
             Figure::time("restart", restart),
