@@ -157,6 +157,9 @@ impl Storage {
         let (file, bytes) = (save.file, save.bytes.clone());
         let unsynced = match save.owner {
             SaveOwner::Epochs(_) => self.planted.has(Plant::Log02),
+            SaveOwner::Checkpoint(..) if save.path.name.ends_with("leader-epoch-checkpoint") => {
+                self.planted.has(Plant::Log02) || self.planted.has(Plant::Log04)
+            }
             SaveOwner::Checkpoint(..) => self.planted.has(Plant::Log04),
             SaveOwner::Parent(_)
             | SaveOwner::Metadata(_)
