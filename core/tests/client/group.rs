@@ -432,6 +432,30 @@ fn a_coordinator_that_shares_out_takes_only_what_moves() {
     assert_eq!(owned.len(), 3);
 }
 
+/// Its coordinator waits for a word from whoever has been given something, even if it was taken back before the program
+/// polled again: else it has its rebalance time-out to say so, and is thrown out.
+#[test]
+fn what_is_taken_back_before_it_was_taken_is_answered() {
+    // With ranges the order of ids counts, which are drawn: in some of these the first has its old half in the end.
+    let mut config = served();
+    config.group.group_remote_assignor = Some("range".into());
+    for seed in 1..=6 {
+        let mut crowd = Crowd::new(seed);
+        let (first, second) = (crowd.join(&config), crowd.join(&config));
+        crowd.run(8_000);
+        assert_eq!(crowd.owned(first).len(), 3, "{seed}");
+        crowd.programs[first].lives = false;
+        crowd.run(1_000);
+        crowd.world.command_of(second, Command::Group(GroupCommand::Unsubscribe { token: 5 }));
+        crowd.run(5_000);
+        let third = crowd.join(&config);
+        crowd.run(5_000);
+        crowd.programs[first].lives = true;
+        crowd.run(8_000);
+        assert_eq!((crowd.owned(first).len(), crowd.owned(third).len()), (3, 3), "{seed}");
+    }
+}
+
 #[test]
 fn a_static_member_that_restarts_finds_its_partitions_and_others_notice_nothing() {
     let mut crowd = Crowd::new(7);

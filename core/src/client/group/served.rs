@@ -33,6 +33,14 @@ pub(super) struct Served {
     /// What the coordinator knows that the member owns, and what it is being told.
     told: BTreeSet<TopicPartition>,
     telling: Option<BTreeSet<TopicPartition>>,
+    /// Whether it is to be told even if that is what it knows.
+    acknowledge: bool,
+    /// Whether it has said what it owns, and not been heard: what it does not own by that may be given to others, so it
+    /// takes nothing more until it is.
+    is_unheard: bool,
+    /// Whether the target is new: it is answered, even if the member owns just that already. The coordinator may have
+    /// given it something and taken it back before it was taken here.
+    is_new: bool,
     /// Whether the program was told of an assignment.
     greeted: bool,
 }
@@ -70,14 +78,20 @@ impl Group {
             turn.metadata.request();
         }
         let settled = part.len() == target.len() && part.is_superset(&self.owned);
-        served.target = (!settled).then_some(target);
         let revoked: BTreeSet<_> = self.owned.difference(&part).cloned().collect();
         if !revoked.is_empty() {
+            served.target = (!settled).then_some(target);
             self.commit_before_joining(reader, turn);
             self.give_up(revoked, reader, turn);
             return true;
         }
         let added: Vec<_> = part.difference(&self.owned).cloned().collect();
+        if !added.is_empty() && served.is_unheard {
+            served.target = Some(target);
+            return false;
+        }
+        served.target = (!settled).then_some(target);
+        served.acknowledge |= std::mem::take(&mut served.is_new);
         if !added.is_empty() || (settled && !served.greeted) {
             served.greeted = true;
             self.take(added, reader, turn);
@@ -93,7 +107,7 @@ impl Group {
         }
         // What has changed is said at once, and all of it anew when an answer was lost or an error.
         let all = self.rejoin || !self.identity.is_member() || self.retry.failures > 0;
-        let news = served.told != self.owned;
+        let news = served.acknowledge || served.told != self.owned;
         let due = if all || news { self.retry.at } else { served.next_at };
         if due > turn.at() {
             return turn.wake.by(due);
@@ -123,6 +137,8 @@ impl Group {
                 self.rejoin = false;
                 let Phase::Served(served) = &mut self.phase else { return };
                 (served.call, served.telling) = (Some(call), Some(self.owned.clone()));
+                served.acknowledge = false;
+                served.is_unheard |= all || news;
             }
             // The broker does not know the protocol; another may.
             Err(_) => self.delay(turn),
@@ -184,10 +200,11 @@ impl Group {
         let interval = u64::try_from(response.heartbeat_interval_ms).unwrap_or(0).max(1);
         served.next_at = now + Duration::from_millis(interval);
         served.told = served.telling.take().unwrap_or_default();
+        served.is_unheard = false;
         if let Some(assignment) = &response.assignment {
             let topics = assignment.topic_partitions.iter();
             let partitions = topics.flat_map(|it| it.partitions.iter().map(|&index| (it.topic_id, index)));
-            served.target = Some(partitions.collect());
+            (served.target, served.is_new) = (Some(partitions.collect()), true);
         }
         let member_id = response.member_id.map_or_else(|| self.identity.member_id.clone(), Into::into);
         self.identity = Identity { member_id, generation: response.member_epoch };
