@@ -107,6 +107,11 @@ impl ConsumerImage {
         if request.generation < 0 && self.members.is_empty() {
             return Ok(());
         }
+        // Who is told that it is unknown would join again, and take its instance back.
+        let owner = request.instance_id.and_then(|instance| self.instances.get(instance));
+        if owner.is_some_and(|owner| **owner != *request.member_id) {
+            return Err(ErrorCode::FENCED_INSTANCE_ID);
+        }
         let subscription = self.members.get(request.member_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         let is_classic = subscription.classic.is_some();
         if !is_classic && !request.knows_member_epochs {
