@@ -3,8 +3,10 @@
 //! A request has a number, and the times at which it was sent and answered; one that is never answered may take effect
 //! at any time. What a commit writes is known by its number, which is the metadata beside the offset; what a leader
 //! hands in is known by a number among its user data. So whoever is told an offset or an assignment knows whose it is.
+//! Core's client keeps no such numbers with what it commits by itself, which is known by the offset alone, and hands in
+//! none: its assignments are known by their generation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::history::PartitionIndex;
@@ -15,6 +17,27 @@ pub type OpId = u64;
 
 /// An assignment's number; 0 is none.
 pub type AssignmentId = u64;
+
+/// What a commit is known by where it is read: its number, or, without one, its offset.
+pub type CommitId = u64;
+
+/// A member's hold on a partition: from when it takes it until it gives it up or loses it.
+pub type HoldId = u64;
+
+/// What a commit without a number is known by.
+#[must_use]
+pub const fn unnumbered(offset: i64) -> CommitId {
+    1 << 63 | offset.unsigned_abs()
+}
+
+/// The commit that a note beside an offset names; one that nobody made if it names none.
+#[must_use]
+pub fn commit_of(note: &str, offset: i64) -> CommitId {
+    match note.split(' ').next() {
+        None | Some("") => unnumbered(offset),
+        Some(number) => number.parse().unwrap_or(CommitId::MAX),
+    }
+}
 
 /// A request about a group.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +64,8 @@ pub struct Me<'a> {
     pub instance: Option<&'a str>,
     /// The assignment that it has.
     pub assignment: AssignmentId,
+    /// Whether it has been subscribed to all that the group reads as long as it is a member.
+    pub reads_all: bool,
 }
 
 /// A member as the leader of its generation sees it, and what it is given.
@@ -85,11 +110,13 @@ pub enum Seen<'a> {
     /// The coordinator knows another as this instance.
     Fenced { id: &'a str, instance: &'a str },
     /// It is about to commit an offset, to be kept for `retention` if it says so itself.
-    Committing { partition: PartitionIndex, offset: i64, retention: Option<Nanos> },
+    Committing { partition: PartitionIndex, commit: CommitId, offset: i64, retention: Option<Nanos> },
     /// What came of that.
     Committed { partition: PartitionIndex, fate: Fate },
-    /// What is committed: the number of the commit and the offset.
-    Fetched { partition: PartitionIndex, found: Option<(OpId, i64)>, clocks: Clocks },
+    /// A client says for certain that none of the requests took effect by which it tried to make a commit.
+    Denied { partition: PartitionIndex, commit: CommitId },
+    /// What is committed: what the commit is known by, and the offset.
+    Fetched { partition: PartitionIndex, found: Option<(CommitId, i64)>, clocks: Clocks },
     /// Somebody is about to delete an offset, or a group with all of its offsets.
     Deleting { partition: Option<PartitionIndex> },
     /// What came of that.
@@ -100,6 +127,10 @@ pub enum Seen<'a> {
     Began { partition: PartitionIndex, at: i64, committed: bool },
     /// A member has read up to here.
     Passed { partition: PartitionIndex, next: i64 },
+    /// The coordinator takes a client for a member, which holds these from the question to the answer.
+    Holds { client: u16, holds: &'a [(PartitionIndex, HoldId)] },
+    /// The coordinator gives these to a client.
+    Given { client: u16, partitions: &'a [PartitionIndex] },
 }
 
 /// What expiry may make of a run's clocks.
@@ -113,12 +144,20 @@ pub struct Clocks {
     pub retention: Nanos,
 }
 
+/// An assignment that was handed in.
+type Assigned = (AssignmentId, Vec<Peer>);
+
 /// Numbers, clocks, and which groups there were.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     ops: OpId,
     /// What expiry depends on.
     pub clocks: Clocks,
+    /// `group.consumer.session.timeout.ms`
+    pub consumer_session: Nanos,
+    /// By group and generation, those that were handed in, the last one last.
+    assigned: BTreeMap<(Arc<str>, i32), Vec<Assigned>>,
+    rooms: BTreeMap<Arc<str>, Room>,
     /// How many assignments leaders have made while the load went on.
     pub assignments: u64,
     /// How many members have died, and come back.
@@ -133,6 +172,43 @@ impl Groups {
         self.ops
     }
 
+    /// A leader without numbers hands in an assignment.
+    pub fn assign(&mut self, group: &Arc<str>, generation: i32, assignment: AssignmentId, peers: &[Peer]) {
+        self.assigned.entry((group.clone(), generation)).or_default().push((assignment, peers.to_vec()));
+    }
+
+    /// Which assignment of its generation a member was told: one that gives it just that, else the last; 0 if none was
+    /// handed in.
+    #[must_use]
+    pub fn assignment(&self, group: &Arc<str>, generation: i32, is_told: impl Fn(&Peer) -> bool) -> AssignmentId {
+        let made = self.assigned.get(&(group.clone(), generation)).map_or(&[][..], Vec::as_slice);
+        let told = made.iter().rev().find(|(_, peers)| peers.iter().any(&is_told));
+        told.or(made.last()).map_or(0, |(assignment, _)| *assignment)
+    }
+
+    /// A client is to be in a group that reads so many partitions of so many topics when all has healed.
+    pub fn expect(&mut self, group: &Arc<str>, client: u16, (topics, partitions): (usize, usize)) {
+        let room = self.rooms.entry(group.clone()).or_default();
+        (room.topics, room.partitions) = (topics, partitions);
+        room.members.insert(client, None);
+    }
+
+    /// What a client holds, if it is in the group.
+    pub fn stand(&mut self, group: &Arc<str>, client: u16, holds: Option<BTreeSet<PartitionIndex>>) {
+        if let Some(room) = self.rooms.get_mut(group)
+            && let Some(member) = room.members.get_mut(&client)
+        {
+            *member = holds;
+        }
+    }
+
+    /// Whether everybody is in the group, and all that it reads is shared out evenly; once it was so, it stays said.
+    pub fn settles(&mut self, group: &Arc<str>) -> bool {
+        let Some(room) = self.rooms.get_mut(group) else { return true };
+        room.settled |= room.is_shared_out();
+        room.settled
+    }
+
     /// There is a group that reads a topic.
     pub fn note(&mut self, group: &str, topic: &str) {
         if !self.names.iter().any(|(known, of)| **known == *group && **of == *topic) {
@@ -143,5 +219,71 @@ impl Groups {
     /// Every group that somebody has committed to, with its topic.
     pub fn names(&self) -> impl Iterator<Item = &(Arc<str>, Arc<str>)> {
         self.names.iter()
+    }
+}
+
+/// Who is to be in a group, and what each holds.
+#[derive(Clone, Debug, Default)]
+struct Room {
+    topics: usize,
+    partitions: usize,
+    members: BTreeMap<u16, Option<BTreeSet<PartitionIndex>>>,
+    settled: bool,
+}
+
+impl Room {
+    /// Every assignor here is even in each topic, or over all of them.
+    fn is_shared_out(&self) -> bool {
+        let Some(holds) = self.members.values().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return false };
+        let union: BTreeSet<_> = holds.iter().copied().flatten().collect();
+        let sizes = || holds.iter().map(|it| it.len());
+        let (least, most) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
+        union.len() == self.partitions && sizes().sum::<usize>() == self.partitions && most - least <= self.topics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_settled_when_all_is_shared_out_evenly_among_all() {
+        let group: Arc<str> = "g".into();
+        for (holds, good) in [
+            ([Some(&[0, 1][..]), Some(&[2, 3])], true),
+            ([Some(&[0, 1, 2]), Some(&[3])], false),
+            ([Some(&[0, 1, 2]), Some(&[2, 3])], false),
+            ([Some(&[0, 1]), Some(&[2])], false),
+            ([Some(&[0, 1, 2, 3]), None], false),
+        ] {
+            let mut groups = Groups::default();
+            (1..3).for_each(|client| groups.expect(&group, client, (1, 4)));
+            for (client, holds) in (1..).zip(holds) {
+                groups.stand(&group, client, holds.map(|it| it.iter().copied().collect()));
+            }
+            assert_eq!(groups.settles(&group), good, "{holds:?}");
+            groups.stand(&group, 1, None);
+            assert_eq!(groups.settles(&group), good, "who goes then goes in peace");
+        }
+    }
+
+    #[test]
+    fn an_assignment_is_known_by_its_generation_and_by_what_it_gives() {
+        let group: Arc<str> = "g".into();
+        let mut groups = Groups::default();
+        let peer = |partitions: &[usize]| Peer { id: "a".into(), instance: None, partitions: partitions.into() };
+        groups.assign(&group, 1, 7, &[peer(&[0])]);
+        groups.assign(&group, 1, 8, &[peer(&[1])]);
+        let told = |generation, partitions: &[usize]| {
+            groups.assignment(&group, generation, |peer| peer.partitions == partitions)
+        };
+        assert_eq!([told(1, &[0]), told(1, &[1]), told(1, &[2]), told(2, &[0])], [7, 8, 8, 0]);
+    }
+
+    #[test]
+    fn a_commit_is_known_by_its_number_or_its_offset() {
+        assert_eq!(commit_of("12", 5), 12);
+        assert_eq!(commit_of("", 5), unnumbered(5));
+        assert_eq!(commit_of("what", 5), CommitId::MAX);
     }
 }

@@ -12,6 +12,7 @@ use ottla_core::machine::ConnId;
 
 use super::{Ctx, MAX_RESPONSE, Want};
 use crate::clock::Clock;
+use crate::draw::Label;
 use crate::frames::Frames;
 use crate::network::Wire;
 use crate::time::Nanos;
@@ -29,13 +30,25 @@ pub struct Hosted {
     pub program: Program,
     machine: Machine,
     clock: Clock,
-    /// Dials that the network was asked for, or is to be asked for: the token, and the connection, once known.
-    dials: VecDeque<(u64, Option<Wire>)>,
+    /// Dials that the network was asked for, or is to be asked for.
+    dials: VecDeque<Dial>,
     links: Vec<Link>,
     /// How many draws it has made.
     pub steps: u64,
+    /// How many processes it was before this one.
+    lives: u64,
     due: Nanos,
     effects: ClientEffects,
+}
+
+/// A connection that is to come up.
+#[derive(Clone, Copy, Debug)]
+struct Dial {
+    token: u64,
+    /// Once it is known.
+    wire: Option<Wire>,
+    /// Whose it is.
+    life: u64,
 }
 
 /// A connection that is up.
@@ -57,6 +70,7 @@ impl Hosted {
             dials: VecDeque::new(),
             links: Vec::new(),
             steps: 0,
+            lives: 0,
             due: now,
             effects: ClientEffects::new(),
         }
@@ -76,8 +90,8 @@ impl Hosted {
 
     /// The oldest dial that has no connection yet has this one.
     pub fn dialling(&mut self, wire: Wire) {
-        if let Some((_, place)) = self.dials.iter_mut().find(|(_, wire)| wire.is_none()) {
-            *place = Some(wire);
+        if let Some(dial) = self.dials.iter_mut().find(|dial| dial.wire.is_none()) {
+            dial.wire = Some(wire);
         }
     }
 
@@ -96,8 +110,12 @@ impl Hosted {
 
     /// The dial came up, or did not.
     pub fn on_dialled(&mut self, ctx: &mut Ctx<'_>, wire: Wire, up: bool, out: &mut Vec<Want>) {
-        let Some(place) = self.dials.iter().position(|(_, dialled)| *dialled == Some(wire)) else { return };
-        let (token, _) = self.dials.remove(place).expect("it was just found");
+        let Some(place) = self.dials.iter().position(|dial| dial.wire == Some(wire)) else { return };
+        let Dial { token, life, .. } = self.dials.remove(place).expect("it was just found");
+        if life != self.lives {
+            out.push(Want::Close(wire));
+            return;
+        }
         if up {
             self.links.push(Link { wire, frames: Frames::new(MAX_RESPONSE) });
         }
@@ -114,6 +132,7 @@ impl Hosted {
             ctx.judge.report("W1", format!("client {} got a frame with an impossible length", self.id));
         }
         for bytes in frames {
+            self.program.overhear_answer(ctx, wire, &bytes);
             self.step(ctx, out, ClientInput::Frame { conn: ConnId(wire.0), bytes });
         }
         self.go_on(ctx, out);
@@ -135,10 +154,13 @@ impl Hosted {
                     if &*address != ADDRESS {
                         ctx.judge.report("W1", format!("client {} is sent to {address}, where nobody is", self.id));
                     }
-                    self.dials.push_back((token, None));
+                    self.dials.push_back(Dial { token, wire: None, life: self.lives });
                     out.push(Want::Dial);
                 }
-                ClientEffect::Send { conn, bytes } => out.push(Want::Send(Wire(conn.0), bytes)),
+                ClientEffect::Send { conn, bytes } => {
+                    self.program.overhear_request(ctx, Wire(conn.0), &bytes);
+                    out.push(Want::Send(Wire(conn.0), bytes));
+                }
                 ClientEffect::Close { conn } => {
                     self.links.retain(|link| link.wire.0 != conn.0);
                     out.push(Want::Close(Wire(conn.0)));
@@ -147,12 +169,24 @@ impl Hosted {
             }
         }
         self.effects = effects;
+        self.program.look(ctx, &self.machine);
+    }
+
+    /// The process dies, and another comes in its place, which knows nothing.
+    fn die(&mut self, ctx: &Ctx<'_>, out: &mut Vec<Want>, config: &ClientConfig) {
+        self.lives += 1;
+        out.extend(self.links.drain(..).map(|link| Want::Close(link.wire)));
+        let seed = ctx.draws.at(Label::ClientSeed, u64::from(self.id), 1 + self.lives);
+        self.machine = Machine::new(config, seed.bits());
     }
 
     /// Lets the program ask for what it wants now, and says when time alone makes something due.
     fn go_on(&mut self, ctx: &mut Ctx<'_>, out: &mut Vec<Want>) {
         while let Some(command) = self.program.next_command(ctx) {
             self.step(ctx, out, ClientInput::Command(command));
+        }
+        if let Some(config) = self.program.ends(ctx) {
+            self.die(ctx, out, &config);
         }
         self.due = if self.program.is_done() {
             u64::MAX

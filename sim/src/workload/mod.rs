@@ -10,7 +10,7 @@ mod read;
 mod setup;
 
 pub use admin::{Admin, AdminActor};
-pub use groups::{Groups, MemberActor, SoloActor};
+pub use groups::{CoreMembers, Groups, MemberActor, Members, Protocol, SoloActor};
 pub use produce::{Produce, ProduceActor};
 pub use raw::{Raw, RawActor};
 pub use read::{Read, ReadActor};

@@ -41,9 +41,10 @@ use crate::run::RunOptions;
 use crate::scenario::{Action, Scenario};
 use crate::time::{MILLISECOND, Nanos, SECOND};
 use crate::trace::Trace;
-use crate::workload::program::{Manager, Program, Reader, Writer};
+use crate::workload::program::{Manager, Member, Program, Reader, Writer};
 use crate::workload::{
-    Actor, AdminActor, Groups, Kind, MemberActor, ProduceActor, RawActor, ReadActor, SetupActor, SoloActor,
+    Actor, AdminActor, CoreMembers, Groups, Kind, MemberActor, Members, ProduceActor, RawActor, ReadActor, SetupActor,
+    SoloActor,
 };
 use agenda::{Agenda, Due};
 use node::{Node, broker_config};
@@ -149,6 +150,8 @@ impl World {
         };
         let minutes = world.setting.config.coordinators.offsets.retention_minutes;
         world.judge.groups.clocks.retention = minutes.saturating_mul(60 * SECOND);
+        let session_ms = world.setting.config.coordinators.consumer_groups.session_timeout_ms;
+        world.judge.groups.consumer_session = session_ms.saturating_mul(MILLISECOND);
         world.network.listen(Endpoint::Node(0), Listening::Refused);
         let topics = world.setting.scenario.cluster.topics.clone();
         world.add_client(Actor::Setup(SetupActor::new(topics)), 2_000 * MILLISECOND);
@@ -433,8 +436,12 @@ impl World {
     fn add_groups(&mut self, params: &Groups, partitions: i32, until: Nanos) {
         let times = (self.now, until);
         for group in 0..params.groups {
-            let group = format!("g{group}");
+            let group = params.name(group);
             for which in 0..params.members {
+                if let Members::Core(core) = &params.client {
+                    self.add_core_member(params, core, (&group, which), until);
+                    continue;
+                }
                 let draw = self.draws.at(Label::ClientSeed, u64::from(self.next_client()), 0);
                 let actor = MemberActor::new(params, &group, which, partitions, times, draw);
                 self.add_client(Actor::Member(Box::new(actor)), 2_000 * MILLISECOND);
@@ -446,6 +453,19 @@ impl World {
             let actor = SoloActor::new(params, id, partitions, times, draw);
             self.add_client(Actor::Solo(Box::new(actor)), 2_000 * MILLISECOND);
         }
+    }
+
+    /// A member of a group that is core's client.
+    fn add_core_member(&mut self, params: &Groups, core: &CoreMembers, member: (&str, u16), until: Nanos) {
+        let names = [&params.topic, &core.also].into_iter().filter(|topic| !topic.is_empty());
+        let known = &self.setting.scenario.cluster.topics;
+        let topics = names.map(|topic| (topic.as_str().into(), known.get(topic).copied().unwrap_or(1)));
+        let topics: Vec<(Arc<str>, i32)> = topics.collect();
+        let (now, of_group) = (self.now, self.draws.named(Label::Scenario, member.0, 0));
+        self.add_program(|_, draw| {
+            let (member, config) = Member::new((params, core), member, topics, (now, until), (of_group, draw));
+            (Program::Member(Box::new(member)), config)
+        });
     }
 
     fn keep_pace(&mut self) {

@@ -1,8 +1,9 @@
 //! G3, G4 and G5: the committed offset of a group in a partition is a register. What is fetched is what was written
 //! last, by a commit, by a deletion, or by expiry; and an acknowledged commit is there until another write.
 //!
-//! Each commit has a number of its own, which is fetched with the offset, so what is read names its write. A write
-//! whose fate nobody knows may take effect at any time. Whatever was seen there has taken effect.
+//! What is read names its write: by the commit's number, which is fetched with the offset, or by the offset. Several
+//! requests may write the same. A write whose fate nobody knows may take effect at any time. Whatever was seen there
+//! has taken effect.
 //!
 //! * G3: what is missing or stale was acknowledged, or seen, before the present process was started;
 //! * G5: it is missing, within the same process and before it may expire: at no time since its retention was over has
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Op, Seen};
-use crate::groups::{Clocks, Fate, OpId, PENDING};
+use crate::groups::{Clocks, CommitId, Fate, OpId, PENDING, unnumbered};
 use crate::history::PartitionIndex;
 use crate::invariants::Violation;
 use crate::time::Nanos;
@@ -28,8 +29,10 @@ const FASTEST: Nanos = 4;
 /// So many looks that found nothing are remembered for each group.
 const SUSPECTS: usize = 8;
 
-/// What "nothing" is known by: no write has this number.
-const NOTHING: OpId = 0;
+/// What "nothing" is known by: no commit and no request has this number.
+const NOTHING: CommitId = 0;
+/// Nobody knows by which request.
+const SOME: OpId = 0;
 
 /// What was written to each register, and what was seen in it.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +71,7 @@ struct Register {
 #[derive(Clone, Copy, Debug)]
 struct Write {
     id: OpId,
+    value: CommitId,
     asked: Nanos,
     told: Nanos,
     fate: Fate,
@@ -82,7 +86,9 @@ struct Commit {
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    value: OpId,
+    value: CommitId,
+    /// By which request.
+    by: OpId,
     asked: Nanos,
     told: Nanos,
 }
@@ -95,8 +101,8 @@ impl Committed {
         }
         let group = self.groups.get_mut(op.group).expect("it was just made");
         match seen {
-            Seen::Committing { partition, offset, retention } => {
-                let commit = Commit { write: Write::new(op), offset: *offset, retention: *retention };
+            Seen::Committing { partition, commit, offset, retention } => {
+                let commit = Commit { write: Write::new(op, *commit), offset: *offset, retention: *retention };
                 group.register(*partition).commits.insert(op.id, commit);
             }
             Seen::Committed { partition, fate } => {
@@ -104,18 +110,26 @@ impl Committed {
                 let Some(commit) = register.commits.get_mut(&op.id) else { return Ok(()) };
                 commit.write.end(op, *fate);
                 if *fate == Fate::Done {
-                    register.known.push(Known { value: op.id, asked: op.asked, told: op.told });
+                    let (value, by) = (commit.write.value, op.id);
+                    register.known.push(Known { value, by, asked: op.asked, told: op.told });
                 }
             }
-            Seen::Deleting { partition } => group.deletions.push((*partition, Write::new(op))),
+            Seen::Denied { partition, commit } => {
+                let tried = group.register(*partition).commits.values_mut().filter(|it| it.write.value == *commit);
+                tried.for_each(|it| it.write.fate = Fate::Refused);
+            }
+            Seen::Deleting { partition } => group.deletions.push((*partition, Write::new(op, NOTHING))),
             Seen::Deleted { fate, .. } => {
                 if let Some((_, deletion)) = group.deletions.iter_mut().find(|(_, write)| write.id == op.id) {
                     deletion.end(op, *fate);
                 }
             }
             Seen::Synced { me, .. } | Seen::Alive { me, .. } => {
-                let seen = group.members.entry(me.id.into()).or_insert((op.told, op.told));
-                seen.1 = seen.1.max(op.asked);
+                // What a member does not read may expire.
+                if me.reads_all {
+                    let seen = group.members.entry(me.id.into()).or_insert((op.told, op.told));
+                    seen.1 = seen.1.max(op.asked);
+                }
                 return group.look_again(op).map_err(|(invariant, what, partition)| {
                     let what = format!("{} in partition {partition}: {what}", op.group);
                     Violation { invariant, what }
@@ -146,8 +160,8 @@ struct Fetch<'a> {
 }
 
 impl Write {
-    const fn new(op: &Op<'_>) -> Self {
-        Self { id: op.id, asked: op.asked, told: PENDING, fate: Fate::Unknown }
+    const fn new(op: &Op<'_>, value: CommitId) -> Self {
+        Self { id: op.id, value, asked: op.asked, told: PENDING, fate: Fate::Unknown }
     }
 
     fn end(&mut self, op: &Op<'_>, fate: Fate) {
@@ -164,25 +178,34 @@ impl Group {
     }
 
     /// A commit was found there.
-    fn found(&mut self, fetch: &Fetch<'_>, id: OpId, offset: i64) -> Result<(), (&'static str, String)> {
-        let Some(commit) = self.register(fetch.partition).commits.get(&id).copied() else {
-            return Err((OLD, format!("commit {id} is there, which nobody made")));
+    fn found(&mut self, fetch: &Fetch<'_>, value: CommitId, offset: i64) -> Result<(), (&'static str, String)> {
+        let made = |it: &&Commit| it.write.value == value;
+        let made: Vec<Commit> = self.register(fetch.partition).commits.values().filter(made).copied().collect();
+        let Some(last) = made.last() else {
+            return Err((OLD, format!("{} is there, which nobody made", name(value))));
         };
-        if commit.offset != offset {
-            return Err((OLD, format!("commit {id} is there with {offset}, and was of {}", commit.offset)));
+        if last.offset != offset {
+            return Err((OLD, format!("{} is there with {offset}, and was of {}", name(value), last.offset)));
         }
-        if commit.write.fate == Fate::Refused {
-            return Err((OLD, format!("commit {id} is there, and was refused for certain")));
+        let mut writes = made.iter().map(|it| it.write).filter(|write| write.fate != Fate::Refused).rev().peekable();
+        if writes.peek().is_none() {
+            return Err((OLD, format!("{} is there, and was refused for certain", name(value))));
         }
-        if let Some(after) = self.after(fetch, commit.write) {
-            let what = format!("commit {id} is there, and {} was written after it", name(after.value));
-            return Err((if after.told < fetch.clocks.booted { LOST } else { OLD }, what));
+        let (only, mut after) = (made.len() == 1, None);
+        for write in writes {
+            after = self.after(fetch, write);
+            if after.is_none() {
+                let register = self.register(fetch.partition);
+                if let Some(commit) = register.commits.get_mut(&write.id).filter(|_| only) {
+                    commit.write.told = commit.write.told.min(fetch.op.told);
+                }
+                register.known.push(Known { value, by: SOME, asked: fetch.op.asked, told: fetch.op.told });
+                return Ok(());
+            }
         }
-        let register = self.register(fetch.partition);
-        let commit = register.commits.get_mut(&id).expect("it was just found");
-        commit.write.told = commit.write.told.min(fetch.op.told);
-        register.known.push(Known { value: id, asked: fetch.op.asked, told: fetch.op.told });
-        Ok(())
+        let after = after.expect("one was looked at");
+        let what = format!("{} is there, and {} was written after it", name(value), name(after.value));
+        Err((if after.told < fetch.clocks.booted { LOST } else { OLD }, what))
     }
 
     /// Nothing was there. If it can only have expired, that is looked at again when it is known who was in the group.
@@ -192,7 +215,7 @@ impl Group {
             self.suspects.truncate(SUSPECTS - 1);
             self.suspects.insert(0, Suspect { partition: fetch.partition, asked, told, clocks: *fetch.clocks });
         }
-        let known = Known { value: NOTHING, asked: fetch.op.asked, told: fetch.op.told };
+        let known = Known { value: NOTHING, by: SOME, asked: fetch.op.asked, told: fetch.op.told };
         self.register(fetch.partition).known.push(known);
         Ok(())
     }
@@ -213,7 +236,7 @@ impl Group {
         for write in self.emptied(fetch) {
             after = self.after(fetch, write);
             if after.is_none() {
-                return Ok(write.id == NOTHING);
+                return Ok(write.value == NOTHING);
             }
         }
         let after = after.expect("a register is empty at first");
@@ -223,7 +246,7 @@ impl Group {
 
     /// What may have emptied a register: nobody has ever written to it, a deletion, the expiry of a commit.
     fn emptied(&self, fetch: &Fetch<'_>) -> Vec<Write> {
-        let empty = |asked, told| Write { id: NOTHING, asked, told, fate: Fate::Done };
+        let empty = |asked, told| Write { id: SOME, value: NOTHING, asked, told, fate: Fate::Done };
         let is_here = |of: &Option<PartitionIndex>| of.is_none_or(|of| of == fetch.partition);
         let deletions = self.deletions.iter().filter(|(of, write)| is_here(of) && write.fate != Fate::Refused);
         let mut emptied: Vec<Write> = deletions.map(|(_, write)| empty(write.asked, write.told)).collect();
@@ -238,20 +261,19 @@ impl Group {
 
     /// Something that is known to have been in the register after a write, and before a look at it.
     fn after(&self, fetch: &Fetch<'_>, write: Write) -> Option<Known> {
-        let is_later =
-            |value: OpId, asked: Nanos, told: Nanos| value != write.id && told < fetch.op.asked && write.told < asked;
+        let is_other = |it: &Known| it.value != write.value || it.by != SOME && it.by != write.id;
+        let is_later = |it: &Known| is_other(it) && it.told < fetch.op.asked && write.told < it.asked;
         let known = self.registers.get(&fetch.partition).map(|it| &it.known);
         // The latest first: what they are about is most likely lost.
         let mut known = known.into_iter().flatten().rev();
-        let found = known.find(|it| is_later(it.value, it.asked, it.told)).copied();
+        let found = known.find(|it| is_later(it)).copied();
         found.or_else(|| {
-            let done = |(of, it): &&(Option<PartitionIndex>, Write)| {
-                of.is_none_or(|of| of == fetch.partition)
-                    && it.fate == Fate::Done
-                    && is_later(NOTHING, it.asked, it.told)
-            };
-            let (_, it) = self.deletions.iter().find(done)?;
-            Some(Known { value: NOTHING, asked: it.asked, told: it.told })
+            let done = self
+                .deletions
+                .iter()
+                .filter(|(of, it)| of.is_none_or(|of| of == fetch.partition) && it.fate == Fate::Done);
+            let mut gone = done.map(|(_, it)| Known { value: NOTHING, by: SOME, asked: it.asked, told: it.told });
+            gone.find(is_later)
         })
     }
 
@@ -277,8 +299,13 @@ impl Group {
     }
 }
 
-fn name(value: OpId) -> String {
-    if value == NOTHING { "its deletion".into() } else { format!("commit {value}") }
+fn name(value: CommitId) -> String {
+    match value {
+        NOTHING => "its deletion".into(),
+        CommitId::MAX => "a commit without a good number".into(),
+        value if value == unnumbered(0) | value => format!("commit of {}", value ^ unnumbered(0)),
+        value => format!("commit {value}"),
+    }
 }
 
 #[cfg(test)]
@@ -296,8 +323,13 @@ mod tests {
 
     impl World {
         fn commit(&mut self, id: u64, asked: u64, end: Option<(u64, Fate)>) {
-            let committing =
-                Seen::Committing { partition: 0, offset: 10 * i64::try_from(id).unwrap(), retention: None };
+            self.commit_as(id, id, asked, end);
+        }
+
+        /// By a request that writes what others may have tried to.
+        fn commit_as(&mut self, id: u64, commit: CommitId, asked: u64, end: Option<(u64, Fate)>) {
+            let offset = 10 * i64::try_from(commit & 0xff).unwrap();
+            let committing = Seen::Committing { partition: 0, commit, offset, retention: None };
             self.rules.check(&op(id, asked, PENDING), &committing).expect("nothing was looked at");
             if let Some((told, fate)) = end {
                 self.rules.check(&op(id, asked, told), &Seen::Committed { partition: 0, fate }).expect("nor now");
@@ -313,7 +345,7 @@ mod tests {
 
         /// What is violated if this is found.
         fn fetch(&mut self, asked: u64, found: Option<u64>) -> Option<&'static str> {
-            let found = found.map(|id| (id, 10 * i64::try_from(id).unwrap()));
+            let found = found.map(|id| (id, 10 * i64::try_from(id & 0xff).unwrap()));
             let clocks = self.clocks.unwrap_or(CLOCKS);
             let seen = Seen::Fetched { partition: 0, found, clocks };
             self.rules.check(&op(99, asked, asked + 1), &seen).err().map(|violation| violation.invariant)
@@ -379,6 +411,36 @@ mod tests {
         assert_eq!(world.fetch(40, None), None);
         assert_eq!(world.fetch(50, None), None);
         assert_eq!(world.fetch(60, Some(1)), Some(OLD));
+    }
+
+    #[test]
+    fn what_has_no_number_is_known_by_its_offset() {
+        let (one, two) = (unnumbered(1), unnumbered(2));
+        let mut world = World::default();
+        world.commit_as(1, one, 10, Some((20, Fate::Done)));
+        world.commit_as(2, two, 30, Some((40, Fate::Done)));
+        assert_eq!(world.clone_fetch(50, Some(two)), None);
+        assert_eq!(world.clone_fetch(50, Some(one)), Some(OLD));
+        assert_eq!(world.clone_fetch(50, Some(unnumbered(3))), Some(OLD), "nobody made it");
+        world.commit_as(3, one, 60, None);
+        assert_eq!(world.clone_fetch(70, Some(one)), None, "it may have gone back");
+        assert_eq!(world.clone_fetch(70, Some(two)), None);
+        world.commit_as(4, one, 80, Some((90, Fate::Done)));
+        assert_eq!(world.clone_fetch(100, Some(one)), None);
+        assert_eq!(world.clone_fetch(100, Some(two)), Some(OLD));
+    }
+
+    #[test]
+    fn a_commit_that_was_tried_again_is_one() {
+        let mut world = World::default();
+        world.commit_as(1, 7, 10, None);
+        world.commit_as(2, 7, 20, Some((30, Fate::Done)));
+        assert_eq!(world.fetch(40, Some(7)), None);
+        world.commit_as(3, 8, 50, None);
+        let denied = Seen::Denied { partition: 0, commit: 8 };
+        assert_eq!(world.rules.check(&op(4, 60, PENDING), &denied), Ok(()));
+        assert_eq!(world.clone_fetch(70, Some(8)), Some(OLD), "its client says that it was not made");
+        assert_eq!(world.fetch(70, Some(7)), None);
     }
 
     #[test]

@@ -158,7 +158,7 @@ mod tests {
     fn a_deleted_group_stays_away_until_somebody_makes_it() {
         let mut checker = KnownMember::default();
         let mut see = |id, asked, told, seen| checker.check(&op(id, asked, told), &seen);
-        let committing = Seen::Committing { partition: 0, offset: 1, retention: None };
+        let committing = Seen::Committing { partition: 0, commit: 1, offset: 1, retention: None };
         assert_eq!(see(1, 0, PENDING, committing), Ok(()));
         assert_eq!(see(1, 0, 5, Seen::Committed { partition: 0, fate: Fate::Done }), Ok(()));
         assert_eq!(see(2, 6, 8, Seen::Listed { there: true }), Ok(()));

@@ -29,7 +29,7 @@ pub(super) struct GroupRules {
 
 /// Every code, with what it says.
 pub const CODES: [(&str, &str); 10] = [
-    (one_owner::CODE, "no partition is two members' in one assignment"),
+    (one_owner::CODE, "no partition is two members' at once"),
     (fencing::CODE, "who has a superseded assignment is refused"),
     (committed::LOST, "an acknowledged offset survives the coordinator's process"),
     (committed::OLD, "what is fetched is what was committed last"),
@@ -68,6 +68,6 @@ mod tests {
 
     /// A dynamic member.
     pub(super) const fn me(id: &str, assignment: u64) -> Me<'_> {
-        Me { id, instance: None, assignment }
+        Me { id, instance: None, assignment, reads_all: true }
     }
 }

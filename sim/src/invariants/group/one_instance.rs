@@ -117,7 +117,7 @@ impl Instance {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::op;
+    use super::super::tests::{me, op};
     use super::*;
     use crate::groups::{Me, Peer};
 
@@ -149,7 +149,7 @@ mod tests {
         claim(&mut checker, "a", 1, 0, 5);
         claim(&mut checker, "b", 2, 6, 9);
         assert_eq!(checker.check(&op(3, 10, 11), &fenced), Ok(()), "the log may not know it yet");
-        let alive = Seen::Alive { me: Me { id: "b", instance: Some("i"), assignment: 1 }, calm: true };
+        let alive = Seen::Alive { me: Me { instance: Some("i"), ..me("b", 1) }, calm: true };
         assert_eq!(checker.check(&op(3, 10, 11), &alive), Ok(()));
         assert!(checker.check(&op(3, 12, 13), &fenced).is_err(), "a came before it");
         claim(&mut checker, "", 4, 14, PENDING);
@@ -167,7 +167,7 @@ mod tests {
         claim(&mut checker, "a", 1, 0, 5);
         claim(&mut checker, "b", 2, 6, 9);
         let unknown = Seen::Unknown { id: "a", instance: Some("i"), patience: 0 };
-        let alive = Seen::Alive { me: Me { id: "b", instance: Some("i"), assignment: 0 }, calm: true };
+        let alive = Seen::Alive { me: Me { instance: Some("i"), ..me("b", 0) }, calm: true };
         assert_eq!(checker.check(&op(3, 8, 12), &unknown), Ok(()));
         assert_eq!(checker.check(&op(4, 20, 21), &alive), Ok(()), "that may have been before b came");
         assert_eq!(checker.check(&op(5, 10, 12), &unknown), Ok(()));

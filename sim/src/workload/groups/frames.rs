@@ -18,7 +18,7 @@ use ottla_wire::{ApiKey, DecodeError, ErrorCode, Message, Reader, Writer};
 
 use crate::client::ask::Ask;
 use crate::draw::Draw;
-use crate::groups::{AssignmentId, OpId};
+use crate::groups::{AssignmentId, CommitId, OpId, commit_of};
 use crate::invariants::OLD;
 use crate::time::{MILLISECOND, Nanos};
 
@@ -68,12 +68,12 @@ pub(super) struct Assigned {
 
 /// What is committed in one partition.
 #[derive(Clone, Debug)]
-pub(super) struct Fetched {
+pub(in crate::workload) struct Fetched {
     pub topic: String,
     pub partition: i32,
     pub error: ErrorCode,
-    /// The number of the commit, and the offset.
-    pub found: Option<(OpId, i64)>,
+    /// What the commit is known by, and the offset.
+    pub found: Option<(CommitId, i64)>,
 }
 
 impl Identity {
@@ -262,8 +262,13 @@ impl Assigned {
 
 /// The answer to an OffsetFetch of one group, of any version: the group's error, and what is there.
 pub(super) fn read_fetched(ask: &Ask, body: &mut Reader<'_>) -> Result<(ErrorCode, Vec<Fetched>), DecodeError> {
-    let answer = OffsetFetchResponse::decode(body, ask.api_version)?;
-    let found = |offset: i64, note: Option<&str>| (offset >= 0).then(|| (commit_of(note), offset));
+    OffsetFetchResponse::decode(body, ask.api_version).map(|answer| fetched(&answer))
+}
+
+/// The same of an answer that is read already.
+pub(in crate::workload) fn fetched(answer: &OffsetFetchResponse<'_>) -> (ErrorCode, Vec<Fetched>) {
+    let found =
+        |offset: i64, note: Option<&str>| (offset >= 0).then(|| (commit_of(note.unwrap_or_default(), offset), offset));
     if let Some(group) = answer.groups.first() {
         let topics = group.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(move |it| Fetched {
@@ -273,7 +278,7 @@ pub(super) fn read_fetched(ask: &Ask, body: &mut Reader<'_>) -> Result<(ErrorCod
                 found: found(it.committed_offset, it.metadata),
             })
         });
-        return Ok((group.error_code, topics.collect()));
+        return (group.error_code, topics.collect());
     }
     let topics = answer.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(move |it| Fetched {
@@ -283,11 +288,5 @@ pub(super) fn read_fetched(ask: &Ask, body: &mut Reader<'_>) -> Result<(ErrorCod
             found: found(it.committed_offset, it.metadata),
         })
     });
-    Ok((answer.error_code, topics.collect()))
-}
-
-/// The commit that a note beside an offset names; one that nobody made if it names none.
-fn commit_of(note: Option<&str>) -> OpId {
-    let note = note.unwrap_or_default();
-    note.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(OpId::MAX)
+    (answer.error_code, topics.collect())
 }

@@ -307,7 +307,10 @@ impl MemberActor {
         for commit in &commits {
             let Some(place) = places.all.iter().find(|place| place.partition == commit.partition) else { continue };
             let op = Op { id: commit.id, group: &group, asked: ctx.now, told: PENDING };
-            ctx.judge.group(op, Seen::Committing { partition: place.index, offset: commit.offset, retention });
+            ctx.judge.group(
+                op,
+                Seen::Committing { partition: place.index, commit: commit.id, offset: commit.offset, retention },
+            );
         }
         ctx.judge.groups.note(&group, &self.params.topic);
         let ask = self.speaker.commit(tag, me, &self.params.topic, &commits, retention);
@@ -532,7 +535,7 @@ impl MemberActor {
     }
 
     fn me<'a>(&'a self, me: &'a Identity) -> Me<'a> {
-        Me { id: &me.id, instance: self.speaker.instance.as_deref(), assignment: me.assignment }
+        Me { id: &me.id, instance: self.speaker.instance.as_deref(), assignment: me.assignment, reads_all: true }
     }
 
     fn pending(&self, id: OpId, asked: Nanos) -> Op<'_> {

@@ -1,7 +1,7 @@
 //! Consumers that share topics in groups, and others that commit, look at groups and delete them.
 //!
-//! * [`member`]: one member: it joins, reads, commits, leaves, dies, sleeps, and comes back; [`place`]: where it is;
-//!   [`frames`]: what it sends
+//! * [`member`]: one member at the level of frames: it joins, reads, commits, leaves, dies, sleeps, and comes back;
+//!   [`place`]: where it is; [`frames`]: what it sends
 //! * [`solo`]: a client in no group, and who reads what all groups have committed in the end
 
 mod frames;
@@ -12,6 +12,8 @@ mod solo;
 pub use member::MemberActor;
 pub use solo::SoloActor;
 
+pub(super) use frames::fetched;
+
 use ottla_wire::ErrorCode;
 use serde::Deserialize;
 
@@ -19,10 +21,46 @@ use crate::groups::Fate;
 use crate::scenario::Span;
 use crate::time::{MILLISECOND, Nanos};
 
+/// Who the members of groups are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Members {
+    /// Clients at the level of frames, of the classic protocol.
+    #[default]
+    Frames,
+    /// Core's client.
+    Core(CoreMembers),
+}
+
+/// `client = { core = { protocol = "mixed", also = "u" } }`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CoreMembers {
+    /// Which protocol they speak.
+    pub protocol: Protocol,
+    /// A second topic that they read, and sometimes do not; none if it is empty.
+    pub also: String,
+}
+
+/// `group.protocol`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// The one in which a member shares out, by an assignor that is drawn for each group.
+    #[default]
+    Classic,
+    /// That of KIP-848.
+    Consumer,
+    /// Now the one and now the other: the group goes over while its members are in it.
+    Mixed,
+}
+
 /// `groups = { topic = "t", groups = 2, members = 3 }`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Groups {
+    /// Who the members are.
+    pub client: Members,
     /// What they read.
     pub topic: String,
     /// How many groups.
@@ -53,9 +91,26 @@ pub struct Groups {
     pub every: Span,
 }
 
+impl Groups {
+    /// The name of a group.
+    #[must_use]
+    pub fn name(&self, group: u16) -> String {
+        match self.client {
+            Members::Frames => format!("g{group}"),
+            Members::Core(_) => format!("c{group}"),
+        }
+    }
+
+    /// Whether a group may be one of KIP-848, which those who ask about classic ones do not find.
+    fn are_classic(&self) -> bool {
+        !matches!(&self.client, Members::Core(core) if core.protocol != Protocol::Classic)
+    }
+}
+
 impl Default for Groups {
     fn default() -> Self {
         Self {
+            client: Members::Frames,
             topic: "t".into(),
             groups: 1,
             members: 3,
@@ -78,12 +133,14 @@ impl Default for Groups {
 const RETRY: Nanos = 100 * MILLISECOND;
 
 /// What an error says of a change: whether it is certain that it was not made.
-fn fate(error: ErrorCode) -> Fate {
+pub(super) fn fate(error: ErrorCode) -> Fate {
     match error {
         ErrorCode::NONE => Fate::Done,
         ErrorCode::ILLEGAL_GENERATION
         | ErrorCode::UNKNOWN_MEMBER_ID
         | ErrorCode::FENCED_INSTANCE_ID
+        | ErrorCode::STALE_MEMBER_EPOCH
+        | ErrorCode::FENCED_MEMBER_EPOCH
         | ErrorCode::REBALANCE_IN_PROGRESS
         | ErrorCode::OFFSET_METADATA_TOO_LARGE
         | ErrorCode::GROUP_ID_NOT_FOUND

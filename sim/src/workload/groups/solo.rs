@@ -62,7 +62,7 @@ impl SoloActor {
             speaker: Speaker::new(&format!("solo{which}-0"), None, "solo", draw),
             partitions,
             owned: 0,
-            others: (0..params.groups).map(|number| format!("g{number}").into()).collect(),
+            others: (0..params.groups).map(|number| params.name(number).into()).collect(),
             asked: BTreeMap::new(),
             audit: None,
             again: None,
@@ -113,7 +113,7 @@ impl SoloActor {
             4..=5 => self.fetch(ctx, tag, &own, &topic),
             6 => self.fetch(ctx, tag, &other, &topic),
             7 => self.list(ctx, tag),
-            8 => self.describe(ctx, tag, some),
+            8 => self.describe(ctx, tag, if self.params.are_classic() { some } else { &own }),
             9 => self.delete_offset(ctx, tag, some),
             10 => self.delete(ctx, tag, some),
             _ => self.delete(ctx, tag, &own),
@@ -135,7 +135,7 @@ impl SoloActor {
         ctx.judge.groups.note(&group, &topic);
         let index = index_of(ctx, &topic, partition);
         let op = Op { id: tag, group: &group, asked: ctx.now, told: PENDING };
-        ctx.judge.group(op, Seen::Committing { partition: index, offset, retention: kept });
+        ctx.judge.group(op, Seen::Committing { partition: index, commit: tag, offset, retention: kept });
         let commits = [Commit { id: tag, partition, offset }];
         self.speaker.commit(tag, &Identity::nobody(), &topic, &commits, kept)
     }

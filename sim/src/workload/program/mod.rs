@@ -1,18 +1,22 @@
 //! Programs that use core's client, one a file: what they ask of it, and what they make of its events.
 
 mod admin;
+mod member;
 mod read;
 mod write;
 
 pub use admin::Manager;
+pub use member::Member;
 pub use read::Reader;
 pub use write::Writer;
 
-use ottla_core::client::{ClientConfig, Command, Event};
+use bytes::Bytes;
+use ottla_core::client::{Client, ClientConfig, Command, Event};
 
 use crate::client::Ctx;
 use crate::client::hosted::ADDRESS;
 use crate::draw::Draw;
+use crate::network::Wire;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 
 /// What a client is used for.
@@ -24,6 +28,8 @@ pub enum Program {
     Read(Box<Reader>),
     /// It changes topics.
     Admin(Box<Manager>),
+    /// It belongs to a group.
+    Member(Box<Member>),
 }
 
 /// How long a program waits before it tries again what failed.
@@ -39,6 +45,7 @@ impl Program {
             Self::Write(program) => program.next_wake(),
             Self::Read(program) => program.next_wake(),
             Self::Admin(program) => program.next_wake(),
+            Self::Member(program) => program.next_wake(),
         }
     }
 
@@ -49,6 +56,7 @@ impl Program {
             Self::Write(program) => program.is_done(),
             Self::Read(program) => program.is_done(),
             Self::Admin(program) => program.is_done(),
+            Self::Member(program) => program.is_done(),
         }
     }
 
@@ -59,6 +67,7 @@ impl Program {
             Self::Write(program) => program.in_flight(),
             Self::Read(program) => program.in_flight(),
             Self::Admin(program) => program.in_flight(),
+            Self::Member(program) => program.in_flight(),
         }
     }
 
@@ -68,6 +77,36 @@ impl Program {
             Self::Write(program) => program.next_command(ctx),
             Self::Read(program) => program.next_command(ctx),
             Self::Admin(program) => program.next_command(ctx),
+            Self::Member(program) => program.next_command(ctx),
+        }
+    }
+
+    /// Its process has ended: whatever it had is gone, and the next one has a client with this configuration.
+    pub fn ends(&mut self, ctx: &mut Ctx<'_>) -> Option<ClientConfig> {
+        match self {
+            Self::Member(program) => program.ends(ctx),
+            Self::Write(_) | Self::Read(_) | Self::Admin(_) => None,
+        }
+    }
+
+    /// The client sends a frame, with its length.
+    pub fn overhear_request(&mut self, ctx: &mut Ctx<'_>, wire: Wire, frame: &Bytes) {
+        if let Self::Member(program) = self {
+            program.overhear_request(ctx, wire, frame);
+        }
+    }
+
+    /// The client is about to get a frame, without its length.
+    pub fn overhear_answer(&mut self, ctx: &mut Ctx<'_>, wire: Wire, frame: &Bytes) {
+        if let Self::Member(program) = self {
+            program.overhear_answer(ctx, wire, frame);
+        }
+    }
+
+    /// The client has done something: where it stands may be known now.
+    pub fn look(&mut self, ctx: &mut Ctx<'_>, client: &Client) {
+        if let Self::Member(program) = self {
+            program.look(ctx, client);
         }
     }
 
@@ -78,6 +117,7 @@ impl Program {
             Self::Write(program) => program.on_event(ctx, event),
             Self::Read(program) => program.on_event(ctx, event),
             Self::Admin(program) => program.on_event(ctx, &event),
+            Self::Member(program) => program.on_event(ctx, event),
         };
         if !wanted {
             ctx.judge.report("client", format!("client {} is told what it did not ask for: {text}", ctx.id));

@@ -2,7 +2,7 @@
 //! each log when it is over.
 
 use ottla_core::client::{
-    AutoOffsetReset, ClientConfig, Command, Event, IsolationLevel, PolledRecords, ReadError, Start,
+    AutoOffsetReset, ClientConfig, Command, Event, FetchedRecord, IsolationLevel, PolledRecords, ReadError, Start,
 };
 use ottla_core::types::{Offset, TopicPartition};
 
@@ -170,14 +170,7 @@ impl Reader {
         let Some(place) = self.place(&polled.partition) else { return false };
         let Some(index) = place.index else { return false };
         for record in &polled.records {
-            let value = record.value.as_deref().and_then(|value| value.split_first_chunk::<8>());
-            let id = value.map(|(id, _)| u64::from_be_bytes(*id));
-            // Clients write a number and zeros: what differs has slipped through the reader's own check.
-            let is_ours = id.is_some_and(|id| ctx.judge.history.write(id).is_some());
-            if is_ours && value.is_some_and(|(_, rest)| rest.iter().any(|byte| *byte != 0)) {
-                ctx.judge.fact(&Fact::BadBatch { partition: index, offset: record.offset.0 });
-            }
-            ctx.judge.polled(reader, index, record.offset.0, id.unwrap_or(0));
+            judge_record(ctx, reader, index, record);
         }
         place.next = Some(polled.position.0);
         place.assigned
@@ -231,6 +224,18 @@ impl Reader {
     fn place(&mut self, partition: &TopicPartition) -> Option<&mut Place> {
         self.places.iter_mut().find(|place| place.partition == *partition)
     }
+}
+
+/// A reader is given a record.
+pub(super) fn judge_record(ctx: &mut Ctx<'_>, reader: u16, partition: PartitionIndex, record: &FetchedRecord) {
+    let value = record.value.as_deref().and_then(|value| value.split_first_chunk::<8>());
+    let id = value.map(|(id, _)| u64::from_be_bytes(*id));
+    // Clients write a number and zeros: what differs has slipped through the reader's own check.
+    let is_ours = id.is_some_and(|id| ctx.judge.history.write(id).is_some());
+    if is_ours && value.is_some_and(|(_, rest)| rest.iter().any(|byte| *byte != 0)) {
+        ctx.judge.fact(&Fact::BadBatch { partition, offset: record.offset.0 });
+    }
+    ctx.judge.polled(reader, partition, record.offset.0, id.unwrap_or(0));
 }
 
 impl Place {
