@@ -50,6 +50,10 @@ pub enum Plant {
     Raft01,
     /// RAFT-31 (etcd 14370): a lone voter counts its own records as committed before they are durable.
     Raft31,
+    /// GRP-01 (KAFKA-16147): what a member is to give up and is to have again is its own, and nobody remembers that.
+    Grp01,
+    /// GRP-02 (crabka 521): a partition is given to its next owner before the last has given it up.
+    Grp02,
     /// GRP-03 (KAFKA-8500): a static member that comes back while its group rebalances is added beside who it was.
     Grp03,
     /// GRP-04 (KAFKA-10284): a static member's new id is not written.
@@ -62,6 +66,10 @@ pub enum Plant {
     Grp09,
     /// GRP-12 (KAFKA-2555): the generation of a commit is not looked at.
     Grp12,
+    /// GRP-17 (derived, KIP-848): the epoch of a consumer group is raised in memory, and not in the log.
+    Grp17,
+    /// GRP-18 (derived, KIP-848): a member whose session is over is in its group no more, and what it has is not free.
+    Grp18,
     /// OFS-02 (KAFKA-13636): offsets expire while their group prepares a generation.
     Ofs02,
     /// OFS-03 (KAFKA-8069): the -1 of an offset without an expiry of its own is taken for one when the log is read.
@@ -125,12 +133,16 @@ impl Plant {
         Self::Idem14,
         Self::Raft01,
         Self::Raft31,
+        Self::Grp01,
+        Self::Grp02,
         Self::Grp03,
         Self::Grp04,
         Self::Grp05,
         Self::Grp08,
         Self::Grp09,
         Self::Grp12,
+        Self::Grp17,
+        Self::Grp18,
         Self::Ofs02,
         Self::Ofs03,
         Self::Ofs04,
@@ -160,12 +172,16 @@ impl Plant {
             Self::Idem14 => "IDEM-14",
             Self::Raft01 => "RAFT-01",
             Self::Raft31 => "RAFT-31",
+            Self::Grp01 => "GRP-01",
+            Self::Grp02 => "GRP-02",
             Self::Grp03 => "GRP-03",
             Self::Grp04 => "GRP-04",
             Self::Grp05 => "GRP-05",
             Self::Grp08 => "GRP-08",
             Self::Grp09 => "GRP-09",
             Self::Grp12 => "GRP-12",
+            Self::Grp17 => "GRP-17",
+            Self::Grp18 => "GRP-18",
             Self::Ofs02 => "OFS-02",
             Self::Ofs03 => "OFS-03",
             Self::Ofs04 => "OFS-04",

@@ -12,8 +12,8 @@ use crate::disk::Disk;
 /// By the record's key, its value; what was removed is not there.
 pub type Said = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The records that are followed: offsets, in both schemas, and classic groups.
-const KINDS: [[u8; 2]; 3] = [[0, 0], [0, 1], [0, 2]];
+/// The records that are followed: offsets, in both schemas, classic groups, and all of consumer groups that is used.
+const KINDS: [[u8; 2]; 9] = [[0, 0], [0, 1], [0, 2], [0, 3], [0, 5], [0, 6], [0, 7], [0, 8], [0, 16]];
 /// No batch of records here is larger.
 const INFLATED: u64 = 64 << 20;
 
@@ -60,6 +60,7 @@ pub fn name(key: &[u8]) -> String {
     match GroupRecord::decode(key, None) {
         Ok(GroupRecord::OffsetCommit(key, _)) => format!("{} {}-{}", key.group, key.topic, key.partition),
         Ok(GroupRecord::GroupMetadata(key, _)) => format!("group {}", key.group),
+        Ok(GroupRecord::ConsumerGroupMetadata(key, _)) => format!("consumer group {}", key.group_id),
         Ok(_) | Err(_) => format!("key {key:02x?}"),
     }
 }

@@ -153,6 +153,31 @@ impl ConsumerImage {
         put(&mut self.members, member, subscription);
     }
 
+    /// The changes that would say all of it anew.
+    pub(super) fn changes(&self) -> Vec<ConsumerChange> {
+        let mut changes = vec![ConsumerChange::Epoch(Some(self.epoch))];
+        if self.target_epoch != TargetEpoch::default() {
+            changes.push(ConsumerChange::TargetEpoch(Some(self.target_epoch)));
+        }
+        changes.extend(self.members.iter().map(|(member, it)| {
+            let (member, subscription) = (member.clone(), Some(it.clone()));
+            ConsumerChange::Member { member, subscription }
+        }));
+        changes.extend(self.regexes.iter().map(|(regex, it)| {
+            let (regex, resolved) = (regex.clone(), Some(it.clone()));
+            ConsumerChange::Regex { regex, resolved }
+        }));
+        changes.extend(self.targets.iter().map(|(member, it)| {
+            let (member, partitions) = (member.clone(), Some(it.clone()));
+            ConsumerChange::Target { member, partitions }
+        }));
+        changes.extend(self.current.iter().map(|(member, it)| {
+            let (member, current) = (member.clone(), Some(it.clone()));
+            ConsumerChange::Current { member, current }
+        }));
+        changes
+    }
+
     /// What a member owns; nothing, at epoch 0, if it has not got that far.
     pub(super) fn current_of(&self, member: &str) -> Arc<CurrentAssignment> {
         self.current.get(member).cloned().unwrap_or_default()

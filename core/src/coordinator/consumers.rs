@@ -17,6 +17,7 @@ use super::image::{Change, GroupsImage};
 use super::request::{ConsumerHeartbeatRequest, HeartbeatRequest, JoinRequest, LeaveRequest, SyncRequest};
 use super::timers::Timer;
 use super::turn::Turn;
+use crate::planted::Plant;
 
 /// A deadline that is seen so late was slept through.
 const SLEPT_THROUGH: Duration = Duration::from_secs(1);
@@ -73,7 +74,7 @@ impl Groups {
 
     /// The group of a heartbeat; a new one, if somebody joins where nobody is.
     fn draft<'a>(&'a self, request: &ConsumerHeartbeatRequest<'_>, turn: &Turn<'a>) -> Result<Draft<'a>, Refused> {
-        let (id, joins, topics) = (request.group, request.member_epoch == 0, turn.topics);
+        let (id, joins) = (request.group, request.member_epoch == 0);
         let not_found = |what: String| Err(Refused::new(ErrorCode::GROUP_ID_NOT_FOUND, what));
         if let Some(draft) = self.draft_of(id, turn) {
             return Ok(draft);
@@ -84,16 +85,16 @@ impl Groups {
             None if self.live.len() >= turn.settings.max_groups => {
                 Err(Refused::new(ErrorCode::COORDINATOR_NOT_AVAILABLE, "There are too many groups."))
             }
-            None => Ok(Draft::new(id.into(), Cow::default(), topics)),
+            None => Ok(Draft::new(id.into(), Cow::default(), turn)),
             Some(Group::Classic(group)) if joins && group.is_empty() => {
-                let mut draft = Draft::new(group.id.clone(), Cow::default(), topics);
+                let mut draft = Draft::new(group.id.clone(), Cow::default(), turn);
                 if self.image.group(id).is_some() {
                     draft.changes.push(Change::Group { group: group.id.clone(), metadata: None });
                 }
                 Ok(draft)
             }
             Some(Group::Classic(group)) if joins => {
-                let mut draft = Draft::new(group.id.clone(), Cow::default(), topics);
+                let mut draft = Draft::new(group.id.clone(), Cow::default(), turn);
                 draft.take_in(group, turn.settings, turn.now.wall)?;
                 Ok(draft)
             }
@@ -104,7 +105,7 @@ impl Groups {
     /// A consumer group that is there.
     fn draft_of<'a>(&'a self, id: &str, turn: &Turn<'a>) -> Option<Draft<'a>> {
         let (group, image) = (self.live.get(id).and_then(Group::consumer)?, self.image.consumer(id)?);
-        Some(Draft::new(group.id.clone(), Cow::Borrowed(image), turn.topics))
+        Some(Draft::new(group.id.clone(), Cow::Borrowed(image), turn))
     }
 
     pub(super) fn describe_consumers(&self, id: &str, turn: &Turn<'_>) -> DescribedConsumerGroup {
@@ -215,7 +216,11 @@ impl Groups {
             // The coordinator slept: what the member has to say may be waiting at the door.
             return turn.set(timer.clone(), session_of(&draft.image, member, turn));
         }
+        let had = draft.image.current.get(member).cloned().filter(|_| draft.planted.has(Plant::Grp18));
         draft.remove(member);
+        if had.is_some() {
+            draft.push(ConsumerChange::Current { member: member.clone(), current: had });
+        }
         draft.after_removal(turn.settings, turn.now.wall);
         turn.outcome.changes.append(&mut draft.changes);
     }

@@ -185,7 +185,7 @@ fn expire_group(group: &Group, image: &GroupsImage, now: WallTime, turn: &mut Tu
             }
         }
         (Group::Consumer(_), Some(it)) if it.members.is_empty() => {
-            let mut draft = Draft::new(id.clone(), Cow::Borrowed(it), turn.topics);
+            let mut draft = Draft::new(id.clone(), Cow::Borrowed(it), turn);
             draft.remove_group();
             turn.outcome.changes.append(&mut draft.changes);
         }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use ottla_wire::ErrorCode;
 
 use super::answer::{Answer, GroupState};
+use super::consumer_image::ConsumerChange;
 use super::groups::{Groups, Unwritten};
 use super::image::{Change, GroupMetadata, GroupsImage};
 use super::request::Request;
@@ -288,7 +289,8 @@ impl Shard {
     fn conclude(&mut self, now: Now, mut outcome: Outcome) -> Decision {
         assert!(self.decided.is_none(), "the parent says how an append went before it asks anything else");
         if !outcome.changes.is_empty() {
-            let records = outcome.changes.iter().map(|change| self.record(change)).collect();
+            let records = outcome.changes.iter().filter(|change| !self.is_left_out(change));
+            let records = records.map(|change| self.record(change)).collect();
             let is_commit = outcome.answers.iter().all(|(_, answer)| matches!(answer, Answer::Commit(_)));
             let early = is_commit && self.settings.planted.has(Plant::Ofs08);
             let answers = if early { std::mem::take(&mut outcome.answers) } else { Vec::new() };
@@ -302,6 +304,13 @@ impl Shard {
                 Decision::default()
             }
         }
+    }
+
+    /// GRP-17: what is not written, though it is taken for written.
+    fn is_left_out(&self, change: &Change) -> bool {
+        let is_raised =
+            matches!(change, Change::Consumer { change: ConsumerChange::Epoch(Some(it)), .. } if it.epoch > 1);
+        is_raised && self.settings.planted.has(Plant::Grp17)
     }
 
     fn record(&self, change: &Change) -> Record {

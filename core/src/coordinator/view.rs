@@ -53,6 +53,10 @@ fn committed(image: &GroupsImage) -> Vec<Record> {
         Change::Group { group, metadata }
     });
     let mut changes: Vec<Change> = groups.collect();
+    for (group, consumers) in image.consumers() {
+        let of_group = |change| Change::Consumer { group: group.clone(), change };
+        changes.extend(consumers.changes().into_iter().map(of_group));
+    }
     for group in image.offset_groups() {
         for (topic, partitions) in image.offsets(group).into_iter().flatten() {
             changes.extend(partitions.iter().map(|(partition, offset)| Change::Offset {

@@ -8,12 +8,15 @@ use ottla_wire::ErrorCode;
 use crate::coordinator::consumer_image::{ConsumerChange, ConsumerImage, GroupEpoch, Subscription};
 use crate::coordinator::image::Change;
 use crate::coordinator::topics::Topics;
+use crate::coordinator::turn::Turn;
+use crate::planted::Planted;
 
 /// A group as it will be. Most heartbeats change nothing: the image is copied with the first change.
 pub(in crate::coordinator) struct Draft<'a> {
     pub group: Arc<str>,
     pub image: Cow<'a, ConsumerImage>,
     pub topics: &'a Topics,
+    pub planted: Planted,
     /// In the order in which Kafka, too, can read them.
     pub changes: Vec<Change>,
 }
@@ -32,8 +35,8 @@ impl Refused {
 }
 
 impl<'a> Draft<'a> {
-    pub const fn new(group: Arc<str>, image: Cow<'a, ConsumerImage>, topics: &'a Topics) -> Self {
-        Self { group, image, topics, changes: Vec::new() }
+    pub const fn new(group: Arc<str>, image: Cow<'a, ConsumerImage>, turn: &Turn<'a>) -> Self {
+        Self { group, image, topics: turn.topics, planted: turn.settings.planted, changes: Vec::new() }
     }
 
     pub fn push(&mut self, change: ConsumerChange) {

@@ -16,6 +16,10 @@ use ottla_wire::Uuid;
 use super::draft::Draft;
 use crate::coordinator::assignor::Partitions;
 use crate::coordinator::consumer_image::{ConsumerChange, CurrentAssignment, MemberState, Owned};
+use crate::planted::Plant;
+
+/// GRP-01: the epoch of what nobody remembers.
+const FORGOTTEN: i32 = -1;
 
 impl Draft<'_> {
     /// Takes a member as far as it can go; `owned` is what it says it has, if it says so.
@@ -23,7 +27,9 @@ impl Draft<'_> {
         let before = self.image.current_of(member);
         let next = match before.state {
             MemberState::Stable if before.epoch == self.image.target_epoch.epoch => None,
-            MemberState::Unrevoked if owns_any(owned, &before.revoking) => None,
+            MemberState::Unrevoked if owns_any(owned, &before.revoking) => {
+                self.planted.has(Plant::Grp01).then(|| self.keep_again(member, &before))
+            }
             MemberState::Unrevoked => Some(self.next(member, &before, before.epoch.saturating_add(1), owned)),
             MemberState::Stable | MemberState::Unreleased => Some(self.next(member, &before, before.epoch, owned)),
         };
@@ -73,15 +79,37 @@ impl Draft<'_> {
         at_epoch(before, target_epoch, state, (assigned, Owned::new()))
     }
 
+    /// GRP-01: what it is to give up and is to have again it keeps, at no epoch.
+    fn keep_again(&self, member: &str, before: &CurrentAssignment) -> CurrentAssignment {
+        let mut next = before.clone();
+        for (topic, partitions) in &mut next.revoking {
+            let target = self.image.targets.get(member).and_then(|target| target.get(topic));
+            partitions.retain(|partition, _| {
+                let again = target.is_some_and(|target| target.contains(partition));
+                if again {
+                    next.assigned.entry(*topic).or_default().insert(*partition, FORGOTTEN);
+                }
+                !again
+            });
+        }
+        next.revoking.retain(|_, partitions| !partitions.is_empty());
+        if next.revoking.is_empty() {
+            next.state = MemberState::Stable;
+        }
+        next
+    }
+
     /// Those of the partitions that another member may own.
     pub fn taken(&self, member: &Arc<str>, partitions: &BTreeSet<(Uuid, i32)>) -> BTreeSet<(Uuid, i32)> {
         let mut taken = BTreeSet::new();
-        if partitions.is_empty() {
+        if partitions.is_empty() || self.planted.has(Plant::Grp02) {
             return taken;
         }
         let others = self.image.current.iter().filter(|(id, _)| *id != member);
         for (topic, held) in others.flat_map(|(_, it)| it.assigned.iter().chain(&it.revoking)) {
-            let held = held.keys().map(|partition| (*topic, *partition));
+            let remembered = |epoch: &i32| *epoch != FORGOTTEN || !self.planted.has(Plant::Grp01);
+            let held = held.iter().filter(|(_, epoch)| remembered(epoch));
+            let held = held.map(|(partition, _)| (*topic, *partition));
             taken.extend(held.filter(|it| partitions.contains(it)));
         }
         taken
