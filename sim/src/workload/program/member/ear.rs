@@ -72,8 +72,9 @@ struct Served {
     target: BTreeSet<(Uuid, i32)>,
     /// What it has said that it has.
     owned: BTreeSet<(Uuid, i32)>,
-    /// Whether a heartbeat since the last that was answered well was not.
-    is_behind: bool,
+    /// Whether it has given up a heartbeat since it joined. That may come late, over a connection that is no more, and
+    /// raise the member's epoch: the answer is lost, and the next heartbeat that does not say what it has is fenced.
+    may_be_behind: bool,
 }
 
 /// A request that has no answer.
@@ -217,7 +218,7 @@ impl Ear {
             self.left = Some(request.member_id.into());
         }
         // It asks again only when it has given up the last.
-        self.served.is_behind |= self.asked.values().any(|asked| asked.key == ApiKey::ConsumerGroupHeartbeat);
+        self.served.may_be_behind |= self.asked.values().any(|asked| asked.key == ApiKey::ConsumerGroupHeartbeat);
         self.asked.retain(|_, asked| asked.key != ApiKey::ConsumerGroupHeartbeat);
         What::Served { joins, owned: request.topic_partitions.as_deref().map(by_id) }
     }
@@ -351,7 +352,6 @@ impl Ear {
             self.id = asked.id.clone();
             self.served = Served::default();
         }
-        self.served.is_behind = false;
         if let Some(owned) = owned {
             self.served.owned.clone_from(owned);
         }
@@ -396,7 +396,7 @@ impl Ear {
         let (op, instance) = (self.op(asked, ctx.now), self.instance.as_deref());
         let is_unknown = error == ErrorCode::UNKNOWN_MEMBER_ID || error == ErrorCode::FENCED_MEMBER_EPOCH;
         if is_unknown && !asked.id.is_empty() {
-            let may_be_late = error == ErrorCode::FENCED_MEMBER_EPOCH && self.served.is_behind;
+            let may_be_late = error == ErrorCode::FENCED_MEMBER_EPOCH && self.served.may_be_behind;
             let excused = instance.is_some() || asked.id != self.id || self.left == Some(asked.id.clone());
             let patience = match self.patience {
                 _ if excused || may_be_late => 0,
