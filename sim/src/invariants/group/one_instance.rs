@@ -74,8 +74,12 @@ impl OneInstance {
                 self.instance(op, instance).unknown.push(((*id).into(), op.asked, op.told));
                 Ok(())
             }
-            Seen::Synced { me, .. } | Seen::Alive { me, .. } => match me.instance {
-                Some(instance) => self.instance(op, instance).alive(op, me.id),
+            Seen::Synced { me, .. } => match me.instance {
+                Some(instance) => self.instance(op, instance).alive(op, me.id, true),
+                None => Ok(()),
+            },
+            Seen::Alive { me, calm } => match me.instance {
+                Some(instance) => self.instance(op, instance).alive(op, me.id, *calm),
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -100,9 +104,10 @@ impl Instance {
     }
 
     /// It was the instance all the time, so who else asked as it had to be told so.
-    fn alive(&mut self, op: &Op<'_>, id: &str) -> Verdict {
+    /// A commit, or a heartbeat while others join, does not show that it has an assignment.
+    fn alive(&mut self, op: &Op<'_>, id: &str, has_assignment: bool) -> Verdict {
         let Some(holder) = self.members.get_mut(id) else { return Ok(()) };
-        holder.settled = true;
+        holder.settled |= has_assignment;
         let since = holder.since;
         let wrong =
             self.unknown.iter().find(|(other, asked, told)| **other != *id && since < *asked && *told < op.asked);
