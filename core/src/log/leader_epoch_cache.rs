@@ -1,4 +1,5 @@
-//! Which leader epoch began at which offset of a log (KIP-101), kept in `leader-epoch-checkpoint`.
+//! Which leader epoch began at which offset of a log (KIP-101), kept in `leader-epoch-checkpoint` as of the
+//! last checkpoint of the log: what began since is told by the records themselves.
 //!
 //! Two replicas find where they part by it: a follower asks for the end of its last epoch, and the leader
 //! answers the greatest epoch at or below it that the leader knows, with that epoch's end (KIP-279). Without the
@@ -65,8 +66,8 @@ impl LeaderEpochCache {
         checkpoint::encode_lines(lines.map(|entry| format!("{} {}", entry.epoch, entry.start_offset)))
     }
 
-    /// Notes that `epoch` begins at `start_offset`. Returns whether that is new, so that the checkpoint is to be
-    /// saved. Entries that it contradicts (of the same or a later epoch or offset) go.
+    /// Notes that `epoch` begins at `start_offset`; a negative one is none. Returns whether that is new. Entries that it
+    /// contradicts (of the same or a later epoch or offset) go.
     pub fn assign(&mut self, epoch: LeaderEpoch, start_offset: Offset) -> bool {
         if epoch.0 < 0 || start_offset.0 < 0 {
             return false;

@@ -198,9 +198,7 @@ impl Scan {
 impl Derived {
     /// Takes a batch of the log.
     pub(crate) fn take(&mut self, header: &BatchHeader, marker: Option<EndTxnMarker>, segment: &mut Segment) {
-        if header.leader_epoch.0 >= 0 {
-            self.epochs.assign(header.leader_epoch, header.base_offset);
-        }
+        self.epochs.assign(header.leader_epoch, header.base_offset);
         let producer = header.producer;
         match marker {
             Some(marker) => {
