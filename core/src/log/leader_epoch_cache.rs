@@ -66,8 +66,8 @@ impl LeaderEpochCache {
         checkpoint::encode_lines(lines.map(|entry| format!("{} {}", entry.epoch, entry.start_offset)))
     }
 
-    /// Notes that `epoch` begins at `start_offset`; a negative one is none. Returns whether that is new. Entries that it
-    /// contradicts (of the same or a later epoch or offset) go.
+    /// Notes that `epoch` begins at `start_offset`; a negative one is none. Returns whether that is new. Entries that
+    /// it contradicts (of the same or a later epoch or offset) go.
     pub fn assign(&mut self, epoch: LeaderEpoch, start_offset: Offset) -> bool {
         if epoch.0 < 0 || start_offset.0 < 0 {
             return false;
