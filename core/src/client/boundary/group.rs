@@ -13,7 +13,8 @@ pub enum GroupCommand {
     /// Join the group of `group.id` to read these topics, or, if it is joined, read these instead of others. What of
     /// them is to be read here comes in [`GroupEvent::Assigned`], [`GroupEvent::Revoked`] and [`GroupEvent::Lost`].
     /// Partitions come and go only while a poll waits, or when one is begun: what was polled before is taken to be
-    /// dealt with then.
+    /// dealt with then. Said again of the same topics by the leader of a classic group, it asks for a rebalance
+    /// (KIP-568).
     Subscribe {
         topics: Vec<Arc<str>>,
         /// Whether partitions that are taken away are kept from their next owner until [`GroupCommand::Release`].

@@ -91,7 +91,7 @@ struct Due {
     release: Option<Nanos>,
     /// It asks for no commit before this.
     retry: Nanos,
-    /// When it is to be seen by its coordinator with other topics than before; see [`Member::finish`].
+    /// When it is to ask for a rebalance; see [`Member::finish`].
     nudge: Option<Nanos>,
     /// When it looks at the world again.
     look: Nanos,
@@ -305,7 +305,9 @@ impl Member {
     /// The load is over: it reads on until all is shared out, commits, and goes.
     ///
     /// A static member of the classic protocol that comes back finds the assignment as it was, even if it wants to read
-    /// something else now: that changes nothing before the next rebalance, with Kafka, too. So it asks for one.
+    /// something else now, or died between the two rebalances in which a partition goes over from it to another
+    /// (KIP-429): that changes nothing before the next rebalance, with Kafka, too. So all ask for one, because only
+    /// the leader's word counts when it says nothing new.
     fn finish(&mut self, ctx: &mut Ctx<'_>) -> Option<Command> {
         if !self.way.stays {
             self.end(ctx, ctx.now);
@@ -320,9 +322,8 @@ impl Member {
             self.reads_all = true;
             return Some(self.subscribe(ctx));
         }
-        if self.is_placed && self.keeps_place && nudge <= ctx.now && self.way.topics.len() > 1 {
+        if self.reads_all && nudge <= ctx.now {
             self.due.nudge = Some(ctx.now + NUDGE);
-            self.reads_all = false;
             return Some(self.subscribe(ctx));
         }
         (self.due.commit, self.due.trouble) = (u64::MAX, u64::MAX);
