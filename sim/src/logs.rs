@@ -303,7 +303,7 @@ impl Logs {
         for (name, log) in &mut self.logs {
             let image = images.get(name);
             if log.damaged {
-                log.batches.retain(|batch| image.is_some_and(|image| image.has_place_for(batch)));
+                log.batches = image.map(|image| image.placed(log)).unwrap_or_default();
             } else {
                 log.batches = image.map(LogImage::readable).unwrap_or_default();
             }
@@ -402,9 +402,21 @@ impl LogImage {
         all
     }
 
-    /// Whether the segment of this batch goes on where it begins, whatever bytes lie there.
-    fn has_place_for(&self, batch: &BatchRef) -> bool {
-        self.segments.iter().any(|segment| segment.base == batch.segment && segment.len > batch.pos)
+    /// A log's batches that have a place in their segments, whatever bytes lie there. Up to where its own can be read
+    /// a segment has what is read: a power loss may have brought back what an earlier one had taken.
+    fn placed(&self, log: &FollowedLog) -> Vec<BatchRef> {
+        let mut placed: Vec<BatchRef> = Vec::new();
+        for segment in &self.segments {
+            let mut known = log.batches.iter().filter(|batch| batch.segment == segment.base).peekable();
+            if known.peek().is_none() {
+                continue;
+            }
+            let read = segment.batches.iter().take_while(|batch| log.ever_held(batch));
+            placed.extend(read);
+            let from = placed.last().filter(|last| last.segment == segment.base).map_or(0, |last| last.pos + 1);
+            placed.extend(known.filter(|batch| from <= batch.pos && batch.pos < segment.len));
+        }
+        placed
     }
 
     /// The offset after the last batch that can be read.
@@ -532,6 +544,33 @@ mod tests {
         assert_eq!(excused(&logs), [1]);
         logs.forget_excuses();
         assert!(excused(&logs).is_empty());
+    }
+
+    #[test]
+    fn a_damaged_log_has_what_lies_there_and_what_lay_there_where_that_cannot_be_read() {
+        let at = |base, last, crc, pos| BatchRef { pos, ..test_ref(base, last, crc) };
+        let mut log = FollowedLog { damaged: true, ..FollowedLog::default() };
+        // The second was lost, and something longer was written over it; then that was lost, and the first is back.
+        for batch in [at(0, 0, 1, 0), at(1, 1, 2, 100)] {
+            log.append(batch);
+        }
+        log.batches.pop();
+        [at(1, 5, 3, 100), at(6, 6, 4, 200), at(7, 7, 5, 300)].into_iter().for_each(|batch| log.append(batch));
+        let image = |batches: &[BatchRef], len| LogImage {
+            segments: vec![SegmentImage {
+                base: 0,
+                batches: batches.to_vec(),
+                whole: false,
+                len,
+                index: None,
+                time_index: None,
+            }],
+        };
+        let placed = |image: &LogImage| image.placed(&log).iter().map(|it| (it.base, it.last)).collect::<Vec<_>>();
+        assert_eq!(placed(&image(&[at(0, 0, 1, 0), at(1, 1, 2, 100)], 150)), [(0, 0), (1, 1)]);
+        // What cannot be read, or is not what was written, is as it was as far as the file goes.
+        assert_eq!(placed(&image(&[], 300)), [(0, 0), (1, 5), (6, 6)]);
+        assert_eq!(placed(&image(&[at(0, 0, 1, 0), at(9, 9, 3, 100)], 400)), [(0, 0), (1, 5), (6, 6), (7, 7)]);
     }
 
     #[test]

@@ -50,6 +50,10 @@ pub(super) struct Ear {
     /// Who is in its generation, if it leads.
     peers: Vec<Peer>,
     served: Served,
+    /// It has given up a heartbeat of this id, perhaps the one by which it wanted to join. That may come late, over a
+    /// connection that is no more, and raise the member's epoch: the answer is lost, and the next heartbeat that does
+    /// not say what it has is fenced.
+    given_up: Option<Arc<str>>,
     /// It has said of this id that it leaves.
     left: Option<Arc<str>>,
     topics: BTreeMap<Uuid, Arc<str>>,
@@ -72,9 +76,6 @@ struct Served {
     target: BTreeSet<(Uuid, i32)>,
     /// What it has said that it has.
     owned: BTreeSet<(Uuid, i32)>,
-    /// Whether it has given up a heartbeat since it joined. That may come late, over a connection that is no more, and
-    /// raise the member's epoch: the answer is lost, and the next heartbeat that does not say what it has is fenced.
-    may_be_behind: bool,
 }
 
 /// A request that has no answer.
@@ -116,6 +117,7 @@ impl Ear {
             synced: -1,
             peers: Vec::new(),
             served: Served::default(),
+            given_up: None,
             left: None,
             topics: BTreeMap::new(),
             positions: BTreeMap::new(),
@@ -218,8 +220,8 @@ impl Ear {
             self.left = Some(request.member_id.into());
         }
         // It asks again only when it has given up the last.
-        self.served.may_be_behind |= self.asked.values().any(|asked| asked.key == ApiKey::ConsumerGroupHeartbeat);
-        self.asked.retain(|_, asked| asked.key != ApiKey::ConsumerGroupHeartbeat);
+        let given_up = self.asked.extract_if(.., |_, asked| asked.key == ApiKey::ConsumerGroupHeartbeat);
+        self.given_up = given_up.last().map(|(_, asked)| asked.id).or(self.given_up.take());
         What::Served { joins, owned: request.topic_partitions.as_deref().map(by_id) }
     }
 
@@ -396,7 +398,7 @@ impl Ear {
         let (op, instance) = (self.op(asked, ctx.now), self.instance.as_deref());
         let is_unknown = error == ErrorCode::UNKNOWN_MEMBER_ID || error == ErrorCode::FENCED_MEMBER_EPOCH;
         if is_unknown && !asked.id.is_empty() {
-            let may_be_late = error == ErrorCode::FENCED_MEMBER_EPOCH && self.served.may_be_behind;
+            let may_be_late = error == ErrorCode::FENCED_MEMBER_EPOCH && self.given_up == Some(asked.id.clone());
             let excused = instance.is_some() || asked.id != self.id || self.left == Some(asked.id.clone());
             let patience = match self.patience {
                 _ if excused || may_be_late => 0,
