@@ -8,7 +8,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::log::Scan;
+use crate::log::{Clean, Scan};
 use crate::machine::FileId;
 use crate::record::{self, BatchFacts, RecordBatch, Refusal, Rewrite, ScanError};
 
@@ -22,6 +22,8 @@ pub enum Job {
     Recompress(Recompress),
     /// Walks over a segment and checks it; `None` once it has reported.
     Scan(Option<Box<Scan>>),
+    /// Walks over a segment for compaction; `None` once it has reported.
+    Clean(Option<Box<Clean>>),
 }
 
 /// A batch that is to change its codec, and its bounds.
@@ -42,6 +44,8 @@ pub struct Recompress {
 pub enum Next {
     /// Read at most `len` bytes (fewer only at the file's end) and call `step` with them.
     Read { file: FileId, pos: u64, len: u32 },
+    /// Write the bytes and call `step` with none.
+    Write { file: FileId, pos: u64, bytes: Bytes },
     /// It is done.
     Done(Box<Report>),
 }
@@ -53,10 +57,13 @@ pub enum Report {
     Recompressed(Result<(Bytes, BatchFacts), Refusal>),
     /// The scan itself, with what it found.
     Scan(Box<Scan>),
+    /// The walk itself, with what it made.
+    Clean(Box<Clean>),
 }
 
 impl Job {
-    /// Goes on: `read` is what the last [`Next::Read`] gave, `None` at first, `Some(Err)` if the read failed.
+    /// Goes on: `read` is what the last [`Next::Read`] gave, nothing after a [`Next::Write`], `None` at first,
+    /// `Some(Err)` if it failed.
     ///
     /// # Panics
     /// If the job has reported: a driver steps it no more then.
@@ -66,6 +73,11 @@ impl Job {
             Self::Scan(scan) => {
                 let (rest, next) = scan.take().expect("a job that has reported is not stepped").step(read);
                 *scan = rest;
+                next
+            }
+            Self::Clean(clean) => {
+                let (rest, next) = clean.take().expect("a job that has reported is not stepped").step(read);
+                *clean = rest;
                 next
             }
         }
@@ -87,6 +99,8 @@ impl fmt::Display for Job {
             Self::Recompress(work) => write!(f, "recompress {} B", work.batch.len()),
             Self::Scan(Some(scan)) => scan.fmt(f),
             Self::Scan(None) => f.write_str("scan"),
+            Self::Clean(Some(clean)) => clean.fmt(f),
+            Self::Clean(None) => f.write_str("clean"),
         }
     }
 }
@@ -97,6 +111,7 @@ impl fmt::Display for Report {
             Self::Recompressed(Ok((bytes, _))) => write!(f, "recompressed {} B", bytes.len()),
             Self::Recompressed(Err(refusal)) => write!(f, "refused: {}", refusal.message),
             Self::Scan(scan) => scan.fmt(f),
+            Self::Clean(clean) => clean.fmt(f),
         }
     }
 }

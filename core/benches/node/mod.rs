@@ -125,6 +125,7 @@ impl Node {
                     match work.step(read) {
                         Next::Done(report) => break report,
                         Next::Read { file, pos, len } => read = Some(Ok(self.read(file, pos, len))),
+                        Next::Write { .. } => panic!("nothing is compacted"),
                     }
                 };
                 self.completed.push_back(Input::JobDone { job, report });

@@ -25,10 +25,11 @@ use crate::clock::Now;
 use crate::config::BrokerConfig;
 use crate::controller::{self, BrokerEndpoint, Change, Registration};
 use crate::log::meta_properties::MetaProperties;
-use crate::log::{self, Boot, FoundLog, LogConfig, LogId, LogManagerConfig, SaveRequest};
+use crate::log::{self, Boot, CleanerConfig, FoundLog, LogConfig, LogId, LogManagerConfig, SaveRequest};
 use crate::machine::{DiskError, Effect, Effects, Level, LogDirId, Path};
 use crate::raft::{KRAFT_VERSION, Raft, SavedElection, Start, Voter, VoterEndpoint, VoterKey, VoterSet};
 use crate::record::{self, RecordBatch};
+use crate::rng::Rng;
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 const META_PROPERTIES: &str = "meta.properties";
@@ -81,7 +82,7 @@ pub(super) enum Question {
 }
 
 /// The logs' share of the configuration.
-pub(super) fn log_manager_config(config: &BrokerConfig) -> LogManagerConfig {
+pub(super) fn log_manager_config(config: &BrokerConfig, seed: u64) -> LogManagerConfig {
     let storage = &config.storage;
     LogManagerConfig {
         dirs: u16::try_from(storage.log_dirs().len()).unwrap_or(u16::MAX),
@@ -91,6 +92,14 @@ pub(super) fn log_manager_config(config: &BrokerConfig) -> LogManagerConfig {
         high_watermark_checkpoint_interval: Duration::from_millis(storage.high_watermark_checkpoint_interval_ms),
         producer_id_expiration_ms: i64::try_from(storage.producer_id_expiration_ms).unwrap_or(i64::MAX),
         checkpoint_bytes: storage.checkpoint_bytes,
+        cleaner: CleanerConfig {
+            enabled: config.cleaner.enabled,
+            backoff: Duration::from_millis(config.cleaner.backoff_ms),
+            dedupe_buffer_bytes: config.cleaner.dedupe_buffer_bytes,
+            bytes_per_second: config.cleaner.io_max_bytes_per_second,
+            // A stream of its own: of the machine's many numbers are told.
+            secret: Rng::new(!seed).uuid().0,
+        },
         ..LogManagerConfig::default()
     }
 }

@@ -166,7 +166,7 @@ impl Broker {
         let slots = usize::try_from(config.broker.fetch.max_sessions).unwrap_or(usize::MAX);
         Self {
             phase: Phase::default(),
-            logs: LogManager::new(boot::log_manager_config(&config.broker), config.planted),
+            logs: LogManager::new(boot::log_manager_config(&config.broker, seed), config.planted),
             replicas: Replicas::default(),
             metadata: Metadata::new(&config),
             purgatory: Purgatory::new(config.broker.limits.purgatory_max_requests),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::{CompressionType, TimestampType, TopicConfig};
-use crate::log::{LogConfig, LogId};
+use crate::log::{CompactionRules, LogConfig, LogId};
 use crate::record::{self, Compression, TopicPolicy};
 use crate::replication::Replica;
 use crate::types::{Offset, TopicPartition};
@@ -162,7 +162,18 @@ pub fn log_config(config: &TopicConfig) -> LogConfig {
         retention_bytes: bound(config.retention.retention_bytes),
         file_delete_delay: std::time::Duration::from_millis(config.retention.file_delete_delay_ms),
         delete: config.retention.cleanup_policy.delete,
-        gaps: config.retention.cleanup_policy.compact,
+        compact: config.retention.cleanup_policy.compact,
+        compaction: compaction_rules(config),
+    }
+}
+
+fn compaction_rules(config: &TopicConfig) -> CompactionRules {
+    let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    CompactionRules {
+        min_dirty_ratio: config.compaction.min_cleanable_dirty_ratio,
+        min_lag_ms: ms(config.compaction.min_lag_ms),
+        max_lag_ms: ms(config.compaction.max_lag_ms),
+        delete_retention_ms: ms(config.compaction.delete_retention_ms),
     }
 }
 

@@ -154,6 +154,7 @@ groups! {
         dedupe_buffer_bytes: u64 = "log.cleaner.dedupe.buffer.size",
         io_buffer_bytes: u32 = "log.cleaner.io.buffer.size",
         io_buffer_load_factor: f64 = "log.cleaner.io.buffer.load.factor",
+        io_max_bytes_per_second: f64 = "log.cleaner.io.max.bytes.per.second",
     }
 
     /// Followers and their leaders.

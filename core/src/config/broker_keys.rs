@@ -232,29 +232,29 @@ broker_keys! { BROKER;
         "How far behind the broker's clock a record's time may be.";
     "log.message.timestamp.after.max.ms", long(0), "3600000", PerBrokerOrCluster, Used,
         "How far ahead of the broker's clock a record's time may be.";
-    "log.cleaner.delete.retention.ms", long(0), "86400000", PerBrokerOrCluster, Ignored,
+    "log.cleaner.delete.retention.ms", long(0), "86400000", PerBrokerOrCluster, Used,
         "How long a compacted topic keeps tombstones.";
-    "log.cleaner.min.cleanable.ratio", Double { least: 0.0, most: 1.0 }, "0.5", PerBrokerOrCluster, Ignored,
+    "log.cleaner.min.cleanable.ratio", Double { least: 0.0, most: 1.0 }, "0.5", PerBrokerOrCluster, Used,
         "Share of a log that must be dirty before it is compacted.";
-    "log.cleaner.min.compaction.lag.ms", long(0), "0", PerBrokerOrCluster, Ignored,
+    "log.cleaner.min.compaction.lag.ms", long(0), "0", PerBrokerOrCluster, Used,
         "A record younger than this is not compacted.";
-    "log.cleaner.max.compaction.lag.ms", long(1), "9223372036854775807", PerBrokerOrCluster, Ignored,
+    "log.cleaner.max.compaction.lag.ms", long(1), "9223372036854775807", PerBrokerOrCluster, Used,
         "A record older than this is compacted, however little is dirty.";
     // Cleaner.
-    "log.cleaner.enable", Boolean, "true", Fixed, Ignored,
+    "log.cleaner.enable", Boolean, "true", Fixed, Used,
         "Whether logs are compacted.";
     "log.cleaner.threads", int(0), "1", PerBrokerOrCluster, Ignored,
         "Threads that compact logs.";
-    "log.cleaner.backoff.ms", long(0), "15000", PerBrokerOrCluster, Ignored,
+    "log.cleaner.backoff.ms", long(0), "15000", PerBrokerOrCluster, Used,
         "How long to wait when there is nothing to compact.";
-    "log.cleaner.dedupe.buffer.size", long(1048576), "134217728", PerBrokerOrCluster, Ignored,
+    "log.cleaner.dedupe.buffer.size", long(1048576), "134217728", PerBrokerOrCluster, Used,
         "Memory for the keys of one compaction.";
     "log.cleaner.io.buffer.size", int(0), "524288", PerBrokerOrCluster, Ignored,
         "Memory for reading and writing in one compaction.";
     "log.cleaner.io.buffer.load.factor", Double { least: f64::MIN, most: f64::MAX }, "0.9", PerBrokerOrCluster, Ignored,
         "How full the table of keys may become.";
     "log.cleaner.io.max.bytes.per.second", Double
-        { least: f64::MIN, most: f64::MAX }, "1.7976931348623157E308", PerBrokerOrCluster, Ignored,
+        { least: f64::MIN, most: f64::MAX }, "1.7976931348623157E308", PerBrokerOrCluster, Used,
         "Bytes a second that compaction may read and write.";
     // Replication.
     "num.replica.fetchers", int(1), "1", PerBrokerOrCluster, Ignored,

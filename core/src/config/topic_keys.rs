@@ -19,7 +19,7 @@ other_keys! { TOPIC, Topic;
         "Level of lz4 where the broker compresses.";
     "compression.zstd.level", int_in(-131072, 22), "3", ["compression.zstd.level" * 1], Used,
         "Level of zstd where the broker compresses.";
-    "delete.retention.ms", long(0), "86400000", ["log.cleaner.delete.retention.ms" * 1], Ignored,
+    "delete.retention.ms", long(0), "86400000", ["log.cleaner.delete.retention.ms" * 1], Used,
         "How long a compacted topic keeps tombstones.";
     "file.delete.delay.ms", long(0), "60000", ["log.segment.delete.delay.ms" * 1], Used,
         "How long a deleted segment's files remain.";
@@ -40,7 +40,7 @@ other_keys! { TOPIC, Topic;
         "Size to which tiered records are kept locally.";
     "local.retention.ms", long(-2), "-2", ["log.local.retention.ms" * 1], Ignored,
         "Age to which tiered records are kept locally.";
-    "max.compaction.lag.ms", long(1), "9223372036854775807", ["log.cleaner.max.compaction.lag.ms" * 1], Ignored,
+    "max.compaction.lag.ms", long(1), "9223372036854775807", ["log.cleaner.max.compaction.lag.ms" * 1], Used,
         "A record older than this is compacted, however little is dirty.";
     "max.message.bytes", int(0), "1048588", ["message.max.bytes" * 1], Used,
         "The largest record batch, after compression.";
@@ -53,9 +53,9 @@ other_keys! { TOPIC, Topic;
         "CreateTime", ["log.message.timestamp.type" * 1], Used,
         "Whether records carry the producer's time or the broker's.";
     "min.cleanable.dirty.ratio", Double { least: 0.0, most: 1.0 }, "0.5",
-        ["log.cleaner.min.cleanable.ratio" * 1], Ignored,
+        ["log.cleaner.min.cleanable.ratio" * 1], Used,
         "Share of the log that must be dirty before it is compacted.";
-    "min.compaction.lag.ms", long(0), "0", ["log.cleaner.min.compaction.lag.ms" * 1], Ignored,
+    "min.compaction.lag.ms", long(0), "0", ["log.cleaner.min.compaction.lag.ms" * 1], Used,
         "A record younger than this is not compacted.";
     "min.insync.replicas", int(1), "1", ["min.insync.replicas" * 1], Used,
         "In-sync replicas that an acks=all write needs.";

@@ -8,6 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_wire::Uuid;
 
+use super::cleaner::plan::CompactionRules;
+use super::compaction::CleanerConfig;
 use crate::machine::{DiskError, FileRange, LogDirId, Path};
 use crate::record::BatchFacts;
 pub use crate::storage::LogId;
@@ -18,7 +20,7 @@ use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 pub struct Ticket(pub u64);
 
 /// A log's own configuration, under Kafka's topic keys. Bytes and milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`
     pub segment_bytes: u32,
@@ -36,12 +38,14 @@ pub struct LogConfig {
     pub file_delete_delay: Duration,
     /// Whether `cleanup.policy` has `delete`. DeleteRecords is heeded either way.
     pub delete: bool,
-    /// Whether offsets may be missing between batches: `cleanup.policy` has, or had, `compact`.
-    pub gaps: bool,
+    /// Whether `cleanup.policy` has `compact`.
+    pub compact: bool,
+    /// What that means.
+    pub compaction: CompactionRules,
 }
 
 /// What holds for all logs of a broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogManagerConfig {
     /// How many log directories there are (`log.dirs`).
     pub dirs: u16,
@@ -60,6 +64,8 @@ pub struct LogManagerConfig {
     pub checkpoint_bytes: u32,
     /// How many older segments are kept open and indexed.
     pub cold_segments: usize,
+    /// Compaction.
+    pub cleaner: CleanerConfig,
 }
 
 /// Who appends, which decides who gives the offsets.
@@ -354,7 +360,8 @@ impl Default for LogConfig {
             retention_bytes: -1,
             file_delete_delay: Duration::from_secs(60),
             delete: true,
-            gaps: false,
+            compact: false,
+            compaction: CompactionRules::default(),
         }
     }
 }
@@ -370,6 +377,7 @@ impl Default for LogManagerConfig {
             producer_id_expiration_ms: 86_400_000,
             checkpoint_bytes: 64 << 20,
             cold_segments: 64,
+            cleaner: CleanerConfig::default(),
         }
     }
 }

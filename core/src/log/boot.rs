@@ -29,6 +29,7 @@ const CLEAN: u8 = 0;
 const CLAIMS: u8 = 1;
 const LOG_STARTS: u8 = 2;
 const HIGH_WATERMARKS: u8 = 3;
+const CLEANED: u8 = 4;
 
 /// A start under way.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,7 @@ struct DirStart {
     claims: BTreeMap<Arc<str>, Mark>,
     log_starts: OffsetCheckpoint,
     high_watermarks: OffsetCheckpoint,
+    cleaned: OffsetCheckpoint,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,7 @@ impl Starting {
                 JOURNAL => CLAIMS,
                 names::LOG_START_CHECKPOINT => LOG_STARTS,
                 names::HIGH_WATERMARK_CHECKPOINT => HIGH_WATERMARKS,
+                names::CLEANER_CHECKPOINT => CLEANED,
                 _ => {
                     start.sort(entry, io);
                     continue;
@@ -144,6 +147,7 @@ impl Starting {
                     io.out.note(Level::Error, text);
                 }
             }
+            CLEANED => start.cleaned = checkpoint::parse(&bytes).unwrap_or_default(),
             LOG_STARTS => start.log_starts = checkpoint::parse(&bytes).unwrap_or_default(),
             _ => start.high_watermarks = checkpoint::parse(&bytes).unwrap_or_default(),
         }
@@ -181,6 +185,7 @@ impl Starting {
                 claims: claims.map(|(key, mark)| (Arc::clone(key), *mark)).collect(),
                 log_start: start.log_starts.get(&partition).copied().unwrap_or_default(),
                 high_watermark: start.high_watermarks.get(&partition).copied().unwrap_or_default(),
+                cleaned: start.cleaned.get(&partition).copied().unwrap_or_default(),
                 clean: start.is_clean,
                 unsure: start.unsure,
             };
@@ -238,6 +243,11 @@ impl Starting {
         self.dirs.iter().flat_map(|dir| dir.log_starts.keys().map(|partition| (dir.id, partition.clone())))
     }
 
+    /// The logs of which the directories' checkpoints tell how far they are clean.
+    pub(crate) fn cleaned(&self) -> impl Iterator<Item = (LogDirId, TopicPartition)> {
+        self.dirs.iter().flat_map(|dir| dir.cleaned.keys().map(|partition| (dir.id, partition.clone())))
+    }
+
     /// Whether the start is over.
     pub(crate) fn is_over(&self) -> bool {
         let over = |start: &DirStart| matches!(start.step, Step::Recovering | Step::Offline);
@@ -292,6 +302,7 @@ impl DirStart {
             claims: BTreeMap::new(),
             log_starts: OffsetCheckpoint::new(),
             high_watermarks: OffsetCheckpoint::new(),
+            cleaned: OffsetCheckpoint::new(),
         }
     }
 

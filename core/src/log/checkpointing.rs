@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::cleaning::CleanerState;
 use super::names::{self, SegmentFile};
 use super::partition::{Io, Log};
 use super::producer_snapshot;
@@ -33,6 +34,8 @@ pub(crate) struct Checkpoints {
     pub(crate) deleted: Offset,
     /// The snapshots that are there, by offset.
     pub(crate) snapshots: Vec<Offset>,
+    /// How far the log is clean, and whether it is being cleaned.
+    pub(crate) cleaner: CleanerState,
     last_id: u64,
 }
 
@@ -49,9 +52,9 @@ struct Running {
 }
 
 impl Checkpoints {
-    /// With the snapshots that a start found, of a log that begins at `deleted`.
-    pub(crate) fn found(snapshots: Vec<Offset>, deleted: Offset) -> Self {
-        Self { snapshots, deleted, ..Self::default() }
+    /// With the snapshots that a start found, of a log that begins at `deleted` and is clean up to `clean`.
+    pub(crate) fn found(snapshots: Vec<Offset>, deleted: Offset, clean: Offset) -> Self {
+        Self { snapshots, deleted, cleaner: CleanerState { to: clean, ..CleanerState::default() }, ..Self::default() }
     }
 
     /// Whether one is being made.

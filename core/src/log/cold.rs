@@ -46,7 +46,9 @@ impl Log {
         let offsets = offsets.and_then(|bytes| OffsetIndex::parse(base, max, &bytes, segment.size).ok());
         let times = times.and_then(|bytes| TimeIndex::parse(base, max, &bytes, end).ok());
         let last = times.as_ref().map(TimeIndex::last);
+        let first = times.as_ref().and_then(|times| times.entries().next()).map(|first| first.timestamp);
         if segment.times.ceiling.is_none() {
+            segment.times.first = segment.times.first.or(first);
             segment.times.greatest = last;
             segment.times.ceiling = Some(last.map_or(i64::MAX, |last| last.timestamp));
         }
@@ -64,6 +66,9 @@ impl Log {
     /// Gives up what is held of an older segment. `false`: somebody is using it.
     pub(crate) fn close_cold(&mut self, base: Offset, storage: &mut Storage, out: &mut Effects) -> bool {
         if !self.questions.is_empty() {
+            return false;
+        }
+        if self.checkpoints.cleaner.swapping.is_some_and(|end| base < end) {
             return false;
         }
         let (is_active, id, dir) = (self.active().base == base, self.id, self.dir());

@@ -14,7 +14,7 @@ use super::boot::checkpoint_of;
 use super::clean_shutdown;
 use super::manager::LogManager;
 use super::names;
-use crate::clock::{ClockCheck, Instant, Now};
+use crate::clock::{ClockCheck, Instant, Now, WallTime};
 use crate::machine::{Effects, Level, LogDirId, Path};
 use crate::storage::{Health, LogId, SaveOwner};
 use crate::types::{BrokerEpoch, Offset, TopicPartition};
@@ -87,6 +87,11 @@ impl Housekeeping {
         self.next_retention = Some(now.monotonic + config.retention_check_interval);
     }
 
+    /// The wall time that both clocks vouch for.
+    pub(super) fn confirmed_time(&self, now: Now) -> Option<WallTime> {
+        self.clocks.and_then(|clocks| clocks.confirmed(now))
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.is_some()
     }
@@ -127,7 +132,7 @@ impl LogManager {
 
     /// Retention of every log, and expiry of its producers.
     fn retain(&mut self, out: &mut Effects) {
-        let confirmed = self.housekeeping.clocks.and_then(|clocks| clocks.confirmed(self.parts.now));
+        let confirmed = self.housekeeping.confirmed_time(self.parts.now);
         if self.housekeeping.suspended != confirmed.is_none() {
             self.housekeeping.suspended = confirmed.is_none();
             out.note(
@@ -168,13 +173,17 @@ impl LogManager {
         self.save_log_starts(dir, SavedStart::Raised(id, offset), out);
     }
 
-    /// A new log says whose it is, and takes records from then on. Where the directory's file tells of a deleted log of
-    /// the same name where that began, it is rid of that before: the next process would take all below it for deleted.
+    /// A new log says whose it is, and takes records from then on. Where a file of the directory tells of a deleted log
+    /// of the same name where that began, or how far it was clean, it is rid of that before: the next process would
+    /// take all below it for deleted, or for clean.
     pub(super) fn mark_new(&mut self, id: LogId, out: &mut Effects) {
         let Some(log) = self.log(id) else { return };
         let (dir, name) = (log.dir(), log.partition.clone());
-        if self.housekeeping.told_starts.contains(&(dir, name)) {
+        if self.housekeeping.told_starts.contains(&(dir, name.clone())) {
             return self.save_log_starts(dir, SavedStart::Forgotten(id), out);
+        }
+        if self.compaction.tells_of(dir, &name) {
+            return self.save_cleaned(dir, Some(id), out);
         }
         self.with(id, out, |log, io| log.mark(io));
     }
@@ -199,7 +208,7 @@ impl LogManager {
                 if let Some(log) = self.log(id) {
                     self.housekeeping.told_starts.remove(&(dir, log.partition.clone()));
                 }
-                self.with(id, out, |log, io| log.mark(io));
+                self.mark_new(id, out);
             }
             None => {}
         }
@@ -217,6 +226,7 @@ impl LogManager {
         if self.housekeeping.is_stopping() {
             return;
         }
+        self.stop_cleaning();
         self.housekeeping.stopping = Some(Stopping { broker_epoch, step: Step::Settling, waiting: Vec::new() });
         let io = &mut self.parts.io(out);
         for log in self.logs.iter_mut().flatten() {

@@ -13,6 +13,7 @@ use ottla_wire::Uuid;
 
 use super::api::*;
 use super::boot::Starting;
+use super::compaction::Compaction;
 use super::housekeeping::Housekeeping;
 use super::names::{self, SegmentFile};
 use super::partition::{Birth, Condition, Io, JobFor, Jobs, Log};
@@ -32,13 +33,14 @@ use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 #[derive(Clone, Debug)]
 pub struct LogManager {
     pub(super) logs: Vec<Option<Box<Log>>>,
-    by_partition: BTreeMap<TopicPartition, LogId>,
+    pub(super) by_partition: BTreeMap<TopicPartition, LogId>,
     pub(super) parts: Parts,
     starting: Option<Starting>,
     routing: Vec<StorageEvent>,
     /// The other list of events, empty: it changes places with the one that is being filled.
     spare_events: Vec<LogEvent>,
     pub(super) housekeeping: Housekeeping,
+    pub(super) compaction: Compaction,
 }
 
 /// What a log is given while it does something, beside itself.
@@ -49,6 +51,7 @@ pub(super) struct Parts {
     pub(super) jobs: Jobs,
     pub(super) events: Vec<LogEvent>,
     pub(super) cold: VecDeque<(LogId, Offset)>,
+    pub(super) lowered: Vec<LogId>,
     pub(super) now: Now,
 }
 
@@ -61,12 +64,14 @@ impl LogManager {
             logs: Vec::new(),
             by_partition: BTreeMap::new(),
             housekeeping: Housekeeping::new(config.dirs),
+            compaction: Compaction::default(),
             parts: Parts {
                 config,
                 storage,
                 jobs: Jobs::default(),
                 events: Vec::new(),
                 cold: VecDeque::new(),
+                lowered: Vec::new(),
                 now: Now::default(),
             },
             starting: None,
@@ -93,8 +98,15 @@ impl LogManager {
     pub fn on_job(&mut self, now: Now, job: JobId, report: Box<Report>, out: &mut Effects) {
         self.parts.now = now;
         let owner = self.parts.jobs.take(job);
-        let Report::Scan(scan) = *report else {
-            return;
+        let scan = match *report {
+            Report::Scan(scan) => scan,
+            Report::Clean(walk) => {
+                if let Some(JobFor::Clean(_, number)) = owner {
+                    self.on_cleaner_walked(number, walk, out);
+                }
+                return self.route(out);
+            }
+            Report::Recompressed(_) => return,
         };
         match owner {
             Some(JobFor::Recovery(number)) => {
@@ -106,7 +118,7 @@ impl LogManager {
             Some(JobFor::Question(id, number)) => self.with(id, out, |log, io| log.on_scan(job, number, *scan, io)),
             Some(JobFor::Cut(id)) => self.with(id, out, |log, io| log.on_cut_found(*scan, io)),
             Some(JobFor::Rebuild(id)) => self.with(id, out, |log, io| log.on_replayed(*scan, io)),
-            None => {}
+            Some(JobFor::Clean(..)) | None => {}
         }
         self.route(out);
     }
@@ -115,6 +127,7 @@ impl LogManager {
     pub fn on_timeout(&mut self, now: Now, out: &mut Effects) {
         self.parts.now = now;
         self.keep_house(out);
+        self.keep_clean(out);
         self.route(out);
     }
 
@@ -122,7 +135,7 @@ impl LogManager {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let storage = self.parts.storage.next_deadline();
-        [storage, self.housekeeping.next_deadline()].into_iter().flatten().min()
+        [storage, self.housekeeping.next_deadline(), self.compaction.next_deadline()].into_iter().flatten().min()
     }
 
     /// At the end of each step: starts what is due, and gives up what is held too long.
@@ -130,6 +143,7 @@ impl LogManager {
         self.parts.now = now;
         self.parts.storage.settle(now, out);
         self.shed_cold(out);
+        self.lower_cleaned(out);
         self.advance_start(out);
         self.advance_shutdown(out);
         self.route(out);
@@ -287,26 +301,6 @@ impl LogManager {
         }
     }
 
-    /// The end of the greatest epoch at or below `leader_epoch`, and that epoch (KIP-101, KIP-279).
-    #[must_use]
-    pub fn end_offset_for_epoch(&self, log: LogId, leader_epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        let log = self.log(log)?;
-        let end = log.derived.epochs.end_offset_for(leader_epoch, log.log_end)?;
-        Some((end.epoch, end.end_offset))
-    }
-
-    /// The latest leader epoch of the log.
-    #[must_use]
-    pub fn latest_epoch(&self, log: LogId) -> Option<LeaderEpoch> {
-        Some(self.log(log)?.derived.epochs.latest()?.epoch)
-    }
-
-    /// The leader epoch of the record at `offset`.
-    #[must_use]
-    pub fn epoch_of(&self, log: LogId, offset: Offset) -> Option<LeaderEpoch> {
-        self.log(log)?.derived.epochs.epoch_at(offset)
-    }
-
     /// Cuts the log so that it ends at `offset` or, if that lies within a batch, before that batch;
     /// [`LogEvent::Truncated`] says when and where, mostly before this returns. Ranges that were handed out above
     /// the cut are the caller's to close first.
@@ -364,17 +358,6 @@ impl LogManager {
         Some(unstable.map_or(log.high_watermark, |offset| offset.min(log.high_watermark)))
     }
 
-    /// The producers of a log, for DescribeProducers.
-    #[must_use]
-    pub fn producers(&self, log: LogId) -> Vec<ProducerView> {
-        self.log(log).map(Log::producers).unwrap_or_default()
-    }
-
-    /// What every usable log has derived from its batches.
-    pub fn derived(&self) -> impl Iterator<Item = DerivedView> {
-        self.logs.iter().flatten().filter_map(|log| log.derived_view(&self.parts.storage))
-    }
-
     /// Saves a file atomically: a new file, synced, renamed into place, the directory synced. [`LogEvent::Saved`]
     /// follows. Saves of one path are durable in the order of the calls.
     pub fn save(&mut self, request: SaveRequest, out: &mut Effects) {
@@ -393,29 +376,6 @@ impl LogManager {
         self.parts.now = now;
         self.begin_shutdown(broker_epoch, out);
         self.route(out);
-    }
-
-    /// One log, for the state page, DescribeLogDirs and the invariants.
-    #[must_use]
-    pub fn view(&self, log: LogId) -> Option<LogView> {
-        Some(self.log(log)?.view(&self.parts.storage))
-    }
-
-    /// Every log there is.
-    pub fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
-        self.by_partition.values().copied()
-    }
-
-    /// Whether a directory takes appends.
-    #[must_use]
-    pub fn is_usable(&self, dir: LogDirId) -> bool {
-        self.parts.storage.health(dir) == Health::Online
-    }
-
-    /// Whether a directory has failed.
-    #[must_use]
-    pub fn is_offline(&self, dir: LogDirId) -> bool {
-        self.parts.storage.health(dir) == Health::Offline
     }
 
     pub(super) fn log(&self, log: LogId) -> Option<&Log> {
@@ -469,6 +429,7 @@ impl LogManager {
             StorageEvent::Log(log, LogOp::Slice(number), result) => {
                 self.with(log, out, |log, io| log.on_slice(number, result, io));
             }
+            StorageEvent::Log(_, LogOp::Clean(number), result) => self.on_cleaner_disk(number, &result, out),
             StorageEvent::Boot(dir, what, result) => {
                 if let Some(starting) = &mut self.starting {
                     starting.on_disk(dir, what, result, &mut self.parts.io(out));
@@ -489,7 +450,9 @@ impl LogManager {
                 self.on_born(log, |birth| birth.unmarked = false);
             }
             SaveOwner::Checkpoint(log, id) => self.with(log, out, |log, io| log.on_checkpoint_saved(id, io)),
+            SaveOwner::Swap(_, number) => self.on_cleaner_saved(number, out),
             SaveOwner::LogStart(dir) => self.on_log_starts_saved(dir, out),
+            SaveOwner::Cleaned(dir) => self.on_cleaned_saved(dir, out),
             SaveOwner::Epochs(_) | SaveOwner::Indexes(_) | SaveOwner::HighWatermarks(_) => {}
             SaveOwner::RecoveryPoints(dir) | SaveOwner::CleanMark(dir) => self.on_shutdown_saved(dir),
         }
@@ -515,6 +478,7 @@ impl LogManager {
             }
             LoadOwner::Producers(log, at) => self.with(log, out, |log, io| log.on_producers_loaded(at, result, io)),
             LoadOwner::Index(log, base) => self.with(log, out, |log, io| log.on_index_loaded(base, result, io)),
+            LoadOwner::Aborts(_, number, base) => self.on_aborts_loaded(number, base, result, out),
             LoadOwner::TimeIndex(log, base) => {
                 self.with(log, out, |log, io| log.on_time_index_loaded(base, result, io))
             }
@@ -536,6 +500,7 @@ impl LogManager {
 
     fn on_offline(&mut self, dir: LogDirId, error: DiskError, out: &mut Effects) {
         self.parts.events.push(LogEvent::DirOffline { dir, error });
+        self.stop_cleaning_in(dir, out);
         let io = &mut self.parts.io(out);
         if let Some(starting) = &mut self.starting {
             starting.on_offline(dir, io);
@@ -565,10 +530,12 @@ impl LogManager {
             return;
         };
         self.housekeeping.found_starts(starting.log_starts());
+        self.compaction.found(starting.cleaned());
         let mut boot = starting.finish(&mut self.parts.io(out));
         boot.logs = self.logs.iter().flatten().map(|log| log.found(&self.parts.storage)).collect();
         boot.logs.sort_by(|a, b| (a.dir, &a.partition).cmp(&(b.dir, &b.partition)));
         self.housekeeping.start(self.parts.now, &self.parts.config);
+        self.start_cleaning();
         self.parts.events.push(LogEvent::BootDone(Box::new(boot)));
     }
 
@@ -587,6 +554,7 @@ impl Parts {
             jobs: &mut self.jobs,
             events: &mut self.events,
             cold: &mut self.cold,
+            lowered: &mut self.lowered,
             config: &self.config,
             out,
         }

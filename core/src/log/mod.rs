@@ -1,11 +1,14 @@
 //! Kafka's log: segments of record batches with their indexes and what is derived from them.
 //!
-//! [`LogManager`] is what a broker sees: all logs, and all file operations. Below it, each in its own file:
+//! [`LogManager`] is what a broker sees: all logs, and all file operations ([`told`]: what it says of them). Below
+//! it, each in its own file:
 //!
 //! * [`partition`]: one log, with its verbs [`append`], [`read`], [`truncate`], [`retention`], [`checkpointing`]
 //! * [`segment`]: one segment; [`cold`]: what is held of older ones; [`questions`], [`timestamps`]: what the
 //!   disk must answer
 //! * [`boot`], [`recovery`], [`claimed`], [`recovered`]: a start; [`rebuild`]: the producers after a deep truncation
+//! * [`cleaner`]: compaction, as a job; [`compaction`], [`cleaning`]: when it runs, and how its result is put in place;
+//!   [`unfinished`]: what a crash left of that
 //! * [`scan`], [`walk`]: the job that looks at batches on disk; [`housekeeping`]: what the clock brings
 //!
 //! The leaves are pure: bytes or records in, bytes or answers out. They know a file's format and its rules and
@@ -27,7 +30,10 @@ mod append;
 mod boot;
 mod checkpointing;
 mod claimed;
+mod cleaner;
+mod cleaning;
 mod cold;
+mod compaction;
 mod housekeeping;
 mod manager;
 mod partition;
@@ -40,7 +46,9 @@ mod retention;
 mod scan;
 mod segment;
 mod timestamps;
+mod told;
 mod truncate;
+mod unfinished;
 mod walk;
 
 pub mod checkpoint;
@@ -57,6 +65,9 @@ pub mod time_index;
 pub mod txn_index;
 
 pub use api::*;
+pub use cleaner::Clean;
+pub use cleaner::plan::{CompactionRules, Dirt};
+pub use compaction::{CleanerConfig, CleanerTotals, CleanerView};
 pub use manager::LogManager;
 pub use scan::Scan;
 

@@ -16,6 +16,8 @@ pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
 /// In a log directory: each partition's high watermark.
 pub const HIGH_WATERMARK_CHECKPOINT: &str = "replication-offset-checkpoint";
+/// In a log directory: up to where each compacted log is clean.
+pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 /// In a log directory: whose it is ([`super::meta_properties`]).
 pub const META_PROPERTIES: &str = "meta.properties";
 /// In a log directory: it was left in good order ([`super::clean_shutdown`]).
@@ -137,6 +139,18 @@ pub fn deleted_dir(partition: &TopicPartition, id: Uuid) -> String {
         topic = &topic[..end];
     }
     format!("{topic}{suffix}")
+}
+
+/// The name of a segment's log file while the cleaner writes it.
+#[must_use]
+pub fn cleaned(base_offset: Offset) -> String {
+    format!("{}.cleaned", SegmentFile::Log.name(base_offset))
+}
+
+/// The name of a segment's file that is complete and takes the place of older ones.
+#[must_use]
+pub fn swap(base_offset: Offset, file: SegmentFile) -> String {
+    format!("{}.swap", file.name(base_offset))
 }
 
 /// A segment reaches at most 2^31 offsets beyond its base, so that no sum of the two overflows.

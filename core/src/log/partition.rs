@@ -73,6 +73,8 @@ pub(crate) struct Io<'a> {
     pub(crate) storage: &'a mut Storage,
     pub(crate) jobs: &'a mut Jobs,
     pub(crate) events: &'a mut Vec<LogEvent>,
+    /// Logs that are to be cut below where they are said to be clean.
+    pub(crate) lowered: &'a mut Vec<LogId>,
     /// Older segments that hold memory or an open file, in the order in which they give it up.
     pub(crate) cold: &'a mut VecDeque<(LogId, Offset)>,
     pub(crate) config: &'a LogManagerConfig,
@@ -97,6 +99,8 @@ pub(crate) enum JobFor {
     Cut(LogId),
     /// A log that rebuilds what it knows of its producers.
     Rebuild(LogId),
+    /// The cleaner's pass with this number, over a log.
+    Clean(LogId, u64),
 }
 
 impl Log {
@@ -139,6 +143,11 @@ impl Log {
     /// The offset after a segment's last.
     pub(crate) fn end_of(&self, index: usize) -> Offset {
         self.segments.get(index + 1).map_or(self.log_end, |next| next.base)
+    }
+
+    /// Whether offsets may be missing between batches: it is compacted, or was.
+    pub(crate) fn may_have_gaps(&self) -> bool {
+        self.config.compact || self.checkpoints.cleaner.to > Offset::ZERO
     }
 
     pub(crate) fn size(&self) -> u64 {

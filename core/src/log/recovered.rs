@@ -67,7 +67,11 @@ impl Recovery {
             segments,
             derived,
             condition: walked.damage.map_or(Condition::Usable, Condition::Damaged),
-            checkpoints: Checkpoints::found(std::mem::take(&mut self.files.snapshots), log_start),
+            checkpoints: Checkpoints::found(
+                std::mem::take(&mut self.files.snapshots),
+                log_start,
+                self.hints.cleaned.min(end),
+            ),
             questions: Questions::default(),
             birth: Birth::default(),
             wanted_cut: None,

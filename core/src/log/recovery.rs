@@ -30,6 +30,7 @@ use super::scan::{Derived, Purpose, Rebuild, Scan};
 use super::segment::{Indexes, Saved, Segment};
 use super::time_index::TimeIndex;
 use super::txn_index::TxnIndex;
+use super::unfinished::Unfinished;
 use super::walk::Walk;
 use crate::job::Job;
 use crate::machine::{DiskError, DiskResult, Entry, FileAction, FileId, Level, OpenMode, Path};
@@ -44,6 +45,8 @@ pub(crate) struct Hints {
     pub(crate) claims: Vec<(Arc<str>, Mark)>,
     pub(crate) log_start: Offset,
     pub(crate) high_watermark: Offset,
+    /// Up to where it is clean.
+    pub(crate) cleaned: Offset,
     /// The last shutdown was clean.
     pub(crate) clean: bool,
     /// The flush journal is damaged.
@@ -86,6 +89,8 @@ pub(super) struct Files {
     /// Index files, by their segment.
     pub(super) indexes: Vec<(Offset, SegmentFile)>,
     pub(super) others: Vec<Box<str>>,
+    /// A swap that a crash has left, while it is being ended.
+    pub(super) unfinished: Option<Unfinished>,
 }
 
 /// What the walk has come to.
@@ -167,12 +172,15 @@ impl Recovery {
         self.act(first, io);
     }
 
-    fn act(&self, action: FileAction, io: &mut Io<'_>) {
+    pub(super) fn act(&self, action: FileAction, io: &mut Io<'_>) {
         io.storage.act(self.path.dir, Owner::Boot(BootOp::Log(self.number)), action, io.out);
     }
 
     /// A list, or an open.
     pub(crate) fn on_disk(&mut self, result: DiskResult, io: &mut Io<'_>) -> Recovered {
+        if self.files.unfinished.is_some() {
+            return self.on_swap_disk(&result, io);
+        }
         match result {
             DiskResult::Entries(entries) => self.on_listed(&entries, io),
             DiskResult::Opened { .. } => self.on_opened(io),
@@ -204,6 +212,9 @@ impl Recovery {
     }
 
     fn on_listed(&mut self, entries: &[Entry], io: &mut Io<'_>) -> Recovered {
+        if let Some(unfinished) = Unfinished::of(entries) {
+            return self.end_swaps(unfinished, io);
+        }
         for entry in entries {
             self.sort(entry, io);
         }
@@ -224,7 +235,8 @@ impl Recovery {
             }
             FileName::Segment { base_offset, file: SegmentFile::Snapshot } => self.files.snapshots.push(base_offset),
             FileName::Segment { base_offset, file } => self.files.indexes.push((base_offset, file)),
-            FileName::Leftover | FileName::Swap { .. } => self.remove(&entry.name, io),
+            FileName::Leftover if entry.name.ends_with(".deleted") => self.remove(&entry.name, io),
+            FileName::Leftover | FileName::Swap { .. } => self.discard(&entry.name, io),
             FileName::Other if entry.name.ends_with(".tmp") => self.remove(&entry.name, io),
             FileName::Other => self.files.others.push(entry.name.clone()),
         }
@@ -245,7 +257,7 @@ impl Recovery {
         }
     }
 
-    fn remove(&self, name: &str, io: &mut Io<'_>) {
+    pub(super) fn remove(&self, name: &str, io: &mut Io<'_>) {
         let path = self.path.join(name);
         io.storage.act(self.path.dir, Owner::Nobody, FileAction::Remove { path }, io.out);
     }
@@ -499,6 +511,9 @@ impl Recovery {
 
     /// A segment is walked.
     pub(crate) fn on_walked(&mut self, scan: Scan, io: &mut Io<'_>) -> Recovered {
+        if self.files.unfinished.is_some() {
+            return self.on_swap_walked(scan, io);
+        }
         let Purpose::Rebuild(rebuild) = scan.purpose else {
             return Recovered::Working;
         };

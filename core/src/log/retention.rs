@@ -16,7 +16,7 @@ impl Log {
     /// without it nothing goes by age.
     pub(crate) fn expired(&mut self, now: Option<WallTime>, io: &mut Io<'_>) -> Option<Offset> {
         let usable = self.condition == Condition::Usable && io.storage.health(self.dir()) == Health::Online;
-        if !self.config.delete || !usable {
+        if !self.config.delete || !usable || self.checkpoints.cleaner.busy {
             return None;
         }
         let mut excess = excess_bytes(self.size(), &self.config);
@@ -63,6 +63,9 @@ impl Log {
         self.derived.epochs.truncate_start(offset.min(self.log_start));
         let usable = self.condition == Condition::Usable && io.storage.health(self.dir()) != Health::Offline;
         self.checkpoints.deleted = offset;
+        if self.checkpoints.cleaner.busy {
+            return; // When the pass is over, this is called again.
+        }
         let newest = self.checkpoints.snapshots.last().copied();
         let is_told = |base: Offset| newest.is_some_and(|at| at >= base);
         while usable && self.segments.len() > 1 && self.segments[1].base <= offset && is_told(self.segments[1].base) {

@@ -264,7 +264,7 @@ impl Order {
     /// Of a walk in `log`'s segment at `index`, which begins where a batch starts whose first offset is `began`'s or
     /// a lower one.
     fn new(log: &Log, index: usize, began: OffsetPosition) -> Self {
-        let (segment, gaps) = (&log.segments[index], log.config.gaps);
+        let (segment, gaps) = (&log.segments[index], log.may_have_gaps());
         let place = segment.places.boundary(began.position, i64::MAX).filter(|place| place.pos == began.position);
         let known = place.map(|place| segment.base + i64::from(place.relative));
         let known = known.or((began.position == 0).then_some(segment.base));

@@ -135,7 +135,8 @@ impl Segment {
     /// Takes note of a batch at the end of the file, which was appended or found there.
     pub(crate) fn note(&mut self, header: &BatchHeader, size: u32, config: &LogConfig) {
         let (start, last) = (self.size, header.last_offset());
-        self.places.push(header.base_offset - self.base, start, header.max_timestamp);
+        let relative = (header.base_offset - self.base, header.next_offset() - self.base);
+        self.places.push(relative, start, header.max_timestamp);
         if self.times.first.is_none() && header.max_timestamp >= 0 {
             self.times.first = Some(header.max_timestamp);
         }
@@ -190,7 +191,7 @@ impl Segment {
     /// know the greatest timestamp.
     pub(crate) fn truncate(&mut self, end: Offset, pos: u32, walked: Option<TimestampOffset>) {
         self.size = pos;
-        self.places.truncate(pos);
+        self.places.truncate(pos, end - self.base);
         self.checked.truncate(pos);
         if let Some(indexes) = &mut self.indexes {
             indexes.truncate(end, pos);
@@ -259,6 +260,10 @@ pub(crate) struct Places {
     tail: VecDeque<Place>,
     /// The greatest timestamp in each of the tail's batches.
     stamps: VecDeque<i64>,
+    /// Where the last batch ends, as an offset.
+    end: i64,
+    /// Some batch of the tail begins later than the one before ends: compaction was there.
+    has_gaps: bool,
 }
 
 /// One batch's start.
@@ -270,7 +275,9 @@ pub(crate) struct Place {
 
 impl Places {
     /// Adds the batch that starts at the end of the file.
-    fn push(&mut self, relative: i64, pos: u32, max_timestamp: i64) {
+    fn push(&mut self, (relative, end): (i64, i64), pos: u32, max_timestamp: i64) {
+        self.has_gaps |= !self.tail.is_empty() && relative != self.end;
+        self.end = end;
         let Ok(relative) = u32::try_from(relative) else {
             return;
         };
@@ -299,7 +306,8 @@ impl Places {
     pub(crate) fn holding(&self, relative: u32) -> Option<Place> {
         let after = self.tail.partition_point(|place| place.relative <= relative);
         if let Some(before) = after.checked_sub(1) {
-            return Some(self.tail[before]);
+            // Where offsets are missing it may end before.
+            return Some(self.tail[before]).filter(|place| place.relative == relative || !self.has_gaps);
         }
         let at = self.sparse.binary_search_by_key(&relative, |place| place.relative).ok()?;
         Some(self.sparse[at])
@@ -357,7 +365,8 @@ impl Places {
         Some(greatest)
     }
 
-    fn truncate(&mut self, pos: u32) {
+    fn truncate(&mut self, pos: u32, end: i64) {
+        self.end = end;
         self.tail.truncate(self.tail.partition_point(|place| place.pos < pos));
         self.stamps.truncate(self.tail.len());
         self.sparse.truncate(self.sparse.partition_point(|place| place.pos < pos));
@@ -424,7 +433,7 @@ mod tests {
     fn places_are_exact_in_the_tail_and_sparse_before() {
         let mut places = Places::default();
         for batch in 0..3000_u32 {
-            places.push(i64::from(batch) * 2, batch * 100, 0);
+            places.push((i64::from(batch) * 2, i64::from(batch) * 2 + 2), batch * 100, 0);
         }
         assert_eq!(places.holding(5999), Some(Place { relative: 5998, pos: 299_900 }));
         assert_eq!(places.holding(5000), Some(Place { relative: 5000, pos: 250_000 }));
@@ -435,8 +444,18 @@ mod tests {
         assert_eq!(places.holding(sparse.relative), Some(sparse));
         assert_eq!(places.boundary(299_950, 5997), Some(Place { relative: 5996, pos: 299_800 }));
         assert_eq!(places.next_after(299_800), Some(Place { relative: 5998, pos: 299_900 }));
-        places.truncate(299_900);
+        places.truncate(299_900, 5998);
         assert_eq!(places.before(9000), Some(Place { relative: 5996, pos: 299_800 }));
+    }
+
+    #[test]
+    fn an_offset_that_is_missing_lies_in_no_batch() {
+        let mut places = Places::default();
+        places.push((20, 21), 0, 0);
+        assert_eq!(places.holding(25), Some(Place { relative: 20, pos: 0 }));
+        places.push((31, 32), 100, 0);
+        assert_eq!((places.holding(25), places.holding(20)), (None, Some(Place { relative: 20, pos: 0 })));
+        assert_eq!(places.before(25), Some(Place { relative: 20, pos: 0 }));
     }
 
     #[test]

@@ -32,6 +32,9 @@ impl Log {
             return;
         }
         let offset = offset.max(self.segments.front().map_or(offset, |first| first.base));
+        if self.must_wait_to_cut(offset, io) {
+            return;
+        }
         let index = self.segment_at(offset);
         let segment = &self.segments[index];
         let relative = u32::try_from(offset - segment.base).unwrap_or(u32::MAX);
@@ -77,17 +80,16 @@ impl Log {
             return;
         };
         let place = check.places.iter().find(|place| Some(place.pos) == check.start);
-        match (place, scan.bad) {
-            (Some(place), _) => {
-                let mark = Mark {
-                    end: check.base + i64::from(place.relative),
-                    segment: check.base,
-                    start: 0,
-                    pos: place.pos,
-                    crc: None,
-                    begins: false,
-                    unsure: false,
-                };
+        let found = place.map(|place| (check.base + i64::from(place.relative), place.pos));
+        // What compaction took from behind the last batch is not missed.
+        let after = (check.from, check.checked);
+        let found = found.or(Some(after).filter(|_| scan.bad.is_none() && self.may_have_gaps()));
+        match (found, scan.bad) {
+            (Some((end, pos)), _) => {
+                // Where offsets are missing the next batch begins after the cut.
+                let end = end.min(check.from);
+                let (segment, start) = (check.base, 0);
+                let mark = Mark { end, segment, start, pos, crc: None, begins: false, unsure: false };
                 self.cut(mark, check.newest, io);
             }
             (None, bad) => {

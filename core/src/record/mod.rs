@@ -4,7 +4,8 @@
 //! * [`scan`]: one look at every record of a batch; says what the bytes are ([`BatchFacts`])
 //! * [`policy`]: whether a topic takes a batch with those facts, and with which error it refuses
 //! * [`records`]: the records themselves, as slices of the batch or of its inflated bytes
-//! * [`builder`]: writes batches; [`control`]: control records; [`rewrite`]: recompression, new timestamps
+//! * [`builder`]: writes batches; [`control`]: control records; [`rewrite`]: recompression, new timestamps;
+//!   [`retain`]: what compaction leaves of a batch
 //! * [`compression`] and [`zstd_frames`]: the codecs, bounded; [`varint`]: the integers inside a record
 //!
 //! Invariants: nothing here panics on any bytes, and nothing reserves memory for a number that was only read.
@@ -20,6 +21,7 @@ mod control;
 mod header;
 mod policy;
 mod records;
+mod retain;
 mod rewrite;
 mod scan;
 mod varint;
@@ -37,6 +39,7 @@ pub use header::{
 };
 pub use policy::{Accepted, RecordError, Refusal, TopicPolicy, record_errors, validate};
 pub use records::{Headers, Record, RecordProblem, Records};
+pub use retain::{emptied, retain};
 pub use rewrite::{Rewrite, Stamp, resequenced_header, restamped_header, rewrite};
 pub use scan::{BatchFacts, ScanError, Timestamps, scan, scan_batch};
 

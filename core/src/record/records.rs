@@ -89,6 +89,11 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// Bytes after the last record that was read.
+    pub(super) fn remaining(&self) -> usize {
+        self.cursor.rest.len()
+    }
+
     fn read(&mut self) -> Result<Record<'a>, RecordProblem> {
         let len = self.cursor.i32()?;
         let mut body = Cursor { rest: self.cursor.take(len)?.ok_or(RecordProblem::Length)? };

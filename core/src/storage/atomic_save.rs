@@ -41,8 +41,12 @@ pub(crate) enum SaveOwner {
     Epochs(LogId),
     /// The indexes that a cut has left of a segment.
     Indexes(LogId),
+    /// An index of a segment that a pass of the cleaner with this number has written.
+    Swap(LogId, u64),
     /// The log start offsets of a directory.
     LogStart(LogDirId),
+    /// Up to where the logs of a directory are clean.
+    Cleaned(LogDirId),
     /// The high watermarks of a directory.
     HighWatermarks(LogDirId),
     /// The recovery points of a directory, at shutdown.
@@ -164,6 +168,8 @@ impl Storage {
             SaveOwner::Parent(_)
             | SaveOwner::Metadata(_)
             | SaveOwner::Indexes(_)
+            | SaveOwner::Swap(..)
+            | SaveOwner::Cleaned(_)
             | SaveOwner::LogStart(_)
             | SaveOwner::HighWatermarks(_)
             | SaveOwner::RecoveryPoints(_)
@@ -304,10 +310,11 @@ impl SaveOwner {
     /// The log that the file describes, and changes with.
     const fn log(self) -> Option<LogId> {
         match self {
-            Self::Checkpoint(log, _) | Self::Epochs(log) | Self::Indexes(log) => Some(log),
+            Self::Checkpoint(log, _) | Self::Epochs(log) | Self::Indexes(log) | Self::Swap(log, _) => Some(log),
             Self::Parent(_)
             | Self::Metadata(_)
             | Self::LogStart(_)
+            | Self::Cleaned(_)
             | Self::HighWatermarks(_)
             | Self::RecoveryPoints(_)
             | Self::CleanMark(_) => None,

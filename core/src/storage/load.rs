@@ -30,6 +30,8 @@ pub(crate) enum LoadOwner {
     Index(LogId, Offset),
     /// An older segment's time index.
     TimeIndex(LogId, Offset),
+    /// A segment's transaction index, for a pass of the cleaner with this number.
+    Aborts(LogId, u64, Offset),
 }
 
 #[derive(Clone, Debug)]

@@ -95,6 +95,8 @@ pub(crate) enum LogOp {
     Opened(Offset),
     /// A slice for a read of bytes, by the question's number.
     Slice(u64),
+    /// Part of a pass of the cleaner, by its number.
+    Clean(u64),
 }
 
 /// What the start asked for.

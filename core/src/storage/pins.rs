@@ -42,6 +42,13 @@ impl Storage {
         true
     }
 
+    /// Closes a file of which nothing is waited for, as soon as nobody refers to it.
+    pub(crate) fn close_when_unpinned(&mut self, dir: LogDirId, file: FileId, out: &mut Effects) {
+        if self.may_close(dir, file) {
+            self.act(dir, Owner::Nobody, FileAction::CloseFile { file }, out);
+        }
+    }
+
     /// Closes the files whose last pin has gone.
     pub(super) fn close_unpinned(&mut self, out: &mut Effects) {
         for (dir, file) in std::mem::take(&mut self.pins.waiting) {

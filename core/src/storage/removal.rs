@@ -29,7 +29,7 @@ impl Storage {
     /// Renames a file of a stream, and removes it after `delay`. The stream's next durable offset waits for it.
     pub(crate) fn retire(&mut self, id: LogId, path: &Path, delay: Duration, out: &mut Effects) {
         let removal = self.new_id();
-        let to = Path::new(path.dir, format!("{}.{removal}.deleted", path.name));
+        let to = retired(path, removal);
         let op = self.op(path.dir, Owner::Retired(id, removal));
         let rename = FileAction::Rename { from: path.clone(), to: to.clone() };
         if let Some(stream) = self.stream_mut(id) {
@@ -37,6 +37,19 @@ impl Storage {
         }
         self.removals.files.insert(removal, Removal { path: to, delay });
         self.emit(id, Effect::File { op, action: Box::new(rename) }, out);
+    }
+
+    /// A name that a file can be renamed to that goes; no other has it in this process.
+    pub(crate) fn retired_name(&mut self, path: &Path) -> Path {
+        let removal = self.new_id();
+        retired(path, removal)
+    }
+
+    /// Removes a file after `delay` that was renamed to such a name.
+    pub(crate) fn remove_later(&mut self, now: Now, path: Path, delay: Duration) {
+        let removal = self.new_id();
+        self.removals.files.insert(removal, Removal { path, delay });
+        self.removals.due.insert((now.monotonic + delay, removal));
     }
 
     pub(super) fn on_retired(&mut self, now: Now, id: LogId, removal: u64) {
@@ -63,4 +76,8 @@ impl Storage {
     pub(super) fn next_removal(&self) -> Option<Instant> {
         self.removals.due.first().map(|(due, _)| *due)
     }
+}
+
+fn retired(path: &Path, removal: u64) -> Path {
+    Path::new(path.dir, format!("{}.{removal}.deleted", path.name))
 }

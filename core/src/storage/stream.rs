@@ -148,7 +148,8 @@ impl Stream {
         }
     }
 
-    pub(super) fn is_gated(&self) -> bool {
+    /// Whether a cut or its first name holds back what is done to its files.
+    pub(crate) fn is_gated(&self) -> bool {
         self.gate.is_some()
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Disk {
     pub(crate) jobs_overtake: bool,
     /// Directories are synced when there is nothing else to do.
     pub(crate) syncs_are_late: bool,
+    /// Renames of files that no sync of their directory has covered.
+    renames: Vec<(String, String, Node)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,10 @@ impl Disk {
                     match work.step(read) {
                         Next::Read { file, pos, len } => {
                             read = Some(fails.map_or_else(|| self.read(file, pos, len), Err));
+                        }
+                        Next::Write { file, pos, bytes } => {
+                            let written = self.write(file, pos, &bytes).map(|_| bytes::Bytes::new());
+                            read = Some(fails.map_or(written, Err));
                         }
                         Next::Done(report) => return Some(Input::JobDone { job, report }),
                     }
@@ -238,6 +244,9 @@ impl Disk {
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
         let node = self.names.remove(from).ok_or(DiskError::NotFound)?;
         self.names.insert(to.into(), node);
+        if let Node::File(_) = node {
+            self.renames.push((from.into(), to.into(), node));
+        }
         let below: Vec<String> =
             self.names.keys().filter(|name| name.starts_with(&format!("{from}/"))).cloned().collect();
         for old in below {
@@ -252,6 +261,7 @@ impl Disk {
         if !is_root(directory) && self.names.get(directory) != Some(&Node::Dir) {
             return Err(DiskError::NotFound);
         }
+        self.renames.retain(|(from, ..)| parent(from) != directory);
         let all: BTreeSet<String> = self.names.keys().chain(self.durable_names.keys()).cloned().collect();
         for path in all.iter().filter(|path| parent(path) == directory) {
             match self.names.get(path) {
@@ -297,6 +307,12 @@ impl Disk {
                 Some(node) => self.names.insert(path, node),
                 None => self.names.remove(&path),
             };
+        }
+        // A rename never loses both names.
+        for (from, to, node) in std::mem::take(&mut self.renames) {
+            if self.names.get(&from) != Some(&node) && !self.names.values().any(|other| *other == node) {
+                self.names.insert(to, node);
+            }
         }
         for content in self.files.values_mut() {
             content.tear(&mut draw);

@@ -7,6 +7,7 @@
     reason = "the numbers are small, and what a test does not look for it passes over"
 )]
 
+mod compaction;
 mod disk;
 mod model;
 mod recovery;

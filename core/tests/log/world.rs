@@ -253,6 +253,10 @@ impl World {
     }
 
     fn bytes_of(&mut self, from: Offset, range: ottla_core::machine::FileRange) -> Vec<u8> {
+        if let Ok(bytes) = self.disk.read(range.file, range.pos.into(), range.len) {
+            return bytes.to_vec();
+        }
+        // It was closed since.
         let view = self.logs.view(self.log()).unwrap();
         let base = view.segments.iter().rev().find(|(base, _)| *base <= from).unwrap().0;
         let file = self.disk.bytes(&format!("t-0/{:020}.log", base.0)).clone();

@@ -52,6 +52,20 @@ impl OpenFile {
         bytes.truncate(wanted);
         Ok(Bytes::from(bytes))
     }
+
+    /// Writes all of it at `pos`. A short write is gone on with, a failed one is not.
+    pub(super) fn write(&self, pos: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let mut written = 0;
+        while written < bytes.len() {
+            let at = pos + u64::try_from(written).unwrap_or(u64::MAX);
+            match retry_on_intr(|| rustix::io::pwrite(&self.file, &bytes[written..], at)) {
+                Ok(0) => return Err(disk_error(Errno::IO)),
+                Ok(count) => written += count,
+                Err(errno) => return Err(disk_error(errno)),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// For ranges that are sent from the page cache.

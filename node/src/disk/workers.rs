@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ottla_core::job::{Job, Next};
 use ottla_core::machine::{DiskError, DiskResult, FileId, JobId, LogDirId, OpId, Path};
 
-use super::files::{Dirs, Files};
+use super::files::{Dirs, Files, OpenFile};
 use super::watchdog::Outstanding;
 
 /// The stack of a thread of ours: address space only, until it is touched.
@@ -37,7 +37,7 @@ pub(super) enum Task {
         op: OpId,
         dir: LogDirId,
     },
-    /// A job, with what its last step asked to read.
+    /// A job, with what came of what its last step asked for.
     Job {
         job: JobId,
         work: Box<Job>,
@@ -158,20 +158,32 @@ impl Worker {
         self.outstanding.end(op, result.unwrap_or_else(DiskResult::Failed));
     }
 
-    /// One slice. While the job waits for its read it lies with the watchdog, which takes it away and lets
-    /// it go on with an error if the device hangs.
-    fn step(&self, job: JobId, mut work: Box<Job>, read: Option<Result<Bytes, DiskError>>) {
-        match work.step(read) {
+    /// One slice.
+    fn step(&self, job: JobId, mut work: Box<Job>, done: Option<Result<Bytes, DiskError>>) {
+        match work.step(done) {
             Next::Done(report) => self.outstanding.report(job, report),
-            Next::Read { file, pos, len } => {
-                let open = self.files.get(file);
-                let dir = open.as_ref().map(|open| open.dir).unwrap_or_default();
-                self.outstanding.begin_job(job, work, self.dirs.root(dir));
-                let bytes = open.and_then(|open| open.read(pos, len));
-                if let Some(work) = self.outstanding.end_job(job) {
-                    self.queue.push(Task::Job { job, work, read: Some(bytes) });
-                }
+            Next::Read { file, pos, len } => self.on_file(job, work, file, |open| open.read(pos, len)),
+            Next::Write { file, pos, bytes } => {
+                self.on_file(job, work, file, |open| open.write(pos, &bytes).map(|()| Bytes::new()));
             }
+        }
+    }
+
+    /// While the job waits for the disk it lies with the watchdog, which takes it away and lets it go on with an error
+    /// if the device hangs.
+    fn on_file(
+        &self,
+        job: JobId,
+        work: Box<Job>,
+        file: FileId,
+        act: impl FnOnce(&OpenFile) -> Result<Bytes, DiskError>,
+    ) {
+        let open = self.files.get(file);
+        let dir = open.as_ref().map(|open| open.dir).unwrap_or_default();
+        self.outstanding.begin_job(job, work, self.dirs.root(dir));
+        let done = open.and_then(|open| act(&open));
+        if let Some(work) = self.outstanding.end_job(job) {
+            self.queue.push(Task::Job { job, work, read: Some(done) });
         }
     }
 }

@@ -333,6 +333,13 @@ impl World {
                     self.on_moment(Moment::Recovery);
                 }
             }
+            Next::Write { file, pos, bytes } => {
+                let op = process.jobs.next_read();
+                process.jobs.reads.insert(op, id);
+                process.jobs.running.insert(id, job);
+                let write = Operation::Write { file, pos, head: bytes, rest: Bytes::new() };
+                self.issue(op, write);
+            }
             Next::Done(report) => process.inbox.push_back(Input::JobDone { job: id, report }),
         }
     }
@@ -343,8 +350,9 @@ impl World {
         let read = match result {
             DiskResult::Bytes(bytes) => Ok(bytes),
             DiskResult::Failed(error) => Err(error),
-            DiskResult::Done | DiskResult::Opened { .. } | DiskResult::Entries(_) | DiskResult::Space(_) => {
-                unreachable!("a read answers with bytes, or fails")
+            DiskResult::Done => Ok(Bytes::new()),
+            DiskResult::Opened { .. } | DiskResult::Entries(_) | DiskResult::Space(_) => {
+                unreachable!("a read answers with bytes and a write with nothing, or they fail")
             }
         };
         self.run_job(id, job, Some(read));

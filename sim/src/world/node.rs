@@ -204,6 +204,8 @@ pub fn broker_config(id: u16, properties: &[(String, String)]) -> Result<BrokerC
         ("node.id", id.as_str()),
         ("listeners", "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"),
         ("controller.listener.names", "CONTROLLER"),
+        // The checkers follow a log that is only appended to and cut.
+        ("log.cleaner.enable", "false"),
     ];
     let mut fixed = StaticConfig::default();
     let given = properties.iter().map(|(key, value)| (key.as_str(), value.as_str()));

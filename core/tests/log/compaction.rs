@@ -1,0 +1,322 @@
+//! A pass of the cleaner on the disk: what a crash at each of its operations leaves, and what else happens meanwhile.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_core::log::*;
+use ottla_core::machine::DiskError;
+use ottla_core::record::{self, BatchBuilder, BatchOptions, NewRecord, Producer};
+use ottla_core::types::{Offset, ProducerEpoch, ProducerId};
+
+use crate::disk::Crash;
+use crate::world::{World, partition, small};
+
+const BACKOFF: Duration = Duration::from_secs(1);
+/// Of the process, and of the power, which keeps now this and now that of what is not synced.
+fn crashes(number: u64) -> [Crash; 3] {
+    [Crash::Kill, Crash::Power(2 * number), Crash::Power(2 * number + 1)]
+}
+
+fn compacted() -> LogManagerConfig {
+    let mut config = small();
+    config.default_log.compact = true;
+    config.default_log.delete = false;
+    config.cleaner.backoff = BACKOFF;
+    config
+}
+
+/// A batch that gives a key a value, or deletes it.
+fn put(key: u32, value: Option<&str>, sequence: i32) -> Bytes {
+    let producer = Producer { id: ProducerId(3), epoch: ProducerEpoch(0), base_sequence: sequence };
+    let mut builder = BatchBuilder::new(BatchOptions { producer, ..BatchOptions::default() });
+    let key = key.to_be_bytes();
+    let value = value.map(str::as_bytes);
+    builder.append(&NewRecord { timestamp: 1000, key: Some(&key), value, headers: &[] });
+    builder.build().into()
+}
+
+/// A log of so many batches over ten keys, all of them committed.
+fn filled(config: LogManagerConfig, count: i32) -> World {
+    let mut world = World::new(config);
+    world.create();
+    world.run();
+    append(&mut world, 0..count);
+    world
+}
+
+fn append(world: &mut World, numbers: std::ops::Range<i32>) {
+    for number in numbers {
+        let value = format!("value {number} of a length that fills a segment soon");
+        world.append(&put(number.cast_unsigned() % 10, Some(&value), number), true).unwrap();
+    }
+    world.run();
+    let end = world.offsets().durable;
+    world.set_high_watermark(end);
+}
+
+/// The last value of each key, as a reader from the start sees them; offsets ascend.
+fn values(world: &mut World) -> BTreeMap<Vec<u8>, (Offset, Option<Vec<u8>>)> {
+    let from = world.offsets().log_start;
+    let (mut values, mut last) = (BTreeMap::new(), Offset(-1));
+    let bytes = world.read_all(from).expect("the log can be read");
+    for batch in record::batches(&bytes) {
+        let batch = batch.unwrap();
+        batch.check_crc().unwrap();
+        assert!(batch.header().base_offset > last, "offsets ascend");
+        last = batch.header().last_offset();
+        let mut scratch = Vec::new();
+        for record in batch.records(&mut scratch, 1 << 20).unwrap() {
+            let record = record.unwrap();
+            values.insert(record.key.unwrap().to_vec(), (record.offset, record.value.map(<[u8]>::to_vec)));
+        }
+    }
+    values
+}
+
+fn records(world: &mut World) -> usize {
+    let from = world.offsets().log_start;
+    let bytes = world.read_all(from).unwrap();
+    record::batches(&bytes).map(|batch| usize::try_from(batch.unwrap().header().record_count).unwrap()).sum()
+}
+
+/// Time for a check of the cleaner, and for all that follows.
+fn clean(world: &mut World) {
+    world.pass(BACKOFF);
+    world.run();
+}
+
+#[test]
+fn a_log_is_compacted_and_read() {
+    let mut world = filled(compacted(), 200);
+    let (before, segments) = (values(&mut world), world.logs.view(world.log()).unwrap().segments.len());
+    clean(&mut world);
+    assert_eq!(values(&mut world), before);
+    let after = world.logs.view(world.log()).unwrap();
+    assert_eq!(after.segments.len(), segments, "each was as large as a segment may be");
+    assert!(records(&mut world) < 45, "{} records", records(&mut world));
+    let totals = world.logs.cleaner_totals();
+    assert_eq!((totals.passes, totals.given_up), (1, 0));
+    assert!(totals.bytes_read > totals.bytes_written && totals.keys == 10);
+    // It is clean: nothing is done again.
+    clean(&mut world);
+    assert_eq!(world.logs.cleaner_totals().passes, 1);
+    // From any offset there is something to read, or the end.
+    for offset in 0..=200 {
+        assert!(matches!(world.read(Offset(offset), 100), ReadPlan::Ready { .. } | ReadPlan::Empty), "{offset}");
+    }
+    world.shutdown();
+    world.restart(Crash::Kill);
+    assert_eq!(values(&mut world), before);
+    assert_eq!(world.logs.cleaner_view(world.log()).unwrap().clean_to, after.segments.last().unwrap().0);
+    append(&mut world, 200..400);
+    clean(&mut world);
+    assert_eq!(values(&mut world).len(), 10);
+    assert!(records(&mut world) < 45);
+    assert!(world.logs.view(world.log()).unwrap().segments.len() < segments + 4, "small ones become one");
+    assert!(world.disk.open_files() < 10, "{} files are open", world.disk.open_files());
+    world.pass(Duration::from_secs(1));
+    world.run();
+    assert!(!world.disk.names().iter().any(|name| name.contains(".deleted") || name.contains(".swap")));
+}
+
+#[test]
+fn a_crash_at_any_operation_leaves_the_old_or_the_new() {
+    let prepared = {
+        let mut world = filled(compacted(), 50);
+        clean(&mut world);
+        append(&mut world, 50..90);
+        world
+    };
+    let mut expected = prepared.clone();
+    let expected = values(&mut expected);
+    let mut finished = false;
+    for operations in 0_u64.. {
+        for crash in crashes(operations) {
+            let mut world = prepared.clone();
+            world.pass(BACKOFF);
+            finished = !(0..operations).all(|_| world.step());
+            for again in [false, true] {
+                world.restart(crash);
+                assert_eq!(values(&mut world), expected, "{crash:?} after {operations} operations, again {again}");
+                // The next pass goes over whatever was left.
+                if again {
+                    append(&mut world, 90..120);
+                    clean(&mut world);
+                    assert_eq!(values(&mut world).len(), 10, "{crash:?} after {operations}");
+                    assert!(records(&mut world) < 45, "{crash:?} after {operations}: {}", records(&mut world));
+                    assert_eq!(world.logs.cleaner_totals().given_up, 0);
+                }
+            }
+        }
+        if finished {
+            assert!(operations > 60, "it was over after {operations}");
+            break;
+        }
+    }
+}
+
+/// A start that ends a swap may crash, too, at each of its operations.
+#[test]
+fn a_crash_while_a_start_ends_a_swap_leaves_the_same() {
+    let mut world = filled(compacted(), 60);
+    let expected = values(&mut world.clone());
+    world.pass(BACKOFF);
+    let mut swaps = 0_u64;
+    while world.step() {
+        if world.disk.names().iter().any(|name| name.ends_with(".log.swap")) {
+            swaps += 1;
+            for operations in (swaps % 3..60).step_by(3) {
+                for crash in crashes(operations) {
+                    let mut world = world.clone();
+                    world.restart_slowly(operations, None);
+                    world.restart(crash);
+                    assert_eq!(values(&mut world), expected, "{crash:?} after {operations} operations");
+                }
+            }
+        }
+    }
+    assert!(swaps > 8, "{swaps}");
+}
+
+#[test]
+fn a_failure_of_any_operation_loses_nothing() {
+    let prepared = filled(compacted(), 60);
+    let expected = values(&mut prepared.clone());
+    for error in [DiskError::Io(5), DiskError::Full] {
+        for number in 1..80 {
+            let mut world = prepared.clone();
+            world.disk.fail.insert(world.disk.done + number, error);
+            clean(&mut world);
+            world.restart(Crash::Kill);
+            assert_eq!(values(&mut world), expected, "{error:?} at {number}");
+            assert!(world.boot().logs.iter().all(|log| log.damage.is_none()), "{error:?} at {number}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_committed_is_not_touched() {
+    let mut world = filled(compacted(), 200);
+    world.set_high_watermark(Offset(100));
+    clean(&mut world);
+    let view = world.logs.view(world.log()).unwrap();
+    let to = world.logs.cleaner_view(world.log()).unwrap().clean_to;
+    assert!(to > Offset(50) && to <= Offset(100), "{to}");
+    assert!(view.segments.iter().any(|(base, _)| *base == to));
+}
+
+#[test]
+fn a_cut_waits_for_a_swap_and_for_the_checkpoint() {
+    let prepared = filled(compacted(), 60);
+    let keys = values(&mut prepared.clone()).len();
+    for operations in (0..100).step_by(3) {
+        let mut world = prepared.clone();
+        world.pass(BACKOFF);
+        (0..operations).all(|_| world.step());
+        world.truncate(Offset(25));
+        world.run();
+        assert_eq!(world.offsets().log_end, Offset(25), "after {operations}");
+        assert!(world.logs.cleaner_view(world.log()).unwrap().clean_to <= Offset(25));
+        // What is written there now is not clean, whatever the cleaner did before.
+        world.set_high_watermark(Offset(25));
+        let next = world.logs.producers(world.log())[0].last_sequence + 1;
+        append(&mut world, next..next + 100);
+        let expected = values(&mut world);
+        clean(&mut world);
+        world.restart(Crash::Power(0));
+        assert_eq!(values(&mut world), expected, "after {operations}");
+        assert_eq!(expected.len(), keys);
+    }
+}
+
+#[test]
+fn deleted_records_go_and_a_deleted_log_too() {
+    let prepared = filled(compacted(), 60);
+    for operations in (0..100).step_by(3) {
+        let mut world = prepared.clone();
+        world.pass(BACKOFF);
+        (0..operations).all(|_| world.step());
+        let mut other = world.clone();
+        world.delete_records(Offset(45));
+        world.run();
+        world.restart(Crash::Power(0));
+        assert_eq!(world.offsets().log_start, Offset(45), "after {operations}");
+        assert!(values(&mut world).len() == 10);
+        // A new log of the name is not clean because the old one was.
+        other.delete();
+        other.create();
+        other.run();
+        assert!(other.logs.find(&partition()).is_some());
+        append(&mut other, 0..60);
+        let expected = values(&mut other);
+        other.restart(Crash::Power(0));
+        assert_eq!(other.logs.cleaner_view(other.log()).unwrap().clean_to, Offset::ZERO, "after {operations}");
+        assert_eq!(values(&mut other), expected);
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_cleaned_is_left_and_the_others_go_on() {
+    let mut world = filled(compacted(), 200);
+    world.restart(Crash::Kill);
+    let end = world.offsets().durable;
+    world.set_high_watermark(end);
+    world.disk.bytes("t-0/00000000000000000000.log")[100] ^= 1;
+    clean(&mut world);
+    let view = world.logs.cleaner_view(world.log()).unwrap();
+    assert!(view.uncleanable.as_ref().is_some_and(|why| why.contains("CRC")), "{view:?}");
+    assert_eq!(view.clean_to, Offset::ZERO);
+    clean(&mut world);
+    assert_eq!(world.logs.cleaner_totals().given_up, 1);
+}
+
+#[test]
+fn tombstones_stay_until_their_time_and_go_then() {
+    let mut config = compacted();
+    config.default_log.compaction.delete_retention_ms = 60_000;
+    let mut world = filled(config, 60);
+    for key in 0..5 {
+        world.append(&put(key, None, 60 + key as i32), true).unwrap();
+    }
+    append(&mut world, 65..66);
+    // Into a segment that is written no more.
+    for number in 66..120 {
+        let value = format!("value {number} of a length that fills a segment soon");
+        world.append(&put(9, Some(&value), number), true).unwrap();
+    }
+    append(&mut world, 120..121);
+    clean(&mut world);
+    let tombstones = |world: &mut World| values(world).values().filter(|(_, value)| value.is_none()).count();
+    assert!(tombstones(&mut world) >= 4);
+    for (passed, left) in [(30, true), (31, false)] {
+        world.pass(Duration::from_secs(passed));
+        world.run();
+        append_more(&mut world);
+        clean(&mut world);
+        assert_eq!(tombstones(&mut world) > 0, left, "after {passed} s more");
+    }
+}
+
+/// More of one key, so that the log is dirty.
+fn append_more(world: &mut World) {
+    let next = world.logs.producers(world.log())[0].last_sequence + 1;
+    for number in next..next + 120 {
+        let value = format!("value {number} of a length that fills a segment soon");
+        world.append(&put(9, Some(&value), number), true).unwrap();
+    }
+    world.run();
+    let end = world.offsets().durable;
+    world.set_high_watermark(end);
+}
+
+#[test]
+fn a_log_whose_policy_was_compact_is_still_read() {
+    let mut world = filled(compacted(), 200);
+    clean(&mut world);
+    let expected = values(&mut world);
+    world.shutdown();
+    world.config.default_log.compact = false;
+    world.restart(Crash::Kill);
+    assert_eq!(values(&mut world), expected);
+}
