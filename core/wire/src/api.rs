@@ -6,8 +6,10 @@ use crate::frame::RequestHeader;
 use crate::primitives::{DecodeError, Reader, Result};
 use crate::{ApiKey, Message, Writer};
 
+pub mod add_raft_voter;
 pub mod alter_configs;
 pub mod api_versions;
+pub mod begin_quorum_epoch;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
 pub mod create_partitions;
@@ -22,6 +24,7 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod end_quorum_epoch;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -38,7 +41,9 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod remove_raft_voter;
 pub mod sync_group;
+pub mod vote;
 mod walk;
 
 pub use walk::TopicRef;
@@ -179,6 +184,9 @@ apis! {
     DeleteGroups delete_groups DeleteGroupsRequest<'a>, DeleteGroupsResponse<'a>;
     IncrementalAlterConfigs incremental_alter_configs IncrementalAlterConfigsRequest<'a>, IncrementalAlterConfigsResponse<'a>;
     OffsetDelete offset_delete OffsetDeleteRequest<'a>, OffsetDeleteResponse<'a>;
+    Vote vote VoteRequest<'a>, VoteResponse<'a>;
+    BeginQuorumEpoch begin_quorum_epoch BeginQuorumEpochRequest<'a>, BeginQuorumEpochResponse<'a>;
+    EndQuorumEpoch end_quorum_epoch EndQuorumEpochRequest<'a>, EndQuorumEpochResponse<'a>;
     DescribeQuorum describe_quorum DescribeQuorumRequest<'a>, DescribeQuorumResponse<'a>;
     DescribeCluster describe_cluster DescribeClusterRequest, DescribeClusterResponse<'a>;
     DescribeProducers describe_producers DescribeProducersRequest<'a>, DescribeProducersResponse<'a>;
@@ -186,6 +194,8 @@ apis! {
     ConsumerGroupDescribe consumer_group_describe ConsumerGroupDescribeRequest<'a>, ConsumerGroupDescribeResponse<'a>;
     ListConfigResources list_config_resources ListConfigResourcesRequest, ListConfigResourcesResponse<'a>;
     DescribeTopicPartitions describe_topic_partitions DescribeTopicPartitionsRequest<'a>, DescribeTopicPartitionsResponse<'a>;
+    AddRaftVoter add_raft_voter AddRaftVoterRequest<'a>, AddRaftVoterResponse<'a>;
+    RemoveRaftVoter remove_raft_voter RemoveRaftVoterRequest<'a>, RemoveRaftVoterResponse<'a>;
 }
 
 /// Reads the header and the body of a request from a frame without its length prefix.

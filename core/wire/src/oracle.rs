@@ -12,12 +12,13 @@ use kafka_protocol::messages as theirs;
 use proptest::prelude::*;
 
 /// The versions that the oracle lacks.
-const BEYOND: [(ApiKey, i16); 5] = [
+const BEYOND: [(ApiKey, i16); 6] = [
     (ApiKey::ListOffsets, 11),
     (ApiKey::OffsetCommit, 10),
     (ApiKey::OffsetFetch, 10),
     (ApiKey::InitProducerId, 6),
     (ApiKey::DescribeLogDirs, 5),
+    (ApiKey::AddRaftVoter, 1),
 ];
 
 fn known_versions() -> impl Iterator<Item = (ApiKey, i16)> {
@@ -118,6 +119,9 @@ their_defaults! {
     DeleteGroups DeleteGroupsRequest DeleteGroupsResponse;
     IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse;
     OffsetDelete OffsetDeleteRequest OffsetDeleteResponse;
+    Vote VoteRequest VoteResponse;
+    BeginQuorumEpoch BeginQuorumEpochRequest BeginQuorumEpochResponse;
+    EndQuorumEpoch EndQuorumEpochRequest EndQuorumEpochResponse;
     DescribeQuorum DescribeQuorumRequest DescribeQuorumResponse;
     DescribeCluster DescribeClusterRequest DescribeClusterResponse;
     DescribeProducers DescribeProducersRequest DescribeProducersResponse;
@@ -125,6 +129,8 @@ their_defaults! {
     ConsumerGroupDescribe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse;
     ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse;
     DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse;
+    AddRaftVoter AddRaftVoterRequest AddRaftVoterResponse;
+    RemoveRaftVoter RemoveRaftVoterRequest RemoveRaftVoterResponse;
 }
 
 #[test]

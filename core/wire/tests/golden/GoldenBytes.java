@@ -39,8 +39,9 @@ public class GoldenBytes {
         "Heartbeat", "LeaveGroup", "SyncGroup", "DescribeGroups", "ListGroups", "ApiVersions", "CreateTopics",
         "DeleteTopics", "DeleteRecords", "InitProducerId", "OffsetForLeaderEpoch", "DescribeConfigs", "AlterConfigs",
         "DescribeLogDirs", "CreatePartitions", "DeleteGroups", "IncrementalAlterConfigs", "OffsetDelete",
-        "DescribeQuorum", "DescribeCluster", "DescribeProducers", "ConsumerGroupHeartbeat", "ConsumerGroupDescribe",
-        "ListConfigResources", "DescribeTopicPartitions",
+        "Vote", "BeginQuorumEpoch", "EndQuorumEpoch", "DescribeQuorum", "DescribeCluster", "DescribeProducers",
+        "ConsumerGroupHeartbeat", "ConsumerGroupDescribe", "ListConfigResources", "DescribeTopicPartitions",
+        "AddRaftVoter", "RemoveRaftVoter",
     };
     static final String[] CONSUMER_PROTOCOL = {"ConsumerProtocolSubscription", "ConsumerProtocolAssignment"};
     static final String[] CONTROL = {
