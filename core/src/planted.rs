@@ -48,8 +48,26 @@ pub enum Plant {
     Idem14,
     /// RAFT-01 (robustmq 2039): the vote is not durable before the node leads.
     Raft01,
+    /// RAFT-02 (Redpanda 19): the vote is forgotten by who steps down within its epoch.
+    Raft02,
+    /// RAFT-04 (KAFKA-10533): a follower says that it has what is not durable there.
+    Raft04,
+    /// RAFT-09 (KIP-853): voters are changed before the leader has committed a record of its own epoch.
+    Raft09,
+    /// RAFT-10 (Redpanda 17675): voters are changed while the last change is not committed.
+    Raft10,
+    /// RAFT-13 (Redpanda 18394): the answers to an earlier poll count in a later one, and those of a pre-vote as votes.
+    Raft13,
+    /// RAFT-15 (openraft b06cbb37): a vote is given whatever the candidate's log has.
+    Raft15,
+    /// RAFT-16 (openraft a9f696a9): the leader counts what is not durable with itself.
+    Raft16,
+    /// RAFT-17 (openraft f076cf6f): the ends of the voters' logs are not sorted before the middle one is taken.
+    Raft17,
     /// RAFT-31 (etcd 14370): a lone voter counts its own records as committed before they are durable.
     Raft31,
+    /// RAFT-39 (derived, KIP-853): a voter whose directory was replaced votes as before.
+    Raft39,
     /// GRP-01 (KAFKA-16147): what a member is to give up and is to have again is its own, and nobody remembers that.
     Grp01,
     /// GRP-02 (crabka 521): a partition is given to its next owner before the last has given it up.
@@ -113,7 +131,7 @@ impl Planted {
 }
 
 impl Plant {
-    /// Every bug that can be planted, in the order of the catalogue.
+    /// Every bug that the simulator plants, in the order of the catalogue.
     pub const ALL: &'static [Self] = &[
         Self::Log01,
         Self::Log02,
@@ -150,6 +168,19 @@ impl Plant {
         Self::Ofs08,
     ];
 
+    /// The bugs that only a quorum of several shows: `core/src/raft` plants them in a world of its own.
+    pub const QUORUM: &'static [Self] = &[
+        Self::Raft02,
+        Self::Raft04,
+        Self::Raft09,
+        Self::Raft10,
+        Self::Raft13,
+        Self::Raft15,
+        Self::Raft16,
+        Self::Raft17,
+        Self::Raft39,
+    ];
+
     /// The catalogue's id: `LOG-01`.
     #[must_use]
     pub const fn id(self) -> &'static str {
@@ -171,7 +202,16 @@ impl Plant {
             Self::Idem11 => "IDEM-11",
             Self::Idem14 => "IDEM-14",
             Self::Raft01 => "RAFT-01",
+            Self::Raft02 => "RAFT-02",
+            Self::Raft04 => "RAFT-04",
+            Self::Raft09 => "RAFT-09",
+            Self::Raft10 => "RAFT-10",
+            Self::Raft13 => "RAFT-13",
+            Self::Raft15 => "RAFT-15",
+            Self::Raft16 => "RAFT-16",
+            Self::Raft17 => "RAFT-17",
             Self::Raft31 => "RAFT-31",
+            Self::Raft39 => "RAFT-39",
             Self::Grp01 => "GRP-01",
             Self::Grp02 => "GRP-02",
             Self::Grp03 => "GRP-03",
@@ -194,7 +234,8 @@ impl Plant {
 /// The same in every build if none is switched on: a digest of a machine is one of its debug form.
 impl fmt::Debug for Planted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(Plant::ALL.iter().filter(|plant| self.has(**plant))).finish()
+        let all = Plant::ALL.iter().chain(Plant::QUORUM);
+        f.debug_set().entries(all.filter(|plant| self.has(**plant))).finish()
     }
 }
 

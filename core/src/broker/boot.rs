@@ -27,7 +27,10 @@ use crate::controller::{self, BrokerEndpoint, Change, Registration};
 use crate::log::meta_properties::MetaProperties;
 use crate::log::{self, Boot, CleanerConfig, FoundLog, LogConfig, LogId, LogManagerConfig, SaveRequest};
 use crate::machine::{DiskError, Effect, Effects, Level, LogDirId, Path};
-use crate::raft::{KRAFT_VERSION, Raft, SavedElection, Start, Voter, VoterEndpoint, VoterKey, VoterSet};
+use crate::raft::{
+    ControlRecord, KRAFT_VERSION, Raft, RaftConfig, SavedElection, Start, Voter, VoterEndpoint, VoterHistory, VoterKey,
+    VoterSet, control_records,
+};
 use crate::record::{self, RecordBatch};
 use crate::rng::Rng;
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
@@ -38,6 +41,9 @@ const METADATA_LOG: &str = "__cluster_metadata";
 const METADATA_TOPIC_ID: Uuid = Uuid(1);
 /// The metadata log lies in the first directory.
 const METADATA_DIR: LogDirId = LogDirId(0);
+
+/// How long a fetch of the metadata log waits at the quorum's leader for something to say, as in Kafka.
+const FETCH_WAIT: Duration = Duration::from_millis(500);
 
 /// Where a broker is on its way.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,11 +70,11 @@ pub(super) struct Reading {
 }
 
 /// How far the metadata log is read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Replaying {
     next: Offset,
     last_epoch: Option<LeaderEpoch>,
-    voters: Option<VoterSet>,
+    voters: VoterHistory,
     election: Option<SavedElection>,
 }
 
@@ -291,7 +297,7 @@ impl Broker {
         self.logs.set_config(log, config);
         self.metadata.set_log(log);
         let next = self.logs.offsets(log).unwrap_or_default().log_start;
-        self.phase = Phase::Replaying(Box::new(Replaying { next, last_epoch: None, voters: None, election }));
+        self.phase = Phase::Replaying(Box::new(Replaying { next, election, ..Replaying::default() }));
         self.read_on(log, next, out);
     }
 
@@ -322,10 +328,9 @@ impl Broker {
 
     fn replay_batch(&mut self, batch: &RecordBatch<'_>, replaying: &mut Replaying) -> Result<(), String> {
         batch.check_crc().map_err(|error| error.to_string())?;
-        let controls = crate::raft::control_records(batch).map_err(|error| error.why)?;
-        for control in controls {
-            if let crate::raft::ControlRecord::Voters(voters) = control {
-                replaying.voters = Some(voters);
+        for control in control_records(batch).map_err(|error| error.why)? {
+            if let ControlRecord::Voters(voters) = control {
+                replaying.voters.add(batch.header().base_offset, voters);
             }
         }
         let changes = controller::decode_batch(batch, u64::from(u32::MAX)).map_err(|error| error.to_string())?;
@@ -340,18 +345,40 @@ impl Broker {
     fn elect(&mut self, now: Now, replaying: Replaying, out: &mut Effects) {
         let directory_id = self.metadata.directories.first().copied().unwrap_or_default();
         let node = VoterKey { id: self.node(), directory_id };
-        let born = replaying.next == Offset::ZERO && self.config.new_cluster;
-        let voters = replaying.voters.or_else(|| born.then(|| VoterSet::single(node, self.voter())));
-        let end_offset = replaying.next;
-        let start = Start { node, saved: replaying.election, voters, end_offset, last_epoch: replaying.last_epoch };
-        match Raft::new(start, self.config.planted) {
+        let count = replaying.voters.current().map_or(0, VoterSet::len);
+        if count > 1 {
+            let why = "this version can only be the single voter of its cluster";
+            return self.refuse(&format!("the quorum has {count} voters; {why}"), out);
+        }
+        let is_birth = replaying.next == Offset::ZERO && self.config.new_cluster;
+        let start = Start {
+            node,
+            saved: replaying.election,
+            voters: replaying.voters,
+            born: is_birth.then(|| VoterSet::single(node, self.voter())),
+            end_offset: replaying.next,
+            last_epoch: replaying.last_epoch,
+            seed: self.rng.next_u64(),
+        };
+        match Raft::new(start, self.raft_config(), self.config.planted) {
             Err(error) => self.refuse(&error.to_string(), out),
             Ok(mut raft) => {
                 self.phase = Phase::Electing;
-                let outcome = raft.on_start(now.wall);
+                let outcome = raft.on_start(now);
                 self.metadata.set_raft(raft);
                 self.on_raft(now, outcome, out);
             }
+        }
+    }
+
+    fn raft_config(&self) -> RaftConfig {
+        let quorum = &self.config.broker.quorum;
+        RaftConfig {
+            election_timeout: Duration::from_millis(quorum.election_timeout_ms),
+            fetch_timeout: Duration::from_millis(quorum.fetch_timeout_ms),
+            retry_backoff: Duration::from_millis(quorum.retry_backoff_ms),
+            fetch_wait: FETCH_WAIT,
+            join: None,
         }
     }
 

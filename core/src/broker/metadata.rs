@@ -20,8 +20,8 @@ use crate::controller::{self, Change, Controller, MetadataImage, ResourceKind, T
 use crate::log::{AppendOrigin, Batch, FoundLog, LogId, SaveRequest};
 use crate::machine::{Effects, Level, Ticket};
 use crate::planted::Plant;
-use crate::raft::{self, Lead, Raft, SaveId};
-use crate::record;
+use crate::raft::{self, ControlRecord, Lead, LogState, Raft, SaveId};
+use crate::record::{self, RecordBatch};
 use crate::replication::{Leader, Replica};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicPartition};
 
@@ -172,20 +172,24 @@ impl Broker {
 
     /// The metadata log moved: the quorum is told how far it goes and how far it is durable.
     pub(super) fn on_metadata_progress(&mut self, now: Now, out: &mut Effects) {
-        let Some(offsets) = self.metadata.log.and_then(|log| self.logs.offsets(log)) else { return };
-        let Some(raft) = &mut self.metadata.raft else { return };
+        let Some(log) = self.metadata.log else { return };
+        let Some(offsets) = self.logs.offsets(log) else { return };
         let early = self.config.planted.has(Plant::Raft31);
-        let outcome = raft.on_log(offsets.log_end, if early { offsets.written } else { offsets.durable });
+        let durable = if early { offsets.written } else { offsets.durable };
+        let last_epoch = self.logs.epoch_of(log, offsets.log_end + -1);
+        let Some(raft) = &mut self.metadata.raft else { return };
+        let state = LogState { end: offsets.log_end, written: offsets.written, durable, last_epoch };
+        let outcome = raft.on_log(now, state);
         self.on_raft(now, outcome, out);
     }
 
     pub(super) fn on_vote_saved(&mut self, now: Now, id: SaveId, out: &mut Effects) {
         let Some(raft) = &mut self.metadata.raft else { return };
-        let outcome = raft.on_saved(id, now.wall);
+        let outcome = raft.on_saved(id, now);
         self.on_raft(now, outcome, out);
     }
 
-    /// Carries out what the quorum decided.
+    /// Carries out what the quorum decided. A quorum of one asks nobody.
     pub(super) fn on_raft(&mut self, now: Now, outcome: raft::Outcome, out: &mut Effects) {
         if let Some(save) = outcome.save {
             let ticket = self.questions.ask(Pending::Vote(save.id));
@@ -207,14 +211,28 @@ impl Broker {
         if begun.is_none() {
             let log = self.metadata.log.expect("a leader has a log");
             self.logs.begin_epoch(log, lead.epoch);
+            let place = self.logs.offsets(log).unwrap_or_default().log_end;
             let end = self.append_metadata(now, lead.epoch, lead.batch.clone(), out);
-            self.metadata.lead = Some((lead, end));
+            self.metadata.lead = Some((lead.clone(), end));
             if end.is_none() {
                 return;
             }
+            self.note_voters(now, place, &lead.batch, out);
             self.on_metadata_progress(now, out);
         }
         self.register(now, out);
+    }
+
+    /// A batch at `offset` may name the voters: they count from there on.
+    fn note_voters(&mut self, now: Now, offset: Offset, batch: &[u8], out: &mut Effects) {
+        let controls = RecordBatch::first_of(batch).ok().and_then(|batch| raft::control_records(&batch).ok());
+        for control in controls.into_iter().flatten() {
+            let Some(raft) = &mut self.metadata.raft else { return };
+            if let ControlRecord::Voters(voters) = control {
+                let outcome = raft.on_voters(now, offset, voters);
+                self.on_raft(now, outcome, out);
+            }
+        }
     }
 
     /// There was no room for what lay at `end` and above in the metadata log: nobody who waits for it can be told that
@@ -259,10 +277,11 @@ impl Broker {
     }
 
     /// The metadata log failed: nobody who waits for it can be told that it worked.
-    pub(super) fn fail_metadata(&mut self) {
+    pub(super) fn fail_metadata(&mut self, now: Now, out: &mut Effects) {
         self.metadata.controller.revert();
         if let Some(raft) = &mut self.metadata.raft {
-            raft.become_resigned();
+            let outcome = raft.become_resigned(now);
+            self.on_raft(now, outcome, out);
         }
         self.metadata.allocating = None;
         let waiting = std::mem::take(&mut self.metadata.waiting).into_iter().map(|(_, ticket, _)| ticket);

@@ -378,7 +378,7 @@ impl Broker {
             self.take_offline(log, "is offline with its directory", out);
         }
         if self.metadata.log().is_some_and(|log| self.logs.view(log).is_some_and(|view| view.dir == dir)) {
-            self.fail_metadata();
+            self.fail_metadata(now, out);
         }
     }
 

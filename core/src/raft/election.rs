@@ -1,118 +1,178 @@
 //! How a node comes to lead, and ceases to.
 
+use std::time::Duration;
+
 use super::leader::Leader;
-use super::persisted::SavedElection;
-use super::quorum_state::{Candidate, Prospective, QuorumState, Resigned, Tally};
+use super::messages::{CallId, Destination, EndRequest, Request, VoteRequest};
+use super::quorum_state::{Fetching, Follower, Poll, QuorumState, Resigned, Unattached};
 use super::voter_set::VoterKey;
-use super::{Lead, Outcome, Raft, Save, SaveId, records};
-use crate::clock::WallTime;
+use super::{Asked, Ballot, Lead, Outcome, Raft, records};
+use crate::clock::{Instant, Now};
 use crate::planted::Plant;
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::{BrokerId, LeaderEpoch};
 
 impl Raft {
-    /// The node may take part from now on. A voter stands at once; with others it would first wait for a leader.
-    pub fn on_start(&mut self, now: WallTime) -> Outcome {
-        let QuorumState::Unattached(it) = &self.role else { return Outcome::default() };
-        let (epoch, voted) = (it.epoch, it.voted);
-        if !self.is_voter() {
-            return Outcome::default();
+    /// A voter answered whether it votes, or would vote, for this node. `None`: the request failed.
+    pub(super) fn on_vote(
+        &mut self,
+        now: Now,
+        (voter, number): (VoterKey, u64),
+        granted: Option<bool>,
+        out: &mut Outcome,
+    ) {
+        let retry_at = now.monotonic + self.config.retry_backoff;
+        let stale = self.planted.has(Plant::Raft13) && granted == Some(true);
+        let (QuorumState::Prospective(poll) | QuorumState::Candidate(poll)) = &mut self.role else { return };
+        if poll.number != number && !stale {
+            return;
         }
-        let mut tally = Tally::default();
-        tally.note(self.node, true);
-        self.role = QuorumState::Prospective(Prospective { epoch, voted, tally });
-        self.on_tally(now)
-    }
-
-    /// A voter answered whether it votes, or would vote, for this node in `epoch`.
-    pub fn on_vote(&mut self, voter: VoterKey, epoch: LeaderEpoch, granted: bool, now: WallTime) -> Outcome {
-        if epoch != self.epoch() {
-            return Outcome::default();
+        match granted {
+            Some(granted) => {
+                poll.asked.remove(&voter);
+                poll.tally.note(voter, granted);
+                self.on_tally(now, out);
+            }
+            None => {
+                poll.asked.insert(voter, Some(retry_at));
+            }
         }
-        match &mut self.role {
-            QuorumState::Prospective(it) => it.tally.note(voter, granted),
-            QuorumState::Candidate(it) => it.tally.note(voter, granted),
-            QuorumState::Unattached(_)
-            | QuorumState::Leader(_)
-            | QuorumState::Follower(_)
-            | QuorumState::Resigned(_) => return Outcome::default(),
+    }
+
+    /// Asks every voter that was not asked, and those again whose request failed.
+    pub(super) fn ask_for_votes(&mut self, now: Instant, out: &mut Outcome) {
+        let Some(voters) = self.voters() else { return };
+        let others: Vec<VoterKey> = voters.iter().map(|(key, _)| key).filter(|key| *key != self.node).collect();
+        let (node, log, epoch) = (self.node, self.log, self.ballot.epoch);
+        let pre_vote = matches!(self.role, QuorumState::Prospective(_));
+        if let QuorumState::Prospective(poll) | QuorumState::Candidate(poll) = &mut self.role {
+            poll.asked.retain(|voter, _| others.contains(voter));
         }
-        self.on_tally(now)
-    }
-
-    /// A save that an [`Outcome`] asked for is durable.
-    pub fn on_saved(&mut self, id: SaveId, now: WallTime) -> Outcome {
-        let node = self.node;
-        match &mut self.role {
-            // Its own vote counts from now on (invariant M2).
-            QuorumState::Candidate(it) if it.saving == id => it.tally.note(node, true),
-            QuorumState::Candidate(_)
-            | QuorumState::Unattached(_)
-            | QuorumState::Prospective(_)
-            | QuorumState::Leader(_)
-            | QuorumState::Follower(_)
-            | QuorumState::Resigned(_) => return Outcome::default(),
+        for voter in others {
+            let (QuorumState::Prospective(poll) | QuorumState::Candidate(poll)) = &mut self.role else { return };
+            let wait = poll.asked.get(&voter);
+            if poll.tally.has(voter) || wait.is_some_and(|at| at.is_none_or(|at| at > now)) {
+                continue;
+            }
+            poll.asked.insert(voter, None);
+            let asked = Asked::Vote { voter, poll: poll.number };
+            let (candidate, last_epoch, end) = (node, log.last_epoch, log.end);
+            let request = VoteRequest { voter: Some(voter), epoch, candidate, last_epoch, end, pre_vote };
+            let _: CallId = self.call(Destination::Node(voter.id), Request::Vote(request), asked, out);
         }
-        self.on_tally(now)
     }
 
-    /// The metadata log goes up to `end` on this node, and is durable up to `durable`.
-    pub fn on_log(&mut self, end: Offset, durable: Offset) -> Outcome {
-        self.end_offset = end;
-        self.durable_end = durable;
-        let (Some(voters), QuorumState::Leader(leader)) = (&self.voters, &mut self.role) else {
-            return Outcome::default();
-        };
-        leader.note_end(self.node, self.durable_end);
-        let committed = leader.committed(voters).max(self.high_watermark);
-        let risen = committed > self.high_watermark;
-        self.high_watermark = committed;
-        Outcome { high_watermark: committed.filter(|_| risen), ..Outcome::default() }
-    }
-
-    /// The node shuts down, or its metadata log fails: it leads no more, and is not elected again by this process.
-    pub fn become_resigned(&mut self) {
-        self.role = QuorumState::Resigned(Resigned { epoch: self.epoch() });
-    }
-
-    fn on_tally(&mut self, now: WallTime) -> Outcome {
-        let Some(voters) = &self.voters else { return Outcome::default() };
+    pub(super) fn on_tally(&mut self, now: Now, out: &mut Outcome) {
+        let Some(voters) = self.voters() else { return };
         match &self.role {
-            QuorumState::Prospective(it) if it.tally.is_won(voters) => self.become_candidate(now),
-            QuorumState::Candidate(it) if it.tally.is_won(voters) => self.become_leader(now),
+            QuorumState::Prospective(it) if it.tally.is_won(voters) => self.become_candidate(now, out),
+            QuorumState::Candidate(it) if it.tally.is_won(voters) => self.become_leader(now, out),
             QuorumState::Prospective(_)
             | QuorumState::Candidate(_)
             | QuorumState::Unattached(_)
             | QuorumState::Leader(_)
             | QuorumState::Follower(_)
-            | QuorumState::Resigned(_) => Outcome::default(),
+            | QuorumState::Resigned(_) => {}
         }
     }
 
-    /// Stands in the next epoch. The vote for itself counts when it is durable.
-    fn become_candidate(&mut self, now: WallTime) -> Outcome {
-        let epoch = LeaderEpoch(self.epoch().0 + 1);
-        self.saves += 1;
-        let saving = SaveId(self.saves);
-        self.role = QuorumState::Candidate(Candidate { epoch, tally: Tally::default(), saving });
-        let election = SavedElection { epoch, leader: None, voted: Some(self.node) };
-        let save = Some(Save { id: saving, bytes: election.encode() });
-        let early = self.planted.has(Plant::Raft01);
-        Outcome { save, ..if early { self.on_saved(saving, now) } else { Outcome::default() } }
+    /// Knows no leader of `epoch`, its own or a later one.
+    pub(super) fn become_unattached(&mut self, now: Instant, epoch: LeaderEpoch, out: &mut Outcome) {
+        let until = now + self.election_wait();
+        self.become_unattached_until(until, epoch, out);
+    }
+
+    pub(super) fn become_unattached_until(&mut self, until: Instant, epoch: LeaderEpoch, out: &mut Outcome) {
+        self.enter(epoch, out);
+        self.role = QuorumState::Unattached(Unattached { until, search: Fetching::Idle });
+    }
+
+    pub(super) fn become_follower(&mut self, now: Instant, epoch: LeaderEpoch, leader: BrokerId, out: &mut Outcome) {
+        self.enter(epoch, out);
+        self.doubted = None;
+        self.role = QuorumState::Follower(Follower {
+            leader,
+            heard: false,
+            until: now + self.config.fetch_timeout,
+            fetching: Fetching::Idle,
+            committed: None,
+            join_at: now + self.config.fetch_timeout,
+        });
+    }
+
+    /// Asks whether it would be elected. Its own answer is yes.
+    pub(super) fn become_prospective(&mut self, now: Now, out: &mut Outcome) {
+        let poll = self.poll(now.monotonic);
+        self.enter(self.ballot.epoch, out);
+        self.role = QuorumState::Prospective(poll);
+        let node = self.node;
+        if let QuorumState::Prospective(poll) = &mut self.role {
+            poll.tally.note(node, true);
+        }
+        self.on_tally(now, out);
+    }
+
+    /// Stands in the next epoch. The vote for itself counts when it is durable, and nobody is asked before.
+    fn become_candidate(&mut self, now: Now, out: &mut Outcome) {
+        // The epoch after the last cannot come honestly; who forged it has stopped the quorum.
+        let Some(epoch) = self.ballot.epoch.0.checked_add(1) else { return self.resign(None, out) };
+        let poll = self.poll(now.monotonic);
+        self.ballot = Ballot { epoch: LeaderEpoch(epoch), voted: Some(self.node) };
+        self.doubted = None;
+        self.role = QuorumState::Candidate(poll);
     }
 
     /// Leads: the first batch of the epoch says so, and commits what earlier leaders left.
-    fn become_leader(&mut self, now: WallTime) -> Outcome {
-        let (Some(voters), QuorumState::Candidate(it)) = (&self.voters, &self.role) else { return Outcome::default() };
+    fn become_leader(&mut self, now: Now, out: &mut Outcome) {
+        let (Some(voters), QuorumState::Candidate(it)) = (self.voters(), &self.role) else { return };
         let granting = it.tally.granting(voters);
-        let births = !self.voters_in_log;
-        let epoch = it.epoch;
-        let batch = records::epoch_start(self.node.id, epoch, voters, granting, births, now);
-        self.role = QuorumState::Leader(Leader::new(epoch, self.end_offset));
-        self.voters_in_log = true;
-        Outcome { lead: Some(Lead { epoch, batch }), ..Outcome::default() }
+        let births = self.voters.current().is_none();
+        let epoch = self.ballot.epoch;
+        let batch = records::epoch_start(self.node.id, epoch, voters, granting, births, now.wall);
+        self.role = QuorumState::Leader(Box::new(Leader::new(epoch, self.log.end, voters, now.monotonic)));
+        out.lead = Some(Lead { epoch, batch });
     }
 
-    fn is_voter(&self) -> bool {
-        self.voters.as_ref().is_some_and(|voters| voters.contains(self.node))
+    /// Leads no more, nor takes part before `until`. If it led, the voters are told.
+    pub(super) fn resign(&mut self, until: Option<Instant>, out: &mut Outcome) {
+        let mut told = Vec::new();
+        if let (QuorumState::Leader(leader), Some(voters)) = (&self.role, self.voters()) {
+            told = leader.successors(voters, self.node);
+        }
+        let request = EndRequest { leader: self.node.id, epoch: self.ballot.epoch, successors: told.clone() };
+        self.leave_leadership(out);
+        self.role = QuorumState::Resigned(Resigned { until });
+        for voter in told {
+            let _: CallId = self.call(Destination::Node(voter), Request::End(request.clone()), Asked::Nothing, out);
+        }
+    }
+
+    /// A leader that lost its majority: the others may be able to elect one.
+    pub(super) fn resign_for_a_while(&mut self, now: Instant, out: &mut Outcome) {
+        let wait: Duration = self.election_wait();
+        self.resign(Some(now + wait), out);
+    }
+
+    /// In `epoch` from now on, which is its own or a later one. What it voted in its own it does not forget (RAFT-02).
+    fn enter(&mut self, epoch: LeaderEpoch, out: &mut Outcome) {
+        self.leave_leadership(out);
+        if epoch > self.ballot.epoch {
+            self.ballot = Ballot { epoch, voted: None };
+            self.doubted = None;
+        } else if self.planted.has(Plant::Raft02) {
+            self.ballot.voted = None;
+        }
+    }
+
+    fn leave_leadership(&mut self, out: &mut Outcome) {
+        if let QuorumState::Leader(leader) = &mut self.role {
+            let waiting = leader.take_waiting();
+            out.resigned = true;
+            self.refuse_as_not_leader(waiting, out);
+        }
+    }
+
+    fn poll(&mut self, now: Instant) -> Poll {
+        self.calls.polls += 1;
+        Poll::new(self.calls.polls, now + self.election_wait())
     }
 }

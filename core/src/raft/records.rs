@@ -59,6 +59,12 @@ pub(super) fn epoch_start(
     control_batch(Offset::ZERO, epoch, now.0, &records[..count])
 }
 
+/// A batch that names other voters, of a leader of `epoch`.
+pub(super) fn voters(epoch: LeaderEpoch, voters: &VoterSet, now: WallTime) -> Vec<u8> {
+    let voters = value(&voters_record(voters), 0);
+    control_batch(Offset::ZERO, epoch, now.0, &[(ControlType::KRaftVoters, &voters)])
+}
+
 /// The control records of a batch; none if it is not a control batch.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ message! {
         voter_id: i32,
         voter_directory_id: Uuid,
         listeners: Vec<Listener<'a>>,
-        /// Whether the answer waits until the new voters are committed; a node that joins by itself does not (KIP-1186).
+        /// Whether the answer waits until the new voters are committed; who joins by itself does not wait (KIP-1186).
         ack_when_committed: bool [1..] = true,
     }
 

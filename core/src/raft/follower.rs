@@ -1,0 +1,152 @@
+//! The follower: it reads the leader's log, and cuts its own where the two differ.
+//!
+//! Its fetch says how far its log goes *durably*, and it is sent only when all of the log is durable: the leader
+//! counts it (KAFKA-10533). The last epoch in it lets the leader find where the logs part (KIP-595).
+
+use ottla_wire::ErrorCode;
+
+use super::messages::{AddVoterRequest, CallId, Destination, FetchRequest, Request, Response, ResponseBody};
+use super::quorum_state::{Fetching, QuorumState};
+use super::{Asked, Epochs, Outcome, Raft};
+use crate::clock::{Instant, Now};
+use crate::log::leader_epoch_cache::EpochEnd;
+use crate::planted::Plant;
+use crate::types::{LeaderEpoch, Offset};
+
+impl Raft {
+    /// Batches of an [`Outcome`] are in the log, or it does not take them.
+    pub fn on_appended(&mut self, now: Now, taken: bool) -> Outcome {
+        let later = Fetching::Later(now.monotonic + self.config.retry_backoff);
+        if let QuorumState::Follower(follower) = &mut self.role
+            && follower.fetching == Fetching::Appending
+        {
+            follower.fetching = if taken { Fetching::Idle } else { later };
+        }
+        self.settle(now, Outcome::default())
+    }
+
+    /// Looks for a leader: any node of the quorum says who it is.
+    pub(super) fn search(&mut self, now: Instant, out: &mut Outcome) {
+        let QuorumState::Unattached(it) = &self.role else { return };
+        if !it.search.is_due(now) {
+            return;
+        }
+        self.calls.searches += 1;
+        let to = Destination::Anyone(self.calls.searches);
+        let asked = self.fetch(to, out);
+        if let QuorumState::Unattached(it) = &mut self.role {
+            it.search = Fetching::Asked(asked);
+        }
+    }
+
+    /// Reads on, and asks to become a voter if it is to and has read enough.
+    pub(super) fn follow_on(&mut self, now: Instant, out: &mut Outcome) {
+        let QuorumState::Follower(it) = &self.role else { return };
+        let (leader, fetching, join_at) = (it.leader, it.fetching, it.join_at);
+        let all_durable = self.log.durable >= self.log.end || self.planted.has(Plant::Raft04);
+        if fetching.is_due(now) {
+            // If not all is durable yet, it is sent as soon as it is.
+            let next = match all_durable {
+                true => Fetching::Asked(self.fetch(Destination::Node(leader), out)),
+                false => Fetching::Idle,
+            };
+            if let QuorumState::Follower(it) = &mut self.role {
+                it.fetching = next;
+            }
+        }
+        if join_at <= now && !self.is_voter() {
+            self.ask_to_join(now, out);
+        }
+    }
+
+    fn ask_to_join(&mut self, now: Instant, out: &mut Outcome) {
+        let Some(voter) = self.config.join.clone() else { return };
+        let again = now + self.config.fetch_timeout;
+        let QuorumState::Follower(it) = &mut self.role else { return };
+        it.join_at = again;
+        if !it.heard || self.high_watermark.is_none() {
+            return;
+        }
+        let to = Destination::Node(it.leader);
+        let request = AddVoterRequest { key: self.node, voter, when_committed: false };
+        let _: CallId = self.call(to, Request::AddVoter(request), Asked::Nothing, out);
+    }
+
+    fn fetch(&mut self, to: Destination, out: &mut Outcome) -> CallId {
+        let epoch = self.ballot.epoch;
+        let request = FetchRequest {
+            replica: Some(self.node),
+            epoch,
+            offset: self.log.end,
+            last_epoch: self.log.last_epoch,
+            high_watermark: self.high_watermark,
+            max_wait: self.config.fetch_wait,
+        };
+        let leader = match to {
+            Destination::Node(leader) => Some(leader),
+            Destination::Anyone(_) => None,
+        };
+        self.call(to, Request::Fetch(request), Asked::Fetch { epoch, leader }, out)
+    }
+
+    /// A fetch was answered. What it knew of leaders is noted already.
+    pub(super) fn on_fetched(
+        &mut self,
+        now: Now,
+        (call, epoch): (CallId, LeaderEpoch),
+        response: Option<Response>,
+        epochs: &Epochs,
+        out: &mut Outcome,
+    ) {
+        let later = Fetching::Later(now.monotonic + self.config.retry_backoff);
+        if let QuorumState::Unattached(it) = &mut self.role
+            && it.search == Fetching::Asked(call)
+        {
+            it.search = later;
+            return;
+        }
+        let until = now.monotonic + self.config.fetch_timeout;
+        let own_epoch = self.ballot.epoch;
+        let QuorumState::Follower(it) = &mut self.role else { return };
+        // An answer to what another role or another epoch asked says nothing about this leader's log.
+        if it.fetching != Fetching::Asked(call) || epoch != own_epoch {
+            return;
+        }
+        it.fetching = later;
+        let Some(Response { error: ErrorCode::NONE, body, .. }) = response else { return };
+        let ResponseBody::Fetch { high_watermark, diverging, records } = body else { return };
+        it.heard = true;
+        it.until = until;
+        if let Some(diverging) = diverging {
+            return self.on_diverging(diverging, epochs, out);
+        }
+        it.committed = it.committed.max(high_watermark);
+        if records.is_empty() {
+            it.fetching = Fetching::Idle;
+        } else {
+            it.fetching = Fetching::Appending;
+            out.append = Some(records);
+        }
+        self.recount(now, out);
+    }
+
+    /// The leader's log differs from here on: cuts to the end of the greatest epoch that both have (KIP-279).
+    fn on_diverging(&mut self, theirs: EpochEnd, epochs: &Epochs, out: &mut Outcome) {
+        let Some(ours) = epochs.end_offset_for(theirs.epoch, self.log.end) else { return };
+        let same = ours.epoch == theirs.epoch;
+        let to = if same { ours.end_offset.min(theirs.end_offset) } else { ours.end_offset };
+        if to >= self.log.end {
+            return; // It makes no sense, and is asked again a little later.
+        }
+        if self.high_watermark.is_some_and(|committed| to < committed) {
+            let committed = self.high_watermark.unwrap_or(Offset::ZERO);
+            let why = format!("the leader has not what is committed: it goes on from {to}, committed is {committed}");
+            out.broken = Some(why);
+            return self.resign(None, out);
+        }
+        if let QuorumState::Follower(it) = &mut self.role {
+            it.fetching = Fetching::Cutting(to);
+        }
+        out.truncate = Some(to);
+    }
+}

@@ -1,0 +1,331 @@
+//! A quorum of one, step by step; quorums of several in a bad world; each planted bug showing itself.
+
+mod network;
+
+use self::network::{Network, Plan};
+use super::*;
+use crate::clock::WallTime;
+use crate::machine::ConnId;
+#[cfg(feature = "planted-bugs")]
+use crate::planted::Plant;
+use crate::record::RecordBatch;
+use crate::types::BrokerId;
+use ottla_wire::Uuid;
+
+const NOW: Now = Now { monotonic: Instant(1_000), wall: WallTime(5000) };
+const NODE: VoterKey = VoterKey { id: BrokerId(1), directory_id: Uuid(0xd1) };
+
+fn alone() -> VoterSet {
+    let endpoints = vec![VoterEndpoint { name: "CONTROLLER".into(), host: "127.0.0.1".into(), port: 9093 }];
+    VoterSet::single(NODE, Voter { endpoints, max_kraft_version: KRAFT_VERSION })
+}
+
+fn birth() -> Start {
+    Start {
+        node: NODE,
+        saved: None,
+        voters: VoterHistory::default(),
+        born: Some(alone()),
+        end_offset: Offset::ZERO,
+        last_epoch: None,
+        seed: 1,
+    }
+}
+
+fn config() -> RaftConfig {
+    RaftConfig {
+        election_timeout: Duration::from_secs(1),
+        fetch_timeout: Duration::from_secs(2),
+        retry_backoff: Duration::from_millis(20),
+        fetch_wait: Duration::from_millis(500),
+        join: None,
+    }
+}
+
+fn raft(start: Start) -> Raft {
+    Raft::new(start, config(), Planted::default()).unwrap()
+}
+
+fn log(end: i64, durable: i64) -> LogState {
+    LogState { end: Offset(end), written: Offset(end), durable: Offset(durable), last_epoch: Some(LeaderEpoch(1)) }
+}
+
+fn records(batch: &[u8]) -> Vec<ControlRecord> {
+    let batch = RecordBatch::first_of(batch).unwrap();
+    batch.check_crc().unwrap();
+    control_records(&batch).unwrap()
+}
+
+#[test]
+fn a_lone_voter_leads_once_its_vote_is_durable() {
+    let mut raft = raft(birth());
+    let outcome = raft.on_start(NOW);
+    let save = outcome.save.clone().unwrap();
+    assert_eq!(outcome, Outcome { save: Some(save.clone()), ..Outcome::default() });
+    assert_eq!((raft.role().to_string().as_str(), raft.epoch()), ("Candidate", LeaderEpoch(1)));
+    let saved = SavedElection::parse(&save.bytes).unwrap();
+    assert_eq!(saved, SavedElection { epoch: LeaderEpoch(1), leader: None, voted: Some(NODE) });
+    // Somebody else's save changes nothing.
+    assert_eq!(raft.on_saved(SaveId(99), NOW), Outcome::default());
+
+    let lead = raft.on_saved(save.id, NOW).lead.unwrap();
+    assert_eq!((lead.epoch, raft.is_leader()), (LeaderEpoch(1), true));
+    assert_eq!(RecordBatch::first_of(&lead.batch).unwrap().header().max_timestamp, NOW.wall.0);
+    let expected = [
+        ControlRecord::LeaderChange { leader: BrokerId(1) },
+        ControlRecord::KRaftVersion(1),
+        ControlRecord::Voters(alone()),
+    ];
+    assert_eq!(records(&lead.batch), expected);
+
+    // Appended is not committed; durable is.
+    assert_eq!(raft.on_log(NOW, log(3, 0)).high_watermark, None);
+    let _: Outcome = raft.on_voters(NOW, Offset::ZERO, alone());
+    assert_eq!(raft.on_log(NOW, log(5, 3)).high_watermark, Some(Offset(3)));
+    assert_eq!(raft.on_log(NOW, log(5, 3)).high_watermark, None);
+    assert_eq!(raft.on_log(NOW, log(5, 5)).high_watermark, Some(Offset(5)));
+    // It waits for nobody.
+    assert_eq!(raft.next_deadline(), None);
+}
+
+#[test]
+fn a_restart_takes_a_new_epoch_above_the_file_and_the_log() {
+    for (saved, last_epoch, expected) in [(Some(4), 3, 5), (Some(4), 6, 7), (None, 6, 7), (Some(4), 4, 5)] {
+        let saved = saved.map(|epoch| SavedElection { epoch: LeaderEpoch(epoch), leader: None, voted: Some(NODE) });
+        let mut voters = VoterHistory::default();
+        voters.add(Offset::ZERO, alone());
+        let (end_offset, last_epoch) = (Offset(10), Some(LeaderEpoch(last_epoch)));
+        let mut raft = raft(Start { saved, voters, born: None, end_offset, last_epoch, ..birth() });
+        let save = raft.on_start(NOW).save.unwrap();
+        let lead = raft.on_saved(save.id, NOW).lead.unwrap();
+        assert_eq!(lead.epoch, LeaderEpoch(expected));
+        // The log names the voters already.
+        assert_eq!(records(&lead.batch), [ControlRecord::LeaderChange { leader: BrokerId(1) }]);
+        // What earlier epochs left is committed together with the first batch of this one, not before.
+        assert_eq!(raft.on_log(NOW, log(11, 10)).high_watermark, None);
+        assert_eq!(raft.on_log(NOW, log(11, 11)).high_watermark, Some(Offset(11)));
+    }
+}
+
+#[test]
+fn who_is_no_voter_only_looks_for_a_leader() {
+    let replaced = VoterKey { directory_id: Uuid(0xd2), ..NODE };
+    for start in [Start { node: replaced, ..birth() }, Start { born: None, ..birth() }] {
+        let mut raft = raft(start);
+        let outcome = raft.on_start(NOW);
+        assert!(outcome.save.is_none() && outcome.lead.is_none());
+        let [Call { to: Destination::Anyone(1), request: Request::Fetch(_), .. }] = &outcome.calls[..] else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!((raft.role().to_string().as_str(), raft.epoch()), ("Unattached", LeaderEpoch(0)));
+    }
+}
+
+#[test]
+fn there_is_no_epoch_after_the_last() {
+    let last = Start { last_epoch: Some(LeaderEpoch(i32::MAX)), ..birth() };
+    assert_eq!(Raft::new(last, config(), Planted::default()).unwrap_err(), StartError::EpochsExhausted);
+}
+
+#[test]
+fn who_resigned_commits_nothing_and_is_not_elected() {
+    let mut raft = raft(birth());
+    let save = raft.on_start(NOW).save.unwrap();
+    let _: Outcome = raft.become_resigned(NOW);
+    assert_eq!(raft.on_saved(save.id, NOW), Outcome::default());
+    assert_eq!(raft.on_log(NOW, log(3, 3)), Outcome::default());
+    assert_eq!((raft.on_start(NOW), raft.next_deadline()), (Outcome::default(), None));
+    let request = Request::Begin(BeginRequest { voter: None, leader: BrokerId(2), epoch: LeaderEpoch(9) });
+    let ticket = Ticket { conn: ConnId(1), frame: 0 };
+    let _: Outcome = raft.on_request(NOW, ticket, request, &Epochs::new());
+    assert_eq!(raft.leader(), None);
+}
+
+#[test]
+fn votes_of_others_count_only_in_a_majority_of_the_voters() {
+    let keys = [1, 2, 3].map(|id| VoterKey { id: BrokerId(id), ..NODE });
+    let voters = VoterSet::new(keys.into_iter().map(|key| (key, Voter::default())).collect()).unwrap();
+    let mut tally = Tally::default();
+    tally.note(keys[0], true);
+    tally.note(VoterKey { directory_id: Uuid(9), ..keys[1] }, true);
+    tally.note(keys[2], false);
+    tally.note(keys[2], true);
+    assert!(!tally.is_won(&voters));
+    tally.note(keys[1], true);
+    assert!(tally.is_won(&voters));
+    assert_eq!(tally.granting(&voters).collect::<Vec<_>>(), keys[..2]);
+    let twice =
+        VoterSet::new([NODE, VoterKey { directory_id: Uuid(1), ..NODE }].map(|key| (key, Voter::default())).into());
+    assert_eq!(twice, None);
+}
+
+fn plan(voters: i32, joining: i32) -> Plan {
+    Plan { voters, joining, loss: 0, trouble_ms: 0, save_ms: 30, planted: Planted::default() }
+}
+
+fn bad(voters: i32, joining: i32) -> Plan {
+    Plan { loss: 50, trouble_ms: 400, ..plan(voters, joining) }
+}
+
+/// Half a minute of trouble, and whether the quorum recovers from it.
+fn troubled(plan: Plan, seed: u64) -> Network {
+    let mut network = Network::new(plan, seed);
+    network.run(30_000);
+    network.heal();
+    network.run(20_000);
+    let (elections, committed) = (network.elections(), network.committed());
+    network.run(5_000);
+    let grew = network.committed() > committed;
+    network.quieten();
+    network.run(5_000);
+    if network.violation.is_none() && !(grew && network.is_settled() && network.elections() == elections) {
+        network.violation = Some(format!("at the end: L it does not settle: {}", network.describe()));
+    }
+    network
+}
+
+#[test]
+fn three_elect_one_and_nobody_disturbs_it() {
+    for seed in 0..20 {
+        let mut network = Network::new(plan(3, 0), seed);
+        network.run(20_000);
+        assert_eq!(network.violation, None, "{seed}");
+        let (_, epoch) = network.leader().unwrap();
+        assert!(epoch.0 <= 3 && network.elections() <= 3 && network.committed() > 100, "{seed}");
+    }
+}
+
+#[test]
+fn a_node_that_was_cut_off_does_not_unseat_the_leader() {
+    for seed in 0..10 {
+        let mut network = Network::new(plan(3, 0), seed);
+        network.run(10_000);
+        let (leader, epoch) = network.leader().unwrap();
+        network.isolate((leader + 1) % 3);
+        network.run(30_000);
+        network.heal();
+        network.run(10_000);
+        assert_eq!((network.leader(), network.violation), (Some((leader, epoch)), None), "{seed}");
+    }
+}
+
+#[test]
+fn a_leader_that_is_cut_off_resigns_and_another_is_elected() {
+    for seed in 0..10 {
+        let mut network = Network::new(plan(3, 0), seed);
+        network.run(10_000);
+        let (leader, epoch) = network.leader().unwrap();
+        network.isolate(leader);
+        network.run(10_000);
+        let (next, later) = network.leader().unwrap_or_else(|| panic!("{seed}: {}", network.describe()));
+        assert!(next != leader && later > epoch, "{seed}");
+        network.heal();
+        network.run(10_000);
+        assert_eq!((network.leader(), network.violation), (Some((next, later)), None), "{seed}");
+    }
+}
+
+#[test]
+fn observers_become_voters_one_after_another() {
+    for seed in 0..10 {
+        let mut network = Network::new(plan(1, 4), seed);
+        network.run(40_000);
+        network.quieten();
+        network.run(5_000);
+        assert_eq!((network.violation.as_deref(), network.elections()), (None, 1), "{seed}");
+        assert!(network.is_settled(), "{seed}: {}", network.describe());
+    }
+}
+
+#[test]
+fn whatever_happens_the_quorum_keeps_what_it_promised() {
+    for seed in 0..30 {
+        for (voters, joining) in [(1, 0), (2, 0), (3, 0), (5, 0), (1, 2), (3, 2)] {
+            let network = troubled(bad(voters, joining), seed);
+            assert_eq!(network.violation, None, "seed {seed} of {voters} and {joining}");
+        }
+    }
+}
+
+#[test]
+fn a_voter_with_another_disk_votes_no_more() {
+    for seed in 0..20 {
+        let mut network = Network::new(bad(3, 0), seed);
+        network.run(10_000);
+        network.wipe(usize::try_from(seed % 3).unwrap());
+        network.run(50_000);
+        assert_eq!(network.violation, None, "{seed}");
+    }
+}
+
+/// Each switch breaks an invariant that the same worlds keep without it.
+#[cfg(feature = "planted-bugs")]
+mod planted {
+    use super::*;
+
+    /// The first seed that shows it must show it as `code`.
+    fn shows(plan: Plan, plant: Plant, code: &str) {
+        let planted = Planted::default().with(plant);
+        let shown = (0..400).find_map(|seed| {
+            let mut network = Network::new(Plan { planted, ..plan.clone() }, seed);
+            network.run(10_000);
+            if plant == Plant::Raft39 {
+                network.wipe(usize::try_from(seed % 3).unwrap());
+            }
+            network.run(50_000);
+            network.violation
+        });
+        let shown = shown.unwrap_or_else(|| panic!("{plant} is not seen"));
+        assert!(code.split(' ').any(|code| shown.contains(&format!(": {code} "))), "{plant}: {shown}");
+    }
+
+    #[test]
+    fn raft_01_votes_are_not_durable() {
+        shows(Plan { save_ms: 400, trouble_ms: 100, ..bad(3, 0) }, Plant::Raft01, "M2 M1");
+    }
+
+    #[test]
+    fn raft_02_the_vote_is_forgotten() {
+        shows(bad(3, 0), Plant::Raft02, "M2 M1");
+    }
+
+    #[test]
+    fn raft_04_followers_say_more_than_is_durable() {
+        shows(bad(3, 0), Plant::Raft04, "M6 M5");
+    }
+
+    #[test]
+    fn raft_09_voters_are_changed_before_the_epoch_is_committed() {
+        shows(Plan { loss: 300, ..bad(2, 3) }, Plant::Raft09, "M10");
+    }
+
+    #[test]
+    fn raft_10_voters_are_changed_twice_at_once() {
+        shows(bad(1, 4), Plant::Raft10, "M10");
+    }
+
+    #[test]
+    fn raft_13_old_answers_elect() {
+        shows(bad(3, 0), Plant::Raft13, "M1 M5 M9");
+    }
+
+    #[test]
+    fn raft_15_votes_for_short_logs() {
+        shows(bad(3, 0), Plant::Raft15, "M5 M9");
+    }
+
+    #[test]
+    fn raft_16_the_leader_counts_what_is_not_durable() {
+        shows(bad(3, 0), Plant::Raft16, "M6 M5");
+    }
+
+    #[test]
+    fn raft_17_the_middle_is_not_the_middle() {
+        shows(bad(5, 0), Plant::Raft17, "M6 M5");
+    }
+
+    #[test]
+    fn raft_39_a_new_disk_votes_for_the_old_one() {
+        shows(bad(3, 0), Plant::Raft39, "M2 M5 M9");
+    }
+}
