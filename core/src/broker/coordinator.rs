@@ -28,14 +28,16 @@ use self::loading::Phase;
 use super::produce::error_code;
 use super::{Broker, GroupsView, Outcome};
 use crate::clock::{Instant, Now};
-use crate::controller::Change;
-use crate::controller::OFFSETS_TOPIC;
-use crate::coordinator::{Answer, Decision, ListRequest, Record, Request, Shard, ShardView, Topic, Topics};
+use crate::controller::{Change, MetadataImage, OFFSETS_TOPIC};
+use crate::coordinator::{
+    Answer, Decision, ListRequest, Record, Request, Shard, ShardView, Topic, Topics,
+};
 use crate::log::{AppendOrigin, Batch, LogId};
 use crate::machine::{ConnId, Effects, Ticket};
 use crate::planted::Plant;
+use crate::racks::Racks;
 use crate::record::{self, BatchBuilder, BatchOptions, Compression, NewRecord};
-use crate::types::{Offset, TopicPartition};
+use crate::types::{BrokerId, Offset, TopicPartition};
 
 /// How long a shard waits before it tries again what time asked of it and its log did not take.
 const RETRY: Duration = Duration::from_millis(500);
@@ -77,8 +79,8 @@ pub(super) struct Coordinator {
     told: bool,
 }
 
-/// A topic by its id, with its name; `None`: it is no more.
-type Known = (Uuid, Option<(Arc<str>, Topic)>);
+/// A topic by its id, with its name and the racks of each partition's replicas; `None`: it is no more.
+type Known = (Uuid, Option<(Arc<str>, Topic, Vec<Racks>)>);
 
 /// A shard and its log.
 #[derive(Clone, Debug)]
@@ -115,15 +117,18 @@ impl Coordinator {
     }
 
     /// Topics are there, or are no more.
-    fn set_topics(&mut self, version: i64, known: &[Known]) {
+    fn set_topics(&mut self, version: i64, known: Vec<Known>) {
         // The shards let go of it, so that it is changed in place.
         let nothing: Arc<Topics> = Arc::default();
         self.shards.values_mut().for_each(|hosted| hosted.shard.set_topics(nothing.clone()));
         let topics = Arc::make_mut(&mut self.topics);
         for (id, known) in known {
             match known {
-                Some((name, topic)) => topics.set(name, *topic, version),
-                None => topics.remove(*id, version),
+                Some((name, topic, racks)) => {
+                    topics.set(&name, topic, version);
+                    topics.place(id, racks, version);
+                }
+                None => topics.remove(id, version),
             }
         }
         self.shards.values_mut().for_each(|hosted| hosted.shard.set_topics(self.topics.clone()));
@@ -143,6 +148,11 @@ impl Coordinator {
         self.deadlines.extend(deadline.map(|at| (at, partition)));
         hosted.deadline = deadline;
     }
+}
+
+/// The racks of these brokers, of those that say it.
+fn racks_of(brokers: &[BrokerId], image: &MetadataImage) -> Racks {
+    brokers.iter().filter_map(|&id| Some(image.broker(id)?.rack.as_deref()?.into())).collect()
 }
 
 impl Broker {
@@ -374,28 +384,35 @@ impl Broker {
 
     /// The metadata has changed: groups may be subscribed to what there is now. At the start there are no changes.
     pub(super) fn on_topics_changed(&mut self, learned: Option<&[Change]>) {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "few changes make or take away partitions")]
+        #[expect(clippy::wildcard_enum_match_arm, reason = "few changes make, move or take away partitions")]
         let id_of = |change: &Change| match change {
             Change::Partition(new) => Some(new.topic_id),
+            Change::PartitionChange { topic_id, delta, .. } if delta.replicas.is_some() => Some(*topic_id),
             Change::RemoveTopic { id } => Some(*id),
             _ => None,
         };
+        // A broker that starts may have been carried to another rack.
+        let moves = |change: &Change| matches!(change, Change::RegisterBroker { .. });
         let image = self.metadata.image();
         let ids: BTreeSet<Uuid> = match learned {
-            Some(learned) => learned.iter().filter_map(id_of).collect(),
-            None => image.topics().map(|topic| topic.id).collect(),
+            Some(learned) if !learned.iter().any(moves) => learned.iter().filter_map(id_of).collect(),
+            learned => {
+                let gone = learned.iter().flat_map(|learned| learned.iter().filter_map(id_of));
+                image.topics().map(|topic| topic.id).chain(gone).collect()
+            }
         };
         let known = ids.into_iter().map(|id| {
             let topic = image.topic_by_id(id).map(|topic| {
                 let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-                (Arc::clone(&topic.name), Topic { id, partitions })
+                let racks = topic.partitions.iter().map(|it| racks_of(&it.replicas, image));
+                (Arc::clone(&topic.name), Topic { id, partitions }, racks.collect())
             });
             (id, topic)
         });
         let known: Vec<_> = known.collect();
         if !known.is_empty() {
             let version = image.end().0;
-            self.coordinator.set_topics(version, &known);
+            self.coordinator.set_topics(version, known);
         }
     }
 

@@ -17,6 +17,7 @@ use ottla_wire::api::{Request, Response};
 use ottla_wire::{ErrorCode, Uuid};
 
 use crate::clock::Instant;
+use crate::racks::Racks;
 use crate::rng::Rng;
 use crate::rpc::{Answer, Backoff, CallId, Lane, Peer, Pool, Readiness, Route, RpcError, Sink};
 use crate::types::{BrokerId, LeaderEpoch};
@@ -45,6 +46,8 @@ pub(super) struct TopicMetadata {
     pub(super) id: Uuid,
     /// Empty until the topic is known.
     pub(super) partitions: BTreeMap<i32, PartitionMetadata>,
+    /// Where the replicas of partitions are, as far as brokers say it.
+    pub(super) racks: BTreeMap<i32, Racks>,
     /// What the last answer said instead.
     pub(super) error: Option<ErrorCode>,
     last_used: Instant,
@@ -260,9 +263,10 @@ impl Metadata {
             self.on_endpoint((broker.node_id, broker.host, broker.port), pool, sink);
         }
         self.controller = Some(BrokerId(response.controller_id)).filter(|id| self.brokers.contains(id));
+        let racks = response.brokers.iter().filter_map(|broker| Some((broker.node_id, broker.rack?.into()))).collect();
         for topic in &response.topics {
             if let Some(known) = topic.name.and_then(|name| self.topics.get_mut(name)) {
-                known.learn(topic);
+                known.learn(topic, &racks);
             }
         }
         self.topics.values().all(TopicMetadata::is_complete)
@@ -293,7 +297,7 @@ impl TopicMetadata {
         }
     }
 
-    fn learn(&mut self, answer: &MetadataResponseTopic<'_>) {
+    fn learn(&mut self, answer: &MetadataResponseTopic<'_>, rack_of: &BTreeMap<i32, Arc<str>>) {
         self.error = Some(answer.error_code).filter(|code| code.is_error());
         if self.error.is_some() {
             return;
@@ -302,6 +306,11 @@ impl TopicMetadata {
         let old = std::mem::take(&mut self.partitions);
         self.id = answer.topic_id;
         self.partitions = answer.partitions.iter().map(|it| (it.partition_index, newer(it, &old, same))).collect();
+        let racks = |it: &MetadataResponsePartition| -> Racks {
+            it.replica_nodes.iter().filter_map(|broker| rack_of.get(broker).cloned()).collect()
+        };
+        let racks = answer.partitions.iter().map(|it| (it.partition_index, racks(it)));
+        self.racks = racks.filter(|(_, racks)| !racks.is_empty()).collect();
     }
 }
 

@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use ottla_wire::Uuid;
 
+use crate::racks::Racks;
+
 /// Topics by name and by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topics {
     by_name: BTreeMap<Arc<str>, Topic>,
     names: BTreeMap<Uuid, Arc<str>>,
+    /// Of topics whose brokers say where they are: the racks of each partition's replicas.
+    racks: BTreeMap<Uuid, Arc<[Racks]>>,
     version: i64,
 }
 
@@ -33,6 +37,7 @@ impl Topics {
         }
         if let Some(before) = before {
             self.names.remove(&before.id);
+            self.racks.remove(&before.id);
         }
         self.names.insert(topic.id, name.clone());
         self.version = version;
@@ -42,8 +47,24 @@ impl Topics {
     pub fn remove(&mut self, id: Uuid, version: i64) {
         if let Some(name) = self.names.remove(&id) {
             self.by_name.remove(&name);
+            self.racks.remove(&id);
             self.version = version;
         }
+    }
+
+    /// In which racks the replicas of a topic's partitions are.
+    pub fn place(&mut self, id: Uuid, racks: Vec<Racks>, version: i64) {
+        let is_known = racks.iter().any(|racks| !racks.is_empty());
+        let before = if is_known { self.racks.insert(id, racks.clone().into()) } else { self.racks.remove(&id) };
+        if before.as_deref() != is_known.then_some(&*racks) {
+            self.version = version;
+        }
+    }
+
+    /// In which racks the replicas of a topic's partitions are; none, as long as brokers do not say it.
+    #[must_use]
+    pub fn racks(&self, id: Uuid) -> &[Racks] {
+        self.racks.get(&id).map_or(&[], |racks| racks)
     }
 
     /// A topic by its name.
@@ -87,5 +108,19 @@ mod tests {
         assert_eq!((topics.get("t").map(|it| it.id), topics.version()), (Some(Uuid(2)), 7));
         topics.remove(Uuid(2), 9);
         assert_eq!((topics.get("t"), topics.version()), (None, 9));
+    }
+
+    #[test]
+    fn where_replicas_are_is_part_of_what_a_topic_is() {
+        let mut topics = Topics::default();
+        topics.set(&"t".into(), Topic { id: Uuid(1), partitions: 2 }, 5);
+        topics.place(Uuid(1), vec![Racks::new(); 2], 6);
+        assert_eq!((topics.racks(Uuid(1)), topics.version()), (&[][..], 5), "nobody says where");
+        let racks = vec![Racks::from(["a".into()]), Racks::from(["b".into()])];
+        topics.place(Uuid(1), racks.clone(), 7);
+        topics.place(Uuid(1), racks.clone(), 8);
+        assert_eq!((topics.racks(Uuid(1)), topics.version()), (&*racks, 7));
+        topics.place(Uuid(1), vec![Racks::new(); 2], 9);
+        assert_eq!((topics.racks(Uuid(1)), topics.version()), (&[][..], 9));
     }
 }

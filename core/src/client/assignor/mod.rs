@@ -12,7 +12,9 @@
 //! All are functions of members and topics only, so that any member may lead; they are those of the Java client in
 //! name and on the wire, not partition by partition.
 //!
-//! Absent on purpose: racks.
+//! Where members and brokers say in which racks they are, `range`, `sticky` and `cooperative` then bring partitions nearer
+//! to their readers (KIP-881): they stay as even, and topics of which `range` gives everybody the same partitions do so
+//! still; what moves for it, moves once.
 
 mod cooperative;
 mod range;
@@ -24,6 +26,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::racks;
 use crate::types::TopicPartition;
 
 /// A strategy of `partition.assignment.strategy`.
@@ -52,10 +55,21 @@ pub struct Candidate {
     pub owned: BTreeSet<TopicPartition>,
     /// In which generation; -1: not known.
     pub generation: i32,
+    /// Where it is, if it says so.
+    pub rack: Option<Box<str>>,
 }
 
-/// How many partitions each topic has. One that is not there has none.
-pub type Topics = BTreeMap<Arc<str>, i32>;
+/// What an assignor is told of a topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topic {
+    /// How many partitions it has; none: it is not there.
+    pub partitions: i32,
+    /// Where their replicas are, as far as that is known.
+    pub racks: BTreeMap<i32, racks::Racks>,
+}
+
+/// The topics, by name.
+pub type Topics = BTreeMap<Arc<str>, Topic>;
 
 /// Each member's partitions, by its id; every member is in it.
 pub type Plan = BTreeMap<Box<str>, BTreeSet<TopicPartition>>;
@@ -112,5 +126,14 @@ fn in_order(members: &[Candidate]) -> Vec<&Candidate> {
 fn wanted(members: &[Candidate], topics: &Topics) -> Vec<TopicPartition> {
     let subscribed: BTreeSet<_> = members.iter().flat_map(|member| &member.topics).collect();
     let present = topics.iter().filter(|(topic, _)| subscribed.contains(topic));
-    present.flat_map(|(topic, &count)| (0..count).map(|index| TopicPartition::new(topic.clone(), index))).collect()
+    let indexes = present.flat_map(|(name, topic)| (0..topic.partitions).map(move |index| (name.clone(), index)));
+    indexes.map(|(topic, index)| TopicPartition::new(topic, index)).collect()
+}
+
+impl Topic {
+    /// Where the replicas of a partition are.
+    fn racks_of(&self, partition: i32) -> &racks::Racks {
+        static NOWHERE: racks::Racks = racks::Racks::new();
+        self.racks.get(&partition).unwrap_or(&NOWHERE)
+    }
 }

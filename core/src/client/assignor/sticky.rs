@@ -2,10 +2,12 @@
 //! then single partitions move from those who have more to those who may have them and have at least two less.
 //!
 //! Each move makes the sum of the squares of the loads smaller, so it ends. Where everybody reads everything no
-//! assignment that is as even moves less.
+//! assignment that is as even moves less, but for what moves to be nearer to its reader.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::racks::{Racks, bring_nearer};
 use crate::types::TopicPartition;
 
 use super::{Candidate, Plan, Topics, empty, in_order, wanted};
@@ -29,8 +31,38 @@ pub(super) fn assign(members: &[Candidate], topics: &Topics) -> Plan {
         let least = readers.min_by_key(|member| plan[&member.id].len());
         give(&mut plan, least.expect("somebody is subscribed to what is wanted"), partition);
     }
-    while level(&order, &mut plan) {}
+    while level(&order, &mut plan) || settle_racks(&order, topics, &mut plan) {}
     plan
+}
+
+/// Swaps and moves partitions so that more of them are read in their own racks. Whether there was one.
+fn settle_racks(order: &[&Candidate], topics: &Topics, plan: &mut Plan) -> bool {
+    if order.iter().all(|member| member.rack.is_none()) || topics.values().all(|topic| topic.racks.is_empty()) {
+        return false;
+    }
+    let owned = order.iter().enumerate().flat_map(|(place, member)| plan[&member.id].iter().map(move |it| (it, place)));
+    let mut owned: Vec<(TopicPartition, usize)> = owned.map(|(partition, place)| (partition.clone(), place)).collect();
+    // What has just moved may as well move once more.
+    owned.sort_by_key(|(partition, place)| !order[*place].owned.contains(partition));
+    // Where everybody reads everything, topics are alike.
+    let differ = order.iter().any(|member| member.topics != order[0].topics);
+    let kind = |(it, _): &(TopicPartition, usize)| {
+        (differ.then(|| it.topic.clone()), topics[&it.topic].racks_of(it.partition).clone())
+    };
+    let units: Vec<(Option<Arc<str>>, Racks)> = owned.iter().map(kind).collect();
+    let members: Vec<_> = order.iter().map(|member| (member.rack.as_deref(), &member.topics)).collect();
+    let mut owners: Vec<usize> = owned.iter().map(|(_, place)| *place).collect();
+    let any = bring_nearer(&mut owners, &members, &units, |(rack, reads), (topic, racks)| {
+        let may = topic.as_ref().is_none_or(|topic| reads.contains(topic));
+        may.then(|| usize::from(rack.is_some_and(|rack| racks.contains(rack))))
+    });
+    for ((partition, before), now) in owned.into_iter().zip(owners) {
+        if before != now {
+            plan.get_mut(&order[before].id).expect("every member is in the plan").remove(&partition);
+            give(plan, order[now], partition);
+        }
+    }
+    any
 }
 
 /// Whose each partition is: of those who say that it is theirs the one of the latest generation; nobody's if two of

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Candidate, Plan, Strategy as Assignor, Topics, cooperative, sticky};
+use super::{Candidate, Plan, Strategy as Assignor, Topic, Topics, cooperative, sticky};
 use crate::types::TopicPartition;
 
 const ALL: [Assignor; 4] = [Assignor::Range, Assignor::RoundRobin, Assignor::Sticky, Assignor::CooperativeSticky];
@@ -28,7 +28,20 @@ fn group() -> impl Strategy<Value = (Vec<BTreeSet<usize>>, Vec<i32>)> {
 }
 
 fn topics(counts: &[i32]) -> Topics {
-    counts.iter().enumerate().map(|(number, &count)| (topic(number), count)).collect()
+    let of_topic = |(number, &partitions)| (topic(number), Topic { partitions, racks: BTreeMap::new() });
+    counts.iter().enumerate().map(of_topic).collect()
+}
+
+/// Topics whose partitions have replicas in racks, and members in racks, by their numbers and those of partitions.
+fn with_racks(members: &mut [Candidate], topics: &mut Topics, seed: u64) {
+    let rack = |number: u64| format!("r{}", number % 3);
+    for (number, member) in (0..).zip(members) {
+        member.rack = (number != 2).then(|| rack(number + seed).into());
+    }
+    for (number, topic) in (0..).zip(topics.values_mut()) {
+        let racks = |index: i32| [rack(u64::from(index.unsigned_abs()) + number + seed / 3), rack(seed)];
+        topic.racks = (0..topic.partitions).map(|it| (it, racks(it).map(Arc::from).into())).collect();
+    }
 }
 
 /// Members that own what a plan gave them in a generation.
@@ -39,6 +52,7 @@ fn candidates(subscriptions: &[BTreeSet<usize>], before: &Plan, generation: i32)
         topics: topics.iter().map(|&number| topic(number)).collect(),
         owned: before.get(&id(number)).cloned().unwrap_or_default(),
         generation,
+        rack: None,
     };
     subscriptions.iter().enumerate().map(member).collect()
 }
@@ -53,7 +67,7 @@ fn check_owners(members: &[Candidate], topics: &Topics, plan: &Plan) -> BTreeSet
     for member in members {
         for partition in &plan[&member.id] {
             assert!(member.topics.contains(&partition.topic), "{} has not asked for {partition}", member.id);
-            assert!((0..topics[&partition.topic]).contains(&partition.partition), "there is no {partition}");
+            assert!((0..topics[&partition.topic].partitions).contains(&partition.partition), "there is no {partition}");
             assert!(owned.insert(partition.clone()), "{partition} has two owners");
         }
     }
@@ -76,13 +90,23 @@ fn moved(before: &Plan, after: &Plan) -> usize {
 
 proptest! {
     #[test]
-    fn every_partition_has_one_owner_who_asked_for_it((first, counts) in group(), (second, more) in group()) {
+    fn every_partition_has_one_owner_who_asked_for_it(
+        (first, counts) in group(),
+        (second, more) in group(),
+        seed in prop::option::of(0..9_u64),
+    ) {
         for assignor in ALL {
-            let (members, topics_then) = (candidates(&first, &Plan::new(), -1), topics(&counts));
+            let (mut members, mut topics_then) = (candidates(&first, &Plan::new(), -1), topics(&counts));
+            if let Some(seed) = seed {
+                with_racks(&mut members, &mut topics_then, seed);
+            }
             let before = assignor.assign(&members, &topics_then);
             prop_assert_eq!(check_owners(&members, &topics_then, &before), wanted(&members, &topics_then));
             // Members come, go and change their minds; topics grow, come and go.
-            let (members, topics_now) = (candidates(&second, &before, 1), topics(&more));
+            let (mut members, mut topics_now) = (candidates(&second, &before, 1), topics(&more));
+            if let Some(seed) = seed {
+                with_racks(&mut members, &mut topics_now, seed + 1);
+            }
             let after = assignor.assign(&members, &topics_now);
             let owned = check_owners(&members, &topics_now, &after);
             if !assignor.is_cooperative() {
@@ -160,10 +184,17 @@ proptest! {
     }
 
     #[test]
-    fn what_is_settled_stays((subscriptions, counts) in group()) {
-        let topics = topics(&counts);
-        let before = sticky::assign(&candidates(&subscriptions, &Plan::new(), -1), &topics);
-        let members = candidates(&subscriptions, &before, 1);
+    fn what_is_settled_stays((subscriptions, counts) in group(), seed in prop::option::of(0..9_u64)) {
+        let mut topics = topics(&counts);
+        let mut members = candidates(&subscriptions, &Plan::new(), -1);
+        if let Some(seed) = seed {
+            with_racks(&mut members, &mut topics, seed);
+        }
+        let before = sticky::assign(&members, &topics);
+        let mut members = candidates(&subscriptions, &before, 1);
+        if let Some(seed) = seed {
+            with_racks(&mut members, &mut topics, seed);
+        }
         prop_assert_eq!(&sticky::assign(&members, &topics), &before);
         prop_assert_eq!(&cooperative::assign(&members, &topics), &before);
     }
@@ -230,4 +261,52 @@ fn names_are_those_of_the_wire() {
         assert_eq!(Assignor::from_name(assignor.name()), Some(assignor));
     }
     assert_eq!(Assignor::from_name("uniform"), None);
+}
+
+/// A topic of which partition `n` has its replicas in the racks `racks[n]`.
+fn placed(racks: &[&[&str]]) -> Topic {
+    let of = |names: &&[&str]| names.iter().map(|&name| name.into()).collect();
+    let partitions = i32::try_from(racks.len()).unwrap();
+    Topic { partitions, racks: (0..).zip(racks.iter().map(of)).collect() }
+}
+
+fn near(member: &Candidate, topics: &Topics, plan: &Plan) -> usize {
+    let rack = member.rack.as_deref().unwrap();
+    plan[&member.id].iter().filter(|it| topics[&it.topic].racks[&it.partition].contains(rack)).count()
+}
+
+#[test]
+fn members_read_in_their_own_racks_and_as_evenly_as_before() {
+    let mut members = candidates(&everybody_reads(3, 2), &Plan::new(), -1);
+    for (member, rack) in members.iter_mut().zip(["c", "a", "b"]) {
+        member.rack = Some(rack.into());
+    }
+    let racks: [&[&str]; 6] = [&["a", "b"], &["b", "c"], &["c", "a"], &["a", "b"], &["b", "c"], &["c", "a"]];
+    let topics = Topics::from([(topic(0), placed(&racks)), (topic(1), placed(&racks))]);
+    for assignor in [Assignor::Range, Assignor::Sticky, Assignor::CooperativeSticky] {
+        let plan = assignor.assign(&members, &topics);
+        assert_eq!(loads(&plan), [4; 3]);
+        assert!(members.iter().all(|it| near(it, &topics, &plan) == 4), "{assignor:?}: {plan:?}");
+    }
+    let plan = Assignor::Range.assign(&members, &topics);
+    for has in plan.values() {
+        let of = |number| has.iter().filter(|it| it.topic == topic(number)).map(|it| it.partition).collect::<Vec<_>>();
+        assert_eq!(of(0), of(1), "who joins topics has the same partitions of each");
+    }
+}
+
+#[test]
+fn a_replica_that_moves_takes_its_reader_along_and_nobody_else() {
+    let mut members = candidates(&everybody_reads(2, 1), &Plan::new(), -1);
+    (members[0].rack, members[1].rack) = (Some("a".into()), Some("b".into()));
+    let topics = Topics::from([(topic(0), placed(&[&["a"], &["a"], &["b"], &["b"]]))]);
+    let before = Assignor::Sticky.assign(&members, &topics);
+    assert_eq!((&before[&id(0)], &before[&id(1)]), (&[t(0), t(1)].into(), &[t(2), t(3)].into()));
+    members.iter_mut().for_each(|member| {
+        member.owned = before[&member.id].clone();
+        member.generation = 1;
+    });
+    let topics = Topics::from([(topic(0), placed(&[&["a"], &["b"], &["b"], &["a"]]))]);
+    let after = Assignor::Sticky.assign(&members, &topics);
+    assert_eq!((&after[&id(0)], &after[&id(1)]), (&[t(0), t(3)].into(), &[t(1), t(2)].into()));
 }

@@ -12,7 +12,7 @@ use ottla_wire::api::{Request, Response};
 use crate::clock::Instant;
 use crate::rpc::{Answer, Lane, RpcError};
 
-use super::super::assignor::{Candidate, Plan, Strategy, Topics};
+use super::super::assignor::{Candidate, Plan, Strategy, Topic, Topics};
 use super::super::boundary::ClientError;
 use super::super::metadata::Metadata;
 use super::super::reader::Reader;
@@ -117,7 +117,7 @@ impl Group {
             return false;
         }
         let topics: Topics =
-            names.iter().map(|&name| (name.clone(), count(turn.metadata, turn.now.monotonic, name))).collect();
+            names.iter().map(|&name| (name.clone(), seen(turn.metadata, turn.now.monotonic, name))).collect();
         let plan = if task.skip { Plan::new() } else { task.strategy.assign(&task.members, &topics) };
         let parts = plan.iter().map(|(id, partitions)| (id.clone(), protocol::assignment(partitions))).collect();
         let strategy = task.strategy;
@@ -126,10 +126,10 @@ impl Group {
         true
     }
 
-    /// Whether the topics that this member shared out have other partitions now.
+    /// Whether the topics that this member shared out have other partitions now, or those are elsewhere.
     pub(super) fn topics_changed(&self, turn: &mut Turn<'_>) -> bool {
         let topics = self.shared_out.iter().flatten();
-        topics.filter(|(name, before)| count(turn.metadata, turn.now.monotonic, name) != **before).count() > 0
+        topics.filter(|(name, before)| seen(turn.metadata, turn.now.monotonic, name) != **before).count() > 0
     }
 
     /// Sends SyncGroup, if somebody can be asked.
@@ -221,13 +221,16 @@ fn join_request<'a>(rules: &'a Rules, identity: &'a Identity, metadata: &'a [(St
     .into()
 }
 
-/// How many partitions a topic has; none, if there is no such topic.
-fn count(metadata: &mut Metadata, now: Instant, name: &Arc<str>) -> i32 {
+/// How many partitions a topic has, and where; none, if there is no such topic.
+fn seen(metadata: &mut Metadata, now: Instant, name: &Arc<str>) -> Topic {
     const ABSENT: &[ErrorCode] = &[
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         ErrorCode::INVALID_TOPIC_EXCEPTION,
         ErrorCode::TOPIC_AUTHORIZATION_FAILED,
     ];
     let topic = metadata.topic(now, name);
-    if topic.error.is_some_and(|code| ABSENT.contains(&code)) { 0 } else { topic.count() }
+    if topic.error.is_some_and(|code| ABSENT.contains(&code)) {
+        return Topic::default();
+    }
+    Topic { partitions: topic.count(), racks: topic.racks.clone() }
 }

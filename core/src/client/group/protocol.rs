@@ -92,6 +92,7 @@ pub(super) fn candidate(
         topics: subscription.topics.iter().map(|&topic| topic.into()).collect(),
         owned,
         generation,
+        rack: subscription.rack_id.filter(|rack| !rack.is_empty()).map(Into::into),
     })
 }
 
@@ -151,8 +152,11 @@ mod tests {
             (Strategy::CooperativeSticky, &owned, 4),
         ] {
             let read = candidate(strategy, ("m", Some("i")), &subscription(strategy, &standing)).unwrap();
-            let (id, instance_id) = ("m".into(), Some("i".into()));
-            assert_eq!(read, Candidate { id, instance_id, topics: topics.clone(), owned: of.clone(), generation });
+            let (id, instance_id, rack) = ("m".into(), Some("i".into()), Some("r".into()));
+            assert_eq!(
+                read,
+                Candidate { id, instance_id, topics: topics.clone(), owned: of.clone(), generation, rack }
+            );
         }
         assert_eq!(part(&assignment(&owned)), Ok(owned));
         assert_eq!(part(b""), Ok(BTreeSet::new()));

@@ -5,6 +5,10 @@
 //!
 //! * `uniform`: as many partitions for one as for another, as far as subscriptions allow, and as few as possible move;
 //! * `range`: of each topic a range, the same one of topics with equally many partitions, so that they can be joined.
+//!
+//! Where members and brokers say in which racks they are, both then bring partitions nearer to their readers, as those of
+//! the Java client do (KIP-881): they stay as even, and what goes together does so still. Kafka's own coordinator knows
+//! the racks and leaves them alone.
 
 mod range;
 mod uniform;
@@ -13,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_wire::Uuid;
+
+use crate::racks::Racks;
 
 /// Partitions by topic; a topic without any is not there.
 pub type Partitions = BTreeMap<Uuid, BTreeSet<i32>>;
@@ -35,13 +41,24 @@ pub struct Subscriber {
     pub topics: BTreeSet<Uuid>,
     /// Its last target assignment.
     pub assigned: Partitions,
+    /// Where it is, if it says so.
+    pub rack: Option<Arc<str>>,
+}
+
+/// What an assignor is told of a topic.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shape<'a> {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// In which racks the replicas of each are; none, where nobody says so.
+    pub racks: &'a [Racks],
 }
 
 /// The members, by id.
 pub type Subscribers = BTreeMap<Arc<str>, Subscriber>;
 
-/// How many partitions each topic has.
-pub type Topics = BTreeMap<Uuid, i32>;
+/// The topics, by id.
+pub type Topics<'a> = BTreeMap<Uuid, Shape<'a>>;
 
 impl Assignor {
     /// By its name in requests and in `group.consumer.assignors`.
@@ -65,7 +82,7 @@ impl Assignor {
 
     /// Each member's partitions; every member is in it.
     #[must_use]
-    pub fn assign(self, members: &Subscribers, topics: &Topics) -> BTreeMap<Arc<str>, Partitions> {
+    pub fn assign(self, members: &Subscribers, topics: &Topics<'_>) -> BTreeMap<Arc<str>, Partitions> {
         match self {
             Self::Uniform => uniform::assign(members, topics),
             Self::Range => range::assign(members, topics),
@@ -73,8 +90,16 @@ impl Assignor {
     }
 }
 
+impl<'a> Shape<'a> {
+    /// Where the replicas of a partition are.
+    fn racks_of(&self, partition: i32) -> &'a Racks {
+        static NOWHERE: Racks = Racks::new();
+        usize::try_from(partition).ok().and_then(|place| self.racks.get(place)).unwrap_or(&NOWHERE)
+    }
+}
+
 /// The members of each topic that exists, in the order of members.
-fn subscribers<'a>(members: &'a Subscribers, topics: &Topics) -> BTreeMap<Uuid, Vec<&'a Arc<str>>> {
+fn subscribers<'a>(members: &'a Subscribers, topics: &Topics<'_>) -> BTreeMap<Uuid, Vec<&'a Arc<str>>> {
     let mut order: Vec<_> = members.iter().collect();
     order.sort_by_key(|(id, member)| (member.instance_id.is_none(), member.instance_id.as_ref(), *id));
     let mut of_topics: BTreeMap<Uuid, Vec<&Arc<str>>> = BTreeMap::new();
@@ -107,20 +132,30 @@ mod tests {
         let member = |(number, topics): (usize, &BTreeSet<usize>)| {
             let topics = topics.iter().map(|topic| Uuid(*topic as u128)).collect();
             let assigned = before.get(&id(number)).cloned().unwrap_or_default();
-            (id(number), Subscriber { instance_id: None, topics, assigned })
+            (id(number), Subscriber { topics, assigned, ..Subscriber::default() })
         };
         members.iter().enumerate().map(member).collect()
     }
 
-    fn topics(partitions: &[i32]) -> Topics {
-        partitions.iter().enumerate().map(|(topic, count)| (Uuid(topic as u128), *count)).collect()
+    fn topics(partitions: &[i32]) -> Topics<'static> {
+        let shape = |partitions: &i32| Shape { partitions: *partitions, racks: &[] };
+        partitions.iter().enumerate().map(|(topic, count)| (Uuid(topic as u128), shape(count))).collect()
+    }
+
+    /// Racks of partitions, by their numbers, and members in racks.
+    fn place(members: &mut Subscribers, seed: usize) -> Vec<Racks> {
+        let rack = |number: usize| Arc::from(format!("r{}", number % 3));
+        for (number, member) in members.values_mut().enumerate() {
+            member.rack = (number != 2).then(|| rack(number + seed));
+        }
+        (0..9).map(|index| Racks::from([rack(index + seed / 3), rack(seed)])).collect()
     }
 
     fn load(partitions: &Partitions) -> usize {
         partitions.values().map(BTreeSet::len).sum()
     }
 
-    fn check_legal(members: &Subscribers, topics: &Topics, assignment: &BTreeMap<Arc<str>, Partitions>) {
+    fn check_legal(members: &Subscribers, topics: &Topics<'_>, assignment: &BTreeMap<Arc<str>, Partitions>) {
         assert!(assignment.keys().eq(members.keys()));
         let mut owned = BTreeSet::new();
         for (member, partitions) in assignment {
@@ -128,13 +163,13 @@ mod tests {
                 assert!(members[member].topics.contains(topic), "{member} has not asked for {topic}");
                 assert!(!partitions.is_empty());
                 for partition in partitions {
-                    assert!((0..topics[topic]).contains(partition));
+                    assert!((0..topics[topic].partitions).contains(partition));
                     assert!(owned.insert((*topic, *partition)), "{topic}-{partition} has two owners");
                 }
             }
         }
         let wanted = topics.iter().filter(|(topic, _)| members.values().any(|it| it.topics.contains(topic)));
-        let wanted: usize = wanted.map(|(_, count)| usize::try_from(*count).unwrap()).sum();
+        let wanted: usize = wanted.map(|(_, it)| usize::try_from(it.partitions).unwrap()).sum();
         assert_eq!(owned.len(), wanted, "a partition has no owner");
     }
 
@@ -158,6 +193,30 @@ mod tests {
                 prop_assert_eq!(&assignor.assign(&spec(&members, &before), &first_topics), &before, "it settles");
                 // Members come and go and change their minds; topics grow, come and go.
                 let (second, second_topics) = (spec(&others, &before), topics(&more));
+                check_legal(&second, &second_topics, &assignor.assign(&second, &second_topics));
+            }
+        }
+
+        #[test]
+        fn with_racks_too_assignments_are_legal_and_the_same_again(
+            (members, partitions) in group(),
+            (others, more) in group(),
+            seed in 0..9_usize,
+        ) {
+            for assignor in [Assignor::Uniform, Assignor::Range] {
+                let mut first = spec(&members, &BTreeMap::new());
+                let racks = place(&mut first, seed);
+                let mut first_topics = topics(&partitions);
+                first_topics.values_mut().for_each(|it| it.racks = &racks);
+                let before = assignor.assign(&first, &first_topics);
+                check_legal(&first, &first_topics, &before);
+                let mut again = spec(&members, &before);
+                place(&mut again, seed);
+                prop_assert_eq!(&assignor.assign(&again, &first_topics), &before, "it settles");
+                let mut second = spec(&others, &before);
+                let racks = place(&mut second, seed + 1);
+                let mut second_topics = topics(&more);
+                second_topics.values_mut().for_each(|it| it.racks = &racks);
                 check_legal(&second, &second_topics, &assignor.assign(&second, &second_topics));
             }
         }
@@ -208,5 +267,29 @@ mod tests {
         members.get_mut(&id(1)).unwrap().instance_id = Some("i".into());
         let assignment = Assignor::Range.assign(&members, &topics(&[4]));
         assert_eq!(assignment[&id(1)][&Uuid(0)], BTreeSet::from([0, 1]));
+    }
+    #[test]
+    fn members_read_in_their_own_racks_and_as_evenly_as_before() {
+        let all: BTreeSet<usize> = [0, 1].into();
+        let mut members = spec(&[all.clone(), all.clone(), all], &BTreeMap::new());
+        for (member, rack) in members.values_mut().zip(["c", "a", "b"]) {
+            member.rack = Some(rack.into());
+        }
+        let racks: Vec<Racks> = ["ab", "bc", "ca", "ab", "bc", "ca"]
+            .iter()
+            .map(|names| names.chars().map(|name| name.to_string().into()).collect())
+            .collect();
+        let mut topics = topics(&[6, 6]);
+        topics.values_mut().for_each(|it| it.racks = &racks);
+        for assignor in [Assignor::Uniform, Assignor::Range] {
+            let assignment = assignor.assign(&members, &topics);
+            for (id, has) in &assignment {
+                let rack = members[id].rack.as_deref().unwrap();
+                let is_near = |index: &i32| racks[usize::try_from(*index).unwrap()].contains(rack);
+                assert_eq!(load(has), 4);
+                assert!(has.values().flatten().all(is_near), "{assignor:?}: {id} has {has:?}");
+                assert!(assignor == Assignor::Uniform || has[&Uuid(0)] == has[&Uuid(1)]);
+            }
+        }
     }
 }

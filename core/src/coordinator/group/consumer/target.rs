@@ -8,8 +8,9 @@ use ottla_wire::Uuid;
 use super::draft::Draft;
 use super::regex;
 use crate::clock::WallTime;
-use crate::coordinator::assignor::{Assignor, Subscriber, Subscribers};
+use crate::coordinator::assignor::{Assignor, Shape, Subscriber, Subscribers};
 use crate::coordinator::consumer_image::{ConsumerChange, ConsumerImage, ResolvedRegex, TargetEpoch};
+use crate::coordinator::topics::Topic;
 
 impl Draft<'_> {
     /// Looks which topics the group's subscriptions stand for: `changed` if they, or the topics that there are, may
@@ -40,7 +41,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Of the topics that the group is subscribed to: another one if there are others, or other partitions (KIP-1101).
+    /// Of the topics that the group is subscribed to: another one if there are others, or other partitions, or if their
+    /// replicas are in other racks (KIP-1101).
     pub fn metadata_hash(&self) -> i64 {
         let image = &self.image;
         let names: BTreeSet<&Arc<str>> = image.members.values().flat_map(|it| image.topics_of(it)).collect();
@@ -51,6 +53,10 @@ impl Draft<'_> {
             hash.write(name.as_bytes());
             hash.write(&topic.id.0.to_be_bytes());
             hash.write(&topic.partitions.to_be_bytes());
+            for racks in self.topics.racks(topic.id) {
+                hash.write(&racks.len().to_be_bytes());
+                racks.iter().for_each(|rack| hash.write(rack.as_bytes()));
+            }
         }
         if found { hash.0.cast_signed() } else { 0 }
     }
@@ -65,11 +71,13 @@ impl Draft<'_> {
         for (member, subscription) in &self.image.members {
             let wanted = self.image.topics_of(subscription).filter_map(|name| self.topics.get(name));
             let wanted: Vec<_> = wanted.collect();
-            topics.extend(wanted.iter().map(|topic| (topic.id, topic.partitions)));
+            let shape = |topic: &Topic| Shape { partitions: topic.partitions, racks: self.topics.racks(topic.id) };
+            topics.extend(wanted.iter().map(|topic| (topic.id, shape(topic))));
             let assigned = self.image.targets.get(member).map(|it| (**it).clone()).unwrap_or_default();
             let topics: BTreeSet<Uuid> = wanted.iter().map(|topic| topic.id).collect();
             let instance_id = subscription.instance_id.clone();
-            subscribers.insert(member.clone(), Subscriber { instance_id, topics, assigned });
+            let rack = subscription.rack_id.clone();
+            subscribers.insert(member.clone(), Subscriber { instance_id, topics, assigned, rack });
         }
         for (member, partitions) in preferred(&self.image, allowed).assign(&subscribers, &topics) {
             let is_same = self.image.targets.get(&member).is_some_and(|it| **it == partitions);
