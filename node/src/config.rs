@@ -107,6 +107,7 @@ pub fn dev_preset(data: &Path, listen: Option<&str>) -> Vec<(String, String)> {
         ("share.coordinator.state.topic.replication.factor", "1"),
         ("share.coordinator.state.topic.min.isr", "1"),
         ("group.initial.rebalance.delay.ms", "0"),
+        ("group.consumer.assignment.interval.ms", "0"),
     ];
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }

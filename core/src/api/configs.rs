@@ -1,5 +1,5 @@
-//! DescribeConfigs (32), AlterConfigs (33), IncrementalAlterConfigs (44), ListConfigResources (74), for topics and
-//! brokers.
+//! DescribeConfigs (32), AlterConfigs (33), IncrementalAlterConfigs (44), ListConfigResources (74), for topics,
+//! brokers and groups.
 //!
 //! DescribeConfigs tells synonyms from version 1 on (KIP-226), types and docs from 3 on (KIP-569). ListConfigResources
 //! lists more than client metrics from version 1 on (KIP-1142).
@@ -15,7 +15,7 @@ use ottla_wire::{ApiKey, ErrorCode, Message};
 
 use super::{Call, Handled, Reply, respond};
 use crate::broker::Broker;
-use crate::config::{Described, describe_broker, describe_cluster_default, describe_topic};
+use crate::config::{Described, describe_broker, describe_cluster_default, describe_group, describe_topic};
 use crate::controller::{Alteration, ConfigChange, Operation, Refused, ResourceKind};
 use crate::machine::Answer;
 
@@ -57,6 +57,13 @@ fn describe_resource(broker: &Broker, kind: i8, name: &str) -> Result<Vec<Descri
             let why = format!("Unexpected broker id, expected {} or empty string, but received {name}", config.node.id);
             Err(Refused::new(ErrorCode::INVALID_REQUEST, why))
         }
+        Some(ResourceKind::Group) if name.is_empty() => {
+            Err(Refused::new(ErrorCode::INVALID_REQUEST, "Group name must not be empty"))
+        }
+        Some(ResourceKind::Group) => {
+            let overrides = broker.image().overrides(ResourceKind::Group, name).cloned().unwrap_or_default();
+            Ok(describe_group(&overrides, &config.layers))
+        }
         None => Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("Unsupported resource type: {kind}"))),
     }
 }
@@ -80,8 +87,8 @@ fn setting(row: &Described, synonyms: bool, documentation: bool) -> DescribeConf
     }
 }
 
-/// The kinds of resources that a client may ask for, by version. Of broker loggers, client metrics and groups there
-/// are none here.
+/// The kinds of resources that a client may ask for, by version. Of broker loggers and client metrics there are
+/// none here.
 const LISTED: [&[i8]; 2] = [&[16], &[2, 4, 8, 16, 32]];
 
 pub(super) fn list(call: &Call<'_>) -> Handled {
@@ -100,6 +107,10 @@ pub(super) fn list(call: &Call<'_>) -> Handled {
             }
             Some(ResourceKind::Broker) => {
                 listed.extend(broker.image().brokers().map(|(id, _)| (kind, id.0.to_string())));
+            }
+            Some(ResourceKind::Group) => {
+                let groups = broker.image().configs(ResourceKind::Group).keys();
+                listed.extend(groups.map(|name| (kind, name.to_string())));
             }
             None => {}
         }

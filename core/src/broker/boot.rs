@@ -500,3 +500,8 @@ pub(super) fn election_path() -> Path {
 pub(super) fn is_of_broker_config(change: &Change) -> bool {
     matches!(change, Change::Config { resource, .. } if resource.kind == controller::ResourceKind::Broker)
 }
+
+/// As [`is_of_broker_config`], of a group's settings.
+pub(super) fn is_of_group_config(change: &Change) -> bool {
+    matches!(change, Change::Config { resource, .. } if resource.kind == controller::ResourceKind::Group)
+}

@@ -28,9 +28,9 @@ use self::loading::Phase;
 use super::produce::error_code;
 use super::{Broker, GroupsView, Outcome};
 use crate::clock::{Instant, Now};
-use crate::controller::{Change, MetadataImage, OFFSETS_TOPIC};
+use crate::controller::{Change, MetadataImage, OFFSETS_TOPIC, ResourceKind};
 use crate::coordinator::{
-    Answer, Decision, ListRequest, Record, Request, Shard, ShardView, Topic, Topics,
+    Answer, Decision, GroupSettings, ListRequest, Record, Request, Shard, ShardView, Topic, Topics,
 };
 use crate::log::{AppendOrigin, Batch, LogId};
 use crate::machine::{ConnId, Effects, Ticket};
@@ -117,7 +117,7 @@ impl Coordinator {
     }
 
     /// Topics are there, or are no more.
-    fn set_topics(&mut self, version: i64, known: Vec<Known>) {
+    fn set_topics(&mut self, version: i64, known: &[Known]) {
         // The shards let go of it, so that it is changed in place.
         let nothing: Arc<Topics> = Arc::default();
         self.shards.values_mut().for_each(|hosted| hosted.shard.set_topics(nothing.clone()));
@@ -125,10 +125,10 @@ impl Coordinator {
         for (id, known) in known {
             match known {
                 Some((name, topic, racks)) => {
-                    topics.set(&name, topic, version);
-                    topics.place(id, racks, version);
+                    topics.set(name, *topic, version);
+                    topics.place(*id, racks, version);
                 }
-                None => topics.remove(id, version),
+                None => topics.remove(*id, version),
             }
         }
         self.shards.values_mut().for_each(|hosted| hosted.shard.set_topics(self.topics.clone()));
@@ -412,8 +412,20 @@ impl Broker {
         let known: Vec<_> = known.collect();
         if !known.is_empty() {
             let version = image.end().0;
-            self.coordinator.set_topics(version, known);
+            self.coordinator.set_topics(version, &known);
         }
+    }
+
+    /// What groups are to obey now.
+    fn group_settings(&self) -> GroupSettings {
+        let overrides = self.image().configs(ResourceKind::Group).clone();
+        GroupSettings { overrides, planted: self.config.planted, ..GroupSettings::of(&self.config.broker) }
+    }
+
+    /// Settings of brokers or groups have changed.
+    pub(super) fn on_group_settings_changed(&mut self) {
+        let settings = self.group_settings();
+        self.coordinator.shards.values_mut().for_each(|hosted| hosted.shard.set_settings(settings.clone()));
     }
 
     /// Partitions are no more: their offsets go too, now or when the shard is loaded.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ottla_wire::Uuid;
 
 use super::admin::Answered;
-use super::boot::{election_path, is_of_broker_config};
+use super::boot::{election_path, is_of_broker_config, is_of_group_config};
 use super::replicas::log_config;
 use super::{Broker, Outcome, Pending, TopicRef};
 use crate::clock::Now;
@@ -321,6 +321,9 @@ impl Broker {
         if learned.iter().any(is_of_broker_config) {
             self.apply_broker_settings(out);
             topics = self.image().topics().map(|topic| Arc::clone(&topic.name)).collect();
+        }
+        if learned.iter().any(|change| is_of_broker_config(change) || is_of_group_config(change)) {
+            self.on_group_settings_changed();
         }
         for name in topics {
             if let Some(topic) = self.image().topic(&name).cloned() {

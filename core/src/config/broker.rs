@@ -197,6 +197,8 @@ groups! {
         migration_policy: MigrationPolicy = "group.consumer.migration.policy",
         regex_refresh_interval_ms: u64 = "group.consumer.regex.refresh.interval.ms",
         assignment_interval_ms: u64 = "group.consumer.assignment.interval.ms",
+        min_assignment_interval_ms: u64 = "group.consumer.min.assignment.interval.ms",
+        max_assignment_interval_ms: u64 = "group.consumer.max.assignment.interval.ms",
     }
 
     /// Committed offsets.
@@ -358,6 +360,12 @@ impl ConsumerGroupConfig {
     #[must_use]
     pub fn heartbeat_interval_of(&self, overrides: &Overrides) -> u64 {
         number_of(overrides, "consumer.heartbeat.interval.ms").unwrap_or(self.heartbeat_interval_ms)
+    }
+
+    /// The least time between two assignments of a group with these overrides, in milliseconds.
+    #[must_use]
+    pub fn assignment_interval_of(&self, overrides: &Overrides) -> u64 {
+        number_of(overrides, "consumer.assignment.interval.ms").unwrap_or(self.assignment_interval_ms)
     }
 }
 

@@ -322,15 +322,15 @@ broker_keys! { BROKER;
         "Size of the write buffer that Kafka's group coordinator keeps.";
     "group.consumer.session.timeout.ms", int(1), "45000", Fixed, Used,
         "A consumer group member silent for so long is removed (KIP-848).";
-    "group.consumer.min.session.timeout.ms", int(1), "45000", Fixed, Ignored,
+    "group.consumer.min.session.timeout.ms", int(1), "45000", Fixed, Used,
         "The shortest session timeout that a consumer group may set.";
-    "group.consumer.max.session.timeout.ms", int(1), "60000", Fixed, Ignored,
+    "group.consumer.max.session.timeout.ms", int(1), "60000", Fixed, Used,
         "The longest session timeout that a consumer group may set.";
     "group.consumer.heartbeat.interval.ms", int(1), "5000", Fixed, Used,
         "How often members of a consumer group report.";
-    "group.consumer.min.heartbeat.interval.ms", int(1), "5000", Fixed, Ignored,
+    "group.consumer.min.heartbeat.interval.ms", int(1), "5000", Fixed, Used,
         "The shortest heartbeat interval that a consumer group may set.";
-    "group.consumer.max.heartbeat.interval.ms", int(1), "15000", Fixed, Ignored,
+    "group.consumer.max.heartbeat.interval.ms", int(1), "15000", Fixed, Used,
         "The longest heartbeat interval that a consumer group may set.";
     "group.consumer.max.size", int(1), "2147483647", Fixed, Used,
         "Members of a consumer group at most.";
@@ -341,11 +341,11 @@ broker_keys! { BROKER;
         "Which way groups may change between the classic and the consumer protocol.";
     "group.consumer.regex.refresh.interval.ms", int(10000), "600000", Fixed, Ignored,
         "How often regular expressions are matched again with the topics.";
-    "group.consumer.assignment.interval.ms", int(0), "1000", PerBrokerOrCluster, Ignored,
+    "group.consumer.assignment.interval.ms", int(0), "1000", PerBrokerOrCluster, Used,
         "The least time between two assignments of a consumer group.";
-    "group.consumer.min.assignment.interval.ms", int(0), "0", Fixed, Ignored,
+    "group.consumer.min.assignment.interval.ms", int(0), "0", Fixed, Used,
         "The shortest assignment interval that a consumer group may set.";
-    "group.consumer.max.assignment.interval.ms", int(0), "15000", Fixed, Ignored,
+    "group.consumer.max.assignment.interval.ms", int(0), "15000", Fixed, Used,
         "The longest assignment interval that a consumer group may set.";
     // Offsets.
     "offsets.topic.num.partitions", int(1), "50", Fixed, Used,

@@ -43,6 +43,11 @@ pub fn check_group_overrides(overrides: &Overrides, broker: &BrokerConfig) -> Re
         let (key, bounds) = ("consumer.heartbeat.interval.ms", "group.consumer.*.heartbeat.interval.ms");
         check_within(key, heartbeat, &heartbeat_range, bounds)?;
     }
+    if overrides.contains_key("consumer.assignment.interval.ms") {
+        let (key, bounds) = ("consumer.assignment.interval.ms", "group.consumer.*.assignment.interval.ms");
+        let range = groups.min_assignment_interval_ms..=groups.max_assignment_interval_ms;
+        check_within(key, groups.assignment_interval_of(overrides), &range, bounds)?;
+    }
     require(
         session > heartbeat,
         "consumer.session.timeout.ms",
@@ -124,6 +129,9 @@ pub(super) fn check_together(config: &BrokerConfig) -> Result<(), ConfigError> {
     check_within(key, session, &session_range, bounds)?;
     let (key, bounds) = ("group.consumer.heartbeat.interval.ms", "group.consumer.*.heartbeat.interval.ms");
     check_within(key, heartbeat, &heartbeat_range, bounds)?;
+    let range = consumer_groups.min_assignment_interval_ms..=consumer_groups.max_assignment_interval_ms;
+    let (key, bounds) = ("group.consumer.assignment.interval.ms", "group.consumer.*.assignment.interval.ms");
+    check_within(key, consumer_groups.assignment_interval_ms, &range, bounds)?;
     require(
         session > heartbeat,
         "group.consumer.session.timeout.ms",

@@ -44,6 +44,7 @@ fn keys_read() -> BTreeSet<&'static str> {
         "broker.id",
         "consumer.session.timeout.ms",
         "consumer.heartbeat.interval.ms",
+        "consumer.assignment.interval.ms",
     ];
     let mut read: BTreeSet<_> = structs.concat().into_iter().chain(by_hand).collect();
     // What a topic falls back to is read through the topic's key.
@@ -281,4 +282,8 @@ fn a_group_stays_within_the_brokers_bounds() {
     assert_eq!(check("50000"), Ok(()));
     assert!(check("70000").is_err());
     assert!(check("1000").is_err());
+    let check = |value| check_group_overrides(&overrides(&[("consumer.assignment.interval.ms", value)]), &broker);
+    assert_eq!((check("0"), check("15000")), (Ok(()), Ok(())));
+    assert!(check("15001").is_err());
+    assert!(check_group_overrides(&overrides(&[("session.timeout.ms", "50000")]), &broker).is_err());
 }

@@ -85,7 +85,7 @@ other_keys! { TOPIC, Topic;
 }
 
 other_keys! { GROUP, Group;
-    "consumer.assignment.interval.ms", int(0), "1000", ["group.consumer.assignment.interval.ms" * 1], Ignored,
+    "consumer.assignment.interval.ms", int(0), "1000", ["group.consumer.assignment.interval.ms" * 1], Used,
         "The least time between two assignments.";
     "consumer.heartbeat.interval.ms", int(1), "5000", ["group.consumer.heartbeat.interval.ms" * 1], Used,
         "How often members report (KIP-848).";

@@ -1,4 +1,4 @@
-//! Settings of topics and brokers: incremental changes (KIP-339) and the old replacing ones, checked as a whole.
+//! Settings of topics, brokers and groups: incremental changes (KIP-339) and the old replacing ones, checked as a whole.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,9 @@ use ottla_wire::ErrorCode;
 use super::image::{MetadataImage, Resource, ResourceKind};
 use super::records::Change;
 use super::{Decision, Refused};
-use crate::config::{BrokerConfig, Overrides, Scope, check_broker_change, check_topic_overrides, find};
+use crate::config::{
+    BrokerConfig, Overrides, Scope, check_broker_change, check_group_overrides, check_topic_overrides, find,
+};
 use crate::types::BrokerId;
 
 /// What is to happen to one resource's settings.
@@ -99,7 +101,10 @@ fn resource(image: &MetadataImage, it: &Alteration) -> Result<Resource, Refused>
             known
                 .ok_or_else(|| Refused::new(ErrorCode::INVALID_REQUEST, format!("Broker {} is not known.", it.name)))?;
         }
-        ResourceKind::Topic | ResourceKind::Broker => {}
+        ResourceKind::Group if it.name.is_empty() => {
+            return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Default group resources are not allowed."));
+        }
+        ResourceKind::Topic | ResourceKind::Broker | ResourceKind::Group => {}
     }
     Ok(Resource { kind, name: Arc::from(&*it.name) })
 }
@@ -150,6 +155,8 @@ fn edit_list(
     let default = match resource.kind {
         ResourceKind::Topic => config.topic_defaults.text(&change.name),
         ResourceKind::Broker => config.layers.text(&change.name),
+        // No setting of a group is a list.
+        ResourceKind::Group => None,
     };
     let old = current.get(&change.name).map(String::as_str).or(default).unwrap_or_default();
     let items =
@@ -173,6 +180,8 @@ fn check(before: &Overrides, after: &Overrides, resource: &Resource, config: &Br
             .map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.message())),
         ResourceKind::Broker => check_broker_change(before, after, resource.name.is_empty(), config)
             .map_err(|error| Refused::new(ErrorCode::INVALID_REQUEST, error.message())),
+        ResourceKind::Group => check_group_overrides(after, config)
+            .map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.message())),
     }
 }
 
@@ -192,5 +201,6 @@ const fn scope(kind: ResourceKind) -> Scope {
     match kind {
         ResourceKind::Topic => Scope::Topic,
         ResourceKind::Broker => Scope::Broker,
+        ResourceKind::Group => Scope::Group,
     }
 }

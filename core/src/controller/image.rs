@@ -21,6 +21,7 @@ pub struct MetadataImage {
     names: BTreeMap<Uuid, Arc<str>>,
     brokers: BTreeMap<BrokerId, Arc<BrokerImage>>,
     topic_configs: BTreeMap<Arc<str>, Arc<Overrides>>,
+    group_configs: BTreeMap<Arc<str>, Arc<Overrides>>,
     broker_configs: BTreeMap<Arc<str>, Arc<Overrides>>,
     features: BTreeMap<Arc<str>, i16>,
     next_producer_id: i64,
@@ -110,6 +111,8 @@ pub enum ResourceKind {
     Topic = 2,
     /// A broker, or all of them.
     Broker = 4,
+    /// A group, whether or not there is one of that name.
+    Group = 32,
 }
 
 impl ResourceKind {
@@ -119,6 +122,7 @@ impl ResourceKind {
         match code {
             2 => Some(Self::Topic),
             4 => Some(Self::Broker),
+            32 => Some(Self::Group),
             _ => None,
         }
     }
@@ -129,6 +133,7 @@ impl ResourceKind {
         match self {
             Self::Topic => 2,
             Self::Broker => 4,
+            Self::Group => 32,
         }
     }
 }
@@ -267,7 +272,7 @@ impl MetadataImage {
                 Change::Partition(NewPartition { topic_id: topic.id, partition, image: image.clone() })
             }));
         }
-        for kind in [ResourceKind::Topic, ResourceKind::Broker] {
+        for kind in [ResourceKind::Topic, ResourceKind::Broker, ResourceKind::Group] {
             for (name, overrides) in self.configs(kind) {
                 let resource = Resource { kind, name: Arc::clone(name) };
                 changes.extend(overrides.iter().map(|(name, value)| Change::Config {
@@ -317,10 +322,13 @@ impl MetadataImage {
         self.topic_mut(topic_id)?.partitions.get_mut(usize::try_from(partition).ok()?)
     }
 
-    const fn configs(&self, kind: ResourceKind) -> &BTreeMap<Arc<str>, Arc<Overrides>> {
+    /// The settings of every resource of a kind that was given some, by name.
+    #[must_use]
+    pub const fn configs(&self, kind: ResourceKind) -> &BTreeMap<Arc<str>, Arc<Overrides>> {
         match kind {
             ResourceKind::Topic => &self.topic_configs,
             ResourceKind::Broker => &self.broker_configs,
+            ResourceKind::Group => &self.group_configs,
         }
     }
 
@@ -328,6 +336,7 @@ impl MetadataImage {
         let configs = match resource.kind {
             ResourceKind::Topic => &mut self.topic_configs,
             ResourceKind::Broker => &mut self.broker_configs,
+            ResourceKind::Group => &mut self.group_configs,
         };
         let overrides = Arc::make_mut(configs.entry(Arc::clone(&resource.name)).or_default());
         match value {

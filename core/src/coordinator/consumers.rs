@@ -54,7 +54,8 @@ impl Groups {
             None => {}
         }
         turn.timers.cancel(&Timer::Rejoin { group: group.clone(), member: member.clone() });
-        turn.set(Timer::Session { group, member }, consumer_session(turn));
+        let session = consumer_session(&group, turn);
+        turn.set(Timer::Session { group, member }, session);
         Ok(answer)
     }
 
@@ -161,7 +162,7 @@ impl Groups {
         match draft.sync_classic(request) {
             Err(code) => SyncAnswer::refused(code),
             Ok((member, answer)) => {
-                let session = session_of(&draft.image, &member, turn);
+                let session = session_of(&draft.group, &draft.image, &member, turn);
                 let group = draft.group;
                 turn.timers.cancel(&Timer::Rejoin { group: group.clone(), member: member.clone() });
                 turn.set(Timer::Session { group, member }, session);
@@ -176,7 +177,7 @@ impl Groups {
         match draft.heartbeat_classic(request) {
             Err(code) => code,
             Ok((member, must_join)) => {
-                let session = session_of(&draft.image, &member, turn);
+                let session = session_of(&draft.group, &draft.image, &member, turn);
                 let timeout_ms = draft.image.members.get(&member).map_or(0, |it| it.rebalance_timeout_ms);
                 let rejoin = Timer::Rejoin { group: draft.group.clone(), member: member.clone() };
                 turn.set(Timer::Session { group: draft.group, member }, session);
@@ -214,7 +215,7 @@ impl Groups {
         }
         if late > SLEPT_THROUGH {
             // The coordinator slept: what the member has to say may be waiting at the door.
-            return turn.set(timer.clone(), session_of(&draft.image, member, turn));
+            return turn.set(timer.clone(), session_of(&draft.group, &draft.image, member, turn));
         }
         let had = draft.image.current.get(member).cloned().filter(|_| draft.planted.has(Plant::Grp18));
         draft.remove(member);
@@ -301,7 +302,7 @@ impl Groups {
             }
             Some(image) => {
                 if !turn.timers.is_set(&timer) {
-                    turn.set(timer, session_of(image, member, turn));
+                    turn.set(timer, session_of(id, image, member, turn));
                 }
                 if !turn.timers.is_set(&Timer::Revoke { group: id.clone(), member: member.clone() }) {
                     time_revocation(id, member, image, turn);
@@ -316,20 +317,20 @@ pub(super) fn start(group: &ConsumerGroup, image: &GroupsImage, turn: &mut Turn<
     let Some(image) = image.consumer(&group.id) else { return };
     for member in image.members.keys() {
         let timer = Timer::Session { group: group.id.clone(), member: member.clone() };
-        turn.set(timer, session_of(image, member, turn));
+        turn.set(timer, session_of(&group.id, image, member, turn));
         time_revocation(&group.id, member, image, turn);
     }
 }
 
-/// `group.consumer.session.timeout.ms`
-const fn consumer_session(turn: &Turn<'_>) -> Duration {
-    Duration::from_millis(turn.settings.consumer_groups.session_timeout_ms)
+/// `consumer.session.timeout.ms` of the group.
+fn consumer_session(group: &str, turn: &Turn<'_>) -> Duration {
+    Duration::from_millis(turn.settings.session_timeout_of(group))
 }
 
 /// The session of a member, whatever it speaks.
-fn session_of(image: &ConsumerImage, member: &str, turn: &Turn<'_>) -> Duration {
+fn session_of(group: &str, image: &ConsumerImage, member: &str, turn: &Turn<'_>) -> Duration {
     let classic = image.members.get(member).and_then(|it| it.classic.as_ref());
-    classic.map_or_else(|| consumer_session(turn), |classic| millis(classic.session_timeout_ms))
+    classic.map_or_else(|| consumer_session(group, turn), |classic| millis(classic.session_timeout_ms))
 }
 
 /// A timeout of the protocol; below zero it is none.

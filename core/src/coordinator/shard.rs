@@ -112,6 +112,11 @@ impl Shard {
         }
     }
 
+    /// The settings are others from now on; what was timed by the old ones stays so until it is timed anew.
+    pub fn set_settings(&mut self, settings: GroupSettings) {
+        self.settings = settings;
+    }
+
     /// The topics that there are from now on. Groups look at them when their members are next heard of.
     pub fn set_topics(&mut self, topics: Arc<Topics>) {
         self.topics = topics;

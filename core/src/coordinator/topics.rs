@@ -53,10 +53,10 @@ impl Topics {
     }
 
     /// In which racks the replicas of a topic's partitions are.
-    pub fn place(&mut self, id: Uuid, racks: Vec<Racks>, version: i64) {
+    pub fn place(&mut self, id: Uuid, racks: &[Racks], version: i64) {
         let is_known = racks.iter().any(|racks| !racks.is_empty());
-        let before = if is_known { self.racks.insert(id, racks.clone().into()) } else { self.racks.remove(&id) };
-        if before.as_deref() != is_known.then_some(&*racks) {
+        let before = if is_known { self.racks.insert(id, racks.into()) } else { self.racks.remove(&id) };
+        if before.as_deref() != is_known.then_some(racks) {
             self.version = version;
         }
     }
@@ -114,13 +114,13 @@ mod tests {
     fn where_replicas_are_is_part_of_what_a_topic_is() {
         let mut topics = Topics::default();
         topics.set(&"t".into(), Topic { id: Uuid(1), partitions: 2 }, 5);
-        topics.place(Uuid(1), vec![Racks::new(); 2], 6);
+        topics.place(Uuid(1), &[Racks::new(), Racks::new()], 6);
         assert_eq!((topics.racks(Uuid(1)), topics.version()), (&[][..], 5), "nobody says where");
-        let racks = vec![Racks::from(["a".into()]), Racks::from(["b".into()])];
-        topics.place(Uuid(1), racks.clone(), 7);
-        topics.place(Uuid(1), racks.clone(), 8);
-        assert_eq!((topics.racks(Uuid(1)), topics.version()), (&*racks, 7));
-        topics.place(Uuid(1), vec![Racks::new(); 2], 9);
+        let racks = [Racks::from(["a".into()]), Racks::from(["b".into()])];
+        topics.place(Uuid(1), &racks, 7);
+        topics.place(Uuid(1), &racks, 8);
+        assert_eq!((topics.racks(Uuid(1)), topics.version()), (&racks[..], 7));
+        topics.place(Uuid(1), &[Racks::new(), Racks::new()], 9);
         assert_eq!((topics.racks(Uuid(1)), topics.version()), (&[][..], 9));
     }
 }

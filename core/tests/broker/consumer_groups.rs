@@ -8,15 +8,24 @@ use ottla_wire::api::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions,
 };
 use ottla_wire::api::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
+use ottla_wire::api::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse};
 use ottla_wire::api::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use ottla_wire::api::find_coordinator::FindCoordinatorRequest;
+use ottla_wire::api::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+use ottla_wire::api::list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 use ottla_wire::api::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use ottla_wire::{ApiKey, ErrorCode, Message, Uuid};
 
 use crate::disk::Crash;
 use crate::world::World;
 
-const SETTINGS: &[(&str, &str)] = &[("offsets.topic.replication.factor", "1"), ("offsets.topic.num.partitions", "3")];
+const SETTINGS: &[(&str, &str)] = &[
+    ("offsets.topic.replication.factor", "1"),
+    ("offsets.topic.num.partitions", "3"),
+    ("group.consumer.assignment.interval.ms", "0"),
+];
 
 fn world() -> World {
     let mut world = World::new(SETTINGS);
@@ -34,6 +43,16 @@ fn look_for(world: &mut World) {
 type Told = (ErrorCode, String, i32, Option<Vec<(Uuid, Vec<i32>)>>);
 
 fn beat(world: &mut World, member_id: &str, member_epoch: i32, owned: Option<Vec<TopicPartitions>>) -> Told {
+    beat_and_again(world, member_id, member_epoch, owned).0
+}
+
+/// The same, and after how many milliseconds the member is to come again.
+fn beat_and_again(
+    world: &mut World,
+    member_id: &str,
+    member_epoch: i32,
+    owned: Option<Vec<TopicPartitions>>,
+) -> (Told, i32) {
     let joins = member_epoch == 0;
     let request = ConsumerGroupHeartbeatRequest {
         group_id: "g",
@@ -50,8 +69,22 @@ fn beat(world: &mut World, member_id: &str, member_epoch: i32, owned: Option<Vec
     let assigned = answer
         .assignment
         .map(|assignment| assignment.topic_partitions.into_iter().map(|it| (it.topic_id, it.partitions)).collect());
-    (answer.error_code, answer.member_id.unwrap_or_default().to_owned(), answer.member_epoch, assigned)
+    let told = (answer.error_code, answer.member_id.unwrap_or_default().to_owned(), answer.member_epoch, assigned);
+    (told, answer.heartbeat_interval_ms)
 }
+
+/// Gives the group settings of its own.
+fn configure(world: &mut World, group: &str, settings: &[(&str, &str)]) -> ErrorCode {
+    let set = |&(name, value)| AlterableConfig { name, config_operation: 0, value: Some(value) };
+    let configs = settings.iter().map(set).collect();
+    let resource = AlterConfigsResource { resource_type: GROUP, resource_name: group, configs };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let answer = world.call(ApiKey::IncrementalAlterConfigs, 1, &request);
+    IncrementalAlterConfigsResponse::decode(&mut answer.body(), 1).unwrap().responses[0].error_code
+}
+
+/// The resource type of groups.
+const GROUP: i8 = 32;
 
 /// The partitions alone.
 fn partitions(told: &Told) -> Option<Vec<i32>> {
@@ -144,4 +177,60 @@ fn without_the_protocol_nobody_is_in_such_a_group() {
     let mut world = World::new(&settings);
     look_for(&mut world);
     assert_eq!(beat(&mut world, "a", 0, None).0, ErrorCode::UNSUPPORTED_VERSION);
+}
+
+#[test]
+fn a_group_obeys_its_own_settings_within_the_brokers_bounds() {
+    let mut world = world();
+    assert_eq!(beat_and_again(&mut world, "a", 0, None).1, 5000);
+    let session = ("consumer.session.timeout.ms", "60000");
+    assert_eq!(configure(&mut world, "g", &[session, ("consumer.heartbeat.interval.ms", "7000")]), ErrorCode::NONE);
+    assert_eq!(beat_and_again(&mut world, "a", 1, None).1, 7000);
+    for refused in [("consumer.session.timeout.ms", "60001"), ("consumer.heartbeat.interval.ms", "15001"), ("a", "b")] {
+        assert_eq!(configure(&mut world, "g", &[refused]), ErrorCode::INVALID_CONFIG, "{refused:?}");
+    }
+    assert_eq!(configure(&mut world, "", &[session]), ErrorCode::INVALID_REQUEST);
+    world.restart(Crash::Kill, None);
+    look_for(&mut world);
+    assert_eq!(beat_and_again(&mut world, "a", 1, None).1, 7000);
+
+    let resource = DescribeConfigsResource { resource_type: GROUP, resource_name: "g", configuration_keys: None };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    let answer = world.call(ApiKey::DescribeConfigs, 4, &request);
+    let answer = DescribeConfigsResponse::decode(&mut answer.body(), 4).unwrap();
+    let value = |name: &str| answer.results[0].configs.iter().find(|it| it.name == name).and_then(|it| it.value);
+    assert_eq!(value("consumer.session.timeout.ms"), Some("60000"));
+    assert_eq!(value("consumer.assignment.interval.ms"), Some("0"));
+    let answer =
+        world.call(ApiKey::ListConfigResources, 1, &ListConfigResourcesRequest { resource_types: vec![GROUP] });
+    let answer = ListConfigResourcesResponse::decode(&mut answer.body(), 1).unwrap();
+    assert_eq!(answer.config_resources.iter().map(|it| it.resource_name).collect::<Vec<_>>(), ["g"]);
+
+    // Without its own session of a minute it would have lost its place.
+    world.run_for(Duration::from_secs(50));
+    assert_eq!(beat(&mut world, "a", 1, None).0, ErrorCode::NONE);
+    world.run_for(Duration::from_secs(61));
+    assert_eq!(beat(&mut world, "a", 1, None).0, ErrorCode::UNKNOWN_MEMBER_ID);
+}
+
+#[test]
+fn two_assignments_have_a_while_between_them_and_who_waits_comes_back_in_time() {
+    let mut world = World::new(&[&SETTINGS[..2], &[("group.consumer.assignment.interval.ms", "4500")]].concat());
+    world.create_topic("t", 4);
+    look_for(&mut world);
+    assert_eq!(partitions(&beat(&mut world, "a", 0, None)).unwrap().len(), 4);
+    let (second, again) = beat_and_again(&mut world, "b", 0, None);
+    assert_eq!((second.0, second.2, partitions(&second)), (ErrorCode::NONE, 1, Some(vec![])));
+    assert!((1..4500).contains(&again), "the next assignment is due before {again} ms have passed");
+    assert_eq!(beat_and_again(&mut world, "a", 1, None).0.2, 1, "no partition has moved");
+    let (third, _) = beat_and_again(&mut world, "c", 0, None);
+    assert_eq!(third.2, 1);
+    world.run_for(Duration::from_millis(u64::try_from(again).unwrap()));
+    let (second, again) = beat_and_again(&mut world, "b", 1, None);
+    assert_eq!((second.2, again), (3, 5000), "one assignment for both");
+    assert_eq!(beat(&mut world, "c", 1, None).2, 3);
+    let request = ConsumerGroupDescribeRequest { group_ids: vec!["g"], include_authorized_operations: false };
+    let answer = world.call(ApiKey::ConsumerGroupDescribe, 1, &request);
+    let answer = ConsumerGroupDescribeResponse::decode(&mut answer.body(), 1).unwrap();
+    assert_eq!((answer.groups[0].group_epoch, answer.groups[0].assignment_epoch), (3, 3));
 }

@@ -8,7 +8,7 @@ use crate::broker::admin::Answered;
 use crate::broker::{Broker, Outcome, Pending};
 use crate::clock::Now;
 use crate::controller::{self, NewTopic, OFFSETS_TOPIC};
-use crate::coordinator::{GroupSettings, Shard};
+use crate::coordinator::Shard;
 use crate::log::LogId;
 use crate::machine::{Effects, Level, Ticket};
 use crate::planted::{Plant, Planted};
@@ -82,8 +82,7 @@ impl Broker {
             self.coordinator.spread = i32::try_from(count).ok().filter(|count| *count > 0);
         }
         let offsets = self.logs.offsets(log).unwrap_or_default();
-        let planted = self.config.planted;
-        let mut shard = Shard::new(GroupSettings { planted, ..GroupSettings::of(&self.config.broker) });
+        let mut shard = Shard::new(self.group_settings());
         shard.set_topics(self.coordinator.topics.clone());
         let hosted = Hosted {
             log,

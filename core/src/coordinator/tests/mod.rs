@@ -41,8 +41,13 @@ struct World {
     appended: Vec<Change>,
 }
 
+/// Without the pause between two assignments, but for who asks for it.
 fn settings(overrides: &[(&str, &str)]) -> GroupSettings {
-    GroupSettings::of(&BrokerConfig::for_test(1, overrides))
+    let mut settings = GroupSettings::of(&BrokerConfig::for_test(1, overrides));
+    if !overrides.iter().any(|(key, _)| *key == "group.consumer.assignment.interval.ms") {
+        settings.consumer_groups.assignment_interval_ms = 0;
+    }
+    settings
 }
 
 impl World {

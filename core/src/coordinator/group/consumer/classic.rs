@@ -71,7 +71,7 @@ impl Draft<'_> {
         let next = next.ok_or_else(|| refused(ErrorCode::INCONSISTENT_GROUP_PROTOCOL))?;
         let bump = before.as_deref() != Some(&next) && self.enlist(&member, before, next);
         self.refresh(bump, true, now);
-        self.assign(&settings.consumer_groups.assignors, now);
+        self.assign(settings, now);
         let owned = owned_by(&metadata, self.topics);
         let current = self.reconcile(&member, Some(&owned));
         Ok(JoinAnswer {

@@ -73,17 +73,20 @@ impl Draft<'_> {
         let member = self.admit(request, settings)?;
         let bump = self.subscribe(&member, request);
         self.refresh(bump, changed, now);
-        self.assign(&settings.consumer_groups.assignors, now);
+        self.assign(settings, now);
         let after = self.reconcile(&member, request.owned.as_ref());
         // Who says everything is told everything: it may have lost an answer.
         let says_topics = request.topics.is_some() || request.regex.is_some();
         let is_full = request.rebalance_timeout_ms.is_some() && says_topics && request.owned.is_some();
         let has = partitions_of(&after.assigned);
         let tell = request.member_epoch == 0 || is_full || has != partitions_of(&before.assigned);
+        // Where an assignment has to wait, who brings it about is to come back in time for it.
+        let interval_ms = settings.heartbeat_interval_of(&self.group);
+        let interval_ms = self.assignment_due_in(settings, now).map_or(interval_ms, |wait| interval_ms.min(wait));
         let answer = ConsumerHeartbeatAnswer {
             member_id: Some(member.clone()),
             member_epoch: after.epoch,
-            heartbeat_interval_ms: settings.consumer_groups.heartbeat_interval_ms.try_into().unwrap_or(i32::MAX),
+            heartbeat_interval_ms: interval_ms.try_into().unwrap_or(i32::MAX),
             assignment: tell.then_some(has),
             ..ConsumerHeartbeatAnswer::default()
         };

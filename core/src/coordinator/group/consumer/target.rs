@@ -10,6 +10,7 @@ use super::regex;
 use crate::clock::WallTime;
 use crate::coordinator::assignor::{Assignor, Shape, Subscriber, Subscribers};
 use crate::coordinator::consumer_image::{ConsumerChange, ConsumerImage, ResolvedRegex, TargetEpoch};
+use crate::coordinator::settings::GroupSettings;
 use crate::coordinator::topics::Topic;
 
 impl Draft<'_> {
@@ -61,12 +62,22 @@ impl Draft<'_> {
         if found { hash.0.cast_signed() } else { 0 }
     }
 
-    /// Makes the target assignment of the group's epoch, if there is none yet.
-    pub fn assign(&mut self, allowed: &[String], now: WallTime) {
-        let epoch = self.image.epoch.epoch;
-        if epoch <= self.image.target_epoch.epoch {
+    /// How long the target assignment of the group's epoch has still to wait, in milliseconds: two are not made one soon
+    /// after the other, so that many members who come at once make few. `None`: there is one already.
+    pub fn assignment_due_in(&self, settings: &GroupSettings, now: WallTime) -> Option<u64> {
+        let TargetEpoch { epoch, made_at } = self.image.target_epoch;
+        let interval = settings.assignment_interval_of(&self.group);
+        // A clock that was set back must not hold it up.
+        let since = u64::try_from(now.0 - made_at).ok().filter(|_| made_at > 0).unwrap_or(interval);
+        (self.image.epoch.epoch > epoch).then(|| interval.saturating_sub(since))
+    }
+
+    /// Makes the target assignment of the group's epoch, if there is none yet and it is time.
+    pub fn assign(&mut self, settings: &GroupSettings, now: WallTime) {
+        if self.assignment_due_in(settings, now) != Some(0) {
             return;
         }
+        let (epoch, allowed) = (self.image.epoch.epoch, &settings.consumer_groups.assignors);
         let (mut subscribers, mut topics) = (Subscribers::new(), BTreeMap::new());
         for (member, subscription) in &self.image.members {
             let wanted = self.image.topics_of(subscription).filter_map(|name| self.topics.get(name));
