@@ -6,8 +6,8 @@
 //! Modules in reading order; each depends only on those above it (a test checks it), but for the plain
 //! data of the boundary ([`machine`], [`ingress`], [`job`]) that everyone may name:
 //!
-//! * [`types`], [`clock`], [`rng`], [`planted`], [`config`]: the words that everything else is written in; [`racks`]: what
-//!   the assignors of members and of the coordinator share
+//! * [`types`], [`clock`], [`rng`], [`planted`], [`config`]: the words that everything else is written in; [`racks`],
+//!   [`pattern`]: what members and coordinators share
 //! * `record`: record batches; `storage`: file operations and their durability; `log`: Kafka's log
 //! * `raft` and `controller`: the metadata log and the image it describes
 //! * [`coordinator`]: groups and their committed offsets
@@ -26,6 +26,7 @@ pub mod ingress;
 pub mod job;
 pub mod log;
 pub mod machine;
+pub mod pattern;
 pub mod planted;
 pub mod racks;
 pub mod raft;

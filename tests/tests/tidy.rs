@@ -28,7 +28,7 @@ const FLAT_TABLES: &[&str] = &[
 /// The layers of the core, lowest first: a module may name those of its own row and of the rows above it here.
 const LAYERS: &[&[&str]] = &[
     &["types"],
-    &["clock", "rng", "planted", "config", "racks"],
+    &["clock", "rng", "planted", "config", "racks", "pattern"],
     &["record", "rpc"],
     &["client"],
     &["storage"],

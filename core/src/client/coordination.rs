@@ -7,6 +7,11 @@ use ottla_wire::api::find_coordinator::{FindCoordinatorRequest, FindCoordinatorR
 /// The last version of OffsetFetch and OffsetCommit that names topics; later ones have their ids.
 pub(super) const LAST_WITH_NAMES: i16 = 9;
 
+/// The version to speak at most, if all topics have ids, or not.
+pub(super) const fn cap(all_have_ids: bool) -> i16 {
+    if all_have_ids { i16::MAX } else { LAST_WITH_NAMES }
+}
+
 /// The key type of groups.
 const GROUP: i8 = 0;
 

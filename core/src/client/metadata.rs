@@ -4,7 +4,10 @@
 //! An answer whose leader epoch is older than what is known of the same topic is not believed (KIP-320): brokers
 //! learn of elections at different times. A topic that has a new id is a new topic, whatever its epochs.
 //!
-//! Bounded by the topics in use: one that nobody asked for in `metadata.max.idle.ms` is forgotten.
+//! Who wants topics by a pattern is told which there are: then all topics are asked for.
+//!
+//! Bounded by the topics in use: one that nobody asked for in `metadata.max.idle.ms` is forgotten; and, while there is a
+//! pattern, by the topics that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use ottla_wire::api::{Request, Response};
 use ottla_wire::{ErrorCode, Uuid};
 
 use crate::clock::Instant;
+use crate::pattern::Pattern;
 use crate::racks::Racks;
 use crate::rng::Rng;
 use crate::rpc::{Answer, Backoff, CallId, Lane, Peer, Pool, Readiness, Route, RpcError, Sink};
@@ -28,6 +32,7 @@ use super::turn::Wake;
 #[derive(Clone, Debug)]
 pub(super) struct Metadata {
     topics: BTreeMap<Arc<str>, TopicMetadata>,
+    watch: Option<Watch>,
     brokers: BTreeSet<BrokerId>,
     controller: Option<BrokerId>,
     /// How many entries `bootstrap.servers` has.
@@ -37,6 +42,17 @@ pub(super) struct Metadata {
     max_idle: Duration,
     backoff: Backoff,
     allow_auto_create_topics: bool,
+}
+
+/// A pattern, and the topics that there are.
+#[derive(Clone, Debug)]
+struct Watch {
+    pattern: Pattern,
+    /// Whether an answer has come since it is watched for.
+    is_known: bool,
+    /// By id, but for those that are none of a program's.
+    names: BTreeMap<Uuid, Arc<str>>,
+    matched: BTreeSet<Arc<str>>,
 }
 
 /// What is known of a topic.
@@ -65,6 +81,8 @@ pub(super) struct PartitionMetadata {
 struct Refresh {
     wanted: bool,
     call: Option<CallId>,
+    /// Whether that call asks for every topic.
+    asked_for_all: bool,
     /// Not before this.
     next_at: Instant,
     /// Requests in a row that did not bring what is needed.
@@ -85,6 +103,7 @@ impl Metadata {
     pub(super) fn new(config: &ClientConfig) -> Self {
         Self {
             topics: BTreeMap::new(),
+            watch: None,
             brokers: BTreeSet::new(),
             controller: None,
             bootstrap: u16::try_from(config.bootstrap_servers.len()).expect("the configuration was checked"),
@@ -107,6 +126,31 @@ impl Metadata {
         topic
     }
 
+    /// From now on looks for the topics that the pattern matches, or for none.
+    pub(super) fn watch(&mut self, pattern: Option<&Pattern>) {
+        if self.watch.as_ref().map(|watch| &watch.pattern) == pattern {
+            return;
+        }
+        let (names, matched) = (BTreeMap::new(), BTreeSet::new());
+        self.watch = pattern.map(|pattern| Watch { pattern: pattern.clone(), is_known: false, names, matched });
+        self.refresh.wanted |= self.watch.is_some();
+    }
+
+    /// The topics that the pattern matches; `None` while that is not known.
+    pub(super) fn matched(&self) -> Option<&BTreeSet<Arc<str>>> {
+        self.watch.as_ref().filter(|watch| watch.is_known).map(|watch| &watch.matched)
+    }
+
+    /// The name of a topic, while topics are watched for.
+    pub(super) fn name_of(&self, id: Uuid) -> Option<&Arc<str>> {
+        self.watch.as_ref()?.names.get(&id)
+    }
+
+    /// The id of a topic that is known.
+    pub(super) fn id_of(&self, name: &str) -> Option<Uuid> {
+        self.topics.get(name).map(|topic| topic.id).filter(|id| *id != Uuid::ZERO)
+    }
+
     /// The partition's leader, if there is one to the best of our knowledge.
     pub(super) fn leader(&self, topic: &str, partition: i32) -> Option<BrokerId> {
         self.leader_and_epoch(topic, partition).map(|(leader, _)| leader)
@@ -125,7 +169,7 @@ impl Metadata {
 
     /// A link failed: its broker may be gone for good.
     pub(super) fn on_down(&mut self) {
-        if !self.topics.is_empty() {
+        if !self.topics.is_empty() || self.watch.is_some() {
             self.refresh.wanted = true;
         }
     }
@@ -154,7 +198,7 @@ impl Metadata {
             return;
         }
         self.topics.retain(|_, topic| topic.last_used + self.max_idle > now);
-        if self.topics.is_empty() {
+        if self.topics.is_empty() && self.watch.is_none() {
             self.refresh.wanted = false;
         } else if let Some(fresh_at) = self.refresh.fresh_at {
             let old_at = fresh_at + self.max_age;
@@ -233,13 +277,16 @@ impl Metadata {
     fn ask(&mut self, now: Instant, route: Route, pool: &mut Pool, rng: &mut Rng, sink: &mut Sink, wake: &mut Wake) {
         let topics = self.topics.keys().map(|name| MetadataRequestTopic { name: Some(name), topic_id: Uuid::ZERO });
         let request = Request::from(MetadataRequest {
-            topics: Some(topics.collect()),
+            topics: self.watch.is_none().then(|| topics.collect()),
             allow_auto_topic_creation: self.allow_auto_create_topics,
             ..MetadataRequest::default()
         });
         // Before version 4 a request cannot forbid creation; nobody who matters is so old.
         match pool.send(now, route, (&request, i16::MAX), sink) {
-            Ok(call) => self.refresh.call = Some(call),
+            Ok(call) => {
+                self.refresh.call = Some(call);
+                self.refresh.asked_for_all = self.watch.is_some();
+            }
             Err(_) => {
                 self.refresh.failures += 1;
                 self.refresh.next_at = now + self.backoff.delay(self.refresh.failures, rng);
@@ -264,12 +311,32 @@ impl Metadata {
         }
         self.controller = Some(BrokerId(response.controller_id)).filter(|id| self.brokers.contains(id));
         let racks = response.brokers.iter().filter_map(|broker| Some((broker.node_id, broker.rack?.into()))).collect();
+        self.look(now, response);
         for topic in &response.topics {
             if let Some(known) = topic.name.and_then(|name| self.topics.get_mut(name)) {
                 known.learn(topic, &racks);
             }
         }
         self.topics.values().all(TopicMetadata::is_complete)
+    }
+
+    /// Takes in which topics there are, if all were asked for: of one that is not named, that there is none.
+    fn look(&mut self, now: Instant, response: &MetadataResponse<'_>) {
+        // What was asked before there was a pattern names few.
+        let Some(watch) = self.watch.as_mut().filter(|_| self.refresh.asked_for_all) else { return };
+        let named = response.topics.iter().filter_map(|topic| Some((topic, Arc::<str>::from(topic.name?))));
+        let named: Vec<_> = named.filter(|(topic, _)| !topic.error_code.is_error()).collect();
+        let present: BTreeSet<&Arc<str>> = named.iter().map(|(_, name)| name).collect();
+        for (_, gone) in self.topics.iter_mut().filter(|(name, _)| !present.contains(name)) {
+            gone.error = Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        watch.is_known = true;
+        watch.names = named.iter().map(|(topic, name)| (topic.topic_id, name.clone())).collect();
+        let of_programs = named.iter().filter(|(topic, _)| !topic.is_internal).map(|(_, name)| name);
+        watch.matched = of_programs.filter(|name| watch.pattern.matches(name)).cloned().collect();
+        for name in &watch.matched {
+            self.topics.entry(name.clone()).or_default().last_used = now;
+        }
     }
 }
 

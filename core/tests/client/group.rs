@@ -51,6 +51,7 @@ impl Crowd {
             ("group.consumer.session.timeout.ms", "10000"),
             ("group.consumer.min.heartbeat.interval.ms", "500"),
             ("group.consumer.heartbeat.interval.ms", "1000"),
+            ("group.consumer.assignment.interval.ms", "0"),
         ];
         let node = Node::new(seed, &settings);
         let mut world = World::new(&plain(), Servers::Real(Box::new(node)), seed);
@@ -294,6 +295,52 @@ fn a_program_may_change_its_mind_about_topics() {
         crowd.run(3_000);
         let expected = ["revoked t-0 t-1 t-2 t-3 t-4 t-5", "assigned u-0 u-1"];
         assert_eq!(crowd.told(first), expected, "{kind}");
+    }
+}
+
+#[test]
+fn who_subscribes_by_a_pattern_reads_what_comes_later_and_nothing_else() {
+    for (kind, config) in kinds() {
+        let mut crowd = Crowd::new(31);
+        crowd.create("other", 1);
+        let config = ClientConfig { metadata_max_age_ms: 1_000, ..config };
+        let (first, second) = (crowd.join(&config), crowd.join(&config));
+        for who in [first, second] {
+            let pattern = "t|v.*".into();
+            let command = GroupCommand::SubscribePattern { pattern, await_release: false };
+            crowd.world.command_of(who, Command::Group(command));
+        }
+        crowd.run(8_000);
+        crowd.create("v1", 2);
+        crowd.create("xv", 2);
+        crowd.run(8_000);
+        let owned = [first, second].into_iter().flat_map(|who| &crowd.programs[who].owned);
+        let owned: BTreeSet<String> = owned.map(ToString::to_string).collect();
+        let owned: Vec<_> = owned.into_iter().collect();
+        let expected: Vec<String> = (0..6).map(|it| format!("t-{it}")).chain(["v1-0".into(), "v1-1".into()]).collect();
+        assert_eq!(owned, expected, "{kind}");
+        // Back to names: the pattern counts no more.
+        crowd.subscribe(first, false);
+        crowd.run(8_000);
+        assert!(crowd.programs[first].owned.iter().all(|it| &*it.topic == "t"), "{kind}");
+        let v1 = crowd.programs[second].owned.iter().filter(|it| &*it.topic == "v1").count();
+        assert_eq!(v1, 2, "{kind}");
+    }
+}
+
+#[test]
+fn a_pattern_that_is_none_is_refused() {
+    for (kind, config) in kinds() {
+        let mut crowd = Crowd::new(32);
+        let who = crowd.join(&config);
+        crowd.run(3_000);
+        let command = GroupCommand::SubscribePattern { pattern: "(".into(), await_release: false };
+        crowd.world.command_of(who, Command::Group(command));
+        crowd.run(1_000);
+        let told = crowd.told(who);
+        let last = told.last().expect("something");
+        assert!(last.starts_with("group failed: INVALID_REGULAR_EXPRESSION"), "{kind}: {told:?}");
+        assert!(crowd.owned(who).is_empty(), "{kind}");
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ottla_core::rng::Rng;
-use ottla_wire::ErrorCode;
 use ottla_wire::api::Request;
 use ottla_wire::api::find_coordinator::{Coordinator, FindCoordinatorResponse};
 use ottla_wire::api::heartbeat::HeartbeatResponse;
@@ -19,6 +18,7 @@ use ottla_wire::api::offset_fetch::{
 };
 use ottla_wire::api::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use ottla_wire::frame::RequestHeader;
+use ottla_wire::{ErrorCode, Uuid};
 
 use crate::model::{Model, reply};
 
@@ -51,6 +51,7 @@ const OF_MEMBERS: [ErrorCode; 3] =
 
 impl Model {
     pub(super) fn of_group(&mut self, broker: i32, header: &RequestHeader<'_>, request: &Request<'_>) -> Bytes {
+        let names: BTreeMap<Uuid, String> = self.topics.iter().map(|(name, topic)| (topic.id, name.clone())).collect();
         let Self { rng, group, brokers, .. } = self;
         if rng.below(1_000) < group.shift {
             group.coordinator = i32::try_from(rng.below(u64::from(brokers.unsigned_abs()))).unwrap();
@@ -99,8 +100,8 @@ impl Model {
                 (group.left, group.member_id) = (true, String::new());
                 reply(header, &LeaveGroupResponse::default())
             }
-            Request::OffsetCommit(request) => group.commit(code, header, request),
-            Request::OffsetFetch(request) => group.fetch(code, header, request),
+            Request::OffsetCommit(request) => group.commit(code, header, (request, &names)),
+            Request::OffsetFetch(request) => group.fetch(code, header, (request, &names)),
             other => panic!("not in the model: {}", other.api_key()),
         }
     }
@@ -189,26 +190,38 @@ impl Group {
         reply(header, &SyncGroupResponse { error_code, assignment, ..SyncGroupResponse::default() })
     }
 
-    fn commit(&mut self, code: ErrorCode, header: &RequestHeader<'_>, request: &OffsetCommitRequest<'_>) -> Bytes {
+    fn commit(
+        &mut self,
+        code: ErrorCode,
+        header: &RequestHeader<'_>,
+        (request, names): (&OffsetCommitRequest<'_>, &BTreeMap<Uuid, String>),
+    ) -> Bytes {
+        assert!(header.api_version < 10 || request.topics.iter().all(|it| names.contains_key(&it.topic_id)));
         let error_code = self.judge(code, request.member_id, request.generation_id_or_member_epoch);
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|it| {
                 // What timed out may have been done all the same.
                 if error_code.is_none() || error_code == ErrorCode::REQUEST_TIMED_OUT {
                     let position = (it.committed_offset, it.committed_leader_epoch);
-                    let before = self.committed.insert((topic.name.to_owned(), it.partition_index), position);
+                    let name = names.get(&topic.topic_id).map_or(topic.name, |name| name);
+                    let before = self.committed.insert((name.to_owned(), it.partition_index), position);
                     let forward = before.is_none_or(|before| before.0 <= position.0);
                     assert!(forward || self.may_go_back, "{before:?}, then {position:?}");
                 }
                 OffsetCommitResponsePartition { partition_index: it.partition_index, error_code }
             });
             let partitions = partitions.collect();
-            OffsetCommitResponseTopic { name: topic.name, partitions, ..OffsetCommitResponseTopic::default() }
+            OffsetCommitResponseTopic { name: topic.name, topic_id: topic.topic_id, partitions }
         });
         reply(header, &OffsetCommitResponse { topics: topics.collect(), ..OffsetCommitResponse::default() })
     }
 
-    fn fetch(&self, code: ErrorCode, header: &RequestHeader<'_>, request: &OffsetFetchRequest<'_>) -> Bytes {
+    fn fetch(
+        &self,
+        code: ErrorCode,
+        header: &RequestHeader<'_>,
+        (request, names): (&OffsetFetchRequest<'_>, &BTreeMap<Uuid, String>),
+    ) -> Bytes {
         assert!(header.api_version < 7 || request.require_stable);
         let unstable = code == ErrorCode::UNSTABLE_OFFSET_COMMIT;
         let (whole, each) = if unstable { (ErrorCode::NONE, code) } else { (code, ErrorCode::NONE) };
@@ -231,7 +244,8 @@ impl Group {
         let newer = request.groups.iter().map(|group| {
             let topics = group.topics.iter().flatten().map(|topic| {
                 let partitions = topic.partition_indexes.iter().map(|&partition_index| {
-                    let (committed_offset, committed_leader_epoch) = of(topic.name, partition_index);
+                    let name = names.get(&topic.topic_id).map_or(topic.name, |name| name);
+                    let (committed_offset, committed_leader_epoch) = of(name, partition_index);
                     OffsetFetchResponsePartitions {
                         partition_index,
                         committed_offset,
@@ -240,7 +254,11 @@ impl Group {
                         error_code: each,
                     }
                 });
-                OffsetFetchResponseTopics { name: topic.name, partitions: partitions.collect(), ..Default::default() }
+                OffsetFetchResponseTopics {
+                    name: topic.name,
+                    topic_id: topic.topic_id,
+                    partitions: partitions.collect(),
+                }
             });
             OffsetFetchResponseGroup { group_id: group.group_id, topics: topics.collect(), error_code: whole }
         });

@@ -65,6 +65,15 @@ impl Consumer {
         self.submit(GroupCommand::Subscribe { topics, await_release: false })
     }
 
+    /// The same, of the topics whose whole names a regular expression (RE2's) matches, as they come and go. A pattern that
+    /// cannot be read is told by the next poll.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]
+    pub fn subscribe_pattern(&mut self, pattern: &str) -> Result<(), Error> {
+        self.submit(GroupCommand::SubscribePattern { pattern: pattern.into(), await_release: false })
+    }
+
     /// What the group has given to this member, as far as polls have told.
     pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
         self.assigned.iter()

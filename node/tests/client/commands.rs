@@ -299,3 +299,29 @@ fn members_of_a_group_go_on_where_the_last_one_ended() {
     assert_eq!(succeeds(brokers, &["consume", &name, "-g", &group, "-n", "40"], b""), lines[60..].concat());
     fails(brokers, &["consume", &name, "-g", &group, "-p", "0"], 2, &["--partitions", "--group"]);
 }
+
+#[test]
+fn topics_are_found_by_regular_expressions() {
+    let cluster = Cluster::get();
+    let (brokers, prefix) = (cluster.brokers.as_str(), fresh("regex"));
+    let names = ["a", "b", "c"].map(|end| format!("{prefix}-{end}"));
+    for name in &names {
+        succeeds(brokers, &["topic", "create", name], b"");
+        succeeds(brokers, &["produce", name], format!("{name}\n").as_bytes());
+    }
+    let (some, last) = (format!("^{prefix}-[ab]"), format!("{prefix}-c$"));
+    let sorted = |read: String| {
+        let mut lines: Vec<_> = read.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(succeeds(brokers, &["consume", "-r", &some, "-e"], b"")), names[..2]);
+    assert_eq!(sorted(succeeds(brokers, &["consume", "--regex", &some, &last, "-e"], b"")), names);
+    for protocol in ["classic", "consumer"] {
+        let (group, protocol) = (fresh("by-regex"), format!("group.protocol={protocol}"));
+        let words = ["consume", "-r", &some, "-g", &group, "-n", "2", "-X", &protocol];
+        assert_eq!(sorted(succeeds(brokers, &words, b"")), names[..2], "{protocol}");
+    }
+    fails(brokers, &["consume", "-r", "a(", "-e"], 2, &["a(", "regular expression"]);
+    fails(brokers, &["consume", "-r", &format!("{prefix}-nosuch"), "-e"], 1, &["no topic matches"]);
+}

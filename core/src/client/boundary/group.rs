@@ -20,6 +20,14 @@ pub enum GroupCommand {
         /// Whether partitions that are taken away are kept from their next owner until [`GroupCommand::Release`].
         await_release: bool,
     },
+    /// The same, of the topics whose whole names a regular expression matches, as they come and go; Kafka's own topics are
+    /// left out by members of the classic protocol. Without one that can be read it ends in [`GroupEvent::Failed`].
+    SubscribePattern {
+        /// As RE2 has it.
+        pattern: Box<str>,
+        /// As in [`GroupCommand::Subscribe`].
+        await_release: bool,
+    },
     /// The program is done with the partitions of [`GroupEvent::Revoked`]: what it wanted to commit it has asked for
     /// before, and its commits are waited for. Must come within `max.poll.interval.ms`, or the member leaves the
     /// group and has lost all.
@@ -94,6 +102,7 @@ impl fmt::Display for GroupCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Subscribe { topics, .. } => write!(f, "subscribe {}", topics.join(" ")),
+            Self::SubscribePattern { pattern, .. } => write!(f, "subscribe /{pattern}/"),
             Self::Release => f.write_str("release"),
             Self::Unsubscribe { token } => write!(f, "unsubscribe {token}"),
             Self::Commit { token, .. } => write!(f, "commit {token}"),

@@ -4,20 +4,22 @@
 //! A commit belongs to the generation in which it was asked for. When the group has gone on it fails, for then the
 //! partitions may belong to another member.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use ottla_wire::ErrorCode;
 use ottla_wire::api::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
+    OffsetCommitResponseTopic,
 };
 use ottla_wire::api::{Request, Response};
+use ottla_wire::{ErrorCode, Uuid};
 
 use crate::clock::Instant;
 use crate::rpc::{Answer, CallId, Lane, RpcError};
 use crate::types::{Offset, TopicPartition};
 
 use super::super::boundary::{ClientError, CommittedPosition, Event, GroupEvent};
-use super::super::coordination::LAST_WITH_NAMES;
+use super::super::coordination::cap;
 use super::super::turn::Turn;
 use super::coordinator::Coordinator;
 use super::protocol::by_topic;
@@ -38,6 +40,8 @@ struct Commit {
     identity: Identity,
     deadline: Instant,
     call: Option<CallId>,
+    /// The ids of the topics, as they were sent.
+    ids: BTreeMap<Arc<str>, Uuid>,
     retry_at: Instant,
     attempts: u32,
     /// Whether an attempt may have done it, for all that we know.
@@ -84,8 +88,8 @@ impl Commits {
             return;
         }
         let (call, retry_at, attempts) = (None, Instant(0), 0);
-        let (doubtful, error) = (false, None);
-        self.queue.push_back(Commit { order, identity, deadline, call, retry_at, attempts, doubtful, error });
+        let (ids, doubtful, error) = (BTreeMap::new(), false, None);
+        self.queue.push_back(Commit { order, identity, deadline, call, ids, retry_at, attempts, doubtful, error });
     }
 
     /// Whether none is under way.
@@ -178,6 +182,10 @@ impl Commits {
         if blames_coordinator(code) {
             coordinator.lose();
         }
+        if code == ErrorCode::UNKNOWN_TOPIC_ID {
+            // It was made anew; or the coordinator does not know it yet.
+            turn.metadata.request();
+        }
         if code.is_retriable() {
             self.retry_or_fail(commit, rules, turn);
             return Verdict::Unchanged;
@@ -219,8 +227,11 @@ impl Commit {
     fn send(&mut self, coordinator: &mut Coordinator, rules: &Rules, turn: &mut Turn<'_>) {
         let Some(route) = coordinator.route(Lane::Group, rules, turn) else { return };
         self.attempts += 1;
+        let names: BTreeSet<&Arc<str>> = self.order.positions.keys().map(|partition| &partition.topic).collect();
+        self.ids = names.iter().filter_map(|&name| Some((name.clone(), turn.metadata.id_of(name)?))).collect();
+        let cap = cap(self.ids.len() == names.len());
         let request = self.request(rules);
-        match turn.pool.send(turn.now.monotonic, route, (&request, LAST_WITH_NAMES), turn.sink) {
+        match turn.pool.send(turn.now.monotonic, route, (&request, cap), turn.sink) {
             Ok(call) => self.call = Some(call),
             Err(_) => {
                 self.error = Some(ErrorCode::UNSUPPORTED_VERSION);
@@ -242,7 +253,7 @@ impl Commit {
         });
         let topics = by_topic(partitions).into_iter();
         let topics =
-            topics.map(|(name, partitions)| OffsetCommitRequestTopic { name, partitions, ..Default::default() });
+            topics.map(|(name, partitions)| OffsetCommitRequestTopic { name, topic_id: self.id_of(name), partitions });
         // One who is not a member is no instance either.
         let group_instance_id = rules.instance_id.as_deref().filter(|_| self.identity.is_member());
         OffsetCommitRequest {
@@ -259,11 +270,20 @@ impl Commit {
     /// What an answer says of each partition.
     fn codes(&self, response: &OffsetCommitResponse<'_>) -> Vec<ErrorCode> {
         let code = |partition: &TopicPartition| {
-            let topic = response.topics.iter().find(|it| it.name == &*partition.topic)?;
+            let id = self.id_of(&partition.topic);
+            let is_it = |it: &&OffsetCommitResponseTopic<'_>| {
+                if it.topic_id == Uuid::ZERO { it.name == &*partition.topic } else { it.topic_id == id }
+            };
+            let topic = response.topics.iter().find(is_it)?;
             let found = topic.partitions.iter().find(|it| it.partition_index == partition.partition)?;
             Some(found.error_code)
         };
         self.order.positions.keys().map(|it| code(it).unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR)).collect()
+    }
+
+    /// The topic's id as it was sent; none is zero.
+    fn id_of(&self, name: &str) -> Uuid {
+        self.ids.get(name).copied().unwrap_or(Uuid::ZERO)
     }
 
     fn fail(self, error: ClientError, events: &mut Vec<Event>) {

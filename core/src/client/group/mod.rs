@@ -39,6 +39,7 @@ use std::time::Duration;
 use ottla_wire::ErrorCode;
 
 use crate::clock::Instant;
+use crate::pattern::Pattern;
 use crate::rpc::{Answer, CallId, RpcError};
 use crate::types::TopicPartition;
 
@@ -104,7 +105,9 @@ struct Rules {
 
 #[derive(Clone, Debug)]
 struct Wanted {
+    /// Under a pattern: as far as is known, and only in the classic protocol.
     topics: BTreeSet<Arc<str>>,
+    pattern: Option<Pattern>,
     await_release: bool,
 }
 
@@ -206,6 +209,9 @@ impl Group {
     pub(super) fn command(&mut self, command: GroupCommand, reader: &mut Reader, turn: &mut Turn<'_>) {
         match command {
             GroupCommand::Subscribe { topics, await_release } => self.subscribe(topics, await_release, turn),
+            GroupCommand::SubscribePattern { pattern, await_release } => {
+                self.subscribe_pattern(&pattern, await_release, reader, turn);
+            }
             GroupCommand::Release => self.release(),
             GroupCommand::Unsubscribe { token } => self.leave(Ending::Unsubscribe { token }, reader, turn),
             GroupCommand::Commit { token, positions, retry } => self.commit(token, positions, retry, reader, turn),
@@ -218,7 +224,26 @@ impl Group {
         if self.rules.group_id.is_empty() {
             return turn.events.push(Event::Group(GroupEvent::Failed { error: ClientError::NoGroup }));
         }
-        self.wanted = Some(Wanted { topics: topics.into_iter().collect(), await_release });
+        self.want(Wanted { topics: topics.into_iter().collect(), pattern: None, await_release }, turn);
+    }
+
+    fn subscribe_pattern(&mut self, pattern: &str, await_release: bool, reader: &mut Reader, turn: &mut Turn<'_>) {
+        let refused = |error| Event::Group(GroupEvent::Failed { error });
+        if self.rules.group_id.is_empty() {
+            return turn.events.push(refused(ClientError::NoGroup));
+        }
+        match Pattern::new(pattern) {
+            Ok(pattern) => self.want(Wanted { topics: BTreeSet::new(), pattern: Some(pattern), await_release }, turn),
+            Err(_) => {
+                let error = ClientError::Broker(ErrorCode::INVALID_REGULAR_EXPRESSION);
+                self.fail(error, reader, turn);
+            }
+        }
+    }
+
+    fn want(&mut self, wanted: Wanted, turn: &mut Turn<'_>) {
+        self.wanted = Some(wanted);
+        self.follow_pattern(turn);
         match self.phase {
             Phase::Out => self.enter(turn.at()),
             // It joins again when it has left.
@@ -305,6 +330,7 @@ impl Group {
             return self.leave_at_once(reader, turn);
         }
         self.watch_polls(reader, turn);
+        self.follow_pattern(turn);
         self.commit_automatically(reader, turn);
         loop {
             self.commits.pump(&self.identity, &mut self.coordinator, &self.rules, turn);
@@ -314,7 +340,27 @@ impl Group {
         }
         self.beat(turn);
         self.beat_served(turn);
-        self.fetches.pump(&mut self.coordinator, &self.rules, turn);
+        self.fetches.pump(&self.identity, &mut self.coordinator, &self.rules, turn);
+    }
+
+    /// Under a pattern a member of the classic protocol wants what it matches now, and says so to the others.
+    fn follow_pattern(&mut self, turn: &mut Turn<'_>) {
+        let pattern = self.wanted.as_ref().and_then(|wanted| wanted.pattern.as_ref());
+        turn.metadata.watch(pattern);
+        if pattern.is_none() || self.rules.is_served() {
+            return;
+        }
+        let (Some(wanted), Some(matched)) = (&mut self.wanted, turn.metadata.matched()) else { return };
+        if wanted.topics != *matched {
+            wanted.topics = matched.clone();
+            // Whoever is on the way in says it when it joins.
+            self.rejoin |= !matches!(self.phase, Phase::Out | Phase::Leaving(_) | Phase::Preparing { .. });
+        }
+    }
+
+    /// Whether it is known which topics the program wants, as far as a member has to know it to join.
+    fn knows_topics(&self, turn: &Turn<'_>) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.pattern.is_none()) || turn.metadata.matched().is_some()
     }
 
     /// One transition, if it is due. Whether there was one.
@@ -328,7 +374,11 @@ impl Group {
                 self.phase = Phase::Served(Served::default())
             }
             Phase::Served(_) => return self.reconcile(reader, turn),
-            Phase::Preparing { begun: false } if polling && self.handover.is_none() => self.prepare(reader, turn),
+            Phase::Preparing { begun: false }
+                if polling && self.handover.is_none() && (self.rules.is_served() || self.knows_topics(turn)) =>
+            {
+                self.prepare(reader, turn);
+            }
             Phase::Preparing { begun: true } if self.handover.is_none() && self.commits.is_idle() => {
                 self.phase = Phase::Joining { call: None };
             }

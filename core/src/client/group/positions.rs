@@ -1,24 +1,26 @@
 //! What the group has committed (OffsetFetch): where to begin in partitions that were assigned, and for the program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use ottla_wire::ErrorCode;
 use ottla_wire::api::offset_fetch::{
-    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics, OffsetFetchResponse,
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+    OffsetFetchResponse, OffsetFetchResponseTopics,
 };
 use ottla_wire::api::{Request, Response};
+use ottla_wire::{ErrorCode, Uuid};
 
 use crate::clock::Instant;
 use crate::rpc::{Answer, CallId, Lane, RpcError};
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 use super::super::boundary::{ClientError, CommittedPosition, Event, GroupEvent};
-use super::super::coordination::LAST_WITH_NAMES;
+use super::super::coordination::cap;
 use super::super::turn::Turn;
-use super::Rules;
 use super::commits::blames_coordinator;
 use super::coordinator::Coordinator;
 use super::protocol::by_topic;
+use super::{Identity, Rules};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fetches {
@@ -42,6 +44,8 @@ struct Asked {
 struct Question {
     partitions: Vec<(TopicPartition, u64)>,
     call: Option<CallId>,
+    /// The ids of the topics, as they were sent.
+    ids: BTreeMap<Arc<str>, Uuid>,
     retry_at: Instant,
     attempts: u32,
     error: Option<ErrorCode>,
@@ -82,12 +86,18 @@ impl Fetches {
         self.asked.insert(self.next_number, (Asked { token, deadline }, question));
     }
 
-    pub(super) fn pump(&mut self, coordinator: &mut Coordinator, rules: &Rules, turn: &mut Turn<'_>) {
+    pub(super) fn pump(
+        &mut self,
+        identity: &Identity,
+        coordinator: &mut Coordinator,
+        rules: &Rules,
+        turn: &mut Turn<'_>,
+    ) {
         if self.standing.call.is_none() {
             self.standing.partitions = self.awaited.iter().map(|(it, &number)| (it.clone(), number)).collect();
         }
         if !self.standing.partitions.is_empty() {
-            self.standing.pump(coordinator, rules, turn);
+            self.standing.pump(identity, coordinator, rules, turn);
         }
         let now = turn.at();
         self.asked.retain(|_, (asked, question)| {
@@ -100,7 +110,7 @@ impl Fetches {
         });
         for (asked, question) in self.asked.values_mut() {
             turn.wake.by(asked.deadline);
-            question.pump(coordinator, rules, turn);
+            question.pump(identity, coordinator, rules, turn);
         }
     }
 
@@ -150,7 +160,7 @@ impl Fetches {
 }
 
 impl Question {
-    fn pump(&mut self, coordinator: &mut Coordinator, rules: &Rules, turn: &mut Turn<'_>) {
+    fn pump(&mut self, identity: &Identity, coordinator: &mut Coordinator, rules: &Rules, turn: &mut Turn<'_>) {
         if self.call.is_some() {
             return;
         }
@@ -159,24 +169,34 @@ impl Question {
         }
         let Some(route) = coordinator.route(Lane::Group, rules, turn) else { return };
         self.attempts += 1;
-        let request = self.request(rules);
-        match turn.pool.send(turn.now.monotonic, route, (&request, LAST_WITH_NAMES), turn.sink) {
+        let names: BTreeSet<&Arc<str>> = self.partitions.iter().map(|(partition, _)| &partition.topic).collect();
+        self.ids = names.iter().filter_map(|&name| Some((name.clone(), turn.metadata.id_of(name)?))).collect();
+        let cap = cap(self.ids.len() == names.len());
+        let request = self.request(identity, rules);
+        match turn.pool.send(turn.now.monotonic, route, (&request, cap), turn.sink) {
             Ok(call) => self.call = Some(call),
             Err(_) => self.delay(ErrorCode::UNSUPPORTED_VERSION, rules, turn),
         }
     }
 
-    fn request<'a>(&'a self, rules: &'a Rules) -> Request<'a> {
+    fn request<'a>(&'a self, identity: &'a Identity, rules: &'a Rules) -> Request<'a> {
         let topics = by_topic(self.partitions.iter().map(|(it, _)| (it, it.partition)));
         let older =
             topics.iter().map(|(name, indexes)| OffsetFetchRequestTopic { name, partition_indexes: indexes.clone() });
         let newer = topics.iter().map(|(name, indexes)| OffsetFetchRequestTopics {
             name,
+            topic_id: self.ids.get(*name).copied().unwrap_or(Uuid::ZERO),
             partition_indexes: indexes.clone(),
-            ..OffsetFetchRequestTopics::default()
         });
         let group_id = &*rules.group_id;
-        let group = OffsetFetchRequestGroup { group_id, topics: Some(newer.collect()), ..Default::default() };
+        // A member of KIP-848 is told of its own epoch only: an older one may have partitions that are another's now.
+        let member = Some(identity).filter(|it| rules.is_served() && it.is_member());
+        let group = OffsetFetchRequestGroup {
+            group_id,
+            member_id: member.map(|it| &*it.member_id),
+            member_epoch: member.map_or(-1, |it| it.generation),
+            topics: Some(newer.collect()),
+        };
         // What a transaction is about to commit counts when it has: nobody wants to begin before that (KIP-447).
         OffsetFetchRequest { group_id, topics: Some(older.collect()), groups: vec![group], require_stable: true }.into()
     }
@@ -199,13 +219,19 @@ impl Question {
         if blames_coordinator(code) {
             coordinator.lose();
         }
-        if code.is_retriable() {
+        // The next heartbeat brings the epoch, or says that the member is none.
+        let passes = [ErrorCode::STALE_MEMBER_EPOCH, ErrorCode::UNKNOWN_MEMBER_ID].contains(&code);
+        if code.is_retriable() || (passes && rules.is_served()) {
             self.delay(code, rules, turn);
             return Vec::new();
         }
         let mut found = Vec::new();
         for (partition, number) in &self.partitions {
-            let said = if code.is_error() { Err(code) } else { find(&response, partition) };
+            let said = if code.is_error() { Err(code) } else { self.find(&response, partition) };
+            if said == Err(ErrorCode::UNKNOWN_TOPIC_ID) {
+                // It was made anew; or the coordinator does not know it yet.
+                turn.metadata.request();
+            }
             if !said.as_ref().is_err_and(|code| code.is_retriable()) {
                 found.push(((partition.clone(), *number), said));
             }
@@ -223,30 +249,34 @@ impl Question {
         self.retry_at = turn.now.monotonic + rules.backoff.delay(self.attempts, turn.rng);
         turn.wake.by(self.retry_at);
     }
-}
 
-/// What an answer, whose whole is no error, says of a partition.
-fn find(response: &OffsetFetchResponse<'_>, partition: &TopicPartition) -> Found {
-    let TopicPartition { topic, partition } = partition;
-    let said = match response.groups.first() {
-        Some(group) => {
-            let topic = group.topics.iter().find(|it| it.name == &**topic);
-            let found = topic.and_then(|topic| topic.partitions.iter().find(|it| it.partition_index == *partition));
-            found.map(|it| (it.error_code, it.committed_offset, it.committed_leader_epoch, it.metadata))
+    /// What an answer, whose whole is no error, says of a partition.
+    fn find(&self, response: &OffsetFetchResponse<'_>, partition: &TopicPartition) -> Found {
+        let TopicPartition { topic, partition } = partition;
+        let said = match response.groups.first() {
+            Some(group) => {
+                let id = self.ids.get(topic).copied();
+                let is_it = |it: &&OffsetFetchResponseTopics<'_>| {
+                    if it.topic_id == Uuid::ZERO { it.name == &**topic } else { Some(it.topic_id) == id }
+                };
+                let topic = group.topics.iter().find(is_it);
+                let found = topic.and_then(|topic| topic.partitions.iter().find(|it| it.partition_index == *partition));
+                found.map(|it| (it.error_code, it.committed_offset, it.committed_leader_epoch, it.metadata))
+            }
+            None => {
+                let topic = response.topics.iter().find(|it| it.name == &**topic);
+                let found = topic.and_then(|topic| topic.partitions.iter().find(|it| it.partition_index == *partition));
+                found.map(|it| (it.error_code, it.committed_offset, it.committed_leader_epoch, it.metadata))
+            }
+        };
+        let (code, offset, epoch, metadata) = said.ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
+        if code.is_error() {
+            return Err(code);
         }
-        None => {
-            let topic = response.topics.iter().find(|it| it.name == &**topic);
-            let found = topic.and_then(|topic| topic.partitions.iter().find(|it| it.partition_index == *partition));
-            found.map(|it| (it.error_code, it.committed_offset, it.committed_leader_epoch, it.metadata))
-        }
-    };
-    let (code, offset, epoch, metadata) = said.ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
-    if code.is_error() {
-        return Err(code);
+        Ok((offset >= 0).then(|| CommittedPosition {
+            offset: Offset(offset),
+            leader_epoch: LeaderEpoch(epoch),
+            metadata: metadata.unwrap_or_default().into(),
+        }))
     }
-    Ok((offset >= 0).then(|| CommittedPosition {
-        offset: Offset(offset),
-        leader_epoch: LeaderEpoch(epoch),
-        metadata: metadata.unwrap_or_default().into(),
-    }))
 }

@@ -176,4 +176,43 @@ mod tests {
         let older = StickyUserData::decode_any(&expected[..expected.len() - 4]).unwrap();
         assert_eq!((older.generation, unlisted(&older.previous_assignment)), (-1, previous));
     }
+
+    /// What kafka-clients 4.3.1 writes for members of these topics that own t-1, t-2 and u-0 since generation 4.
+    #[test]
+    fn bytes_are_those_of_the_java_client() {
+        let topics = BTreeSet::from(["t".into(), "u".into()]);
+        let mut owned = partitions(&[1, 2]);
+        owned.insert(TopicPartition::new("u", 0));
+        let standing = Standing { topics: &topics, owned: &owned, generation: 4, previous: (&owned, 4), rack: "r" };
+        let written: [(Strategy, &[u8]); 4] = [
+            (
+                Strategy::Range,
+                b"\0\x03\0\0\0\x02\0\x01t\0\x01u\xff\xff\xff\xff\0\0\0\x02\0\x01t\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\
+              \x01u\0\0\0\x01\0\0\0\0\0\0\0\x04\0\x01r",
+            ),
+            (
+                Strategy::RoundRobin,
+                b"\0\x03\0\0\0\x02\0\x01t\0\x01u\xff\xff\xff\xff\0\0\0\x02\0\x01t\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\
+              \x01u\0\0\0\x01\0\0\0\0\0\0\0\x04\0\x01r",
+            ),
+            (
+                Strategy::Sticky,
+                b"\0\x03\0\0\0\x02\0\x01t\0\x01u\0\0\0\x22\0\0\0\x02\0\x01t\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\x01u\0\
+              \0\0\x01\0\0\0\0\0\0\0\x04\0\0\0\x02\0\x01t\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\x01u\0\0\0\x01\0\0\0\
+              \0\0\0\0\x04\0\x01r",
+            ),
+            (
+                Strategy::CooperativeSticky,
+                b"\0\x03\0\0\0\x02\0\x01t\0\x01u\0\0\0\x04\0\0\0\x04\0\0\0\x02\0\x01t\0\0\0\x02\0\0\0\x01\0\0\0\
+              \x02\0\x01u\0\0\0\x01\0\0\0\0\0\0\0\x04\0\x01r",
+            ),
+        ];
+        for (strategy, bytes) in written {
+            assert_eq!(subscription(strategy, &standing), bytes, "{strategy:?}");
+        }
+        let given: &[u8] =
+            b"\0\x03\0\0\0\x02\0\x01t\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\x01u\0\0\0\x01\0\0\0\0\xff\xff\xff\xff";
+        assert_eq!(assignment(&owned), given);
+        assert_eq!(part(given), Ok(owned));
+    }
 }

@@ -3,8 +3,6 @@
 //!
 //! The coordinator gives a partition to nobody before its last owner has said in a heartbeat that he has it no more. So
 //! a member first gives up what it is to have no more, then takes what is new, and says so at once.
-//!
-//! Absent on purpose: subscriptions by a regular expression.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,6 +14,7 @@ use ottla_wire::api::{Request, Response};
 use ottla_wire::{ErrorCode, Uuid};
 
 use crate::clock::Instant;
+use crate::pattern::Pattern;
 use crate::rpc::{Answer, CallId, Lane, Route, RpcError};
 use crate::types::TopicPartition;
 
@@ -71,7 +70,8 @@ impl Group {
         let (now, wanted) = (turn.now.monotonic, self.wanted.as_ref());
         let names = wanted.iter().flat_map(|wanted| &wanted.topics);
         let names: BTreeMap<_, _> = names.map(|name| (turn.metadata.topic(now, name).id, name.clone())).collect();
-        let part = target.iter().filter_map(|(id, index)| Some(TopicPartition::new(names.get(id)?.clone(), *index)));
+        let name_of = |id: &Uuid| names.get(id).or_else(|| turn.metadata.name_of(*id)).cloned();
+        let part = target.iter().filter_map(|(id, index)| Some(TopicPartition::new(name_of(id)?, *index)));
         let part: BTreeSet<_> = part.collect();
         if part.len() < target.len() {
             // A topic that is new here; or one that is not wanted any more, of which the next assignment knows.
@@ -123,11 +123,17 @@ impl Group {
             return self.delay(turn);
         };
         let topics = self.wanted.iter().flat_map(|wanted| &wanted.topics);
+        let pattern = self.wanted.as_ref().and_then(|wanted| wanted.pattern.as_ref());
         let timeout = i32::try_from(self.rules.max_poll_interval.as_millis()).expect("the configuration was checked");
         let request = Request::from(ConsumerGroupHeartbeatRequest {
             rack_id: Some(&*self.rules.rack).filter(|rack| all && !rack.is_empty()),
             rebalance_timeout_ms: if all { timeout } else { UNCHANGED },
             subscribed_topic_names: all.then(|| topics.map(|name| &**name).collect()),
+            // An empty one takes an earlier one back.
+            subscribed_topic_regex: pattern
+                .map(Pattern::text)
+                .or(self.identity.is_member().then_some(""))
+                .filter(|_| all),
             server_assignor: self.rules.remote_assignor.as_deref().filter(|_| all),
             topic_partitions: (all || news).then_some(owned),
             ..self.heartbeat_of(epoch)

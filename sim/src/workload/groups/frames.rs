@@ -14,7 +14,7 @@ use ottla_wire::api::offset_fetch::{
 };
 use ottla_wire::api::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use ottla_wire::consumer_protocol::{AssignedPartitions, ConsumerProtocolAssignment, ConsumerProtocolSubscription};
-use ottla_wire::{ApiKey, DecodeError, ErrorCode, Message, Reader, Writer};
+use ottla_wire::{ApiKey, DecodeError, ErrorCode, Message, Reader, Uuid, Writer};
 
 use crate::client::ask::Ask;
 use crate::draw::Draw;
@@ -262,17 +262,22 @@ impl Assigned {
 
 /// The answer to an OffsetFetch of one group, of any version: the group's error, and what is there.
 pub(super) fn read_fetched(ask: &Ask, body: &mut Reader<'_>) -> Result<(ErrorCode, Vec<Fetched>), DecodeError> {
-    OffsetFetchResponse::decode(body, ask.api_version).map(|answer| fetched(&answer))
+    OffsetFetchResponse::decode(body, ask.api_version).map(|answer| fetched(&answer, |_, name| name.to_owned()))
 }
 
-/// The same of an answer that is read already.
-pub(in crate::workload) fn fetched(answer: &OffsetFetchResponse<'_>) -> (ErrorCode, Vec<Fetched>) {
+/// The same of an answer that is read already; topics are named by their id and name, of which one may say nothing.
+pub(in crate::workload) fn fetched(
+    answer: &OffsetFetchResponse<'_>,
+    name_of: impl Fn(Uuid, &str) -> String,
+) -> (ErrorCode, Vec<Fetched>) {
+    let name_of = &name_of;
     let found =
         |offset: i64, note: Option<&str>| (offset >= 0).then(|| (commit_of(note.unwrap_or_default(), offset), offset));
     if let Some(group) = answer.groups.first() {
         let topics = group.topics.iter().flat_map(|topic| {
+            let name = name_of(topic.topic_id, topic.name);
             topic.partitions.iter().map(move |it| Fetched {
-                topic: topic.name.to_owned(),
+                topic: name.clone(),
                 partition: it.partition_index,
                 error: it.error_code,
                 found: found(it.committed_offset, it.metadata),
@@ -281,8 +286,9 @@ pub(in crate::workload) fn fetched(answer: &OffsetFetchResponse<'_>) -> (ErrorCo
         return (group.error_code, topics.collect());
     }
     let topics = answer.topics.iter().flat_map(|topic| {
+        let name = name_of(Uuid::ZERO, topic.name);
         topic.partitions.iter().map(move |it| Fetched {
-            topic: topic.name.to_owned(),
+            topic: name.clone(),
             partition: it.partition_index,
             error: it.error_code,
             found: found(it.committed_offset, it.metadata),

@@ -16,7 +16,8 @@ pub(super) const HELP: &str = "\
   %t      topic                  %p      partition
   %o      offset                 %e      leader epoch
   %T, %d  timestamp, ms          %R      length of the value, 4 bytes, big endian
-  %%      a percent sign         \\n \\r \\t \\0 \\\\ \\xNN";
+  %%      a percent sign         \\n \\r \\t \\0 \\\\ \\xNN
+  A number, followed by {big32}: in 4 bytes, big endian; so for 8, 16 and 64 bits, and little";
 
 /// How records are printed.
 #[derive(Clone, Debug)]
@@ -32,7 +33,12 @@ pub(super) enum Piece {
     Text(Vec<u8>),
     Value,
     ValueLength,
-    ValueLengthBinary,
+    /// A number in so many bytes.
+    Packed {
+        number: Box<Piece>,
+        bytes: usize,
+        big: bool,
+    },
     Key,
     KeyLength,
     Headers,
@@ -54,10 +60,10 @@ impl Format {
             let mut letters = after.chars();
             let letter = letters.next().ok_or("a percent sign ends the format; %% prints one")?;
             rest = letters.as_str();
-            pieces.push(match letter {
+            let piece = match letter {
                 'v' | 's' => Piece::Value,
                 'V' | 'S' => Piece::ValueLength,
-                'R' => Piece::ValueLengthBinary,
+                'R' => Piece::Packed { number: Box::new(Piece::ValueLength), bytes: 4, big: true },
                 'k' => Piece::Key,
                 'K' => Piece::KeyLength,
                 'h' => Piece::Headers,
@@ -69,6 +75,14 @@ impl Format {
                 'T' | 'd' => Piece::Timestamp,
                 '%' => Piece::Text(b"%".to_vec()),
                 other => return Err(format!("%{other} is not known; what is:\n{HELP}")),
+            };
+            let packed = if piece.is_number() { packing(rest) } else { None };
+            pieces.push(match packed {
+                Some((big, bytes, after)) => {
+                    rest = after;
+                    Piece::Packed { number: Box::new(piece), bytes, big }
+                }
+                None => piece,
             });
         }
         push_text(&mut pieces, rest)?;
@@ -95,6 +109,17 @@ impl Format {
     }
 }
 
+/// How a number is packed, if the text begins with that, and what follows: `{big32}` and its like, as rpk has them.
+fn packing(text: &str) -> Option<(bool, usize, &str)> {
+    let (word, after) = text.strip_prefix('{')?.split_once('}')?;
+    let (big, bits) = match word.strip_prefix("big") {
+        Some(bits) => (true, bits),
+        None => (false, word.strip_prefix("little")?),
+    };
+    let bytes = ["8", "16", "32", "64"].iter().position(|known| *known == bits)?;
+    Some((big, 1 << bytes, after))
+}
+
 fn push_text(pieces: &mut Vec<Piece>, text: &str) -> Result<(), String> {
     if !text.is_empty() {
         pieces.push(Piece::Text(unescape(text)?));
@@ -103,28 +128,57 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) -> Result<(), String> {
 }
 
 impl Piece {
+    const fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::ValueLength
+                | Self::KeyLength
+                | Self::HeaderCount
+                | Self::Partition
+                | Self::Offset
+                | Self::LeaderEpoch
+                | Self::Timestamp
+        )
+    }
+
     fn write(&self, partition: &TopicPartition, record: &FetchedRecord, out: &mut Vec<u8>) {
-        let length =
-            |bytes: &Option<Bytes>| bytes.as_ref().map_or(-1, |it| i64::try_from(it.len()).unwrap_or(i64::MAX));
-        // Writing to a Vec does not fail.
-        let mut number = |number: i64| drop(write!(out, "{number}"));
         match self {
             Self::Text(text) => out.extend_from_slice(text),
             Self::Value => out.extend_from_slice(record.value.as_deref().unwrap_or_default()),
-            Self::ValueLength => number(length(&record.value)),
-            Self::ValueLengthBinary => {
-                let length = i32::try_from(length(&record.value)).unwrap_or(i32::MAX);
-                out.extend_from_slice(&length.to_be_bytes());
-            }
             Self::Key => out.extend_from_slice(record.key.as_deref().unwrap_or_default()),
-            Self::KeyLength => number(length(&record.key)),
             Self::Headers => write_headers(record, out),
-            Self::HeaderCount => number(i64::try_from(record.headers.len()).unwrap_or(i64::MAX)),
             Self::Topic => out.extend_from_slice(partition.topic.as_bytes()),
-            Self::Partition => number(partition.partition.into()),
-            Self::Offset => number(record.offset.0),
-            Self::LeaderEpoch => number(record.leader_epoch.0.into()),
-            Self::Timestamp => number(record.timestamp_ms),
+            Self::Packed { number, bytes, big } => {
+                let all = number.number(partition, record).to_be_bytes();
+                let low = &all[all.len() - bytes..];
+                if *big { out.extend_from_slice(low) } else { out.extend(low.iter().rev()) }
+            }
+            Self::ValueLength
+            | Self::KeyLength
+            | Self::HeaderCount
+            | Self::Partition
+            | Self::Offset
+            | Self::LeaderEpoch
+            | Self::Timestamp => {
+                // Writing to a Vec does not fail.
+                let _ = write!(out, "{}", self.number(partition, record));
+            }
+        }
+    }
+
+    /// What stands there, if it is a number; else nothing.
+    fn number(&self, partition: &TopicPartition, record: &FetchedRecord) -> i64 {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(-1, |it| count(it.len()));
+        match self {
+            Self::ValueLength => length(&record.value),
+            Self::KeyLength => length(&record.key),
+            Self::HeaderCount => count(record.headers.len()),
+            Self::Partition => partition.partition.into(),
+            Self::Offset => record.offset.0,
+            Self::LeaderEpoch => record.leader_epoch.0.into(),
+            Self::Timestamp => record.timestamp_ms,
+            Self::Text(_) | Self::Value | Self::Packed { .. } | Self::Key | Self::Headers | Self::Topic => 0,
         }
     }
 }
@@ -196,6 +250,8 @@ mod tests {
         let null = FetchedRecord { key: None, value: None, headers: vec![], ..record() };
         assert_eq!(written(&format, &null), "t/3@7 e2 1000 1000|:-1| :-1:-1|;0%\n");
         assert_eq!(written(&Format::parse("%R").expect("a format"), &record()), "\0\0\0\u{3}");
+        let packed = Format::parse("%p{big32}%o{little16}%K{big8}%p{x}%v{big8}").expect("a format");
+        assert_eq!(written(&packed, &record()), "\0\0\0\u{3}\u{7}\0\u{1}3{x}val{big8}");
         assert_eq!(written(&Format::plain(Some(b"\t"), b"\n"), &record()), "k\tval\n");
         for wrong in ["%", "%q", "\\q"] {
             assert!(Format::parse(wrong).is_err(), "{wrong}");

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use ottla_core::pattern::Pattern;
 
 use self::format::Format;
 use self::output::Writer;
@@ -29,6 +30,10 @@ pub(in crate::cli) struct ConsumeArgs {
     /// From which topics
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
+    /// Topics are regular expressions, of which any may match any part of a name (^ and $ stand for its ends); in a group,
+    /// topics that come later too
+    #[arg(short, long)]
+    regex: bool,
     /// As a member of this group: from where it has committed, shared with its other members, committed as it is read
     #[arg(short, long, conflicts_with_all = ["partitions", "exit", "offset"])]
     group: Option<String>,
@@ -91,12 +96,15 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
         reach(&config).await?;
         let admin = Admin::new(&config).map_err(Failure::new)?;
         let mut consumer = Consumer::new(&config).map_err(Failure::new)?;
-        let mut reading =
-            Reading { format, left: args.count.unwrap_or(u64::MAX), until: BTreeMap::new(), bounded: false };
+        let mut reading = Reading {
+            format,
+            left: args.count.unwrap_or(u64::MAX),
+            until: BTreeMap::new(),
+            bounded: false,
+            commits: args.group.is_some(),
+        };
         if args.group.is_some() {
-            let topics: Vec<_> = find(args, &admin).await?.iter().map(|it| it.topic.clone()).collect();
-            let topics: BTreeSet<_> = topics.iter().map(|topic| &**topic).collect();
-            consumer.subscribe(&topics.into_iter().collect::<Vec<_>>()).map_err(Failure::new)?;
+            subscribe(args, &admin, &mut consumer).await?;
         } else {
             reading.begin(args, &admin, &mut consumer).await?;
         }
@@ -133,6 +141,8 @@ struct Reading {
     until: BTreeMap<TopicPartition, Offset>,
     /// Whether there is a place to stop at all.
     bounded: bool,
+    /// Whether what was polled is committed by the next poll: then it has to be printed before that.
+    commits: bool,
 }
 
 impl Reading {
@@ -182,7 +192,9 @@ impl Reading {
                         tell(consumer);
                     }
                     let block = self.format_all(&polled, consumer);
-                    if !writer.write(block).await {
+                    let wanted =
+                        if self.commits { writer.write_through(block).await } else { writer.write(block).await };
+                    if !wanted {
                         return Ok(());
                     }
                 }
@@ -234,9 +246,30 @@ impl Reading {
     }
 }
 
+/// Joins the group.
+async fn subscribe(args: &ConsumeArgs, admin: &Admin, consumer: &mut Consumer) -> Result<(), Failure> {
+    if args.regex {
+        let pattern = pattern(&args.topics)?;
+        return consumer.subscribe_pattern(pattern.text()).map_err(Failure::new);
+    }
+    let topics: Vec<_> = find(args, admin).await?.iter().map(|it| it.topic.clone()).collect();
+    let topics: BTreeSet<_> = topics.iter().map(|topic| &**topic).collect();
+    consumer.subscribe(&topics.into_iter().collect::<Vec<_>>()).map_err(Failure::new)
+}
+
+/// One expression for whole names from several for parts of them.
+fn pattern(parts: &[String]) -> Result<Pattern, Failure> {
+    for part in parts {
+        Pattern::new(part).map_err(|why| Failure::usage(format!("{part:?} is no regular expression: {why}")))?;
+    }
+    let parts: Vec<_> = parts.iter().map(|part| format!("(?:.*(?:{part}).*)")).collect();
+    Pattern::new(&parts.join("|")).map_err(|why| Failure::usage(format!("the expressions are too much: {why}")))
+}
+
 /// The partitions that were asked for.
 async fn find(args: &ConsumeArgs, admin: &Admin) -> Result<Vec<TopicPartition>, Failure> {
-    let names: Vec<_> = args.topics.iter().map(String::as_str).collect();
+    let matched = if args.regex { matching(&pattern(&args.topics)?, admin).await? } else { args.topics.clone() };
+    let names: Vec<_> = matched.iter().map(String::as_str).collect();
     let cluster = admin.describe_topics(&names).await;
     let cluster = cluster.map_err(|error| Failure::new(explain("the topics", &error)))?;
     let mut found = Vec::new();
@@ -253,6 +286,18 @@ async fn find(args: &ConsumeArgs, admin: &Admin) -> Result<Vec<TopicPartition>, 
         found.extend(wanted.iter().map(|&index| TopicPartition::new(&*topic.name, index)));
     }
     Ok(found)
+}
+
+/// The topics that there are now and that the pattern matches; but for Kafka's own.
+async fn matching(pattern: &Pattern, admin: &Admin) -> Result<Vec<String>, Failure> {
+    let cluster = admin.describe_cluster().await;
+    let cluster = cluster.map_err(|error| Failure::new(explain("the cluster", &error)))?;
+    let topics = cluster.topics.iter().filter(|topic| !topic.internal && pattern.matches(&topic.name));
+    let matched: Vec<_> = topics.map(|topic| topic.name.to_string()).collect();
+    if matched.is_empty() {
+        return Err(Failure::new("no topic matches"));
+    }
+    Ok(matched)
 }
 
 /// Says why nothing comes, if that is because nobody is there.

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::Failure;
 
@@ -12,18 +12,26 @@ use crate::cli::Failure;
 const BLOCKS: usize = 4;
 
 pub(super) struct Writer {
-    blocks: mpsc::Sender<Vec<u8>>,
+    blocks: mpsc::Sender<Block>,
     thread: JoinHandle<io::Result<()>>,
+}
+
+struct Block {
+    text: Vec<u8>,
+    /// Who waits until it is written.
+    waiter: Option<oneshot::Sender<()>>,
 }
 
 impl Writer {
     pub(super) fn start() -> io::Result<Self> {
-        let (blocks, mut waiting) = mpsc::channel::<Vec<u8>>(BLOCKS);
+        let (blocks, mut waiting) = mpsc::channel::<Block>(BLOCKS);
         let write = move || {
             let mut out = io::stdout().lock();
-            while let Some(block) = waiting.blocking_recv() {
-                out.write_all(&block)?;
+            while let Some(Block { text, waiter }) = waiting.blocking_recv() {
+                out.write_all(&text)?;
                 out.flush()?;
+                // Whoever does not wait any more need not be told.
+                waiter.map(|waiter| waiter.send(()));
             }
             Ok(())
         };
@@ -32,8 +40,17 @@ impl Writer {
     }
 
     /// Hands a block over, when there is room. Whether anybody wants more.
-    pub(super) async fn write(&self, block: Vec<u8>) -> bool {
-        block.is_empty() || self.blocks.send(block).await.is_ok()
+    pub(super) async fn write(&self, text: Vec<u8>) -> bool {
+        text.is_empty() || self.blocks.send(Block { text, waiter: None }).await.is_ok()
+    }
+
+    /// The same, and waits until it is written: then what it tells of may be committed.
+    pub(super) async fn write_through(&self, text: Vec<u8>) -> bool {
+        if text.is_empty() {
+            return true;
+        }
+        let (waiter, written) = oneshot::channel();
+        self.blocks.send(Block { text, waiter: Some(waiter) }).await.is_ok() && written.await.is_ok()
     }
 
     /// Waits until all is written. A reader that has gone away, as `head` does, is no failure.

@@ -197,9 +197,11 @@ impl Ear {
     fn on_commits(&self, ctx: &mut Ctx<'_>, request: &OffsetCommitRequest<'_>) -> Vec<(OpId, TopicPartition)> {
         let mut commits = Vec::new();
         for topic in &request.topics {
-            ctx.judge.groups.note(&self.group, topic.name);
+            let topic_name = self.name_of(topic.topic_id, topic.name);
+            ctx.judge.groups.note(&self.group, &topic_name);
             for it in &topic.partitions {
-                let (id, name) = (ctx.judge.groups.number(), TopicPartition::new(topic.name, it.partition_index));
+                let name = TopicPartition::new(topic_name.clone(), it.partition_index);
+                let id = ctx.judge.groups.number();
                 let (partition, offset) = (ctx.judge.history.partition(&name), it.committed_offset);
                 let commit = commit_of(it.committed_metadata.unwrap_or_default(), offset);
                 let seen = Seen::Committing { partition, commit, offset, retention: None };
@@ -208,6 +210,15 @@ impl Ear {
             }
         }
         commits
+    }
+
+    /// A topic that is named by its id, or, where that is none, by its name.
+    fn name_of(&self, id: Uuid, name: &str) -> Arc<str> {
+        match self.topics.get(&id) {
+            _ if id == Uuid::ZERO => name.into(),
+            Some(name) => name.clone(),
+            None => id.to_string().into(),
+        }
     }
 
     fn on_served_request(&mut self, ctx: &mut Ctx<'_>, op: OpId, request: &ConsumerGroupHeartbeatRequest<'_>) -> What {
@@ -303,7 +314,7 @@ impl Ear {
         let What::Commits(commits) = &asked.what else { return };
         let (mut worst, mut done) = (ErrorCode::NONE, Vec::new());
         for (topic, it) in answer.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |it| (topic, it))) {
-            let name = TopicPartition::new(topic.name, it.partition_index);
+            let name = TopicPartition::new(self.name_of(topic.topic_id, topic.name), it.partition_index);
             let Some((id, _)) = commits.iter().find(|(_, of)| *of == name) else { continue };
             let (partition, fate) = (ctx.judge.history.partition(&name), fate(it.error_code));
             ctx.judge.group(Op { id: *id, ..self.op(asked, ctx.now) }, Seen::Committed { partition, fate });
@@ -320,7 +331,7 @@ impl Ear {
     }
 
     fn on_fetched(&mut self, ctx: &mut Ctx<'_>, asked: &Asked, answer: &OffsetFetchResponse<'_>) {
-        let (error, fetched) = fetched(answer);
+        let (error, fetched) = fetched(answer, |id, name| self.name_of(id, name).to_string());
         let clocks = ctx.judge.groups.clocks;
         for it in fetched.into_iter().filter(|it| (error, it.error) == (ErrorCode::NONE, ErrorCode::NONE)) {
             let name = TopicPartition::new(it.topic.as_str(), it.partition);
