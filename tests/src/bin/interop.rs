@@ -172,7 +172,8 @@ fn run(workshop: &Workshop, kind: Kind, selection: &Selection) -> Result<Vec<Cel
     let mut broker = plan.start()?;
     let scratch = dir.join("scratch");
     std::fs::create_dir_all(&scratch).map_err(|error| error.to_string())?;
-    let bench = Bench::new(plan.bootstrap(), scratch, reference);
+    let ours = Client::install(workshop, "ottla");
+    let bench = Bench::new(plan.bootstrap(), scratch, reference, ours);
     for client in &clients {
         for (case, check) in CASES.iter().filter(|(case, _)| selection.wants(case, client.name)) {
             let defect = KNOWN_DEFECTS.iter().find(|(name, known, _)| *name == client.name && known == case);

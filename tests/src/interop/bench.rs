@@ -70,6 +70,22 @@ impl Protocol {
     }
 }
 
+/// How a member is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// By which names it would have partitions shared out in the classic protocol, best first; none: as it likes.
+    pub strategies: &'static [&'static str],
+}
+
+impl Manner {
+    /// JoinGroup and SyncGroup, as the client likes it.
+    pub const CLASSIC: Self = Self { protocol: Protocol::Classic, strategies: &[] };
+    /// ConsumerGroupHeartbeat.
+    pub const CONSUMER: Self = Self { protocol: Protocol::Consumer, strategies: &[] };
+}
+
 /// How records are written.
 #[derive(Debug, Clone, Copy)]
 pub struct Writing {
@@ -122,13 +138,19 @@ pub struct Bench {
     bootstrap: String,
     scratch: PathBuf,
     reference: Client,
+    ours: Result<Client, String>,
     topics: Cell<u32>,
 }
 
 impl Bench {
-    /// Works on the broker at `bootstrap`, with files in `scratch`.
-    pub const fn new(bootstrap: String, scratch: PathBuf, reference: Client) -> Self {
-        Self { bootstrap, scratch, reference, topics: Cell::new(0) }
+    /// Works on the broker at `bootstrap`, with files in `scratch`; `ours` is Ottla's client, or why there is none.
+    pub const fn new(bootstrap: String, scratch: PathBuf, reference: Client, ours: Result<Client, String>) -> Self {
+        Self { bootstrap, scratch, reference, ours, topics: Cell::new(0) }
+    }
+
+    /// Ottla's own client, whatever the broker.
+    pub fn ours(&self) -> Result<&Client, Stop> {
+        self.ours.as_ref().map_err(|why| Stop::Unsupported(why.clone()))
     }
 
     /// The client that prepares and stands in.
@@ -224,7 +246,7 @@ impl Bench {
     pub fn member(
         &self,
         client: &Client,
-        protocol: Protocol,
+        manner: Manner,
         (topic, group): (&str, &str),
         count: usize,
         idle: Duration,
@@ -232,7 +254,8 @@ impl Bench {
         let dir = self.scratch.join(self.fresh_name("member"));
         let output = dir.join("read");
         let request = json!({
-            "bootstrap": self.bootstrap, "protocol": protocol.name(), "topic": topic, "group": group,
+            "bootstrap": self.bootstrap, "protocol": manner.protocol.name(), "strategies": manner.strategies,
+            "topic": topic, "group": group,
             "count": count, "output": output,
             "idle_ms": u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), "deadline_ms": MEMBER_DEADLINE_MS,
         });

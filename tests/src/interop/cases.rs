@@ -33,6 +33,7 @@ pub const CASES: &[Case] = &[
     ("acks-0", |bench, client| with_acks(bench, client, "0")),
     ("acks-1", |bench, client| with_acks(bench, client, "1")),
     ("idempotent", idempotent),
+    ("keys", keys),
     ("from-offset", from_offset),
     ("by-timestamp", by_timestamp),
     ("log-append-time", log_append_time),
@@ -156,6 +157,22 @@ fn too_large(bench: &Bench, client: &Client) -> Result<(), Stop> {
         other => return Err(Stop::Failed(format!("expected MESSAGE_TOO_LARGE (10), got {other:?}"))),
     }
     write_and_check(bench, client, &topic, &bulk(10, 1), Writing::default())
+}
+
+/// A key's partition is that of the Java producer: its default partitioner's for these keys and seven partitions.
+fn keys(bench: &Bench, client: &Client) -> Result<(), Stop> {
+    const PARTITIONS: &str = "20655406042242622321506140160145501332151032221562661362014345534661011530106603";
+    if !["java", "ottla"].contains(&client.name) {
+        return Err(Stop::Unsupported("its partitioner is another, or its script chooses partitions".to_owned()));
+    }
+    let letter = |length: u32, place: u32| char::from_u32(u32::from(b'a') + (length * 7 + place * 3) % 26);
+    let key = |length: u32| (0..length).filter_map(|place| letter(length, place)).collect::<String>();
+    let keys = (0..80).map(key);
+    let records: Vec<_> = keys.map(|key| Record::new(-1, Some(key.as_bytes()), Some(b"value"))).collect();
+    let topic = bench.topic("keys", 7, &[])?;
+    let written = bench.write(client, &topic, &records, Writing::default())?;
+    let partitions = written.offsets.unwrap_or_default().iter().map(|(partition, _)| partition.to_string()).collect();
+    expect_equal("the partitions of the keys", &PARTITIONS.to_owned(), &partitions)
 }
 
 /// From the middle of a batch.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, Member, Protocol, Writing};
+use super::bench::{Bench, Manner, Member, Writing};
 use super::client::{Client, Stop};
 use crate::broker::Broker;
 use crate::records::Record;
@@ -17,24 +17,41 @@ pub type Case = (&'static str, fn(&Bench, &Client, &mut Broker) -> Result<(), St
 
 /// All cases in the order of the table.
 pub const CASES: &[Case] = &[
-    ("group-share", |bench, client, _| share(bench, client, [Protocol::Classic; 2])),
-    ("group-restart", |bench, client, broker| restart(bench, client, broker, Protocol::Classic)),
+    ("group-share", |bench, client, _| share(bench, [(client, Manner::CLASSIC); 2])),
+    ("group-restart", |bench, client, broker| restart(bench, client, broker, Manner::CLASSIC)),
     ("consumer-share", |bench, client, _| {
-        has_both(client).and_then(|()| share(bench, client, [Protocol::Consumer; 2]))
+        has_both(client).and_then(|()| share(bench, [(client, Manner::CONSUMER); 2]))
     }),
     ("consumer-restart", |bench, client, broker| {
-        has_both(client).and_then(|()| restart(bench, client, broker, Protocol::Consumer))
+        has_both(client).and_then(|()| restart(bench, client, broker, Manner::CONSUMER))
     }),
     ("group-upgrade", |bench, client, _| {
-        has_both(client).and_then(|()| share(bench, client, [Protocol::Classic, Protocol::Consumer]))
+        has_both(client).and_then(|()| share(bench, [(client, Manner::CLASSIC), (client, Manner::CONSUMER)]))
     }),
     ("group-downgrade", |bench, client, _| {
-        has_both(client).and_then(|()| share(bench, client, [Protocol::Consumer, Protocol::Classic]))
+        has_both(client).and_then(|()| share(bench, [(client, Manner::CONSUMER), (client, Manner::CLASSIC)]))
+    }),
+    // Whoever comes first leads a classic group: it shares out by what the other says of itself.
+    ("ottla-follows", |bench, client, _| {
+        let [theirs, ours] = together(client)?;
+        share(bench, [(client, theirs), (bench.ours()?, ours)])
+    }),
+    ("ottla-leads", |bench, client, _| {
+        let [theirs, ours] = together(client)?;
+        share(bench, [(bench.ours()?, ours), (client, theirs)])
+    }),
+    ("ottla-sticky", |bench, client, _| by_strategy(bench, client, &["java"], &["sticky"])),
+    ("ottla-cooperative", |bench, client, _| {
+        by_strategy(bench, client, &["java", "confluent"], &["cooperative-sticky"])
+    }),
+    ("ottla-consumer", |bench, client, _| {
+        differs(client).and_then(|()| has_both(client))?;
+        share(bench, [(client, Manner::CONSUMER), (bench.ours()?, Manner::CONSUMER)])
     }),
 ];
 
 /// The clients whose members can speak the protocol of KIP-848.
-const NEXT_GENERATION: &[&str] = &["java", "confluent"];
+const NEXT_GENERATION: &[&str] = &["java", "confluent", "ottla"];
 
 /// Longer than a member's session (6 s), its heartbeats and a rebalance: its partitions are somebody else's by then.
 const IDLE: Duration = Duration::from_secs(15);
@@ -87,21 +104,47 @@ fn has_both(client: &Client) -> Result<(), Stop> {
     Err(Stop::Unsupported("its members speak the classic protocol alone".to_owned()))
 }
 
-/// Two members share four partitions, each by its protocol; the second is killed, and the first reads on for it.
-fn share(bench: &Bench, client: &Client, protocols: [Protocol; 2]) -> Result<(), Stop> {
+fn differs(client: &Client) -> Result<(), Stop> {
+    if client.name == "ottla" { Err(Stop::Unsupported("it is the other one".to_owned())) } else { Ok(()) }
+}
+
+/// How a client's members and ours are in one group, each as its users have it by default, as far as that goes together.
+fn together(client: &Client) -> Result<[Manner; 2], Stop> {
+    differs(client)?;
+    let ours = |strategies| Manner { strategies, ..Manner::CLASSIC };
+    match client.name {
+        "franz-go" => Ok([Manner::CLASSIC, ours(&["cooperative-sticky"])]),
+        "kafkajs" => Err(Stop::Unsupported("its assigner has a name of its own".to_owned())),
+        _ => Ok([Manner::CLASSIC, ours(&["range", "roundrobin"])]),
+    }
+}
+
+/// A client's members and ours, by strategies that tell the leader what each had: whoever leads.
+fn by_strategy(bench: &Bench, client: &Client, able: &[&str], strategies: &'static [&'static str]) -> Result<(), Stop> {
+    differs(client)?;
+    if !able.contains(&client.name) {
+        return Err(Stop::Unsupported(format!("its script cannot be told to use {strategies:?}")));
+    }
+    let manner = Manner { strategies, ..Manner::CLASSIC };
+    share(bench, [(client, manner), (bench.ours()?, manner)])?;
+    share(bench, [(bench.ours()?, manner), (client, manner)])
+}
+
+/// Two members share four partitions, each in its manner; the second is killed, and the first reads on for it.
+fn share(bench: &Bench, members: [(&Client, Manner); 2]) -> Result<(), Stop> {
     let mut written = Written::new(bench, "group-share", 4)?;
     written.write(bench, 100)?;
     let group = bench.fresh_name("group");
-    let sit = |protocol| bench.member(client, protocol, (&written.topic, &group), 0, IDLE);
-    let mut one = sit(protocols[0])?;
+    let sit = |(client, manner)| bench.member(client, manner, (&written.topic, &group), 0, IDLE);
+    let mut one = sit(members[0])?;
     let began = Instant::now();
-    if protocols[0] != protocols[1] {
-        // Who comes first makes the group what it is, until the other comes.
+    if members[0].0.name != members[1].0.name || members[0].1 != members[1].1 {
+        // Who comes first makes the group what it is, or leads it, until the other comes.
         while one.read()?.is_empty() && began.elapsed() < SHARING {
             thread::sleep(Duration::from_millis(50));
         }
     }
-    let mut other = sit(protocols[1])?;
+    let mut other = sit(members[1])?;
     // The first who comes reads all that is there: the other has its share of what comes later.
     while one.read()?.is_empty() || other.read()?.is_empty() {
         if one.has_ended()? {
@@ -121,7 +164,7 @@ fn share(bench: &Bench, client: &Client, protocols: [Protocol; 2]) -> Result<(),
     }
     read.extend(one.finish()?);
     written.expect_all(&read)?;
-    expect_nothing_left(bench, client, protocols[0], (&written.topic, &group))
+    expect_nothing_left(bench, members[0], (&written.topic, &group))
 }
 
 /// Why a member ended before it was told to.
@@ -130,18 +173,18 @@ fn early(member: Member) -> Stop {
 }
 
 /// A member leaves, another goes on where it was, over a `kill -9` of the broker.
-fn restart(bench: &Bench, client: &Client, broker: &mut Broker, protocol: Protocol) -> Result<(), Stop> {
+fn restart(bench: &Bench, client: &Client, broker: &mut Broker, manner: Manner) -> Result<(), Stop> {
     let mut written = Written::new(bench, "group-restart", 3)?;
     written.write(bench, 50)?;
     let group = bench.fresh_name("group");
-    let first = bench.member(client, protocol, (&written.topic, &group), 1, IDLE)?.finish()?;
+    let first = bench.member(client, manner, (&written.topic, &group), 1, IDLE)?.finish()?;
     written.write(bench, 50)?;
     let killed = Instant::now();
     broker.kill()?;
     *broker = broker.plan.start().map_err(Stop::Failed)?;
     // It sits through another restart, and Apache Kafka takes longer for that than a member is idle otherwise.
     let idle = IDLE + 2 * killed.elapsed();
-    let second = bench.member(client, protocol, (&written.topic, &group), 0, idle)?;
+    let second = bench.member(client, manner, (&written.topic, &group), 0, idle)?;
     let began = Instant::now();
     while second.read()?.is_empty() {
         if began.elapsed() > SHARING {
@@ -158,12 +201,12 @@ fn restart(bench: &Bench, client: &Client, broker: &mut Broker, protocol: Protoc
         return Err(Stop::Failed(format!("partition and offset {twice:?} were committed, and read again")));
     }
     written.expect_all(&first.union(&second).copied().collect())?;
-    expect_nothing_left(bench, client, protocol, (&written.topic, &group))
+    expect_nothing_left(bench, (client, manner), (&written.topic, &group))
 }
 
 /// Whoever comes now finds that the group has read everything.
-fn expect_nothing_left(bench: &Bench, client: &Client, protocol: Protocol, of: (&str, &str)) -> Result<(), Stop> {
-    let read = bench.member(client, protocol, of, 0, SHORT)?.finish()?;
+fn expect_nothing_left(bench: &Bench, (client, manner): (&Client, Manner), of: (&str, &str)) -> Result<(), Stop> {
+    let read = bench.member(client, manner, of, 0, SHORT)?.finish()?;
     match read.first() {
         None => Ok(()),
         Some(again) => Err(Stop::Failed(format!("{} records were read again, the first {again:?}", read.len()))),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, Protocol, Seen, Writing};
+use super::bench::{Bench, Manner, Seen, Writing};
 use super::cases::now_ms;
 use super::client::{Client, Stop};
 use super::judge::{counts, expect_equal, expect_same};
@@ -23,6 +23,8 @@ pub const COLUMN: &str = "tools";
 
 /// How long one tool may take.
 const TOOL_LIMIT: Duration = Duration::from_secs(90);
+/// The same for the suite of Ottla's client, which may have to be built.
+const SUITE_LIMIT: Duration = Duration::from_secs(1_800);
 
 /// A case: its name, and what is done.
 pub type Case = (&'static str, fn(&mut Tools<'_>) -> Result<(), Stop>);
@@ -32,6 +34,7 @@ pub const CASES: &[Case] = &[
     ("kafka-topics", topics),
     ("kafka-configs-topic", topic_configs),
     ("kafka-configs-broker", broker_configs),
+    ("kafka-configs-group", group_configs),
     ("kafka-get-offsets", get_offsets),
     ("kafka-delete-records", delete_records),
     ("kafka-log-dirs", log_dirs),
@@ -43,6 +46,7 @@ pub const CASES: &[Case] = &[
     ("kafka-consumer-groups", consumer_groups),
     ("consumer-groups-next", next_consumer_groups),
     ("kafka-producer-perf", producer_perf),
+    ("ottla-client-suite", client_suite),
     ("restart", restart),
     ("kafka-dump-log", dump_log),
 ];
@@ -167,6 +171,34 @@ fn broker_configs(tools: &mut Tools<'_>) -> Result<(), Stop> {
     expect_text(&ask(&everywhere, &["--describe"])?, &[], &["message.max.bytes=1048000"])
 }
 
+/// Of a group that there need not be.
+fn group_configs(tools: &mut Tools<'_>) -> Result<(), Stop> {
+    let name = tools.bench.fresh_name("group");
+    let entity = ["--entity-type", "groups", "--entity-name", &name];
+    let ask = |arguments: &[&str]| tools.run("kafka.admin.ConfigCommand", &[&entity[..], arguments].concat());
+    let own = "consumer.session.timeout.ms=50000,consumer.heartbeat.interval.ms=6000,consumer.assignment.interval.ms=0";
+    ask(&["--alter", "--add-config", own])?;
+    let told = ask(&["--describe"])?;
+    let expected = [
+        "consumer.session.timeout.ms=50000",
+        "consumer.heartbeat.interval.ms=6000",
+        "consumer.assignment.interval.ms=0",
+    ];
+    expect_text(&told, &expected, &[])?;
+    for (wrong, why) in [
+        ("consumer.session.timeout.ms=70000", "consumer.session.timeout.ms"),
+        ("consumer.heartbeat.interval.ms=20000", "consumer.heartbeat.interval.ms"),
+        ("session.timeout.ms=50000", "session.timeout.ms"),
+    ] {
+        match ask(&["--alter", "--add-config", wrong]) {
+            Err(Stop::Failed(text)) => expect_text(&text, &["InvalidConfigurationException", why], &[])?,
+            other => return Err(Stop::Failed(format!("{wrong} was not refused: {other:?}"))),
+        }
+    }
+    ask(&["--alter", "--delete-config", "consumer.session.timeout.ms"])?;
+    expect_text(&ask(&["--describe"])?, &["consumer.heartbeat.interval.ms=6000"], &["session.timeout.ms=50000"])
+}
+
 fn get_offsets(tools: &mut Tools<'_>) -> Result<(), Stop> {
     let start = now_ms() - 1_000_000;
     let topic = tools.filled("get-offsets", 100, start)?;
@@ -255,7 +287,7 @@ fn next_consumer_groups(tools: &mut Tools<'_>) -> Result<(), Stop> {
     let topic = tools.bench.topic("consumer-groups", 3, &[])?;
     let group = tools.bench.fresh_name("by-member");
     let java = Client::install(tools.workshop, "java").map_err(Stop::Failed)?;
-    let member = tools.bench.member(&java, Protocol::Consumer, (&topic, &group), 0, SITTING)?;
+    let member = tools.bench.member(&java, Manner::CONSUMER, (&topic, &group), 0, SITTING)?;
     let ask = |what: &[&str]| {
         tools.run("consumer.group.ConsumerGroupCommand", &[&["--group", &group, "--describe"], what].concat())
     };
@@ -329,6 +361,18 @@ fn segmented(tools: &Tools<'_>) -> Result<(String, Vec<Record>), Stop> {
         all.extend(records);
     }
     Ok((topic, all))
+}
+
+/// The tests of Ottla's client and commands, which are no other for Apache Kafka.
+fn client_suite(tools: &mut Tools<'_>) -> Result<(), Stop> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["test", "--release", "-p", "ottla", "--test", "client"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("OTTLA_TEST_BROKERS", tools.bench.bootstrap());
+    let finished = process::run(&mut command, tools.bench.scratch(), SUITE_LIMIT)?;
+    if !finished.succeeded() {
+        return Err(Stop::Failed(finished.transcript()));
+    }
+    expect_text(&finished.stdout, &["test result: ok"], &[" 0 passed"])
 }
 
 /// After SIGTERM, and after `kill -9`, everything is still there, and more can be written.

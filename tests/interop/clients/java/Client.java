@@ -25,10 +25,15 @@ import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
+import org.apache.kafka.clients.consumer.RangeAssignor;
+import org.apache.kafka.clients.consumer.RoundRobinAssignor;
+import org.apache.kafka.clients.consumer.StickyAssignor;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -105,7 +110,7 @@ public final class Client {
                     headers.add(new RecordHeader(new String(readBytes(in), StandardCharsets.UTF_8), readBytes(in)));
                 }
                 sent.add(producer.send(new ProducerRecord<>(
-                        topic, partition, timestamp < 0 ? null : timestamp, key, value, headers)));
+                        topic, partition < 0 ? null : partition, timestamp < 0 ? null : timestamp, key, value, headers)));
             }
             producer.flush();
         }
@@ -128,6 +133,9 @@ public final class Client {
         if (request.get("protocol").asText().equals("classic")) { // The broker sets those of a consumer group.
             properties.put("session.timeout.ms", 6_000);
             properties.put("heartbeat.interval.ms", 1_000);
+        }
+        if (!request.get("strategies").isEmpty()) {
+            properties.put("partition.assignment.strategy", strategies(request.get("strategies")));
         }
         properties.put("max.poll.records", 100);
         int taken = 0;
@@ -162,6 +170,20 @@ public final class Client {
                 }
             }
         }
+    }
+
+    /** The classes that go by these names on the wire. */
+    private static List<String> strategies(JsonNode names) {
+        List<String> classes = new ArrayList<>();
+        for (JsonNode name : names) {
+            for (ConsumerPartitionAssignor known : List.<ConsumerPartitionAssignor>of(new RangeAssignor(),
+                    new RoundRobinAssignor(), new StickyAssignor(), new CooperativeStickyAssignor())) {
+                if (known.name().equals(name.asText())) {
+                    classes.add(known.getClass().getName());
+                }
+            }
+        }
+        return classes;
     }
 
     private static KafkaConsumer<byte[], byte[]> consumer(JsonNode request) {

@@ -1,7 +1,9 @@
 """Ottla's own client, driven through its command line: `ottla produce -J` and `ottla consume -J` carry whole records."""
 import base64
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -41,7 +43,8 @@ def value_of(entry, name):
 
 def line(record):
     headers = [{"key": name, **field("value", value)} for name, value in record.headers]
-    entry = {"partition": record.partition, **field("key", record.key), **field("value", record.value), "headers": headers}
+    chosen = {"partition": record.partition} if record.partition >= 0 else {}
+    entry = {**chosen, **field("key", record.key), **field("value", record.value), "headers": headers}
     if record.timestamp >= 0:
         entry["timestamp"] = record.timestamp
     return json.dumps(entry)
@@ -70,6 +73,45 @@ def read(request):
                 records.append(Record(entry["partition"], entry["offset"], entry["timestamp"], value_of(entry, "key"),
                                       value_of(entry, "value"), headers))
     write_records(request["output"], records)
+
+
+def die_with_parent():
+    """A member that is killed is killed as one process would be."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def member(request):
+    """`ottla consume` prints what it polls before it commits it: here straight into the file of offsets."""
+    name = f"member-{os.getpid()}"
+    command = [os.environ["OTTLA_BIN"], "consume", request["topic"], "-b", request["bootstrap"], "-g", request["group"],
+               "-f", "%p{big32}%o{big64}", "-X", f"client.id={name}", "-X", f"group.protocol={request['protocol']}"]
+    if request["protocol"] == "classic":  # the broker sets those of a consumer group
+        command += ["-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=1000",
+                    "-X", f"partition.assignment.strategy={','.join(request['strategies']) or 'range'}"]
+    if request["count"]:
+        command += ["-n", str(request["count"])]
+
+    def has_partitions():
+        described = subprocess.run([os.environ["OTTLA_BIN"], "group", "describe", request["group"], "-o", "json", "-b",
+                                    request["bootstrap"]], capture_output=True, check=False)
+        groups = json.loads(described.stdout) if described.returncode == 0 else []
+        return any(it["client_id"] == name and it["assignment"] for group in groups for it in group["members"])
+
+    with open(request["output"], "ab") as output:
+        child = subprocess.Popen(command, stdout=output, preexec_fn=die_with_parent)
+        began = last = time.monotonic()
+        size, assigned = 0, False
+        while child.poll() is None and time.monotonic() < began + request["deadline_ms"] / 1000:
+            time.sleep(0.1)
+            now = os.path.getsize(request["output"])
+            assigned = assigned or now > size or has_partitions()
+            if now > size or not assigned:  # nobody is idle before there are partitions to read
+                size, last = now, time.monotonic()
+            if time.monotonic() > last + request["idle_ms"] / 1000:
+                break
+        child.send_signal(signal.SIGINT)
+        if child.wait(timeout=30):
+            raise RuntimeError(f"ottla consume gave {child.returncode}")
 
 
 def offsets(request):
@@ -119,4 +161,5 @@ def admin(request):
     return {"listed": listed, "partitions": partitions, "config": config, "deleted": not until(is_listed, False)}
 
 
-main({"write": write, "read": read, "offsets": offsets, "metadata": metadata, "create": create, "admin": admin})
+main({"write": write, "read": read, "offsets": offsets, "metadata": metadata, "create": create, "admin": admin,
+      "member": member})

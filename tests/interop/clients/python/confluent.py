@@ -74,9 +74,10 @@ def read(request):
 def member(request):
     # The broker sets the time-outs of the members of a consumer group.
     timeouts = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000} if request["protocol"] == "classic" else {}
+    strategy = {"partition.assignment.strategy": ",".join(request["strategies"])} if request["strategies"] else {}
     client = Consumer({
         "bootstrap.servers": request["bootstrap"], "group.id": request["group"], "enable.auto.commit": False,
-        "auto.offset.reset": "earliest", "group.protocol": request["protocol"], **timeouts,
+        "auto.offset.reset": "earliest", "group.protocol": request["protocol"], **timeouts, **strategy,
     })
     client.subscribe([request["topic"]])
     sitting = Sitting(request)
