@@ -6,8 +6,8 @@
 //!
 //! Who wants topics by a pattern is told which there are: then all topics are asked for.
 //!
-//! Bounded by the topics in use: one that nobody asked for in `metadata.max.idle.ms` is forgotten; and, while there is a
-//! pattern, by the topics that there are.
+//! Bounded by the topics in use: one that nobody asked for in `metadata.max.idle.ms` is forgotten; and, while there is
+//! a pattern, by the topics that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Settings of topics, brokers and groups: incremental changes (KIP-339) and the old replacing ones, checked as a whole.
+//! Settings of topics, brokers and groups: incremental changes (KIP-339) and the old replacing ones, checked as a
+//! whole.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -65,8 +65,8 @@ impl Consumer {
         self.submit(GroupCommand::Subscribe { topics, await_release: false })
     }
 
-    /// The same, of the topics whose whole names a regular expression (RE2's) matches, as they come and go. A pattern that
-    /// cannot be read is told by the next poll.
+    /// The same, of the topics whose whole names a regular expression (RE2's) matches, as they come and go. A pattern
+    /// that cannot be read is told by the next poll.
     ///
     /// # Errors
     /// [`Error::Closed`]

@@ -108,7 +108,8 @@ fn differs(client: &Client) -> Result<(), Stop> {
     if client.name == "ottla" { Err(Stop::Unsupported("it is the other one".to_owned())) } else { Ok(()) }
 }
 
-/// How a client's members and ours are in one group, each as its users have it by default, as far as that goes together.
+/// How a client's members and ours are in one group, each as its users have it by default, as far as that goes
+/// together.
 fn together(client: &Client) -> Result<[Manner; 2], Stop> {
     differs(client)?;
     let ours = |strategies| Manner { strategies, ..Manner::CLASSIC };

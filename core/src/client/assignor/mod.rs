@@ -12,9 +12,9 @@
 //! All are functions of members and topics only, so that any member may lead; they are those of the Java client in
 //! name and on the wire, not partition by partition.
 //!
-//! Where members and brokers say in which racks they are, `range`, `sticky` and `cooperative` then bring partitions nearer
-//! to their readers (KIP-881): they stay as even, and topics of which `range` gives everybody the same partitions do so
-//! still; what moves for it, moves once.
+//! Where members and brokers say in which racks they are, `range`, `sticky` and `cooperative` then bring partitions
+//! nearer to their readers (KIP-881): they stay as even, and topics of which `range` gives everybody the same
+//! partitions do so still; what moves for it, moves once.
 
 mod cooperative;
 mod range;

@@ -20,8 +20,8 @@ pub enum GroupCommand {
         /// Whether partitions that are taken away are kept from their next owner until [`GroupCommand::Release`].
         await_release: bool,
     },
-    /// The same, of the topics whose whole names a regular expression matches, as they come and go; Kafka's own topics are
-    /// left out by members of the classic protocol. Without one that can be read it ends in [`GroupEvent::Failed`].
+    /// The same, of the topics whose whole names a regular expression matches, as they come and go; Kafka's own topics
+    /// are left out by members of the classic protocol. Without one that can be read it ends in [`GroupEvent::Failed`].
     SubscribePattern {
         /// As RE2 has it.
         pattern: Box<str>,

@@ -6,9 +6,9 @@
 //! * `uniform`: as many partitions for one as for another, as far as subscriptions allow, and as few as possible move;
 //! * `range`: of each topic a range, the same one of topics with equally many partitions, so that they can be joined.
 //!
-//! Where members and brokers say in which racks they are, both then bring partitions nearer to their readers, as those of
-//! the Java client do (KIP-881): they stay as even, and what goes together does so still. Kafka's own coordinator knows
-//! the racks and leaves them alone.
+//! Where members and brokers say in which racks they are, both then bring partitions nearer to their readers, as those
+//! of the Java client do (KIP-881): they stay as even, and what goes together does so still. Kafka's own coordinator
+//! knows the racks and leaves them alone.
 
 mod range;
 mod uniform;

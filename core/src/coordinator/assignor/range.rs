@@ -1,5 +1,5 @@
-//! Of each topic each subscriber has a range, in the order of members; the first have one partition more. Topics with as
-//! many partitions and the same subscribers go together: a member has the same partitions of each.
+//! Of each topic each subscriber has a range, in the order of members; the first have one partition more. Topics with
+//! as many partitions and the same subscribers go together: a member has the same partitions of each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -62,8 +62,8 @@ impl Draft<'_> {
         if found { hash.0.cast_signed() } else { 0 }
     }
 
-    /// How long the target assignment of the group's epoch has still to wait, in milliseconds: two are not made one soon
-    /// after the other, so that many members who come at once make few. `None`: there is one already.
+    /// How long the target assignment of the group's epoch has still to wait, in milliseconds: two are not made one
+    /// soon after the other, so that many members who come at once make few. `None`: there is one already.
     pub fn assignment_due_in(&self, settings: &GroupSettings, now: WallTime) -> Option<u64> {
         let TargetEpoch { epoch, made_at } = self.image.target_epoch;
         let interval = settings.assignment_interval_of(&self.group);

@@ -30,8 +30,8 @@ pub(in crate::cli) struct ConsumeArgs {
     /// From which topics
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
-    /// Topics are regular expressions, of which any may match any part of a name (^ and $ stand for its ends); in a group,
-    /// topics that come later too
+    /// Topics are regular expressions, of which any may match any part of a name (^ and $ stand for its ends); in a
+    /// group, topics that come later too
     #[arg(short, long)]
     regex: bool,
     /// As a member of this group: from where it has committed, shared with its other members, committed as it is read
