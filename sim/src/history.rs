@@ -51,6 +51,8 @@ pub struct Write {
     pub promised: bool,
     /// Whether anyone has read it.
     pub read: bool,
+    /// Its record's key, where the topic is compacted: only the last of each need stay.
+    pub key: Option<u64>,
 }
 
 /// All writes, and which partitions there are.
@@ -189,6 +191,7 @@ mod tests {
             outcome: Outcome::Pending,
             promised: false,
             read: false,
+            key: None,
         }
     }
 

@@ -75,6 +75,7 @@ impl Judge {
             epochs: &epochs,
             batches: &followed.batches,
             log_start: view.offsets.log_start.0,
+            holes: followed.holes,
             expired,
         };
         let committed = Fact::Committed { log, high_watermark: view.high_watermark.0, followed };

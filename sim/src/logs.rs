@@ -52,6 +52,8 @@ pub struct FollowedLog {
     pub deleted: i64,
     /// Where the log ended when its last successful sync was issued: below it all is synced.
     pub synced: i64,
+    /// Below it compaction may have taken records away.
+    pub holes: i64,
     /// Batches that were sent after they had gone bad under the process that wrote or checked them, by first and last
     /// offset. Their readers have to refuse them.
     excused: Vec<(i64, i64)>,
@@ -67,6 +69,8 @@ pub struct Logs {
     open: BTreeMap<FileId, (TopicPartition, i64)>,
     /// Syncs under way: where the log ended when they were issued.
     syncing: BTreeMap<u64, (TopicPartition, i64)>,
+    /// Segments that take the place of older ones, by their base and last offsets.
+    swaps: Vec<(TopicPartition, i64, i64)>,
     /// Whether the disk has damaged any file at all.
     pub rotten: bool,
     /// Whether the present process has appended to any.
@@ -87,8 +91,10 @@ pub enum Change {
 /// One log as it lies on the disk.
 #[derive(Clone, Debug, Default)]
 pub struct LogImage {
-    /// Its segments by base offset.
+    /// Its segments by base offset. One that is complete and has not its name yet is in the place of what it replaces.
     pub segments: Vec<SegmentImage>,
+    /// The base and last offsets of such.
+    swaps: Vec<(i64, i64)>,
 }
 
 /// One segment as it lies on the disk.
@@ -194,6 +200,17 @@ impl FollowedLog {
         self.batches.push(batch);
     }
 
+    /// A segment that compaction wrote takes the place of all from its base to its last offset.
+    fn replace(&mut self, base: i64, new: &[BatchRef]) -> Option<i64> {
+        let last = new.last()?.last;
+        self.ever.extend(new.iter().map(|batch| (batch.base, batch.epoch, batch.crc)));
+        self.batches.retain(|batch| batch.base < base || batch.base > last);
+        let at = self.batches.partition_point(|batch| batch.base < base);
+        self.batches.splice(at..at, new.iter().copied());
+        self.holes = self.holes.max(last + 1);
+        Some(last)
+    }
+
     /// The batches that lie at `pos` or after it in a segment, and all after that segment, are cut off.
     fn cut(&mut self, segment: i64, pos: u64) {
         let at = self.batches.partition_point(|batch| (batch.segment, batch.pos) < (segment, pos));
@@ -283,6 +300,15 @@ impl Logs {
         }
     }
 
+    /// A segment that compaction wrote is complete, and is about to replace others: answers which log's it is.
+    pub fn on_swap(&mut self, cleaned: &str, bytes: &Bytes) -> Option<TopicPartition> {
+        let (name, base) = segment_of(&Path::new(LogDirId(0), cleaned.trim_end_matches(".cleaned")))?;
+        let (new, _) = read_segment(bytes, base);
+        let last = self.entry(&name).replace(base, &new)?;
+        self.swaps.push((name.clone(), base, last));
+        Some(name)
+    }
+
     /// A sync ended; answers its log.
     pub fn on_synced(&mut self, op: u64, good: bool) -> Option<TopicPartition> {
         let (name, end) = self.syncing.remove(&op)?;
@@ -299,6 +325,10 @@ impl Logs {
     pub fn on_crash(&mut self, images: &BTreeMap<TopicPartition, LogImage>, loss: Option<bool>) {
         self.open.clear();
         self.syncing.clear();
+        self.swaps.clear();
+        for (name, image) in images {
+            self.swaps.extend(image.swaps.iter().map(|(base, last)| (name.clone(), *base, *last)));
+        }
         self.written = false;
         for (name, log) in &mut self.logs {
             let image = images.get(name);
@@ -360,6 +390,10 @@ impl Logs {
                 Some(Change::Cut { log, end })
             }
             FileAction::Rename { from: path, .. } | FileAction::Remove { path } => {
+                if path.name.ends_with(".log.swap") {
+                    let named = segment_of(&Path::new(path.dir, path.name.trim_end_matches(".swap")));
+                    self.swaps.retain(|(log, base, _)| named != Some((log.clone(), *base)));
+                }
                 self.on_gone(path);
                 None
             }
@@ -375,6 +409,11 @@ impl Logs {
     /// A segment's or a log's name goes away.
     fn on_gone(&mut self, path: &Path) {
         if let Some((name, segment)) = segment_of(path) {
+            let is_replaced =
+                |(log, base, last): &(TopicPartition, i64, i64)| *log == name && (*base..=*last).contains(&segment);
+            if self.swaps.iter().any(is_replaced) {
+                return;
+            }
             if let Some(log) = self.logs.get_mut(&name) {
                 log.batches.retain(|batch| batch.segment != segment);
             }
@@ -386,6 +425,19 @@ impl Logs {
 }
 
 impl LogImage {
+    /// What a complete segment replaces is no part of the log, and of two of one base the complete one came last.
+    fn settle(&mut self) {
+        for &(base, last) in &self.swaps {
+            let newest = self.segments.iter().rposition(|segment| segment.base == base);
+            let mut at = 0;
+            self.segments.retain(|segment| {
+                at += 1;
+                Some(at - 1) == newest || !(base..=last).contains(&segment.base)
+            });
+        }
+        self.segments.sort_by_key(|segment| segment.base);
+    }
+
     /// The batches that can be read from the start, without a gap between segments.
     #[must_use]
     pub fn readable(&self) -> Vec<BatchRef> {
@@ -433,21 +485,26 @@ pub fn read_logs(disk: &Disk) -> BTreeMap<TopicPartition, LogImage> {
     let files = disk.files();
     let find = |name: &str| files.iter().find(|(_, path, _)| path == name).map(|(_, _, ino)| disk.peek(*ino));
     for (dir, path, ino) in &files {
-        let place = Path::new(ottla_core::machine::LogDirId(*dir), path.as_str());
+        let (path, ending) = path.strip_suffix(".swap").map_or((path.as_str(), ""), |path| (path, ".swap"));
+        let place = Path::new(ottla_core::machine::LogDirId(*dir), path);
         let Some((log, base)) = segment_of(&place) else { continue };
         let stem = path.trim_end_matches(".log");
         let bytes = disk.peek(*ino);
         let (batches, whole) = read_segment(&bytes, base);
-        logs.entry(log).or_default().segments.push(SegmentImage {
+        let image = logs.entry(log).or_default();
+        if !ending.is_empty() {
+            image.swaps.push((base, batches.last().map_or(base, |last| last.last)));
+        }
+        image.segments.push(SegmentImage {
             base,
             batches,
             whole,
             len: bytes.len() as u64,
-            index: find(&format!("{stem}.index")),
-            time_index: find(&format!("{stem}.timeindex")),
+            index: find(&format!("{stem}.index{ending}")),
+            time_index: find(&format!("{stem}.timeindex{ending}")),
         });
     }
-    logs.values_mut().for_each(|log| log.segments.sort_by_key(|segment| segment.base));
+    logs.values_mut().for_each(LogImage::settle);
     logs
 }
 
@@ -565,6 +622,7 @@ mod tests {
                 index: None,
                 time_index: None,
             }],
+            swaps: Vec::new(),
         };
         let placed = |image: &LogImage| image.placed(&log).iter().map(|it| (it.base, it.last)).collect::<Vec<_>>();
         assert_eq!(placed(&image(&[at(0, 0, 1, 0), at(1, 1, 2, 100)], 150)), [(0, 0), (1, 1)]);

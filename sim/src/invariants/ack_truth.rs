@@ -17,6 +17,7 @@ impl AckTruth {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Acked { log, offset, followed: Some(followed), value, .. } = fact
             && followed.find(*offset).is_none()
+            && *offset >= followed.holes
             && *offset >= followed.batches.first().map_or(followed.deleted, |batch| batch.base)
         {
             return Err(format!("{log} acknowledges value {value} at {offset}, where it has nothing"));

@@ -8,7 +8,9 @@ pub(super) const CODE: &str = "lost-write";
 
 pub(super) fn check(fact: &Fact<'_>) -> Verdict {
     let Fact::AllRead { history, starts } = fact else { return Ok(()) };
-    for (value, write) in history.writes().filter(|(_, write)| write.promised && !write.read) {
+    // Of those with a key only the last need stay: see `last_of_key`.
+    let owed = history.writes().filter(|(_, write)| write.promised && !write.read && write.key.is_none());
+    for (value, write) in owed {
         let Outcome::Acked { offset } = write.outcome else { continue };
         // A partition that could not be read to its end is refused, not lost; it has no start.
         let start = starts.get(write.partition).copied().unwrap_or(i64::MAX);

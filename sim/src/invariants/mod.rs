@@ -18,6 +18,7 @@ mod group;
 mod inconsistent_offsets;
 mod indexes_agree;
 mod interior_damage;
+mod last_of_key;
 mod live_equals_replay;
 mod lost_write;
 mod malformed_input;
@@ -90,6 +91,8 @@ pub enum Fact<'a> {
     Sought { reader: u16, partition: PartitionIndex, to: Option<i64> },
     /// A log comes from another broker, up to `end`, and may have holes.
     Inherited { partition: PartitionIndex, end: i64 },
+    /// A log is compacted: from now on it may have holes.
+    Compacted { partition: PartitionIndex },
     /// A reader got a batch whose CRC is wrong, or that cannot be read.
     BadBatch { partition: PartitionIndex, offset: i64 },
     /// A response leaves: the request it must answer, and the one it does; `None` where there is none.
@@ -147,11 +150,12 @@ pub struct Invariants {
     nonmonotonic_poll: nonmonotonic_poll::NonmonotonicPoll,
     poll_skip: poll_skip::PollSkip,
     send_order: send_order::SendOrder,
+    last_of_key: last_of_key::LastOfKey,
     groups: group::GroupRules,
 }
 
 /// Every code, with what it says.
-pub const CODES: [(&str, &str); 25] = [
+pub const CODES: [(&str, &str); 26] = [
     (recovered_prefix::CODE, "a log after a crash is a prefix of what it was, and holds all that was promised"),
     (indexes_agree::CODE, "indexes agree with their log"),
     (no_bad_crc::CODE, "no batch with a bad CRC is served"),
@@ -173,6 +177,7 @@ pub const CODES: [(&str, &str); 25] = [
     (inconsistent_offsets::CODE, "an offset has one value"),
     (duplicate::CODE, "a value has one offset"),
     (lost_write::CODE, "what was acknowledged is read"),
+    (last_of_key::CODE, "of each key the last value stays, whatever compaction takes"),
     (nonmonotonic_poll::CODE, "a reader goes forward"),
     (poll_skip::CODE, "a reader passes nothing over"),
     (error_truth::CODE, "what was refused for certain never appears"),
@@ -189,6 +194,7 @@ impl Invariants {
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
         of(duplicate::CODE, self.duplicate.check(fact))?;
         of(lost_write::CODE, lost_write::check(fact))?;
+        of(last_of_key::CODE, self.last_of_key.check(fact))?;
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))
     }
 
@@ -224,6 +230,7 @@ impl Invariants {
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
         of(duplicate::CODE, self.duplicate.check(fact))?;
         of(lost_write::CODE, lost_write::check(fact))?;
+        of(last_of_key::CODE, self.last_of_key.check(fact))?;
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))?;
         of(read_stability::CODE, self.read_stability.check(fact))?;
         of(poll_skip::CODE, self.poll_skip.check(fact))?;
@@ -240,6 +247,7 @@ impl Invariants {
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))?;
         of(read_stability::CODE, self.read_stability.check(fact))?;
         of(poll_skip::CODE, self.poll_skip.check(fact))?;
+        of(last_of_key::CODE, self.last_of_key.check(fact))?;
         of(error_truth::CODE, error_truth::check(fact))?;
         of(send_order::CODE, self.send_order.check(fact))
     }
@@ -301,6 +309,7 @@ pub(crate) fn test_write(outcome: crate::history::Outcome) -> Write {
         outcome,
         promised: matches!(outcome, crate::history::Outcome::Acked { .. }),
         read: false,
+        key: None,
     }
 }
 

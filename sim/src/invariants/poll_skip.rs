@@ -22,6 +22,9 @@ impl PollSkip {
         if let Fact::Inherited { partition, end } = fact {
             self.holes.insert(*partition, *end);
         }
+        if let Fact::Compacted { partition } = fact {
+            self.holes.insert(*partition, i64::MAX);
+        }
         let before = self.at.follow(fact);
         let (Fact::Polled { reader, partition, offset, .. }, Some(before)) = (fact, before) else { return Ok(()) };
         let next = before.saturating_add(1);

@@ -1,9 +1,12 @@
 //! R6 ReadStability: what was read once is read again at that offset, by everybody, unless it was deleted.
 //! Source: correctness condition of Kafka's consumers; KIP-320.
 
+use std::collections::BTreeSet;
+
 use super::by_offset::ByOffset;
 use super::by_reader::ByReader;
 use super::{Fact, Verdict};
+use crate::history::PartitionIndex;
 
 pub(super) const CODE: &str = "R6";
 
@@ -12,11 +15,20 @@ pub(super) const CODE: &str = "R6";
 pub(super) struct ReadStability {
     read: ByOffset,
     at: ByReader,
+    /// What is passed over there may have gone: of each key the last stays ([`super::last_of_key`]).
+    compacted: BTreeSet<PartitionIndex>,
 }
 
 impl ReadStability {
+    fn is_compacted(&self, fact: &Fact<'_>) -> bool {
+        matches!(fact, Fact::Polled { partition, .. } if self.compacted.contains(partition))
+    }
+
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
-        let before = self.at.follow(fact);
+        if let Fact::Compacted { partition } = fact {
+            self.compacted.insert(*partition);
+        }
+        let before = self.at.follow(fact).filter(|_| !self.is_compacted(fact));
         let Fact::Polled { partition, offset, value, .. } = fact else { return Ok(()) };
         // Between what a reader has passed and what it gets next, nobody may have read a third record.
         if let Some(before) = before

@@ -16,12 +16,12 @@ impl RecoveredPrefix {
         if !found.online || found.followed.damaged {
             return Ok(());
         }
-        let mut next = None;
+        let mut next: Option<i64> = None;
         for batch in found.batches {
             if !found.followed.ever_held(batch) {
                 return Err(format!("{log} holds a batch at {} that was never appended", batch.base));
             }
-            if next.is_some_and(|next| next != batch.base) {
+            if next.is_some_and(|next| next > batch.base || next.max(found.followed.holes) < batch.base) {
                 return Err(format!("{log} has a gap before {}", batch.base));
             }
             next = Some(batch.last + 1);

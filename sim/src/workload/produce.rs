@@ -52,6 +52,15 @@ pub struct Produce {
     /// Of a hundred acknowledged batches, so many are sent again, as by a client that lost the answer. Only of
     /// idempotent producers with acks=-1, for which that changes nothing.
     pub again: u32,
+    /// Records have one of so many keys, or none if 0.
+    pub keys: u64,
+}
+
+impl Produce {
+    /// The key of a value.
+    fn key_of(&self, id: ValueId) -> Option<u64> {
+        (self.keys > 0).then(|| id % self.keys)
+    }
 }
 
 impl Default for Produce {
@@ -71,6 +80,7 @@ impl Default for Produce {
             first_sequence: 0,
             phases: true,
             again: 0,
+            keys: 0,
         }
     }
 }
@@ -330,7 +340,8 @@ impl ProduceActor {
         let index = ctx.judge.history.partition(&TopicPartition::new(self.params.topic.as_str(), partition));
         let first = ctx.judge.history.next_value();
         for _ in 0..count {
-            ctx.judge.history.invoke(self.write(ctx.id, ctx.now, index));
+            let key = self.params.key_of(ctx.judge.history.next_value());
+            ctx.judge.history.invoke(Write { key, ..self.write(ctx.id, ctx.now, index) });
         }
         let producer = self.producer(partition, count);
         let bytes = self.encode(ctx, producer, first, count);
@@ -362,6 +373,7 @@ impl ProduceActor {
             outcome: Outcome::Pending,
             promised: false,
             read: false,
+            key: None,
         }
     }
 
@@ -373,7 +385,9 @@ impl ProduceActor {
             let mut value = vec![0; 8 + usize::try_from(ctx.draw().below(most + 1)).unwrap_or(0)];
             value[..8].copy_from_slice(&id.to_be_bytes());
             let timestamp = ctx.wall_ms;
-            builder.append(&NewRecord { timestamp, key: None, value: Some(&value), headers: &[] });
+            let key = self.params.key_of(id).map(u64::to_be_bytes);
+            let key = key.as_ref().map(|key| &key[..]);
+            builder.append(&NewRecord { timestamp, key, value: Some(&value), headers: &[] });
         }
         builder.build().into()
     }

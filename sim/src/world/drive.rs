@@ -246,6 +246,7 @@ impl World {
     }
 
     fn issue(&mut self, op: OpId, operation: Operation) {
+        self.follow_swap(&operation);
         let was_written = self.judge.logs.is_written();
         if let Some(change) = self.judge.logs.on_issue(op.0, &operation) {
             if let Change::Appended { log, batch, .. } = &change {
@@ -265,6 +266,22 @@ impl World {
             if reads && !ready {
                 self.on_moment(Moment::Recovery);
             }
+        }
+    }
+
+    /// A segment that compaction wrote takes the place of others.
+    fn follow_swap(&mut self, operation: &Operation) {
+        let Operation::Action(action) = operation else { return };
+        let FileAction::Rename { from, to } = &**action else { return };
+        if !from.name.ends_with(".log.cleaned") || !to.name.ends_with(".log.swap") {
+            return;
+        }
+        let found = self.node.disk.files().into_iter().find(|(_, path, _)| **path == *from.name);
+        let Some(bytes) = found.map(|(_, _, ino)| self.node.disk.peek(ino)) else { return };
+        if let Some(log) = self.judge.logs.on_swap(&from.name, &bytes) {
+            let partition = self.judge.history.partition(&log);
+            self.judge.fact(&Fact::Compacted { partition });
+            self.trace.event("swap", bytes.len() as u64);
         }
     }
 

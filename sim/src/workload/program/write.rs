@@ -237,6 +237,7 @@ impl Writer {
             outcome: Outcome::Pending,
             promised: false,
             read: false,
+            key: None,
         });
         self.waiting.insert(token, ctx.judge.history.era());
         let rest = usize::try_from(ctx.draw().below(self.value_bytes + 1)).unwrap_or(0);
