@@ -155,6 +155,11 @@ impl Trace {
                 self.number(conn.0);
                 self.bytes(&request.frame);
             }
+            Input::Answer { conn, frame } => {
+                self.number(10);
+                self.number(conn.0);
+                self.bytes(frame);
+            }
             Input::Malformed { conn, .. } => {
                 self.number(3);
                 self.number(conn.0);

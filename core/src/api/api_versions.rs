@@ -8,7 +8,7 @@ use ottla_wire::api::api_versions::{
 };
 use ottla_wire::{ApiKey, ErrorCode, Message};
 
-use super::{Call, Handled, SUPPORTED, respond};
+use super::{Call, Handled, QUORUM, SUPPORTED, respond};
 use crate::controller::FEATURES;
 use crate::ingress::Head;
 
@@ -39,8 +39,10 @@ pub(super) fn handle(call: &Call<'_>) -> Handled {
         max_version_level: level,
         min_version_level: level,
     });
+    let controller = call.broker.is_controller_listener(reply.listener);
+    let more = QUORUM.iter().filter(|key| controller && !SUPPORTED.contains(key));
     let body = ApiVersionsResponse {
-        api_keys: SUPPORTED.iter().copied().map(range).collect(),
+        api_keys: SUPPORTED.iter().chain(more).copied().map(range).collect(),
         // A level of 0 as the lower end trips clients before version 4 of this API (KAFKA-17492).
         supported_features: supported.filter(|feature| head.api_version >= 4 || feature.min_version > 0).collect(),
         finalized_features_epoch: image.end().0,

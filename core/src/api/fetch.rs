@@ -14,7 +14,7 @@ use ottla_wire::api::fetch::{
 use ottla_wire::frame::encode_response;
 use ottla_wire::{ErrorCode, Message, Records, Uuid, Writer};
 
-use super::{Call, Handled, Reply};
+use super::{Call, Handled, Reply, quorum};
 use crate::broker::{Broker, FetchOutcome, FetchRequest, Fetched};
 use crate::machine::{Answer, Part};
 use crate::replication::SessionPartition;
@@ -23,8 +23,15 @@ use crate::types::Offset;
 const READ_COMMITTED: i8 = 1;
 
 pub(super) fn handle(call: Call<'_>) -> Handled {
-    let Call { broker, now, ticket, request, out, .. } = call;
+    let Call { broker, now, ticket, request, reply, peer, out } = call;
     let wire = Wire::decode(&mut request.reader(), request.head.api_version)?;
+    if broker.is_controller_listener(reply.listener) && quorum::is_metadata_fetch(&wire) {
+        let call = Call { broker, now, ticket, request, reply, peer, out };
+        return quorum::fetch(call, &wire);
+    }
+    if !broker.is_running() {
+        return Ok(Some(Answer::Close));
+    }
     let mut partitions = Vec::new();
     for topic in &wire.topics {
         let (name, id) = named(broker, topic.topic, topic.topic_id);

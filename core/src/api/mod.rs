@@ -20,6 +20,7 @@ mod list_offsets;
 mod metadata;
 mod produce;
 mod producers;
+pub(crate) mod quorum;
 
 use std::net::SocketAddr;
 
@@ -70,6 +71,16 @@ pub const SUPPORTED: &[ApiKey] = &[
     ApiKey::DescribeTopicPartitions,
 ];
 
+/// What is answered on the listeners of `controller.listener.names` beside them, or in another way.
+pub const QUORUM: &[ApiKey] = &[
+    ApiKey::Fetch,
+    ApiKey::Vote,
+    ApiKey::BeginQuorumEpoch,
+    ApiKey::EndQuorumEpoch,
+    ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+];
+
 /// Everything a handler is given.
 pub(crate) struct Call<'a> {
     /// The broker that answers.
@@ -106,9 +117,13 @@ pub(crate) type Handled = Result<Option<Answer>, DecodeError>;
 /// The body cannot be read, or has a version that we do not: the connection is to be closed.
 pub(crate) fn handle(call: Call<'_>) -> Handled {
     let Head { api_key, api_version, .. } = call.request.head;
-    let known = SUPPORTED.contains(&api_key) && api_key.versions().contains(&api_version);
+    let of_quorum = QUORUM.contains(&api_key) && call.broker.is_controller_listener(call.reply.listener);
+    let known = (of_quorum || SUPPORTED.contains(&api_key)) && api_key.versions().contains(&api_version);
     if !known && api_key != ApiKey::ApiVersions {
         return Err(DecodeError::UnsupportedVersion(api_version));
+    }
+    if !of_quorum && !call.broker.is_running() && api_key != ApiKey::ApiVersions {
+        return Ok(Some(Answer::Close));
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is supported is listed above")]
     match api_key {
@@ -145,6 +160,10 @@ pub(crate) fn handle(call: Call<'_>) -> Handled {
         ApiKey::DescribeLogDirs => describe::log_dirs(call),
         ApiKey::DescribeCluster => describe::cluster(call),
         ApiKey::DescribeQuorum => describe::quorum(call),
+        ApiKey::Vote => quorum::vote(call),
+        ApiKey::BeginQuorumEpoch => quorum::begin(call),
+        ApiKey::EndQuorumEpoch => quorum::end(call),
+        ApiKey::AddRaftVoter => quorum::add_voter(call),
         _ => Err(DecodeError::UnknownApiKey(api_key.code())),
     }
 }
@@ -166,6 +185,7 @@ pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer 
             Answered::Metadata { topics, refused } => metadata::encode(broker, reply, &topics, &refused),
         },
         Outcome::Groups(said) => encode_groups(broker, reply, &said),
+        Outcome::Quorum(said) => quorum::encode(broker, reply, &said.0, &said.1),
         Outcome::Close => Answer::Close,
     }
 }

@@ -186,6 +186,10 @@ impl Broker {
         let cluster_id = match (&known, self.config.new_cluster) {
             (Some(meta), _) => meta.cluster_id.clone(),
             (None, true) => self.config.cluster_id.clone().unwrap_or_else(|| self.rng.uuid().to_string()),
+            // It joins, as an observer at first: to be a voter it has to be added.
+            (None, false) if self.config.several_voters && self.config.cluster_id.is_some() => {
+                self.config.cluster_id.clone().unwrap_or_default()
+            }
             (None, false) => {
                 let why = "the log directories belong to no cluster yet: found one with `ottla dev`, or with \
                            `ottla serve --new-cluster` on exactly one node";
@@ -336,17 +340,17 @@ impl Broker {
         let changes = controller::decode_batch(batch, u64::from(u32::MAX)).map_err(|error| error.to_string())?;
         replaying.next = batch.header().next_offset();
         replaying.last_epoch = Some(batch.header().leader_epoch);
+        // What of it is committed, the quorum says when it has a leader.
         self.metadata.controller.on_appended(replaying.next, changes);
-        let _ = self.metadata.controller.on_committed(replaying.next);
         Ok(())
     }
 
-    /// The metadata log is read: stand for election, alone.
+    /// The metadata log is read: this node takes part in the quorum from now on.
     fn elect(&mut self, now: Now, replaying: Replaying, out: &mut Effects) {
         let directory_id = self.metadata.directories.first().copied().unwrap_or_default();
         let node = VoterKey { id: self.node(), directory_id };
         let count = replaying.voters.current().map_or(0, VoterSet::len);
-        if count > 1 {
+        if count > 1 && !self.config.several_voters {
             let why = "this version can only be the single voter of its cluster";
             return self.refuse(&format!("the quorum has {count} voters; {why}"), out);
         }
@@ -367,6 +371,8 @@ impl Broker {
                 let outcome = raft.on_start(now);
                 self.metadata.set_raft(raft);
                 self.on_raft(now, outcome, out);
+                // What the start found may be durable already: then nothing else would say so.
+                self.on_metadata_progress(now, out);
             }
         }
     }
@@ -378,7 +384,7 @@ impl Broker {
             fetch_timeout: Duration::from_millis(quorum.fetch_timeout_ms),
             retry_backoff: Duration::from_millis(quorum.retry_backoff_ms),
             fetch_wait: FETCH_WAIT,
-            join: None,
+            join: quorum.auto_join.then(|| self.voter()),
         }
     }
 
@@ -468,7 +474,7 @@ impl Broker {
         advertised.map(endpoint).collect()
     }
 
-    fn voter(&self) -> Voter {
+    pub(super) fn voter(&self) -> Voter {
         let listeners = self.config.broker.listeners.bound.iter().filter(|listener| listener.is_controller);
         let endpoint = |it: &crate::config::Endpoint| VoterEndpoint {
             name: it.name.clone(),

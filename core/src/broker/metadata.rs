@@ -12,6 +12,7 @@ use ottla_wire::Uuid;
 
 use super::admin::Answered;
 use super::boot::{election_path, is_of_broker_config, is_of_group_config};
+use super::quorum::Traffic;
 use super::replicas::log_config;
 use super::{Broker, Outcome, Pending, TopicRef};
 use crate::clock::Now;
@@ -46,6 +47,7 @@ pub(super) struct Metadata {
     /// The end of the batch that allocates the next block, and its first id.
     allocating: Option<(Offset, i64)>,
     id_waiters: VecDeque<Ticket>,
+    pub(super) traffic: Traffic,
 }
 
 impl Metadata {
@@ -64,6 +66,7 @@ impl Metadata {
             producer_ids: 0..0,
             allocating: None,
             id_waiters: VecDeque::new(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -89,6 +92,10 @@ impl Metadata {
 
     pub(super) const fn raft(&self) -> Option<&Raft> {
         self.raft.as_ref()
+    }
+
+    pub(super) const fn raft_mut(&mut self) -> Option<&mut Raft> {
+        self.raft.as_mut()
     }
 
     pub(super) const fn broker_epoch(&self) -> Option<BrokerEpoch> {
@@ -189,15 +196,19 @@ impl Broker {
         self.on_raft(now, outcome, out);
     }
 
-    /// Carries out what the quorum decided. A quorum of one asks nobody.
-    pub(super) fn on_raft(&mut self, now: Now, outcome: raft::Outcome, out: &mut Effects) {
-        if let Some(save) = outcome.save {
+    /// Carries out what the quorum decided.
+    pub(super) fn on_raft(&mut self, now: Now, mut outcome: raft::Outcome, out: &mut Effects) {
+        if let Some(save) = outcome.save.take() {
             let ticket = self.questions.ask(Pending::Vote(save.id));
             self.logs.save(SaveRequest { path: election_path(), bytes: Bytes::from(save.bytes), ticket }, out);
         }
+        self.carry_out_of_quorum(now, &mut outcome, out);
         if let Some(lead) = outcome.lead {
             self.metadata.lead = Some((lead, None));
             self.lead_quorum(now, out);
+        }
+        if let Some(batch) = outcome.change {
+            self.change_voters(now, &batch, out);
         }
         if let Some(high_watermark) = outcome.high_watermark {
             self.on_metadata_committed(now, high_watermark, out);
@@ -223,8 +234,18 @@ impl Broker {
         self.register(now, out);
     }
 
+    /// This leader names other voters. If the log does not take that, who asked for it asks again.
+    fn change_voters(&mut self, now: Now, batch: &[u8], out: &mut Effects) {
+        let (Some(log), Some(raft)) = (self.metadata.log, &self.metadata.raft) else { return };
+        let (epoch, place) = (raft.epoch(), self.logs.offsets(log).unwrap_or_default().log_end);
+        if self.append_metadata(now, epoch, batch.to_vec(), out).is_some() {
+            self.note_voters(now, place, batch, out);
+            self.on_metadata_progress(now, out);
+        }
+    }
+
     /// A batch at `offset` may name the voters: they count from there on.
-    fn note_voters(&mut self, now: Now, offset: Offset, batch: &[u8], out: &mut Effects) {
+    pub(super) fn note_voters(&mut self, now: Now, offset: Offset, batch: &[u8], out: &mut Effects) {
         let controls = RecordBatch::first_of(batch).ok().and_then(|batch| raft::control_records(&batch).ok());
         for control in controls.into_iter().flatten() {
             let Some(raft) = &mut self.metadata.raft else { return };
@@ -252,6 +273,16 @@ impl Broker {
         cut.into_iter().for_each(|(_, ticket, _)| self.release(ticket, Outcome::Close));
         self.on_registration_cut(end);
         self.on_metadata_progress(now, out);
+    }
+
+    /// This node leads no more: what it decided may be committed or not.
+    pub(super) fn forget_leadership(&mut self) {
+        self.metadata.lead = None;
+        self.metadata.allocating = None;
+        self.refuse_producer_ids();
+        for (_, ticket, _) in std::mem::take(&mut self.metadata.waiting) {
+            self.release(ticket, Outcome::Close);
+        }
     }
 
     fn refuse_producer_ids(&mut self) {

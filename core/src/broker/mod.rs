@@ -7,6 +7,7 @@
 //! * [`boot`]: from an empty machine to a leader of its partitions; and the end
 //! * [`produce`], [`fetch`], [`offsets`]: the data path; [`purgatory`]: those who wait
 //! * [`coordinator`]: groups, and the logs that they live in
+//! * [`quorum`]: this node among those that keep the metadata
 //! * [`metadata`]: changes to the metadata, from decision to effect; [`replicas`]: the partitions that are here
 //!
 //! A request's answer leaves as a released [`Outcome`]; how it is encoded is `api`'s.
@@ -19,6 +20,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod purgatory;
+mod quorum;
 mod replicas;
 mod view;
 
@@ -32,6 +34,7 @@ pub use view::{GroupsView, LogDirView, MetadataView, PartitionView, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ottla_wire::{ErrorCode, Uuid};
 
 use self::admin::Deletions;
@@ -49,8 +52,7 @@ use crate::controller::is_internal;
 use crate::job::Report;
 use crate::log::{self, LogEvent, LogId, LogManager};
 use crate::machine::{ConnId, DiskError, DiskResult, Effects, JobId, Level, ListenerId, LogDirId, OpId, Ticket};
-use crate::planted::Plant;
-use crate::raft::SaveId;
+use crate::raft::{self, Raft, SaveId};
 use crate::replication::{FetchSessions, Limits, SessionPartition};
 use crate::rng::Rng;
 use crate::types::{BrokerId, Offset};
@@ -93,6 +95,8 @@ pub enum Outcome {
     Admin(Box<Answered>),
     /// What the groups' shards said.
     Groups(Box<GroupAnswers>),
+    /// An answer to another node of the metadata quorum, with what its log has.
+    Quorum(Box<(raft::Reply, Bytes)>),
     /// The connection is closed instead.
     Close,
 }
@@ -125,6 +129,7 @@ enum Pending {
     Boot(boot::Question),
     Groups(LogId),
     Vote(SaveId),
+    Quorum,
 }
 
 /// What was asked and is not answered yet.
@@ -200,6 +205,7 @@ impl Broker {
     pub fn on_timeout(&mut self, now: Now, out: &mut Effects) {
         self.logs.on_timeout(now, out);
         self.on_groups_timeout(now, out);
+        self.on_quorum_timeout(now, out);
         while let Some(key) = self.purgatory.overdue(now.monotonic) {
             let known = self.give_up_produce(key) || self.give_up_fetch(key, out);
             assert!(known, "who has a deadline waits for something");
@@ -241,7 +247,9 @@ impl Broker {
     /// When [`Self::on_timeout`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.logs.next_deadline(), self.purgatory.next_deadline(), self.coordinator.next_deadline()];
+        let quorum = self.metadata.raft().and_then(Raft::next_deadline);
+        let deadlines =
+            [self.logs.next_deadline(), self.purgatory.next_deadline(), self.coordinator.next_deadline(), quorum];
         deadlines.into_iter().flatten().min()
     }
 
@@ -316,6 +324,7 @@ impl Broker {
             LogEvent::BytesDone { ticket, bytes } => match self.questions.answered(ticket) {
                 Some(Pending::Groups(log)) => self.on_group_bytes(now, log, bytes, out),
                 Some(Pending::Boot(boot::Question::Replay)) => self.on_bytes(now, bytes, out),
+                Some(Pending::Quorum) => self.on_quorum_bytes(ticket, bytes),
                 _ => {}
             },
             LogEvent::Saved { ticket } => self.on_saved(now, ticket, out),
@@ -333,6 +342,7 @@ impl Broker {
                 self.note_dir(Level::Info, dir, "has room again", out);
                 self.on_room(now, dir, out);
             }
+            LogEvent::Truncated { log, end } if self.metadata.is_log(log) => self.on_metadata_truncated(now, end, out),
             LogEvent::Created { .. } | LogEvent::Deleted { .. } | LogEvent::Truncated { .. } => {}
             LogEvent::ShutdownDone => self.on_logs_closed(out),
         }
@@ -340,7 +350,7 @@ impl Broker {
 
     fn on_written(&mut self, now: Now, log: LogId, end: Offset, out: &mut Effects) {
         self.release_produces(log, Progress::Written, end);
-        if self.config.planted.has(Plant::Raft31) && self.metadata.is_log(log) {
+        if self.metadata.is_log(log) {
             self.on_metadata_progress(now, out);
         }
         if self.config.broker.storage.flush == FlushMode::Async && !self.metadata.is_log(log) {

@@ -1,6 +1,7 @@
 //! What a log manager tells of its logs, without asking the disk.
 
 use super::api::{DerivedView, LogId, LogView, ProducerView};
+use super::leader_epoch_cache::LeaderEpochCache;
 use super::manager::LogManager;
 use super::partition::Log;
 use crate::machine::LogDirId;
@@ -20,6 +21,12 @@ impl LogManager {
     #[must_use]
     pub fn latest_epoch(&self, log: LogId) -> Option<LeaderEpoch> {
         Some(self.log(log)?.derived.epochs.latest()?.epoch)
+    }
+
+    /// The leader epochs of the log.
+    #[must_use]
+    pub fn epochs(&self, log: LogId) -> Option<&LeaderEpochCache> {
+        Some(&self.log(log)?.derived.epochs)
     }
 
     /// The leader epoch of the record at `offset`.

@@ -1,21 +1,25 @@
 //! The machine: one step at a time, from an input to its effects.
 
 use super::connections::{Answer, Connections, Ticket};
+use super::peers::Peers;
 use super::{ConnId, Effect, Effects, Input, Level, Opened};
 use crate::api::{self, Call};
 use crate::broker::{Broker, View};
 use crate::clock::{Instant, Now};
 use crate::config::Config;
+use crate::controller::MetadataImage;
 use crate::coordinator::ShardView;
 use crate::ingress::{Malformed, Request};
 use crate::log::DerivedView;
-use crate::types::TopicPartition;
+use crate::raft::Raft;
+use crate::types::{Offset, TopicPartition};
 
 /// A node's whole logic.
 #[derive(Clone, Debug)]
 pub struct Machine {
     broker: Broker,
     connections: Connections,
+    peers: Peers,
     started: bool,
 }
 
@@ -24,7 +28,8 @@ impl Machine {
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
         let in_flight = config.broker.limits.connection_max_pending_requests;
-        Self { broker: Broker::new(config, seed), connections: Connections::new(in_flight), started: false }
+        let peers = Peers::new(&config.broker, seed);
+        Self { broker: Broker::new(config, seed), connections: Connections::new(in_flight), peers, started: false }
     }
 
     /// One whole step.
@@ -37,24 +42,34 @@ impl Machine {
             self.broker.start(now, out);
         }
         match input {
-            Input::Opened { conn, how } => self.on_opened(conn, &how, out),
+            Input::Opened { conn, how } => self.on_opened(now, conn, how, out),
             Input::Frame { conn, request } => self.on_frame(now, conn, &request, out),
+            Input::Answer { conn, frame } => self.peers.on_answer(now, conn, frame),
             Input::Malformed { conn, why } => self.on_malformed(conn, &why, out),
             Input::Drained { .. } => {}
-            Input::Closed { conn } => self.on_closed(conn),
+            Input::Closed { conn } => self.on_closed(now, conn),
             Input::Disk { op, result } => self.broker.on_disk(now, op, result, out),
             Input::JobDone { job, report } => self.broker.on_job(now, job, *report, out),
             Input::Shutdown => self.broker.shutdown(now, out),
-            Input::Timeout => self.broker.on_timeout(now, out),
+            Input::Timeout => {
+                self.broker.on_timeout(now, out);
+                self.peers.on_timeout(now);
+            }
         }
         self.broker.settle(now, out);
+        while self.peers.settle(now, &mut self.broker, out) {
+            self.broker.settle(now, out);
+        }
         self.answer_released(out);
     }
 
     /// When `Input::Timeout` is due: at or after this. `None`: not before something else comes.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.started { self.broker.next_deadline() } else { Some(Instant(0)) }
+        if !self.started {
+            return Some(Instant(0));
+        }
+        [self.broker.next_deadline(), self.peers.next_deadline()].into_iter().flatten().min()
     }
 
     /// A look at everything.
@@ -73,19 +88,32 @@ impl Machine {
         self.broker.shards()
     }
 
+    /// This node in the metadata quorum, and where its log ends; `None` before that is read.
+    #[must_use]
+    pub fn quorum(&self) -> Option<(&Raft, Offset)> {
+        self.broker.quorum()
+    }
+
+    /// The committed metadata.
+    #[must_use]
+    pub const fn image(&self) -> &MetadataImage {
+        self.broker.image()
+    }
+
     /// The connections, and the frames on them that are not answered yet.
     #[must_use]
     pub fn connections(&self) -> (usize, usize) {
         (self.connections.len(), self.connections.unanswered())
     }
 
-    fn on_opened(&mut self, conn: ConnId, how: &Opened, out: &mut Effects) {
+    fn on_opened(&mut self, now: Now, conn: ConnId, how: Opened, out: &mut Effects) {
         match how {
-            Opened::Accepted { listener, peer } if self.broker.is_running() => {
-                self.connections.on_accepted(conn, *listener, *peer);
+            Opened::Accepted { listener, peer } if self.broker.serves(listener) => {
+                self.connections.on_accepted(conn, listener, peer);
             }
-            // Nobody is served before the metadata says what is led here. We dial nobody yet.
-            Opened::Accepted { .. } | Opened::Dialled { .. } => out.push(Effect::Close { conn }),
+            // No client is served before the metadata says what is led here.
+            Opened::Accepted { .. } => out.push(Effect::Close { conn }),
+            Opened::Dialled { token, result } => self.peers.on_opened(now, (conn, token), result),
         }
     }
 
@@ -112,7 +140,8 @@ impl Machine {
         self.connections.close(conn, out);
     }
 
-    fn on_closed(&mut self, conn: ConnId) {
+    fn on_closed(&mut self, now: Now, conn: ConnId) {
+        self.peers.on_closed(now, conn);
         self.connections.on_closed(conn);
         self.broker.on_closed(conn);
     }

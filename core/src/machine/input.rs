@@ -16,6 +16,8 @@ pub enum Input {
     Opened { conn: ConnId, how: Opened },
     /// A whole frame came, and [`crate::ingress`] read it.
     Frame { conn: ConnId, request: Request },
+    /// A whole frame came on a connection that we dialled: an answer.
+    Answer { conn: ConnId, frame: Bytes },
     /// A whole frame came, and cannot be read: the connection is closed.
     Malformed { conn: ConnId, why: Box<Malformed> },
     /// All that was sent to the connection so far has left.
@@ -123,6 +125,7 @@ impl fmt::Display for Input {
                 write!(f, "dial token={token} failed: {why}")
             }
             Self::Frame { conn, request } => write!(f, "{conn} {request}"),
+            Self::Answer { conn, frame } => write!(f, "{conn} answers {} B", frame.len()),
             Self::Malformed { conn, why } => write!(f, "{conn} malformed: {why}"),
             Self::Drained { conn } => write!(f, "{conn} drained"),
             Self::Closed { conn } => write!(f, "{conn} closed"),

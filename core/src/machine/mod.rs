@@ -21,6 +21,7 @@ mod connections;
 mod dispatch;
 mod effect;
 mod input;
+mod peers;
 
 pub use connections::{Answer, Connections, Part, Ticket};
 pub use dispatch::Machine;

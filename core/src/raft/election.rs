@@ -121,6 +121,14 @@ impl Raft {
         self.role = QuorumState::Candidate(poll);
     }
 
+    /// Its own vote is not durable yet, so nobody was asked: on a slow disk another epoch would take as long again.
+    pub(super) fn wait_for_own_vote(&mut self, now: Instant) {
+        let until = now + self.election_wait();
+        if let QuorumState::Candidate(poll) = &mut self.role {
+            poll.until = until;
+        }
+    }
+
     /// Leads: the first batch of the epoch says so, and commits what earlier leaders left.
     fn become_leader(&mut self, now: Now, out: &mut Outcome) {
         let (Some(voters), QuorumState::Candidate(it)) = (self.voters(), &self.role) else { return };

@@ -274,6 +274,9 @@ impl Raft {
             QuorumState::Unattached(it) if it.until <= monotonic && self.is_voter() => {
                 self.become_prospective(now, &mut out);
             }
+            QuorumState::Candidate(it) if it.until <= monotonic && self.saving.durable != self.ballot => {
+                self.wait_for_own_vote(monotonic);
+            }
             QuorumState::Prospective(it) | QuorumState::Candidate(it) if it.until <= monotonic => {
                 self.become_prospective(now, &mut out);
             }

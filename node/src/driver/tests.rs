@@ -171,6 +171,7 @@ impl Brain for Stub {
                 self.tell(Seen::Malformed);
                 out.push(Effect::Close { conn });
             }
+            Input::Answer { .. } => panic!("the stub asks nobody"),
             Input::Drained { conn } => self.tell(Seen::Drained(conn)),
             Input::Closed { conn } => self.tell(Seen::Closed(conn)),
             Input::Disk { op, result } => self.on_disk(op, &result, out),

@@ -33,6 +33,8 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Conn {
     id: ConnId,
+    /// Whether we dialled it: then what comes are answers.
+    is_dialled: bool,
     /// The I/O thread that its task runs on.
     thread: usize,
     stream: TcpStream,
@@ -73,9 +75,10 @@ pub(crate) struct Flushed {
 }
 
 impl Conn {
-    pub(super) fn new(id: ConnId, thread: usize, stream: TcpStream, now: Instant) -> Self {
+    pub(super) fn new(id: ConnId, is_dialled: bool, thread: usize, stream: TcpStream, now: Instant) -> Self {
         Self {
             id,
+            is_dialled,
             thread,
             stream,
             out: Mutex::default(),
@@ -327,6 +330,7 @@ fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, limits: FrameLim
     };
     loop {
         match reader.next_frame() {
+            Ok(Some(frame)) if conn.is_dialled => inputs.push(Input::Answer { conn: conn.id, frame }),
             Ok(Some(frame)) => inputs.push(crate::driver::ingress(conn.id, frame, limits.inflated_max_bytes)),
             Ok(None) => return turn,
             Err(error) => {

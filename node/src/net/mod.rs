@@ -171,7 +171,8 @@ fn take_over(
     admission: Option<Admission>,
 ) {
     let id = shared.conns().next_id();
-    let conn = Arc::new(Conn::new(id, thread, stream, shared.clock().monotonic()));
+    let is_dialled = matches!(how, Opened::Dialled { .. });
+    let conn = Arc::new(Conn::new(id, is_dialled, thread, stream, shared.clock().monotonic()));
     shared.conns().insert(Arc::clone(&conn));
     shared.counters().connections.add(1);
     // Queued before the task reads its first frame, so the machine hears of it first.

@@ -49,6 +49,7 @@ impl World {
             broker: self.setting.config.clone(),
             cluster_id: None,
             new_cluster: !self.node.born,
+            several_voters: false,
             planted: self.setting.planted,
         };
         let seed = self.draws.at(Label::MachineSeed, u64::from(self.node.id), self.node.boots).bits();
@@ -457,6 +458,7 @@ const fn malformed(input: &Input) -> Option<ConnId> {
         Input::Malformed { conn, .. } => Some(*conn),
         Input::Opened { .. }
         | Input::Frame { .. }
+        | Input::Answer { .. }
         | Input::Drained { .. }
         | Input::Closed { .. }
         | Input::Disk { .. }
@@ -471,6 +473,7 @@ const fn is_from_network(input: &Input) -> bool {
     match input {
         Input::Opened { .. }
         | Input::Frame { .. }
+        | Input::Answer { .. }
         | Input::Malformed { .. }
         | Input::Drained { .. }
         | Input::Closed { .. } => true,

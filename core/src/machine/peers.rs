@@ -1,0 +1,201 @@
+//! The other nodes: connections to them, and what this node asks on them.
+//!
+//! A call waits for its connection as long as that comes up; it fails with it, and whoever asked tries again. Fetches
+//! wait at the leader, so they have a connection of their own.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{ConnId, Effect, Effects};
+use crate::api::quorum::{self, Asker};
+use crate::broker::Broker;
+use crate::clock::{Instant, Now};
+use crate::config::BrokerConfig;
+use crate::raft::{Call, CallId, Destination, Request};
+use crate::rpc::{self, Action, Answer, Lane, Outcome, Peer, Pool, Readiness, Route, RpcConfig, Sink};
+use crate::types::BrokerId;
+
+/// The connections to the other nodes of the quorum.
+#[derive(Clone, Debug)]
+pub(super) struct Peers {
+    pool: Pool,
+    bootstrap: u16,
+    /// Calls that wait for their connection.
+    waiting: Vec<(Route, Call)>,
+    /// Calls that were sent.
+    sent: BTreeMap<rpc::CallId, CallId>,
+    sink: Sink,
+}
+
+impl Peers {
+    /// No connections yet.
+    pub(super) fn new(config: &BrokerConfig, seed: u64) -> Self {
+        let mut sink = Sink::default();
+        let rpc = RpcConfig {
+            client_id: format!("quorum-{}", config.node.id).into(),
+            request_timeout_ms: config.quorum.request_timeout_ms,
+            socket_connection_setup_timeout_ms: config.quorum.request_timeout_ms,
+            reconnect_backoff_ms: config.quorum.retry_backoff_ms,
+            reconnect_backoff_max_ms: config.quorum.election_backoff_max_ms,
+            ..RpcConfig::default()
+        };
+        let mut pool = Pool::new(rpc, seed);
+        let mut bootstrap = 0;
+        for server in &config.quorum.bootstrap_servers {
+            pool.set_address(Peer::Bootstrap(bootstrap), server, &mut sink);
+            bootstrap += 1;
+        }
+        Self { pool, bootstrap, waiting: Vec::new(), sent: BTreeMap::new(), sink }
+    }
+
+    /// A dial came to its end.
+    pub(super) fn on_opened(&mut self, now: Now, opened: (ConnId, u64), result: Result<(), Box<str>>) {
+        self.pool.on_opened(now.monotonic, opened, result, &mut self.sink);
+    }
+
+    /// An answer came.
+    pub(super) fn on_answer(&mut self, now: Now, conn: ConnId, frame: Bytes) {
+        self.pool.on_frame(now.monotonic, conn, frame, &mut self.sink);
+    }
+
+    /// A connection is gone, perhaps one of these.
+    pub(super) fn on_closed(&mut self, now: Now, conn: ConnId) {
+        self.pool.on_closed(now.monotonic, conn, &mut self.sink);
+    }
+
+    /// Time has passed.
+    pub(super) fn on_timeout(&mut self, now: Now) {
+        if self.next_deadline().is_some_and(|due| due <= now.monotonic) {
+            self.pool.on_timeout(now.monotonic, &mut self.sink);
+        }
+    }
+
+    /// When [`Self::on_timeout`] is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.pool.next_deadline()
+    }
+
+    /// The end of a step: what the broker asks goes out, and it is told what became of what it asked. That may make it
+    /// ask again; what fails at once is asked again later, so there is an end to it. Whether there was anything.
+    pub(super) fn settle(&mut self, now: Now, broker: &mut Broker, out: &mut Effects) -> bool {
+        let calls = broker.take_calls();
+        let outcomes = std::mem::take(&mut self.sink.outcomes);
+        let any = !calls.is_empty() || !outcomes.is_empty() || !self.sink.actions.is_empty();
+        for outcome in outcomes {
+            self.on_outcome(now, outcome, broker, out);
+        }
+        for call in calls {
+            self.ask(now, call, broker, out);
+        }
+        for action in self.sink.actions.drain(..) {
+            out.push(match action {
+                Action::Connect { token, address } => Effect::Connect { token, address },
+                Action::Send { conn, bytes } => Effect::Send { conn, bytes, last: true },
+                Action::Close { conn } => Effect::Close { conn },
+            });
+        }
+        any
+    }
+
+    fn ask(&mut self, now: Now, call: Call, broker: &mut Broker, out: &mut Effects) {
+        let Some(route) = self.route(&call, broker) else { return fail(now, &call, broker, out) };
+        match self.pool.connect(now.monotonic, route, &mut self.sink) {
+            Readiness::Ready => self.send(now, route, &call, broker, out),
+            Readiness::Connecting => self.waiting.push((route, call)),
+            Readiness::Busy | Readiness::Idle | Readiness::Later(_) | Readiness::Unknown => {
+                fail(now, &call, broker, out);
+            }
+        }
+    }
+
+    fn route(&mut self, call: &Call, broker: &Broker) -> Option<Route> {
+        let lane = match &call.request {
+            Request::Fetch(_) => Lane::Fetch,
+            Request::AddVoter(_) => Lane::Slow,
+            Request::Vote(_) | Request::Begin(_) | Request::End(_) => Lane::Control,
+        };
+        let peer = match call.to {
+            Destination::Node(id) => {
+                if let Some((host, port)) = broker.quorum_endpoint(id) {
+                    self.pool.set_address(Peer::Broker(id), &format!("{host}:{port}"), &mut self.sink);
+                }
+                Peer::Broker(id)
+            }
+            Destination::Anyone(count) => {
+                let others: Vec<BrokerId> = broker.other_voters().collect();
+                let servers = u64::from(self.bootstrap);
+                let place = count.checked_rem(servers + others.len() as u64)?;
+                match usize::try_from(place.checked_sub(servers).unwrap_or(u64::MAX)) {
+                    Ok(place) if place < others.len() => {
+                        let (host, port) = broker.quorum_endpoint(others[place])?;
+                        let peer = Peer::Broker(others[place]);
+                        self.pool.set_address(peer, &format!("{host}:{port}"), &mut self.sink);
+                        peer
+                    }
+                    _ => Peer::Bootstrap(u16::try_from(place).ok()?),
+                }
+            }
+        };
+        Some(Route { peer, lane })
+    }
+
+    fn send(&mut self, now: Now, route: Route, call: &Call, broker: &mut Broker, out: &mut Effects) {
+        let fetch_max_bytes = i32::try_from(broker.config().broker.quorum.fetch_max_bytes).unwrap_or(i32::MAX);
+        let sent = broker.quorum_node().and_then(|(node, endpoints)| {
+            let asker = Asker { cluster_id: broker.cluster_id(), node, endpoints: &endpoints, fetch_max_bytes };
+            let request = quorum::request_of(asker, &call.request);
+            self.pool.send(now.monotonic, route, (&request, i16::MAX), &mut self.sink).ok()
+        });
+        match sent {
+            Some(sent) => {
+                self.sent.insert(sent, call.id);
+            }
+            None => fail(now, call, broker, out),
+        }
+    }
+
+    fn on_outcome(&mut self, now: Now, outcome: Outcome, broker: &mut Broker, out: &mut Effects) {
+        match outcome {
+            Outcome::Answered(answer) => self.on_answered(now, &answer, broker, out),
+            Outcome::Failed { call, .. } => {
+                if let Some(call) = self.sent.remove(&call) {
+                    broker.on_quorum_response(now, call, None, out);
+                }
+            }
+            Outcome::Up { route } => {
+                for call in self.take_waiting(route) {
+                    self.ask(now, call, broker, out);
+                }
+            }
+            Outcome::Down { route, .. } => {
+                for call in self.take_waiting(route) {
+                    fail(now, &call, broker, out);
+                }
+            }
+        }
+    }
+
+    fn on_answered(&mut self, now: Now, answer: &Answer, broker: &mut Broker, out: &mut Effects) {
+        let Some(call) = self.sent.remove(&answer.call) else { return };
+        let said = answer.decode().ok().and_then(|wire| quorum::response_of(&wire));
+        let (response, address) = said.map_or((None, None), |(response, address)| (Some(response), address));
+        if let Some((leader, address)) = address
+            && broker.quorum_endpoint(leader).is_none()
+        {
+            self.pool.set_address(Peer::Broker(leader), &address, &mut self.sink);
+        }
+        broker.on_quorum_response(now, call, response, out);
+    }
+
+    fn take_waiting(&mut self, route: Route) -> Vec<Call> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (due, rest) = waiting.into_iter().partition::<Vec<_>, _>(|(its, _)| *its == route);
+        self.waiting = rest;
+        due.into_iter().map(|(_, call)| call).collect()
+    }
+}
+
+fn fail(now: Now, call: &Call, broker: &mut Broker, out: &mut Effects) {
+    broker.on_quorum_response(now, call.id, None, out);
+}

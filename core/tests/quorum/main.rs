@@ -1,0 +1,66 @@
+//! The metadata quorum of several whole machines: their logs, their disks, their connections.
+//!
+//! A cluster is born on one node; the others find it by `controller.quorum.bootstrap.servers`, read its log, and become
+//! voters. Then processes die, power goes, connections hang, and clients make topics.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "what a test does not look for it passes over")]
+#![allow(clippy::cast_possible_truncation, reason = "a test's numbers are small")]
+
+#[path = "../log/disk.rs"]
+#[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
+mod disk;
+mod world;
+
+use ottla_core::planted::Planted;
+use world::World;
+
+#[test]
+fn three_nodes_become_one_quorum() {
+    for seed in 0..3 {
+        let mut world = World::new(3, 0, Planted::default(), seed);
+        world.run(30_000);
+        world.heal();
+        world.run(5_000);
+        world.check_settled();
+        assert!(world.epochs() == 1 && world.acked() > 50, "{seed}: {} {}", world.epochs(), world.acked());
+    }
+}
+
+/// A minute of trouble; how many epochs it had, and how many topics were acknowledged.
+fn troubled(planted: Planted, seed: u64) -> (usize, usize) {
+    let mut world = World::new(if seed.is_multiple_of(4) { 5 } else { 3 }, 600, planted, seed);
+    world.run(60_000);
+    world.heal();
+    world.run(20_000);
+    world.check_settled();
+    (world.epochs(), world.acked())
+}
+
+#[test]
+fn what_is_acknowledged_survives_whatever_happens() {
+    let mut elections = 0;
+    for seed in 0..5 {
+        let (epochs, acked) = troubled(Planted::default(), seed);
+        elections += epochs;
+        assert!(acked > 10, "{seed}: {acked}");
+    }
+    assert!(elections > 15, "{elections}");
+}
+
+/// The same worlds notice what is switched on here. Those of `core/src/raft` are smaller, and notice more.
+#[cfg(feature = "planted-bugs")]
+mod planted {
+    use super::*;
+    use ottla_core::planted::Plant;
+
+    fn is_seen(plant: Plant) {
+        let planted = Planted::default().with(plant);
+        let seen = (0..60).any(|seed| std::panic::catch_unwind(|| troubled(planted, seed)).is_err());
+        assert!(seen, "{plant} is not seen");
+    }
+
+    #[test]
+    fn raft_15_votes_for_short_logs() {
+        is_seen(Plant::Raft15);
+    }
+}

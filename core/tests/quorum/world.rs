@@ -1,0 +1,488 @@
+//! Several machines, each with a disk, and connections between them that break and hang; and what must hold of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+use ottla_core::clock::{Instant, Now, WallTime};
+use ottla_core::config::{BrokerConfig, Config};
+use ottla_core::controller::MetadataImage;
+use ottla_core::ingress::ingress;
+use ottla_core::machine::{ConnId, Effect, Effects, Input, ListenerId, Machine, Opened};
+use ottla_core::planted::Planted;
+use ottla_core::rng::Rng;
+use ottla_core::types::{BrokerId, Offset};
+use ottla_wire::api::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use ottla_wire::frame::{PREFIX_LEN, RequestHeader, ResponseHeader};
+use ottla_wire::{ApiKey, ErrorCode, Message, Reader, Writer};
+
+use crate::disk::{Crash, Disk};
+
+const MS: u64 = 1_000_000;
+const CREATE_TOPICS: i16 = 5;
+const CONTROLLER: ListenerId = ListenerId(1);
+
+/// A node, and its disk, which outlives the process.
+struct Node {
+    machine: Option<Machine>,
+    disk: Disk,
+    queued: usize,
+    boots: u64,
+    timer: u64,
+    next_conn: u64,
+    conns: BTreeMap<ConnId, (u64, usize)>,
+    stopped: bool,
+    notes: Vec<String>,
+    /// Up to where its committed metadata was looked at.
+    looked: Offset,
+}
+
+/// A connection: who dialled, who was dialled.
+struct Link {
+    /// The process at each end, and its number there; `None` for a client, and once the end is gone.
+    ends: [Option<(usize, ConnId)>; 2],
+    /// When what was sent last by each end arrives.
+    last: [u64; 2],
+    partial: [Vec<u8>; 2],
+    /// It looks open, and nothing comes through.
+    hangs: bool,
+    /// What a client wants made.
+    topic: Option<String>,
+}
+
+enum Due {
+    Disk { node: usize, boots: u64 },
+    Timer { node: usize, timer: u64 },
+    Dial { node: usize, boots: u64, token: u64, to: usize },
+    Dialled { node: usize, boots: u64, token: u64, link: Option<u64> },
+    Frame { link: u64, side: usize, bytes: Bytes },
+    Closed { link: u64, side: usize },
+    Start { node: usize },
+    Trouble,
+    Create,
+}
+
+/// The world.
+pub struct World {
+    nodes: Vec<Node>,
+    links: BTreeMap<u64, Link>,
+    next_link: u64,
+    queue: BTreeMap<(u64, u64), Due>,
+    queued: u64,
+    now: u64,
+    rng: Rng,
+    /// How often something bad happens, on average, in ms; never if 0.
+    trouble_ms: u64,
+    planted: Planted,
+    cut: BTreeSet<(usize, usize)>,
+    calm: bool,
+    /// The topics that a client was told of that they are made.
+    acked: BTreeSet<String>,
+    asked: u64,
+    leaders: BTreeMap<i32, usize>,
+    images: BTreeMap<Offset, MetadataImage>,
+}
+
+impl World {
+    pub fn new(nodes: usize, trouble_ms: u64, planted: Planted, seed: u64) -> Self {
+        let node = || Node {
+            machine: None,
+            disk: Disk::new(),
+            queued: 0,
+            boots: 0,
+            timer: 0,
+            next_conn: 1,
+            conns: BTreeMap::new(),
+            stopped: false,
+            notes: Vec::new(),
+            looked: Offset::ZERO,
+        };
+        let mut world = Self {
+            nodes: (0..nodes).map(|_| node()).collect(),
+            links: BTreeMap::new(),
+            next_link: 0,
+            queue: BTreeMap::new(),
+            queued: 0,
+            now: MS,
+            rng: Rng::new(seed),
+            trouble_ms,
+            planted,
+            cut: BTreeSet::new(),
+            calm: false,
+            acked: BTreeSet::new(),
+            asked: 0,
+            leaders: BTreeMap::new(),
+            images: BTreeMap::new(),
+        };
+        for node in 0..nodes {
+            world.add(MS, Due::Start { node });
+        }
+        world.add(MS, Due::Create);
+        if trouble_ms > 0 {
+            world.add(10_000 * MS, Due::Trouble);
+        }
+        world
+    }
+
+    pub fn run(&mut self, ms: u64) {
+        let until = self.now + ms * MS;
+        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= until) {
+            let ((at, _), due) = entry.remove_entry();
+            self.now = at;
+            self.on_due(due);
+        }
+        self.now = until;
+    }
+
+    /// Nothing bad happens any more, and nobody asks for anything.
+    pub fn heal(&mut self) {
+        self.calm = true;
+        self.cut.clear();
+        (0..self.nodes.len()).for_each(|node| self.add(self.now, Due::Start { node }));
+    }
+
+    pub fn acked(&self) -> usize {
+        self.acked.len()
+    }
+
+    pub fn epochs(&self) -> usize {
+        self.leaders.len()
+    }
+
+    /// One leads, all others follow it and know all that is committed, every acknowledged topic among it.
+    pub fn check_settled(&self) {
+        let quorums = self.nodes.iter().map(|node| node.machine.as_ref().and_then(Machine::quorum));
+        let quorums: Vec<_> = quorums.map(|quorum| quorum.unwrap_or_else(|| panic!("{}", self.describe()))).collect();
+        let (leader, end) = quorums.iter().find(|(raft, _)| raft.is_leader()).expect("somebody leads");
+        let voters = leader.voters().map_or(0, |voters| voters.len());
+        assert_eq!(voters, self.nodes.len(), "{}", self.describe());
+        for (raft, log_end) in &quorums {
+            let same = (raft.leader(), raft.epoch(), raft.high_watermark(), *log_end);
+            let expected = (Some(leader.node().id), leader.epoch(), Some(*end), *end);
+            assert_eq!(same, expected, "{}", self.describe());
+        }
+        for node in &self.nodes {
+            let image = node.machine.as_ref().expect("it runs").image();
+            let lost: Vec<_> = self.acked.iter().filter(|topic| image.topic(topic).is_none()).collect();
+            assert!(lost.is_empty(), "{lost:?} is lost: {}", self.describe());
+        }
+    }
+
+    pub fn describe(&self) -> String {
+        let one = |(id, node): (usize, &Node)| {
+            let quorum = node.machine.as_ref().and_then(Machine::quorum);
+            let state = quorum.map(|(raft, end)| {
+                let (role, epoch, committed) = (raft.role(), raft.epoch(), raft.high_watermark());
+                format!("{role} epoch={epoch} end={end} committed={committed:?} leader={:?}", raft.leader())
+            });
+            format!("node {id} boots={} stopped={} {state:?} {:?}", node.boots, node.stopped, node.notes)
+        };
+        self.nodes.iter().enumerate().map(one).collect::<Vec<_>>().join("\n")
+    }
+
+    fn add(&mut self, at: u64, due: Due) {
+        self.queued += 1;
+        self.queue.insert((at, self.queued), due);
+    }
+
+    fn wait(&mut self, mean_us: u64) -> u64 {
+        self.now + self.rng.below(2 * mean_us * 1_000)
+    }
+
+    fn clock(&self) -> Now {
+        let ms = i64::try_from(self.now / MS).expect("it is small");
+        Now { monotonic: Instant(self.now), wall: WallTime(1_700_000_000_000 + ms) }
+    }
+
+    fn on_due(&mut self, due: Due) {
+        match due {
+            Due::Start { node } => self.start(node),
+            Due::Disk { node, boots } if self.nodes[node].boots == boots => {
+                let node_ref = &mut self.nodes[node];
+                node_ref.queued -= 1;
+                if let Some(input) = node_ref.disk.step() {
+                    self.handle(node, input);
+                }
+            }
+            Due::Timer { node, timer } if self.nodes[node].timer == timer => self.handle(node, Input::Timeout),
+            Due::Dial { node, boots, token, to } => self.on_dial(node, boots, token, to),
+            Due::Dialled { node, boots, token, link } if self.nodes[node].boots == boots => {
+                let conn = self.conn(node);
+                let link = link.and_then(|id| self.links.get_mut(&id).map(|link| (id, link)));
+                let result = match link {
+                    Some((id, link)) => {
+                        link.ends[0] = Some((node, conn));
+                        self.nodes[node].conns.insert(conn, (id, 0));
+                        Ok(())
+                    }
+                    None => Err("nobody answers".into()),
+                };
+                self.handle(node, Input::Opened { conn, how: Opened::Dialled { token, result } });
+            }
+            Due::Frame { link, side, bytes } => self.on_frame(link, side, bytes),
+            Due::Closed { link, side } => self.on_closed(link, side),
+            Due::Trouble => self.trouble(),
+            Due::Create => self.create(),
+            Due::Disk { .. } | Due::Timer { .. } | Due::Dialled { .. } => {}
+        }
+    }
+
+    fn start(&mut self, id: usize) {
+        let count = self.nodes.len();
+        let seed = self.rng.next_u64();
+        let node = &mut self.nodes[id];
+        if node.machine.is_some() {
+            return;
+        }
+        let listeners =
+            |id| format!("PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}", 9092 + 10 * id, 9093 + 10 * id);
+        let servers: Vec<_> = (0..count).map(|id| format!("127.0.0.1:{}", 9093 + 10 * id)).collect();
+        let settings = [
+            ("listeners", listeners(id)),
+            ("controller.quorum.bootstrap.servers", servers.join(",")),
+            ("controller.quorum.auto.join.enable", "true".to_owned()),
+        ];
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let mut config = Config::new(BrokerConfig::for_test(i32::try_from(id).expect("small"), &settings));
+        config.cluster_id = Some("the-cluster".to_owned());
+        // The operator's word, on one node and once.
+        config.new_cluster = id == 0 && node.boots == 0;
+        config.several_voters = true;
+        config.planted = self.planted;
+        node.boots += 1;
+        node.stopped = false;
+        node.machine = Some(Machine::new(config, seed));
+        self.handle(id, Input::Timeout);
+    }
+
+    fn handle(&mut self, id: usize, input: Input) {
+        let now = self.clock();
+        let boots = self.nodes[id].boots;
+        let Some(machine) = &mut self.nodes[id].machine else { return };
+        let mut out = Effects::new();
+        machine.handle(now, input, &mut out);
+        self.look(id);
+        let effects: Vec<_> = out.drain().collect();
+        for effect in effects {
+            self.carry_out(id, effect);
+        }
+        let node = &mut self.nodes[id];
+        if node.boots != boots || node.machine.is_none() {
+            return;
+        }
+        let deadline = node.machine.as_ref().and_then(Machine::next_deadline);
+        if let Some(deadline) = deadline {
+            node.timer += 1;
+            let timer = node.timer;
+            self.add(deadline.0.max(self.now), Due::Timer { node: id, timer });
+        }
+    }
+
+    fn carry_out(&mut self, id: usize, effect: Effect) {
+        let boots = self.nodes[id].boots;
+        match effect {
+            Effect::Send { conn, bytes, last } => self.send(id, conn, &bytes, last),
+            Effect::SendRange { conn, range, last } => {
+                let bytes = self.nodes[id].disk.read(range.file, range.pos.into(), range.len).expect("it is open");
+                self.send(id, conn, &bytes, last);
+            }
+            Effect::Close { conn } => {
+                if let Some((link, side)) = self.nodes[id].conns.get(&conn).copied() {
+                    self.add(self.now, Due::Closed { link, side });
+                    let at = self.wait(500);
+                    self.add(at, Due::Closed { link, side: 1 - side });
+                }
+            }
+            Effect::Connect { token, address } => {
+                let port: usize = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+                let at = self.wait(500);
+                self.add(at, Due::Dial { node: id, boots, token, to: (port - 9093) / 10 });
+            }
+            Effect::Note(note) => self.nodes[id].notes.push(note.text),
+            Effect::Stopped => {
+                self.nodes[id].stopped = true;
+                panic!("{}", self.describe());
+            }
+            Effect::Ready | Effect::Done { .. } | Effect::PauseReading { .. } | Effect::ResumeReading { .. } => {}
+            effect => {
+                self.nodes[id].disk.push(effect);
+                self.nodes[id].queued += 1;
+                let slow = if self.rng.below(100) == 0 { 20_000 } else { 50 };
+                let at = self.wait(slow);
+                self.add(at, Due::Disk { node: id, boots });
+            }
+        }
+    }
+
+    fn conn(&mut self, node: usize) -> ConnId {
+        self.nodes[node].next_conn += 1;
+        ConnId(self.nodes[node].next_conn)
+    }
+
+    fn on_dial(&mut self, node: usize, boots: u64, token: u64, to: usize) {
+        if self.cut.contains(&(node, to)) || self.cut.contains(&(to, node)) {
+            return self.add(self.now + 3_000 * MS, Due::Dialled { node, boots, token, link: None });
+        }
+        let at = self.wait(500);
+        if self.nodes[to].machine.is_none() {
+            return self.add(at, Due::Dialled { node, boots, token, link: None });
+        }
+        let link = self.accept(to, CONTROLLER, None);
+        self.add(at, Due::Dialled { node, boots, token, link: Some(link) });
+    }
+
+    /// A connection comes to a node.
+    fn accept(&mut self, to: usize, listener: ListenerId, topic: Option<String>) -> u64 {
+        self.next_link += 1;
+        let (id, conn) = (self.next_link, self.conn(to));
+        let ends = [None, Some((to, conn))];
+        let partial = [Vec::new(), Vec::new()];
+        self.links.insert(id, Link { ends, last: [0; 2], partial, hangs: false, topic });
+        self.nodes[to].conns.insert(conn, (id, 1));
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
+        self.handle(to, Input::Opened { conn, how: Opened::Accepted { listener, peer } });
+        id
+    }
+
+    fn send(&mut self, node: usize, conn: ConnId, bytes: &[u8], last: bool) {
+        let Some((id, side)) = self.nodes[node].conns.get(&conn).copied() else { return };
+        let at = self.wait(500);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.partial[side].extend_from_slice(bytes);
+        if last {
+            let bytes = Bytes::from(std::mem::take(&mut link.partial[side])).slice(PREFIX_LEN..);
+            let at = at.max(link.last[side]);
+            link.last[side] = at;
+            self.add(at, Due::Frame { link: id, side: 1 - side, bytes });
+        }
+    }
+
+    fn on_frame(&mut self, id: u64, side: usize, bytes: Bytes) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let processes = [0, 1].map(|side| link.ends[side].map(|(node, _)| node));
+        if let [Some(one), Some(other)] = processes {
+            link.hangs |= self.cut.contains(&(one, other)) || self.cut.contains(&(other, one));
+        }
+        if link.hangs {
+            return;
+        }
+        match link.ends[side] {
+            Some((node, conn)) if side == 1 => {
+                let request = ingress(bytes, 1 << 30).expect("nodes and clients send what can be read");
+                self.handle(node, Input::Frame { conn, request });
+            }
+            Some((node, conn)) => self.handle(node, Input::Answer { conn, frame: bytes }),
+            None if side == 0 => self.on_answer(id, &bytes),
+            None => {}
+        }
+    }
+
+    fn on_closed(&mut self, id: u64, side: usize) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if let Some((node, conn)) = link.ends[side].take()
+            && self.nodes[node].conns.remove(&conn).is_some()
+        {
+            self.handle(node, Input::Closed { conn });
+        }
+    }
+
+    fn crash(&mut self, id: usize, crash: Crash) {
+        let node = &mut self.nodes[id];
+        node.machine = None;
+        node.disk.crash(crash);
+        node.queued = 0;
+        node.boots += 1;
+        node.timer += 1;
+        for (_, (link, side)) in std::mem::take(&mut node.conns) {
+            if let Some(link) = self.links.get_mut(&link) {
+                link.ends[side] = None;
+            }
+            let at = self.wait(500);
+            self.add(at, Due::Closed { link, side: 1 - side });
+        }
+    }
+
+    fn trouble(&mut self) {
+        if self.calm {
+            return;
+        }
+        let node = usize::try_from(self.rng.below(self.nodes.len() as u64)).expect("small");
+        match self.rng.below(12) {
+            0 => (0..self.nodes.len()).for_each(|node| self.lose(node, true)),
+            1..5 if self.nodes[node].machine.is_some() => {
+                let power = self.rng.below(2) == 0;
+                self.lose(node, power);
+            }
+            5..8 => {
+                for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                    self.cut.extend([(node, other), (other, node)]);
+                }
+            }
+            _ => self.cut.clear(),
+        }
+        let next = self.now + self.rng.below(2 * self.trouble_ms * MS);
+        self.add(next, Due::Trouble);
+    }
+
+    /// A process dies, with its machine or alone, and comes back after a while.
+    fn lose(&mut self, node: usize, power: bool) {
+        let crash = if power { Crash::Power(self.rng.next_u64()) } else { Crash::Kill };
+        self.crash(node, crash);
+        let back = self.now + self.rng.below(3_000 * MS);
+        self.add(back, Due::Start { node });
+    }
+
+    /// A client asks somebody for a topic.
+    fn create(&mut self) {
+        if self.calm {
+            return;
+        }
+        let next = self.now + self.rng.below(100 * MS);
+        self.add(next, Due::Create);
+        let node = usize::try_from(self.rng.below(self.nodes.len() as u64)).expect("small");
+        if self.nodes[node].machine.is_none() {
+            return;
+        }
+        self.asked += 1;
+        let name = format!("topic-{}", self.asked);
+        let topic = CreatableTopic { name: &name, num_partitions: 1, replication_factor: 1, ..Default::default() };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+        let mut writer = Writer::new();
+        let (api_key, api_version) = (ApiKey::CreateTopics, CREATE_TOPICS);
+        RequestHeader { api_key, api_version, correlation_id: 1, client_id: None }.encode(&mut writer);
+        request.encode(&mut writer, CREATE_TOPICS);
+        let link = self.accept(node, ListenerId(0), Some(name));
+        let at = self.wait(500);
+        self.add(at, Due::Frame { link, side: 1, bytes: writer.into_bytes().into() });
+    }
+
+    fn on_answer(&mut self, id: u64, bytes: &[u8]) {
+        let Some(topic) = self.links.get_mut(&id).and_then(|link| link.topic.take()) else { return };
+        let mut reader = Reader::new(bytes);
+        ResponseHeader::decode(&mut reader, ApiKey::CreateTopics, CREATE_TOPICS).expect("a header");
+        let answer = CreateTopicsResponse::decode(&mut reader, CREATE_TOPICS).expect("an answer");
+        if answer.topics[0].error_code == ErrorCode::NONE {
+            self.acked.insert(topic);
+        }
+        self.add(self.now, Due::Closed { link: id, side: 1 });
+    }
+
+    /// What must hold with every step.
+    fn look(&mut self, id: usize) {
+        let Some(machine) = &self.nodes[id].machine else { return };
+        let Some((raft, _)) = machine.quorum() else { return };
+        if raft.is_leader() {
+            let before = *self.leaders.entry(raft.epoch().0).or_insert(id);
+            assert_eq!(before, id, "M1: two lead in epoch {}\n{}", raft.epoch(), self.describe());
+            assert_eq!(raft.leader(), Some(BrokerId(i32::try_from(id).expect("small"))));
+        }
+        let image = machine.image();
+        if self.nodes[id].looked == image.end() {
+            return;
+        }
+        let known = self.images.entry(image.end()).or_insert_with(|| image.clone());
+        let (same, end) = (known == image, image.end());
+        assert!(same, "M9: two images at {end}\n{}", self.describe());
+        self.nodes[id].looked = end;
+    }
+}
