@@ -82,7 +82,7 @@ broker_keys! { BROKER;
     "server.max.startup.time.ms", long(0), "9223372036854775807", Fixed, Ignored,
         "How long a start may take before Kafka gives up.";
     // Metadata quorum.
-    "controller.quorum.bootstrap.servers", List(&[]), "", Fixed, Ignored,
+    "controller.quorum.bootstrap.servers", List(&[]), "", Fixed, Used,
         "HOST:PORT of controllers to ask who the quorum's leader is.";
     "controller.quorum.voters", List(&[]), "", Fixed, Refused,
         "Kafka's static quorum, ID@HOST:PORT; voters are kept in the metadata log here.";
@@ -90,13 +90,13 @@ broker_keys! { BROKER;
         "A controller that is not a voter asks to become one.";
     "controller.quorum.election.timeout.ms", int(0), "1000", Fixed, Ignored,
         "How long a candidate waits for votes before the next election.";
-    "controller.quorum.election.backoff.max.ms", int(0), "1000", Fixed, Ignored,
+    "controller.quorum.election.backoff.max.ms", int(0), "1000", Fixed, Used,
         "The longest wait between two elections.";
     "controller.quorum.fetch.timeout.ms", int(0), "2000", Fixed, Ignored,
         "A voter that cannot fetch for so long starts an election; a leader without a majority resigns.";
     "controller.quorum.request.timeout.ms", int(0), "2000", Fixed, Ignored,
         "How long a request between controllers may take.";
-    "controller.quorum.retry.backoff.ms", int(0), "20", Fixed, Ignored,
+    "controller.quorum.retry.backoff.ms", int(0), "20", Fixed, Used,
         "How long to wait before a request between controllers is sent again.";
     "controller.quorum.append.linger.ms", int(0), "25", Fixed, Ignored,
         "How long the quorum's leader gathers records before it writes them.";
