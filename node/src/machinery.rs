@@ -4,7 +4,7 @@
 
 use std::any::Any;
 
-use ottla_core::broker::{GroupsView, PartitionView, View};
+use ottla_core::broker::{CompactionView, GroupsView, PartitionView, View};
 use ottla_core::machine::Machine;
 
 use crate::metrics::{Family, Point, Points};
@@ -39,6 +39,7 @@ impl crate::service::Seen for Seen {
             families.extend(of_broker(view));
             families.extend(of_groups(&view.groups));
             families.extend(of_partitions(&view.partitions));
+            families.extend(of_cleaner(view));
         }
         families
     }
@@ -98,6 +99,35 @@ fn of_groups(groups: &GroupsView) -> Vec<Family> {
         },
         Family::gauge("ottla_group_offsets", "Offsets that groups have committed", groups.offsets as f64),
         Family::gauge("ottla_group_requests_waiting", "Requests that wait for a group", groups.asking as f64),
+    ]
+}
+
+/// Compaction: what was done, and how each compacted partition stands.
+fn of_cleaner(view: &View) -> Vec<Family> {
+    let totals = &view.cleaner;
+    let family = |name, help, value: fn(&CompactionView) -> f64| {
+        let point = |it: &PartitionView| {
+            let labels = vec![("topic", it.topic.clone()), ("partition", it.partition.to_string())];
+            it.compaction.as_ref().map(|compaction| Point { labels, value: value(compaction) })
+        };
+        Family { name, help, points: Points::Gauge(view.partitions.iter().filter_map(point).collect()) }
+    };
+    let occupancy = if totals.most_keys == 0 { 0.0 } else { totals.keys as f64 / totals.most_keys as f64 };
+    vec![
+        Family::counter("ottla_cleaner_passes", "Passes of the cleaner over a log", totals.passes as f64),
+        Family::counter("ottla_cleaner_given_up", "Passes that were given up", totals.given_up as f64),
+        Family::counter("ottla_cleaner_read_bytes", "Bytes that the cleaner read", totals.bytes_read as f64),
+        Family::counter("ottla_cleaner_written_bytes", "Bytes that the cleaner wrote", totals.bytes_written as f64),
+        Family::gauge("ottla_cleaner_map_ratio", "How full the last pass's map of keys was", occupancy),
+        Family::gauge("ottla_cleaner_map_bytes_max", "Most memory of a map of keys", totals.map_bytes_max as f64),
+        family("ottla_partition_dirty_ratio", "Share of what can be compacted that is dirty", |it| it.dirty_ratio),
+        family("ottla_partition_clean_offset", "Offset below which the log is compacted", |it| it.clean_to as f64),
+        family("ottla_partition_compaction_overdue_seconds", "Time behind max.compaction.lag.ms", |it| {
+            it.overdue_ms as f64 / 1000.0
+        }),
+        family("ottla_partition_uncleanable", "1 if the log is not compacted any more by this process", |it| {
+            f64::from(u8::from(it.uncleanable.is_some()))
+        }),
     ]
 }
 

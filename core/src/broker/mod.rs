@@ -29,7 +29,7 @@ pub use coordinator::{About, GroupAnswers};
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
 pub use offsets::{ListOffset, Listed, OffsetSpec};
 pub use produce::{ProduceBatch, ProduceRequest, Produced};
-pub use view::{GroupsView, LogDirView, MetadataView, PartitionView, View};
+pub use view::{CompactionView, GroupsView, LogDirView, MetadataView, PartitionView, View};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

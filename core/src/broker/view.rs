@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Broker;
 use super::boot::Phase;
-use crate::log::{DerivedView, LogView};
+use crate::log::{CleanerTotals, CleanerView, DerivedView, LogView};
 use crate::machine::LogDirId;
 use crate::types::{LeaderEpoch, Offset};
 
@@ -29,6 +29,8 @@ pub struct View {
     pub fetch_sessions: usize,
     /// The groups that are coordinated here.
     pub groups: GroupsView,
+    /// What the cleaner has done since the start.
+    pub cleaner: CleanerTotals,
     /// Every partition here.
     pub partitions: Vec<PartitionView>,
 }
@@ -101,6 +103,25 @@ pub struct PartitionView {
     pub leader_epochs: Vec<(i32, i64)>,
     /// Whether the log is damaged.
     pub damaged: bool,
+    /// How it stands with its compaction; `None` if it is not compacted.
+    pub compaction: Option<CompactionView>,
+}
+
+/// How a log stands with its compaction.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CompactionView {
+    /// Below it the log is clean.
+    pub clean_to: i64,
+    /// Up to where it can be cleaned.
+    pub cleanable_to: i64,
+    /// The share of that which is dirty.
+    pub dirty_ratio: f64,
+    /// For how long a record has been older than `max.compaction.lag.ms`, in ms.
+    pub overdue_ms: u64,
+    /// Whether it is being cleaned.
+    pub running: bool,
+    /// Why it is not cleaned any more by this process.
+    pub uncleanable: Option<String>,
 }
 
 impl Broker {
@@ -110,7 +131,8 @@ impl Broker {
         let partitions = self.replicas.iter().filter_map(|replica| {
             let log = self.logs.view(replica.log)?;
             let leader_epoch = replica.leader().map(|leader| leader.leader_epoch.0);
-            Some(partition_view(log, leader_epoch, replica.high_watermark()))
+            let compaction = self.logs.cleaner_view(replica.log).map(compaction_view);
+            Some(PartitionView { compaction, ..partition_view(log, leader_epoch, replica.high_watermark()) })
         });
         View {
             phase: self.phase_name(),
@@ -122,6 +144,7 @@ impl Broker {
             purgatory: self.purgatory.len(),
             fetch_sessions: self.sessions.len(),
             groups: self.groups_view(),
+            cleaner: self.logs.cleaner_totals(),
             partitions: partitions.collect(),
         }
     }
@@ -183,5 +206,17 @@ fn partition_view(log: LogView, leader_epoch: Option<i32>, high_watermark: Offse
         segments: log.segments.into_iter().map(|(base, size)| (base.0, size)).collect(),
         leader_epochs: epochs.collect(),
         damaged: log.damaged,
+        compaction: None,
+    }
+}
+
+fn compaction_view(cleaner: CleanerView) -> CompactionView {
+    CompactionView {
+        clean_to: cleaner.clean_to.0,
+        cleanable_to: cleaner.dirt.end.0,
+        dirty_ratio: cleaner.dirt.ratio(),
+        overdue_ms: cleaner.dirt.overdue_ms,
+        running: cleaner.is_running,
+        uncleanable: cleaner.uncleanable,
     }
 }

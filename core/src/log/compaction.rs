@@ -11,6 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::boot::checkpoint_of;
 use super::cleaner::Clean;
 use super::cleaner::plan::{Dirt, Part};
@@ -40,7 +42,7 @@ pub struct CleanerConfig {
 }
 
 /// What the cleaner has done since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CleanerTotals {
     /// Passes that came to their end.
     pub passes: u64,
