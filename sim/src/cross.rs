@@ -19,8 +19,13 @@ const ONE_OF: u64 = 20;
 /// The largest answer.
 const MAX_FRAME: usize = 64 << 20;
 /// Versions that it lacks, as it knows Kafka 4.1.
-const BEYOND: [(ApiKey, i16); 3] =
-    [(ApiKey::ListOffsets, 11), (ApiKey::InitProducerId, 6), (ApiKey::DescribeLogDirs, 5)];
+const BEYOND: [(ApiKey, i16); 5] = [
+    (ApiKey::ListOffsets, 11),
+    (ApiKey::InitProducerId, 6),
+    (ApiKey::DescribeLogDirs, 5),
+    (ApiKey::OffsetCommit, 10),
+    (ApiKey::OffsetFetch, 10),
+];
 
 /// What is under way on each connection that is read along.
 #[derive(Clone, Debug, Default)]
