@@ -106,6 +106,7 @@ pub(super) fn log_manager_config(config: &BrokerConfig, seed: u64) -> LogManager
             // A stream of its own: of the machine's many numbers are told.
             secret: Rng::new(!seed).uuid().0,
         },
+        flush_journal_bytes: storage.flush_journal_bytes,
         ..LogManagerConfig::default()
     }
 }

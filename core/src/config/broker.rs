@@ -139,6 +139,7 @@ groups! {
         flush: FlushMode = "flush",
         flush_max_delay: Option<u64> = "ottla.flush.max.delay.ms",
         checkpoint_bytes: u32 = "ottla.checkpoint.bytes",
+        flush_journal_bytes: u32 = "ottla.flush.journal.bytes",
         disk_timeout_ms: u64 = "ottla.disk.timeout.ms",
         retention_check_interval_ms: u64 = "log.retention.check.interval.ms",
         log_start_offset_checkpoint_interval_ms: u64 = "log.flush.start.offset.checkpoint.interval.ms",

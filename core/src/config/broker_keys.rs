@@ -620,6 +620,8 @@ broker_keys! { BROKER;
         "A dirty log is synced within this; 10 with flush=quorum and 100 with flush=async if not given.";
     "ottla.checkpoint.bytes", int(1024), "67108864", Fixed, Used,
         "After so many bytes a log's indexes and producers are saved: what a start after a crash reads again at most.";
+    "ottla.flush.journal.bytes", int(0), "262144", Fixed, Used,
+        "The flush journal is zeroed so far in advance, because writing over blocks syncs faster; 0: it grows.";
     "ottla.disk.timeout.ms", int(1), "30000", Fixed, Used,
         "A write or sync that takes longer fails its log directory.";
     "ottla.clock.step.max.ms", long(1), "60000", Fixed, Ignored,

@@ -62,6 +62,8 @@ pub struct LogManagerConfig {
     /// `ottla.checkpoint.bytes`: after so many a log's indexes and producers are saved, also within a segment: what
     /// a restart after a crash reads again at most, beside what was not durable.
     pub checkpoint_bytes: u32,
+    /// `ottla.flush.journal.bytes`: how far a flush journal is zeroed in advance.
+    pub flush_journal_bytes: u32,
     /// How many older segments are kept open and indexed.
     pub cold_segments: usize,
     /// Compaction.
@@ -376,6 +378,7 @@ impl Default for LogManagerConfig {
             high_watermark_checkpoint_interval: Duration::from_secs(5),
             producer_id_expiration_ms: 86_400_000,
             checkpoint_bytes: 64 << 20,
+            flush_journal_bytes: 0,
             cold_segments: 64,
             cleaner: CleanerConfig::default(),
         }

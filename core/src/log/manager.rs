@@ -59,7 +59,7 @@ impl LogManager {
     /// Starts nothing.
     #[must_use]
     pub fn new(config: LogManagerConfig, planted: Planted) -> Self {
-        let storage = Storage::new(config.dirs, config.flush_max_delay, planted);
+        let storage = Storage::new(config.dirs, config.flush_max_delay, config.flush_journal_bytes, planted);
         Self {
             logs: Vec::new(),
             by_partition: BTreeMap::new(),

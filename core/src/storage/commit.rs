@@ -227,8 +227,7 @@ impl Storage {
             block.name(name, &key);
             block.claim(name, &mark);
         }
-        let bytes = block.finish();
-        let len = bytes.len() as u64;
+        let (bytes, len) = self.directories[usize::from(dir.0)].journal.first_bytes(block);
         self.write_journal(dir, file, 0, bytes, out);
         self.set_step(dir, Step::Replacing { file, len }, 3);
     }

@@ -43,12 +43,12 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(id: LogDirId) -> Self {
+    pub(crate) fn new(id: LogDirId, journal: Journal) -> Self {
         Self {
             id,
             health: Health::Online,
             logs: 0,
-            journal: Journal::default(),
+            journal,
             dirty: Vec::new(),
             round: None,
             spare: Round::new(),

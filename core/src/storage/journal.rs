@@ -1,11 +1,13 @@
 //! The flush journal of a log directory: what was durable, so that a start can tell a torn tail from damage.
 //!
-//! A file of blocks, each with its own CRC and a sequence number, that only grows; when it is long it is replaced
-//! atomically by one with the present claims. A claim says that a log was durable up to an offset, where its last
-//! batch lies, and that batch's CRC. Logs are named once a file and then numbered.
+//! A file of blocks, each with its own CRC and a sequence number; when it is full it is replaced atomically by one with
+//! the present claims. It may be zeroed in advance: a block that is written over zeros is synced in 130 µs, one that
+//! makes the file longer in 200, because the file system has to commit the new length. A claim says that a log was
+//! durable up to an offset, where its last batch lies, and that batch's CRC. Logs are named once a file and then
+//! numbered.
 //!
 //! ```text
-//! file  = "OTTLAFJ1" block*
+//! file  = "OTTLAFJ1" block* 0*
 //! block = length: u32 of what follows the CRC, crc32c: u32 of that, sequence: u64, entry*
 //! entry = 0 id: u32 length: u16 name            a log's name and topic id
 //!       | 1 id: u32 end: i64 segment: i64 start: u32 pos: u32 flags: u8 crc: u32    flags: 1 crc, 2 begins,
@@ -88,7 +90,7 @@ pub(crate) struct Claims {
 pub(crate) struct Journal {
     /// The file; `None` until the first round writes one: what a crash left is never appended to.
     pub(crate) file: Option<FileId>,
-    /// Its length in bytes.
+    /// Where its last block ends, in bytes.
     pub(crate) len: u64,
     /// There was no room for the last block: no round starts until there is.
     pub(crate) blocked: bool,
@@ -101,9 +103,16 @@ pub(crate) struct Journal {
     sequence: u64,
     next_name: u32,
     rotate_at: u64,
+    /// How far a new file is zeroed at least; 0: not at all.
+    zeroed: u64,
 }
 
 impl Journal {
+    /// None yet; `ottla.flush.journal.bytes` of each file are to be zeroed.
+    pub(crate) fn new(zeroed: u32) -> Self {
+        Self { zeroed: u64::from(zeroed), ..Self::default() }
+    }
+
     /// Whether the next block starts a new file.
     pub(crate) fn is_due_for_rotation(&self) -> bool {
         self.file.is_none() || self.len >= self.rotate_at
@@ -139,7 +148,22 @@ impl Journal {
         self.file = Some(file);
         self.is_stale = false;
         self.len = len;
-        self.rotate_at = ROTATE_AT.max(len * 4);
+        self.rotate_at = self.full_at(len);
+    }
+
+    /// At which length a file is full whose first block ends at `len`.
+    fn full_at(&self, len: u64) -> u64 {
+        (if self.zeroed == 0 { ROTATE_AT } else { self.zeroed }).max(len * 4)
+    }
+
+    /// What is written into a new file: its first block, and zeros.
+    pub(crate) fn first_bytes(&self, block: Block) -> (Vec<u8>, u64) {
+        let mut bytes = block.finish();
+        let len = bytes.len() as u64;
+        if self.zeroed > 0 {
+            bytes.resize(usize::try_from(self.full_at(len)).expect("a file's length fits"), 0);
+        }
+        (bytes, len)
     }
 }
 
@@ -342,6 +366,30 @@ mod tests {
             assert_eq!(claims.logs["t-0"], mark(7), "cut to {len}");
             assert!(!claims.damaged);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_zeroed_in_advance_says_the_same() {
+        let mut journal = Journal::new(200);
+        let mut block = journal.start_file();
+        block.name(1, "t-0");
+        block.claim(1, &mark(4));
+        let (mut bytes, len) = journal.first_bytes(block);
+        journal.replaced(FileId(1), len);
+        assert_eq!((bytes.len(), journal.is_due_for_rotation()), (4 * usize::try_from(len).unwrap(), false));
+        let mut block = journal.block();
+        block.claim(1, &mark(8));
+        let second = block.finish();
+        let at = usize::try_from(len).unwrap();
+        // The block is there as far as it was written when the power went.
+        for written in 0..=second.len() {
+            bytes[at..at + written].copy_from_slice(&second[..written]);
+            let claims = parse(&bytes);
+            let claimed = if written == second.len() { mark(8) } else { mark(4) };
+            assert_eq!((claims.logs["t-0"], claims.damaged), (claimed, false), "{written} bytes");
+        }
+        journal.len = bytes.len() as u64;
+        assert!(journal.is_due_for_rotation());
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(crate) use atomic_save::SaveOwner;
 use atomic_save::{SaveId, Saves};
 use directory::Directory;
 pub(crate) use directory::Health;
+use journal::Journal;
 pub use journal::Mark;
 pub use journal::NAME as JOURNAL;
 pub(crate) use load::LoadOwner;
@@ -167,12 +168,12 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    pub(crate) fn new(dirs: u16, flush_max_delay: Duration, planted: Planted) -> Self {
+    pub(crate) fn new(dirs: u16, flush_max_delay: Duration, journal_bytes: u32, planted: Planted) -> Self {
         Self {
             pending: VecDeque::new(),
             first_op: 1,
             next_file: 1,
-            directories: (0..dirs).map(|dir| Directory::new(LogDirId(dir))).collect(),
+            directories: (0..dirs).map(|dir| Directory::new(LogDirId(dir), Journal::new(journal_bytes))).collect(),
             streams: Vec::new(),
             saves: Saves::default(),
             loads: BTreeMap::new(),

@@ -206,6 +206,8 @@ pub fn broker_config(id: u16, properties: &[(String, String)]) -> Result<BrokerC
         ("controller.listener.names", "CONTROLLER"),
         // The checkers follow a log that is only appended to and cut.
         ("log.cleaner.enable", "false"),
+        // What the product zeroes takes a slow disk here seconds: scenarios say how much it is.
+        ("ottla.flush.journal.bytes", "0"),
     ];
     let mut fixed = StaticConfig::default();
     let given = properties.iter().map(|(key, value)| (key.as_str(), value.as_str()));
