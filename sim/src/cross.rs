@@ -18,7 +18,8 @@ use crate::network::Wire;
 const ONE_OF: u64 = 20;
 /// The largest answer.
 const MAX_FRAME: usize = 64 << 20;
-/// Versions that it lacks, as it knows Kafka 4.1.
+/// Versions that it lacks, as it knows Kafka 4.1: of those that go over connections here, what the oracle of the wire
+/// (`core/wire/src/oracle.rs`) has, too. What it says of its own versions is not to be relied on.
 const BEYOND: [(ApiKey, i16); 5] = [
     (ApiKey::ListOffsets, 11),
     (ApiKey::InitProducerId, 6),

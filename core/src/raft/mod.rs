@@ -401,7 +401,7 @@ impl Raft {
 
     /// Who leads, as far as this node knows.
     #[must_use]
-    pub fn leader(&self) -> Option<BrokerId> {
+    pub const fn leader(&self) -> Option<BrokerId> {
         match &self.role {
             QuorumState::Leader(_) => Some(self.node.id),
             QuorumState::Follower(it) => Some(it.leader),
@@ -434,15 +434,7 @@ impl Raft {
     }
 
     const fn known(&self) -> Known {
-        let leader = match &self.role {
-            QuorumState::Leader(_) => Some(self.node.id),
-            QuorumState::Follower(it) => Some(it.leader),
-            QuorumState::Unattached(_)
-            | QuorumState::Prospective(_)
-            | QuorumState::Candidate(_)
-            | QuorumState::Resigned(_) => None,
-        };
-        Known { epoch: self.ballot.epoch, leader }
+        Known { epoch: self.ballot.epoch, leader: self.leader() }
     }
 
     /// A random wait between one and two election timeouts.

@@ -32,18 +32,24 @@ pub(super) enum Format {
 pub(super) enum Piece {
     Text(Vec<u8>),
     Value,
-    ValueLength,
-    /// A number in so many bytes.
+    Key,
+    Headers,
+    Topic,
+    /// In digits.
+    Number(Number),
+    /// In so many bytes.
     Packed {
-        number: Box<Piece>,
+        number: Number,
         bytes: usize,
         big: bool,
     },
-    Key,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    ValueLength,
     KeyLength,
-    Headers,
     HeaderCount,
-    Topic,
     Partition,
     Offset,
     LeaderEpoch,
@@ -62,27 +68,26 @@ impl Format {
             rest = letters.as_str();
             let piece = match letter {
                 'v' | 's' => Piece::Value,
-                'V' | 'S' => Piece::ValueLength,
-                'R' => Piece::Packed { number: Box::new(Piece::ValueLength), bytes: 4, big: true },
+                'V' | 'S' => Piece::Number(Number::ValueLength),
+                'R' => Piece::Packed { number: Number::ValueLength, bytes: 4, big: true },
                 'k' => Piece::Key,
-                'K' => Piece::KeyLength,
+                'K' => Piece::Number(Number::KeyLength),
                 'h' => Piece::Headers,
-                'H' => Piece::HeaderCount,
+                'H' => Piece::Number(Number::HeaderCount),
                 't' => Piece::Topic,
-                'p' => Piece::Partition,
-                'o' => Piece::Offset,
-                'e' => Piece::LeaderEpoch,
-                'T' | 'd' => Piece::Timestamp,
+                'p' => Piece::Number(Number::Partition),
+                'o' => Piece::Number(Number::Offset),
+                'e' => Piece::Number(Number::LeaderEpoch),
+                'T' | 'd' => Piece::Number(Number::Timestamp),
                 '%' => Piece::Text(b"%".to_vec()),
                 other => return Err(format!("%{other} is not known; what is:\n{HELP}")),
             };
-            let packed = if piece.is_number() { packing(rest) } else { None };
-            pieces.push(match packed {
-                Some((big, bytes, after)) => {
+            pieces.push(match (piece, packing(rest)) {
+                (Piece::Number(number), Some((big, bytes, after))) => {
                     rest = after;
-                    Piece::Packed { number: Box::new(piece), bytes, big }
+                    Piece::Packed { number, bytes, big }
                 }
-                None => piece,
+                (piece, _) => piece,
             });
         }
         push_text(&mut pieces, rest)?;
@@ -128,19 +133,6 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) -> Result<(), String> {
 }
 
 impl Piece {
-    const fn is_number(&self) -> bool {
-        matches!(
-            self,
-            Self::ValueLength
-                | Self::KeyLength
-                | Self::HeaderCount
-                | Self::Partition
-                | Self::Offset
-                | Self::LeaderEpoch
-                | Self::Timestamp
-        )
-    }
-
     fn write(&self, partition: &TopicPartition, record: &FetchedRecord, out: &mut Vec<u8>) {
         match self {
             Self::Text(text) => out.extend_from_slice(text),
@@ -149,25 +141,20 @@ impl Piece {
             Self::Headers => write_headers(record, out),
             Self::Topic => out.extend_from_slice(partition.topic.as_bytes()),
             Self::Packed { number, bytes, big } => {
-                let all = number.number(partition, record).to_be_bytes();
+                let all = number.of(partition, record).to_be_bytes();
                 let low = &all[all.len() - bytes..];
                 if *big { out.extend_from_slice(low) } else { out.extend(low.iter().rev()) }
             }
-            Self::ValueLength
-            | Self::KeyLength
-            | Self::HeaderCount
-            | Self::Partition
-            | Self::Offset
-            | Self::LeaderEpoch
-            | Self::Timestamp => {
+            Self::Number(number) => {
                 // Writing to a Vec does not fail.
-                let _ = write!(out, "{}", self.number(partition, record));
+                let _ = write!(out, "{}", number.of(partition, record));
             }
         }
     }
+}
 
-    /// What stands there, if it is a number; else nothing.
-    fn number(&self, partition: &TopicPartition, record: &FetchedRecord) -> i64 {
+impl Number {
+    fn of(self, partition: &TopicPartition, record: &FetchedRecord) -> i64 {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(-1, |it| count(it.len()));
         match self {
@@ -178,7 +165,6 @@ impl Piece {
             Self::Offset => record.offset.0,
             Self::LeaderEpoch => record.leader_epoch.0.into(),
             Self::Timestamp => record.timestamp_ms,
-            Self::Text(_) | Self::Value | Self::Packed { .. } | Self::Key | Self::Headers | Self::Topic => 0,
         }
     }
 }
