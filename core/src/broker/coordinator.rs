@@ -294,7 +294,8 @@ impl Broker {
         }
         let facts = record::scan(&batch, u64::MAX).expect("a batch of our own is well-formed");
         let batch = Batch { bytes: Bytes::from(batch), facts: &facts };
-        let appended = self.logs.append(now, log, epoch, batch, AppendOrigin::Coordinator, true, out);
+        let awaited = self.counts_durable();
+        let appended = self.logs.append(now, log, epoch, batch, AppendOrigin::Coordinator, awaited, out);
         appended.map(|appended| appended.last_offset + 1).map_err(error_code)
     }
 

@@ -16,7 +16,7 @@ use super::quorum::Traffic;
 use super::replicas::log_config;
 use super::{Broker, Outcome, Pending, TopicRef};
 use crate::clock::Now;
-use crate::config::{Config, FlushMode, Overrides};
+use crate::config::{Config, Overrides};
 use crate::controller::{self, Change, Controller, MetadataImage, ResourceKind, TopicImage};
 use crate::log::{AppendOrigin, Batch, FoundLog, LogId, SaveRequest};
 use crate::machine::{Effects, Level, Ticket};
@@ -484,10 +484,7 @@ impl Broker {
         replica.become_leader(leader);
         self.logs.begin_epoch(log, epoch);
         let offsets = self.logs.offsets(log).unwrap_or_default();
-        let counted = match self.config.broker.storage.flush {
-            FlushMode::Quorum => offsets.durable,
-            FlushMode::Async => offsets.written,
-        };
+        let counted = if self.counts_durable() { offsets.durable } else { offsets.written };
         self.on_counted(now, log, counted, out);
         self.coordinate(now, log, out);
     }

@@ -353,7 +353,7 @@ impl Broker {
         if self.metadata.is_log(log) {
             self.on_metadata_progress(now, out);
         }
-        if self.config.broker.storage.flush == FlushMode::Async && !self.metadata.is_log(log) {
+        if !self.counts_durable() && !self.metadata.is_log(log) {
             self.on_counted(now, log, end, out);
         }
     }
@@ -361,9 +361,14 @@ impl Broker {
     fn on_durable(&mut self, now: Now, log: LogId, end: Offset, out: &mut Effects) {
         if self.metadata.is_log(log) {
             self.on_metadata_progress(now, out);
-        } else if self.config.broker.storage.flush == FlushMode::Quorum {
+        } else if self.counts_durable() {
             self.on_counted(now, log, end, out);
         }
+    }
+
+    /// Whether a partition's high watermark waits for syncs (`flush=quorum`), or only for writes.
+    pub(super) fn counts_durable(&self) -> bool {
+        self.config.broker.storage.flush == FlushMode::Quorum
     }
 
     /// The offset that counts rose: the high watermark may follow, and with it those who wait for it.

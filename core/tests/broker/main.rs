@@ -168,6 +168,21 @@ fn the_purgatory_is_bounded() {
     assert_eq!(world.produce("t", 0, -1, 30_000), Some(ErrorCode::NONE), "there is room again");
 }
 
+/// What nobody waits for is not synced at once: under load that would be one sync after the other.
+#[test]
+fn only_who_counts_syncs_starts_one() {
+    for (flush, durable) in [("async", 0), ("quorum", 1)] {
+        let mut world = World::new(&[("flush", flush)]);
+        world.create_topic("t", 1);
+        let produce = world.send_produce("t", 0, -1, 30_000);
+        world.run_for(Duration::from_millis(50));
+        assert_eq!(world.produced(produce), Some(ErrorCode::NONE), "{flush}");
+        assert_eq!(world.node.machine.view().partitions[0].durable, durable, "{flush}, soon");
+        world.run_for(Duration::from_millis(60));
+        assert_eq!(world.node.machine.view().partitions[0].durable, 1, "{flush}, in the end");
+    }
+}
+
 #[test]
 fn resources_with_a_configuration_are_listed() {
     let mut world = World::new(&[]);
