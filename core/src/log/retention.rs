@@ -8,6 +8,7 @@ use super::api::LogConfig;
 use super::names::SegmentFile;
 use super::partition::{Condition, Io, Log};
 use crate::clock::WallTime;
+use crate::planted::Plant;
 use crate::storage::Health;
 use crate::types::Offset;
 
@@ -23,7 +24,8 @@ impl Log {
         let mut start = None;
         for index in 0..self.segments.len() {
             let (segment, end) = (&self.segments[index], self.end_of(index));
-            if end > self.high_watermark || segment.size == 0 {
+            let is_committed = end <= self.high_watermark || io.storage.planted.has(Plant::Cmp10);
+            if !is_committed || segment.size == 0 {
                 break;
             }
             let is_old = self.is_old(index, now, io);
@@ -34,7 +36,8 @@ impl Log {
             excess = excess.saturating_sub(self.segments[index].size.into());
             start = Some(end);
         }
-        if start == Some(self.log_end) {
+        // Only once, however long the deletion takes: another segment of that base would be the same file.
+        if start == Some(self.log_end) && self.active().size > 0 {
             self.roll(self.log_end, io);
         }
         start.filter(|&start| start > self.log_start)
@@ -63,7 +66,7 @@ impl Log {
         self.derived.epochs.truncate_start(offset.min(self.log_start));
         let usable = self.condition == Condition::Usable && io.storage.health(self.dir()) != Health::Offline;
         self.checkpoints.deleted = offset;
-        if self.checkpoints.cleaner.busy {
+        if self.checkpoints.cleaner.busy && !io.storage.planted.has(Plant::Cmp13) {
             return; // When the pass is over, this is called again.
         }
         let newest = self.checkpoints.snapshots.last().copied();

@@ -116,6 +116,9 @@ impl Log {
         if mark.end < self.log_start {
             return self.start_anew(self.log_start, io);
         }
+        // Where its last batch lay is deleted: the log ends where what is left begins.
+        let is_deleted = self.segments.front().is_some_and(|first| first.base > mark.segment);
+        let mark = if is_deleted { Mark::empty(mark.end) } else { mark };
         io.storage.cut(io.now, self.id, mark);
         while self.segments.len() > 1 && self.active().base > mark.segment {
             self.retire_last(io);

@@ -316,6 +316,62 @@ fn retention_by_size_and_by_age_spares_what_is_above_the_high_watermark() {
     assert_eq!(world.offsets().log_end, Offset(202));
 }
 
+/// A committed log that is old enough to go whole.
+fn expired() -> World {
+    let mut world = World::new(small());
+    world.create();
+    let now = world.now.wall.0;
+    for _ in 0..20 {
+        world.append(&batch(2, now), true).unwrap();
+    }
+    world.run();
+    world.set_high_watermark(world.offsets().log_end);
+    world
+}
+
+/// A deletion takes its time on a slow disk, and retention looks again meanwhile.
+#[test]
+fn a_log_that_goes_whole_gets_one_new_segment() {
+    for (operations, further) in (0..40).flat_map(|operations| [(operations, 1), (operations, 3)]) {
+        let mut world = expired();
+        world.pass(Duration::from_secs(8 * 24 * 3600));
+        (0..operations).all(|_| world.step());
+        for _ in 0..further {
+            world.pass(Duration::from_secs(301));
+        }
+        world.run();
+        let kept = batch(2, world.now.wall.0);
+        world.append(&kept, true).unwrap();
+        world.run();
+        world.restart(Crash::Power(1));
+        assert_eq!(world.boot().logs[0].damage, None, "after {operations}");
+        let offsets = world.offsets();
+        assert_eq!((offsets.log_start, offsets.log_end), (Offset(40), Offset(42)), "after {operations}");
+    }
+}
+
+/// The last batch that was written lies in a segment that is gone.
+#[test]
+fn what_does_not_fit_after_all_was_deleted_is_cut_where_the_log_begins() {
+    let mut world = expired();
+    world.pass(Duration::from_secs(8 * 24 * 3600));
+    world.run();
+    assert_eq!(world.offsets().log_start, Offset(40));
+    let kept = batch(2, world.now.wall.0);
+    world.disk.fail.insert(world.disk.done + 1, DiskError::Full);
+    world.append(&kept, true).unwrap();
+    world.run();
+    assert_eq!(world.disk.bytes("t-0/00000000000000000040.log").len(), 0);
+    world.pass(Duration::from_secs(2));
+    world.run();
+    world.append(&kept, true).unwrap();
+    world.run();
+    assert_eq!(world.read_all(Offset(40)).unwrap().len(), kept.len());
+    world.restart(Crash::Power(1));
+    assert_eq!(world.boot().logs[0].damage, None);
+    assert_eq!(world.offsets().log_end, Offset(42));
+}
+
 #[test]
 fn a_deleted_log_is_gone_and_may_be_made_anew() {
     let (mut world, batches) = filled(30);
