@@ -25,6 +25,8 @@ pub enum Plant {
     Log05,
     /// LOG-08 (KAFKA-6264): a segment is not rolled when an offset is 2^31 above its base.
     Log08,
+    /// LOG-11 (KAFKA-12520): a start takes what a crash has left of a swap for a pass that was not complete.
+    Log11,
     /// LOG-14 (Redpanda 5569deafab): a truncation leaves the indexes as they were.
     Log14,
     /// LOG-16 (Redpanda 9c70863180): the durable offset rises to where the log is when a sync ends, not when it began;
@@ -98,6 +100,24 @@ pub enum Plant {
     Ofs05,
     /// OFS-08 (derived): a commit is acknowledged before it is committed in the log.
     Ofs08,
+    /// CMP-03 (KAFKA-8522): `delete.retention.ms` does not count from the first pass that meets a tombstone.
+    Cmp03,
+    /// CMP-04 (KAFKA-13194): what is above the high watermark, and not durable, is cleaned too.
+    Cmp04,
+    /// CMP-10 (KAFKA-5634): retention deletes what is above the high watermark.
+    Cmp10,
+    /// CMP-13 (KAFKA-7322): records are deleted while the cleaner is in their segments.
+    Cmp13,
+    /// CMP-18 (derived): the new segment gets its name without a sync.
+    Cmp18,
+    /// CMP-19 (derived): the old segments go before the new one's name is durable.
+    Cmp19,
+    /// CMP-20 (derived): the last batch of a producer goes when none of its records stays.
+    Cmp20,
+    /// CMP-21 (derived): keys are taken for the same if ten bits of their hashes are.
+    Cmp21,
+    /// CMP-22 (derived): what becomes one segment does not tell where it ended.
+    Cmp22,
 }
 
 /// Which bugs a machine carries. Ordinarily none.
@@ -139,6 +159,7 @@ impl Plant {
         Self::Log04,
         Self::Log05,
         Self::Log08,
+        Self::Log11,
         Self::Log14,
         Self::Log16,
         Self::Log18,
@@ -166,6 +187,15 @@ impl Plant {
         Self::Ofs04,
         Self::Ofs05,
         Self::Ofs08,
+        Self::Cmp03,
+        Self::Cmp04,
+        Self::Cmp10,
+        Self::Cmp13,
+        Self::Cmp18,
+        Self::Cmp19,
+        Self::Cmp20,
+        Self::Cmp21,
+        Self::Cmp22,
     ];
 
     /// The bugs that only a quorum of several shows: `core/src/raft` plants them in a world of its own.
@@ -191,6 +221,7 @@ impl Plant {
             Self::Log04 => "LOG-04",
             Self::Log05 => "LOG-05",
             Self::Log08 => "LOG-08",
+            Self::Log11 => "LOG-11",
             Self::Log14 => "LOG-14",
             Self::Log16 => "LOG-16",
             Self::Log18 => "LOG-18",
@@ -227,6 +258,15 @@ impl Plant {
             Self::Ofs04 => "OFS-04",
             Self::Ofs05 => "OFS-05",
             Self::Ofs08 => "OFS-08",
+            Self::Cmp03 => "CMP-03",
+            Self::Cmp04 => "CMP-04",
+            Self::Cmp10 => "CMP-10",
+            Self::Cmp13 => "CMP-13",
+            Self::Cmp18 => "CMP-18",
+            Self::Cmp19 => "CMP-19",
+            Self::Cmp20 => "CMP-20",
+            Self::Cmp21 => "CMP-21",
+            Self::Cmp22 => "CMP-22",
         }
     }
 }

@@ -3,44 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use ottla_core::record::batches;
 use ottla_core::types::TopicPartition;
 use ottla_wire::group::GroupRecord;
 
 use crate::disk::Disk;
+use crate::stored::each_record;
 
 /// By the record's key, its value; what was removed is not there.
 pub type Said = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The records that are followed: offsets, in both schemas, classic groups, and all of consumer groups that is used.
 const KINDS: [[u8; 2]; 9] = [[0, 0], [0, 1], [0, 2], [0, 3], [0, 5], [0, 6], [0, 7], [0, 8], [0, 16]];
-/// No batch of records here is larger.
-const INFLATED: u64 = 64 << 20;
 
 /// What a log says below an offset.
 #[must_use]
 pub fn read(disk: &Disk, log: &TopicPartition, below: i64) -> Said {
     let mut said = Said::new();
-    let prefix = format!("{log}/");
-    for (_, path, ino) in disk.files() {
-        if !(path.starts_with(&prefix) && path.ends_with(".log")) {
-            continue;
-        }
-        let bytes = disk.peek(ino);
-        for batch in batches(&bytes).map_while(Result::ok) {
-            if batch.header().base_offset.0 >= below {
-                return said;
-            }
-            if batch.header().attributes.is_control() {
-                continue;
-            }
-            let mut scratch = Vec::new();
-            let Ok(records) = batch.records(&mut scratch, INFLATED) else { continue };
-            for record in records.flatten() {
-                take(&mut said, record.key.unwrap_or_default(), record.value);
-            }
-        }
-    }
+    each_record(disk, log, below, |record| take(&mut said, record.key.unwrap_or_default(), record.value));
     said
 }
 

@@ -93,8 +93,9 @@ pub enum Fate {
 /// What a client asks a coordinator, and what it is told.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {
-    /// It is about to join; without an id at first.
-    Joining { id: &'a str, instance: Option<&'a str> },
+    /// It is about to join; without an id at first. `afresh`: the group may take an id that it does not know, as
+    /// KIP-848's do.
+    Joining { id: &'a str, instance: Option<&'a str>, afresh: bool },
     /// Its JoinGroup has an answer, whatever it is.
     JoinOver { instance: Option<&'a str> },
     /// It is in a generation; the leader is told who else is.

@@ -1,7 +1,7 @@
 //! What clients did and saw: the history that is judged from outside, by the rules of the Jepsen Kafka
 //! workload. Invocations and completions; a timeout is indefinite and stays so.
 //!
-//! Every value is unique: its first eight bytes are its number, counted from 1.
+//! Every value is unique: its first eight bytes are its number, counted from 1. A tombstone has it in a header.
 
 use ottla_core::types::TopicPartition;
 
@@ -9,6 +9,9 @@ use crate::time::Nanos;
 
 /// A written value's number.
 pub type ValueId = u64;
+
+/// The header that a tombstone's number is in.
+pub const TOMBSTONE_NUMBER: &[u8] = b"number";
 
 /// A partition's place in the history.
 pub type PartitionIndex = usize;
@@ -53,6 +56,8 @@ pub struct Write {
     pub read: bool,
     /// Its record's key, where the topic is compacted: only the last of each need stay.
     pub key: Option<u64>,
+    /// Whether it is a tombstone: in time, nothing of its key need be there.
+    pub deletes: bool,
 }
 
 /// All writes, and which partitions there are.
@@ -192,6 +197,7 @@ mod tests {
             promised: false,
             read: false,
             key: None,
+            deletes: false,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
 use crate::invariants::{ByReader, Derived, Fact, Invariants, ProducerRow, Violation};
 use crate::known::KnownBatches;
 use crate::logs::{Change, Logs};
+use crate::stored::Kept;
 
 /// Everything that judges.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +80,8 @@ impl Judge {
             expired,
         };
         let committed = Fact::Committed { log, high_watermark: view.high_watermark.0, followed };
-        let facts = [Some(Fact::Derived { log, derived }), durable.then_some(committed)];
+        let begins = Fact::Begins { log, start: view.offsets.log_start.0, high_watermark: view.high_watermark.0 };
+        let facts = [Some(Fact::Derived { log, derived }), durable.then_some(committed), Some(begins)];
         let mut facts = facts.into_iter().flatten();
         self.violation = facts.find_map(|fact| verdict(&mut self.invariants, self.history_alone, &fact));
     }
@@ -173,6 +175,14 @@ impl Judge {
     pub fn all_read(&mut self, starts: &[i64]) {
         if self.violation.is_none() {
             let fact = Fact::AllRead { history: &self.history, starts };
+            self.violation = verdict(&mut self.invariants, self.history_alone, &fact);
+        }
+    }
+
+    /// A compacted log as it lies on the disk in the end.
+    pub fn kept(&mut self, partition: PartitionIndex, start: i64, kept: &Kept, tombstones_stay: bool) {
+        if self.violation.is_none() {
+            let fact = Fact::Kept { partition, start, kept, tombstones_stay, history: &self.history };
             self.violation = verdict(&mut self.invariants, self.history_alone, &fact);
         }
     }

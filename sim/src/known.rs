@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ottla_core::record::RecordBatch;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::history::ValueId;
+use crate::history::{TOMBSTONE_NUMBER, ValueId};
 
 /// The batches that were read, never looked at in order.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +17,7 @@ pub struct KnownBatches {
     scratch: Vec<u8>,
 }
 
-/// The records of a batch: each one's offset, and the value that it begins with; 0 if it is too short for one.
+/// The records of a batch: each one's offset, and its value's number; 0 if it has none.
 pub type Values = Arc<[(i64, ValueId)]>;
 
 /// The most that a batch is inflated to.
@@ -59,13 +59,18 @@ impl KnownBatches {
             return Some(Arc::default());
         }
         let records = batch.records(&mut self.scratch, INFLATED).ok()?;
-        let value = |bytes: &[u8]| bytes.first_chunk::<8>().map(|id| u64::from_be_bytes(*id));
         let read = records.map(|record| {
             let record = record.ok()?;
-            Some((record.offset.0, record.value.and_then(value).unwrap_or(0)))
+            let of_tombstone = || record.headers.iter().find(|(name, _)| *name == TOMBSTONE_NUMBER)?.1;
+            Some((record.offset.0, number(record.value.or_else(of_tombstone))))
         });
         read.collect()
     }
+}
+
+/// The number that a value, or the header of a tombstone, begins with; 0 if it is too short for one.
+pub fn number(bytes: Option<&[u8]>) -> ValueId {
+    bytes.and_then(|bytes| bytes.first_chunk::<8>()).map_or(0, |id| u64::from_be_bytes(*id))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //!
 //! * [`time`] and [`draw`]: the words; chance is a function of a label and an identity, never a stream
 //! * [`disk`], [`network`], [`clock`]: what a crash leaves, and what breaks without one
-//! * [`history`], [`groups`], [`logs`], [`group_log`] and [`invariants`]: what clients saw, what was written, and what
-//!   must hold
+//! * [`history`], [`groups`], [`logs`], [`stored`], [`group_log`] and [`invariants`]: what clients saw, what was
+//!   written, and what must hold
 //! * [`client`], [`frames`] and [`known`]: core's own client, and others that trust nobody; [`cross`]: who reads their
 //!   frames, too; [`judge`]: who watches them
 //! * [`scenario`], with [`workload`] and [`faults`]: a run is a file and a seed
@@ -38,6 +38,7 @@ pub mod network;
 mod panics;
 pub mod run;
 pub mod scenario;
+pub mod stored;
 pub mod time;
 pub mod trace;
 pub mod workload;

@@ -50,6 +50,8 @@ pub struct FollowedLog {
     promised_durable: i64,
     /// Below it all is deleted, as the directory's file said when the last process ended.
     pub deleted: i64,
+    /// Below it a running process has deleted segments, whether or not the directory's file says so by now.
+    pub retired: i64,
     /// Where the log ended when its last successful sync was issued: below it all is synced.
     pub synced: i64,
     /// Below it compaction may have taken records away.
@@ -133,6 +135,12 @@ impl BatchRef {
 }
 
 impl FollowedLog {
+    /// Where it begins, as far as that is known of an empty one.
+    #[must_use]
+    pub fn start(&self) -> i64 {
+        self.batches.first().map_or(self.deleted.max(self.retired), |batch| batch.base)
+    }
+
     /// The offset after its last record; 0 for an empty log.
     #[must_use]
     pub fn end(&self) -> i64 {
@@ -415,6 +423,8 @@ impl Logs {
                 return;
             }
             if let Some(log) = self.logs.get_mut(&name) {
+                let end = log.batches.iter().rfind(|batch| batch.segment == segment).map_or(0, |last| last.last + 1);
+                log.retired = log.retired.max(end);
                 log.batches.retain(|batch| batch.segment != segment);
             }
         } else if let Some(name) = TopicPartition::from_dir_name(&path.name) {

@@ -26,6 +26,7 @@ use super::txn_index::{AbortedTxn, TxnIndex};
 use crate::clock::Instant;
 use crate::job::Job;
 use crate::machine::{DiskError, DiskResult, FileAction, FileId, LogDirId, OpenMode, Path};
+use crate::planted::Plant;
 use crate::storage::{Health, LoadOwner, LogId, LogOp, Owner, SaveOwner};
 use crate::types::Offset;
 
@@ -235,7 +236,8 @@ impl Pass {
             let path = log.file(base, SegmentFile::TxnIndex);
             return io.storage.load(path, LoadOwner::Aborts(log.id, self.number, base), io.out);
         }
-        let map = OffsetMap::new(io.config.cleaner.dedupe_buffer_bytes, io.config.cleaner.secret);
+        let cleaner = &io.config.cleaner;
+        let map = OffsetMap::new(cleaner.dedupe_buffer_bytes, cleaner.secret, io.storage.planted);
         let mapping = Mapping::new(map, self.range.from, self.range.end);
         self.walk.stage = Some(Stage::Map(mapping, AbortedTxns::new(std::mem::take(&mut self.aborted))));
         self.next_source(log, io);
@@ -299,6 +301,7 @@ impl Pass {
                 self.next_source(log, io);
             }
             Step::Syncing => self.save_indexes(log, io),
+            Step::Marking if io.storage.planted.has(Plant::Cmp19) => self.replace(log, io),
             Step::Marking => self.sync_dir(Step::MarkSync, log, io),
             Step::MarkSync => self.replace(log, io),
             Step::Retiring => self.sync_dir(Step::RetireSync, log, io),
@@ -332,7 +335,7 @@ impl Pass {
         };
         // A file that is shorter than it was is found out by the walk.
         debug_assert!(matches!(result, DiskResult::Opened { .. }), "an open that did not fail");
-        let is_last = self.sources.iter().all(|part| part.size == 0);
+        let is_last = self.sources.iter().all(|part| part.size == 0) && !io.storage.planted.has(Plant::Cmp22);
         let source = Source { file, len: part.size, is_last };
         self.run(Box::new(Clean::new(stage, source, 0)), io);
     }
@@ -373,7 +376,7 @@ impl Pass {
             return self.begin_writing(log, io);
         }
         if !self.next_source(log, io) {
-            self.sync(io);
+            self.sync(log, io);
         }
         Outcome::Going
     }
@@ -402,6 +405,7 @@ impl Pass {
             delete_retention_ms: self.range.config.compaction.delete_retention_ms,
             aborted,
             producers: producers.map(|(id, entry)| (id, (entry.epoch, entry.last_sequence))).collect(),
+            planted: io.storage.planted,
         };
         let parts: Vec<Part> = self.range.parts.iter().copied().filter(|part| part.base < end).collect();
         let groups = groups(&parts, most_bytes(&self.range.config));
@@ -426,7 +430,10 @@ impl Pass {
         Outcome::Going
     }
 
-    fn sync(&mut self, io: &mut Io<'_>) {
+    fn sync(&mut self, log: &Log, io: &mut Io<'_>) {
+        if io.storage.planted.has(Plant::Cmp18) {
+            return self.save_indexes(log, io);
+        }
         self.step = Step::Syncing;
         self.left += 1;
         let op = io.storage.op(self.dir, Owner::Log(self.log, LogOp::Clean(self.number)));

@@ -23,6 +23,7 @@ use super::names;
 use super::partition::{Condition, Io, Log};
 use crate::clock::Instant;
 use crate::machine::{DiskResult, Effects, Level, LogDirId, Path};
+use crate::planted::Plant;
 use crate::storage::{Health, LogId, SaveOwner};
 use crate::types::{Offset, TopicPartition};
 
@@ -306,7 +307,8 @@ impl Log {
     fn dirt(&self, now: Option<i64>, storage: &crate::storage::Storage) -> (Vec<Part>, Dirt) {
         let claimed = storage.stream(self.id).map_or(Offset::ZERO, |stream| stream.durable.segment);
         let unstable = self.derived.producers.first_unstable_offset().unwrap_or(Offset(i64::MAX));
-        let bound = self.high_watermark.min(unstable).min(claimed);
+        let stands = self.high_watermark.min(claimed);
+        let bound = if storage.planted.has(Plant::Cmp04) { unstable } else { unstable.min(stands) };
         let part = |(index, segment): (usize, &super::segment::Segment)| Part {
             base: segment.base,
             end: self.end_of(index),

@@ -212,7 +212,7 @@ impl Recovery {
     }
 
     fn on_listed(&mut self, entries: &[Entry], io: &mut Io<'_>) -> Recovered {
-        if let Some(unfinished) = Unfinished::of(entries) {
+        if let Some(unfinished) = Unfinished::of(entries).filter(|_| !io.storage.planted.has(Plant::Log11)) {
             return self.end_swaps(unfinished, io);
         }
         for entry in entries {

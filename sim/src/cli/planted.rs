@@ -34,10 +34,11 @@ pub(super) struct PlantedArgs {
 }
 
 /// The rules of the client history: what a test sees that has nothing but clients.
-const HISTORY: [&str; 14] = [
+const HISTORY: [&str; 15] = [
     "inconsistent-offsets",
     "duplicate",
     "lost-write",
+    "C1",
     "nonmonotonic-poll",
     "G1",
     "G2",

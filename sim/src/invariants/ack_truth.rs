@@ -18,7 +18,7 @@ impl AckTruth {
         if let Fact::Acked { log, offset, followed: Some(followed), value, .. } = fact
             && followed.find(*offset).is_none()
             && *offset >= followed.holes
-            && *offset >= followed.batches.first().map_or(followed.deleted, |batch| batch.base)
+            && *offset >= followed.start()
         {
             return Err(format!("{log} acknowledges value {value} at {offset}, where it has nothing"));
         }

@@ -2,12 +2,15 @@
 //! Kafka's log compaction; correctness condition of a changelog topic.
 //!
 //! The model is the log as it would be without compaction: what was read, and what was acknowledged and is promised,
-//! each at its offset. Who reads everything in the end must come to the same last offset for each key.
+//! each at its offset. Who reads everything in the end must come to the same last offset for each key, and so must who
+//! looks at the disk. Where the last is a tombstone nothing need be there after `delete.retention.ms`, but never what
+//! was before.
 
 use std::collections::BTreeMap;
 
 use super::{Fact, Verdict};
-use crate::history::{Outcome, PartitionIndex, ValueId};
+use crate::history::{History, Outcome, PartitionIndex, ValueId};
+use crate::stored::Kept;
 
 pub(super) const CODE: &str = "C1";
 
@@ -23,24 +26,44 @@ pub(super) struct LastOfKey {
 
 impl LastOfKey {
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
-        if let Fact::Polled { reader, partition, .. } | Fact::Sought { reader, partition, .. } = fact {
-            let newest = self.newest.entry(*partition).or_insert(*reader);
-            *newest = (*newest).max(*reader);
-        }
-        if let Fact::Polled { reader, partition, offset, value, write: Some(write) } = fact
-            && let Some(key) = write.key
-        {
-            let place = (*partition, key);
-            let known = self.read.entry(place).or_insert((*offset, *value));
-            if *offset > known.0 {
-                *known = (*offset, *value);
+        match *fact {
+            Fact::Polled { reader, partition, offset, value, write } => {
+                self.note_reader(reader, partition);
+                if let Some(key) = write.and_then(|write| write.key) {
+                    self.note(reader, (partition, key), (offset, value));
+                }
+                Ok(())
             }
-            let last = self.by_reader.entry(place).or_insert((*reader, *offset));
-            if last.0 < *reader || last.1 < *offset {
-                *last = (*reader, *offset);
+            Fact::Sought { reader, partition, .. } => {
+                self.note_reader(reader, partition);
+                Ok(())
             }
+            Fact::AllRead { history, starts } => self.check_readers(history, starts),
+            Fact::Kept { partition, start, kept, tombstones_stay, history } => {
+                self.check_kept((partition, start), kept, tombstones_stay, history)
+            }
+            _ => Ok(()),
         }
-        let Fact::AllRead { history, starts } = fact else { return Ok(()) };
+    }
+
+    fn note_reader(&mut self, reader: u16, partition: PartitionIndex) {
+        let newest = self.newest.entry(partition).or_insert(reader);
+        *newest = (*newest).max(reader);
+    }
+
+    fn note(&mut self, reader: u16, place: (PartitionIndex, u64), (offset, value): (i64, ValueId)) {
+        let known = self.read.entry(place).or_insert((offset, value));
+        if offset > known.0 {
+            *known = (offset, value);
+        }
+        let last = self.by_reader.entry(place).or_insert((reader, offset));
+        if last.0 < reader || last.1 < offset {
+            *last = (reader, offset);
+        }
+    }
+
+    /// What the last readers came to. One may be overtaken by the deletion of a tombstone: that is judged at rest.
+    fn check_readers(&mut self, history: &History, starts: &[i64]) -> Verdict {
         for (value, write) in history.writes().filter(|(_, write)| write.promised) {
             if let (Outcome::Acked { offset }, Some(key)) = (write.outcome, write.key)
                 && offset >= 0
@@ -56,23 +79,55 @@ impl LastOfKey {
             let found = self.by_reader.get(&(partition, key)).filter(|(reader, _)| Some(reader) == newest);
             let found = found.map(|(_, offset)| *offset);
             let start = starts.get(partition).copied().unwrap_or(i64::MAX);
-            if offset >= start && found.is_none_or(|found| found < offset) {
-                let log = history.name(partition);
-                let found = found.map_or_else(|| "nothing".to_owned(), |found| format!("what is at {found}"));
-                return Err(format!(
-                    "{log}: the last of key {key} is value {value} at {offset}, and is read as {found}"
-                ));
+            if offset >= start && found.is_none_or(|found| found < offset) && !deletes(history, value) {
+                return Err(other(history, partition, key, (offset, value), found));
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies there in the end, by the model that was read and acknowledged until then.
+    fn check_kept(
+        &self,
+        (partition, start): (PartitionIndex, i64),
+        kept: &Kept,
+        tombstones_stay: bool,
+        history: &History,
+    ) -> Verdict {
+        for (&(_, key), &(offset, value)) in self.read.range((partition, 0)..=(partition, u64::MAX)) {
+            let found = kept.get(&key).copied();
+            let may_be_gone = deletes(history, value) && !tombstones_stay;
+            let is_right = found.map_or(may_be_gone, |found| found >= offset);
+            if offset >= start && !is_right {
+                return Err(other(history, partition, key, (offset, value), found));
             }
         }
         Ok(())
     }
 }
 
+fn deletes(history: &History, value: ValueId) -> bool {
+    history.write(value).is_some_and(|write| write.deletes)
+}
+
+fn other(
+    history: &History,
+    partition: PartitionIndex,
+    key: u64,
+    (offset, value): (i64, ValueId),
+    found: Option<i64>,
+) -> String {
+    let log = history.name(partition);
+    let what = if deletes(history, value) { "a tombstone" } else { "a value" };
+    let found = found.map_or_else(|| "nothing".to_owned(), |found| format!("what is at {found}"));
+    format!("{log}: the last of key {key} is {what}, {value} at {offset}, and is found as {found}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::test_write;
     use super::*;
-    use crate::history::History;
+    use crate::history::Write;
     use ottla_core::types::TopicPartition;
 
     /// Values 1 and 2 of one key at offsets 3 and 7; what is read in the end, and from where the log begins.
@@ -100,5 +155,27 @@ mod tests {
         assert!(verdict(&[(3, 1)], 0).is_err());
         assert!(verdict(&[], 0).is_err());
         assert_eq!(verdict(&[], 8), Ok(()));
+    }
+
+    #[test]
+    fn a_deleted_key_does_not_return() {
+        let mut history = History::default();
+        history.partition(&TopicPartition::new("t", 0));
+        for (offset, deletes) in [(3, false), (7, true)] {
+            history.invoke(Write { key: Some(5), deletes, ..test_write(Outcome::Acked { offset }) });
+        }
+        let mut checker = LastOfKey::default();
+        assert_eq!(checker.check(&Fact::AllRead { history: &history, starts: &[0] }), Ok(()));
+        let mut at_rest = |kept: &[i64], start, tombstones_stay| {
+            let kept = kept.iter().map(|offset| (5, *offset)).collect();
+            checker.check(&Fact::Kept { partition: 0, start, kept: &kept, tombstones_stay, history: &history })
+        };
+        for tombstones_stay in [true, false] {
+            assert_eq!(at_rest(&[7], 0, tombstones_stay), Ok(()));
+            assert!(at_rest(&[3], 0, tombstones_stay).is_err());
+            assert_eq!(at_rest(&[3], 8, tombstones_stay), Ok(()));
+        }
+        assert_eq!(at_rest(&[], 0, false), Ok(()));
+        assert!(at_rest(&[], 0, true).is_err(), "it had a day to stay");
     }
 }

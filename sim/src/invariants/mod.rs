@@ -20,6 +20,7 @@ mod indexes_agree;
 mod interior_damage;
 mod last_of_key;
 mod live_equals_replay;
+mod log_start;
 mod lost_write;
 mod malformed_input;
 mod no_bad_crc;
@@ -43,6 +44,7 @@ use ottla_core::types::TopicPartition;
 use crate::groups::{Op, Seen};
 use crate::history::{History, PartitionIndex, ValueId, Write};
 use crate::logs::{BatchRef, FollowedLog, SegmentImage};
+use crate::stored::Kept;
 
 pub use by_reader::ByReader;
 pub use coordinator_replay::Coordinated;
@@ -79,6 +81,8 @@ pub enum Fact<'a> {
     /// The machine leads a log in an epoch; the epochs of its vote that a power loss may leave: `None` where it may
     /// leave nothing that can be read.
     Led { log: &'a TopicPartition, epoch: i32, saved: &'a [Option<i32>] },
+    /// Where the machine has a log begin, and what it counts as committed.
+    Begins { log: &'a TopicPartition, start: i64, high_watermark: i64 },
     /// The machine counts a log as committed up to an offset.
     Committed { log: &'a TopicPartition, high_watermark: i64, followed: &'a FollowedLog },
     /// A batch was refused as out of sequence, and all that its client sent before it was acknowledged.
@@ -103,6 +107,8 @@ pub enum Fact<'a> {
     Group { op: Op<'a>, seen: Seen<'a> },
     /// What a shard of the group coordinator takes for committed, and what its log says.
     Coordinated { log: &'a TopicPartition, shard: Coordinated<'a> },
+    /// A compacted log as it lies on the disk in the end: what is there of each key, from its start on.
+    Kept { partition: PartitionIndex, start: i64, kept: &'a Kept, tombstones_stay: bool, history: &'a History },
     /// Everything is read, from the first offset (by partition) to the end.
     AllRead { history: &'a History, starts: &'a [i64] },
 }
@@ -120,6 +126,8 @@ pub struct Recovered<'a> {
     pub online: bool,
     /// The offset that the machine gives next, if it leads it.
     pub next: Option<i64>,
+    /// Where the machine has it begin, if it leads it.
+    pub start: Option<i64>,
 }
 
 /// What was violated, and how.
@@ -151,11 +159,12 @@ pub struct Invariants {
     poll_skip: poll_skip::PollSkip,
     send_order: send_order::SendOrder,
     last_of_key: last_of_key::LastOfKey,
+    log_start: log_start::LogStart,
     groups: group::GroupRules,
 }
 
 /// Every code, with what it says.
-pub const CODES: [(&str, &str); 26] = [
+pub const CODES: [(&str, &str); 27] = [
     (recovered_prefix::CODE, "a log after a crash is a prefix of what it was, and holds all that was promised"),
     (indexes_agree::CODE, "indexes agree with their log"),
     (no_bad_crc::CODE, "no batch with a bad CRC is served"),
@@ -177,6 +186,7 @@ pub const CODES: [(&str, &str); 26] = [
     (inconsistent_offsets::CODE, "an offset has one value"),
     (duplicate::CODE, "a value has one offset"),
     (lost_write::CODE, "what was acknowledged is read"),
+    (log_start::CODE, "a log begins at or below what is committed, and goes forward"),
     (last_of_key::CODE, "of each key the last value stays, whatever compaction takes"),
     (nonmonotonic_poll::CODE, "a reader goes forward"),
     (poll_skip::CODE, "a reader passes nothing over"),
@@ -224,6 +234,7 @@ impl Invariants {
         of(ack_truth::CODE, self.ack_truth.check(fact))?;
         of(offset_uniqueness::CODE, self.offset_uniqueness.check(fact))?;
         of(committed_is_durable::CODE, committed_is_durable::check(fact))?;
+        of(log_start::CODE, self.log_start.check(fact))?;
         of(vote_once::CODE, vote_once::check(fact))?;
         of(response_order::CODE, response_order::check(fact))?;
         of(malformed_input::CODE, malformed_input::check(fact))?;
@@ -310,6 +321,7 @@ pub(crate) fn test_write(outcome: crate::history::Outcome) -> Write {
         promised: matches!(outcome, crate::history::Outcome::Acked { .. }),
         read: false,
         key: None,
+        deletes: false,
     }
 }
 

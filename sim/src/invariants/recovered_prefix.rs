@@ -27,7 +27,8 @@ impl RecoveredPrefix {
             next = Some(batch.last + 1);
         }
         let end = next.unwrap_or(0);
-        let (promised, deleted) = (found.followed.promised, found.followed.deleted);
+        // What a start deletes before it serves is as good as deleted before.
+        let (promised, deleted) = (found.followed.promised, found.followed.deleted.max(found.start.unwrap_or(0)));
         // What is deleted is promised no more, but for its offsets.
         if end < promised && (deleted < promised || found.next.is_some_and(|next| next < promised)) {
             return Err(format!("{log} ends at {end} after a start, and {promised} was promised"));

@@ -22,7 +22,7 @@ pub(super) fn followed(batches: &[(i64, u32)], promised: i64) -> FollowedLog {
 
 pub(super) fn recovered<T>(found: &[(i64, u32)], check: impl FnOnce(Recovered<'_>) -> T, followed: &FollowedLog) -> T {
     let batches = refs(found);
-    check(Recovered { batches: &batches, whole: true, followed, online: true, next: None })
+    check(Recovered { batches: &batches, whole: true, followed, online: true, next: None, start: None })
 }
 
 pub(super) fn history(outcomes: &[Outcome]) -> History {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::client::Ctx;
 use crate::client::ask::Ask;
-use crate::history::{Era, Outcome, PartitionIndex, ValueId, Write};
+use crate::history::{Era, Outcome, PartitionIndex, TOMBSTONE_NUMBER, ValueId, Write};
 use crate::scenario::Span;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 
@@ -54,12 +54,19 @@ pub struct Produce {
     pub again: u32,
     /// Records have one of so many keys, or none if 0.
     pub keys: u64,
+    /// Of a hundred records with a key so many are tombstones.
+    pub deletes: u64,
 }
 
 impl Produce {
     /// The key of a value.
     fn key_of(&self, id: ValueId) -> Option<u64> {
         (self.keys > 0).then(|| id % self.keys)
+    }
+
+    /// Whether a value is none, but deletes its key. Keys follow each other: this is to meet them all.
+    const fn deletes(&self, id: ValueId) -> bool {
+        self.keys > 0 && (id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 100 < self.deletes
     }
 }
 
@@ -81,6 +88,7 @@ impl Default for Produce {
             phases: true,
             again: 0,
             keys: 0,
+            deletes: 0,
         }
     }
 }
@@ -340,8 +348,9 @@ impl ProduceActor {
         let index = ctx.judge.history.partition(&TopicPartition::new(self.params.topic.as_str(), partition));
         let first = ctx.judge.history.next_value();
         for _ in 0..count {
-            let key = self.params.key_of(ctx.judge.history.next_value());
-            ctx.judge.history.invoke(Write { key, ..self.write(ctx.id, ctx.now, index) });
+            let value = ctx.judge.history.next_value();
+            let (key, deletes) = (self.params.key_of(value), self.params.deletes(value));
+            ctx.judge.history.invoke(Write { key, deletes, ..self.write(ctx.id, ctx.now, index) });
         }
         let producer = self.producer(partition, count);
         let bytes = self.encode(ctx, producer, first, count);
@@ -374,6 +383,7 @@ impl ProduceActor {
             promised: false,
             read: false,
             key: None,
+            deletes: false,
         }
     }
 
@@ -383,11 +393,15 @@ impl ProduceActor {
         let most = u64::from(self.params.value_bytes);
         for id in first..first + count {
             let mut value = vec![0; 8 + usize::try_from(ctx.draw().below(most + 1)).unwrap_or(0)];
-            value[..8].copy_from_slice(&id.to_be_bytes());
+            let number = id.to_be_bytes();
+            value[..8].copy_from_slice(&number);
             let timestamp = ctx.wall_ms;
             let key = self.params.key_of(id).map(u64::to_be_bytes);
             let key = key.as_ref().map(|key| &key[..]);
-            builder.append(&NewRecord { timestamp, key, value: Some(&value), headers: &[] });
+            let of_tombstone: [(&[u8], _); 1] = [(TOMBSTONE_NUMBER, Some(&number[..]))];
+            let (value, headers) =
+                if self.params.deletes(id) { (None, &of_tombstone[..]) } else { (Some(&value[..]), &[][..]) };
+            builder.append(&NewRecord { timestamp, key, value, headers });
         }
         builder.build().into()
     }

@@ -1,6 +1,8 @@
 //! The end of a run: faults are over, what was begun is finished, everything is read, and the history is judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ottla_core::config::Overrides;
 
 use super::agenda::Due;
 use super::node::Process;
@@ -9,12 +11,15 @@ use crate::client::Client;
 use crate::client::user::User;
 use crate::draw::Label;
 use crate::logs::read_logs;
+use crate::stored;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 use crate::workload::{Actor, ReadActor, SoloActor};
 
 /// How long who reads everything waits for an answer: as long as Kafka's clients. Megabytes through a small window
 /// over a network that loses take more than a moment.
 const READ_TIMEOUT: Nanos = 30 * SECOND;
+/// A tombstone that is to stay so long is there when the run ends, whatever its clocks do.
+const A_DAY_MS: u64 = 86_400_000;
 
 impl World {
     /// Load and faults are over. The process is started anew where it is down or something of it is out of service,
@@ -96,10 +101,33 @@ impl World {
         let count = self.judge.history.partitions().len();
         let starts: Vec<i64> = (0..count).map(|index| starts.get(&index).copied().unwrap_or(i64::MAX)).collect();
         self.judge.all_read(&starts);
+        self.judge_kept(&starts);
         let images = read_logs(&self.node.disk);
         self.judge_indexes(&images);
         self.judge_derived();
         self.judge_shards();
         self.digest();
+    }
+
+    /// What is there of each key of the partitions that were written with keys.
+    fn judge_kept(&mut self, starts: &[i64]) {
+        let history = &self.judge.history;
+        let keyed: BTreeSet<_> =
+            history.writes().filter(|(_, it)| it.key.is_some()).map(|(_, it)| it.partition).collect();
+        let topic = self.setting.config.topic(&Overrides::default());
+        let tombstones_stay = topic.compaction.delete_retention_ms >= A_DAY_MS;
+        let Some(process) = self.node.process.as_ref().filter(|process| process.ready) else { return };
+        let derived = process.machine.derived();
+        let begins: Vec<_> = derived.into_iter().map(|view| (view.partition, view.offsets.log_start.0)).collect();
+        for partition in keyed {
+            let log = self.judge.history.name(partition).clone();
+            if self.judge.logs.get(&log).is_none_or(|log| log.damaged) {
+                continue;
+            }
+            // Retention may have gone on since it was read.
+            let now = begins.iter().find(|(it, _)| *it == log).map_or(i64::MAX, |(_, start)| *start);
+            let kept = stored::kept(&self.node.disk, &log);
+            self.judge.kept(partition, starts[partition].max(now), &kept, tombstones_stay);
+        }
     }
 }

@@ -104,8 +104,8 @@ impl World {
             let online = &*name.topic == METADATA_LOG || served.is_some();
             let batches = image.readable();
             let whole = image.segments.iter().all(|segment| segment.whole);
-            let next = served.map(|it| it.log_end);
-            let found = Recovered { batches: &batches, whole, followed: &followed, online, next };
+            let (start, next) = (served.map(|it| it.log_start), served.map(|it| it.log_end));
+            let found = Recovered { batches: &batches, whole, followed: &followed, online, start, next };
             self.judge.fact(&Fact::Recovered { log: &name, found });
         }
     }

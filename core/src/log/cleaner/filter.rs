@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::offset_map::OffsetMap;
 use crate::log::txn_index::AbortedTxn;
+use crate::planted::{Plant, Planted};
 use crate::record::{self, BatchHeader, EndTxnMarker, Record, RecordBatch, RecordProblem};
 use crate::types::{Offset, ProducerEpoch, ProducerId};
 
@@ -36,6 +37,7 @@ pub(crate) struct Rules {
     pub(crate) aborted: AbortedTxns,
     /// The producers that are known: epoch and last sequence, -1 if the epoch has no record.
     pub(crate) producers: BTreeMap<ProducerId, (ProducerEpoch, i32)>,
+    pub(crate) planted: Planted,
 }
 
 /// The aborted transactions of a log.
@@ -194,6 +196,9 @@ impl Filter {
     }
 
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
+        if self.rules.planted.has(Plant::Cmp20) {
+            return false;
+        }
         let known = self.rules.producers.get(&header.producer.id).filter(|_| header.producer.is_some());
         known.is_some_and(|&(epoch, last_sequence)| {
             // Without a record of its epoch a producer is known by its marker.
@@ -231,7 +236,8 @@ impl Filter {
 
     /// The horizon that stands, or the one that is set now.
     fn horizon(&self, old: Option<i64>) -> Option<i64> {
-        let new = self.rules.now.map(|now| now.saturating_add(self.rules.delete_retention_ms));
+        let stay_ms = if self.rules.planted.has(Plant::Cmp03) { 0 } else { self.rules.delete_retention_ms };
+        let new = self.rules.now.map(|now| now.saturating_add(stay_ms));
         old.or(new)
     }
 }

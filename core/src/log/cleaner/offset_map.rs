@@ -9,6 +9,7 @@ use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::planted::{Plant, Planted};
 use crate::types::Offset;
 
 /// The least number of slots.
@@ -24,6 +25,7 @@ pub(crate) struct OffsetMap {
     slots: Vec<Slot>,
     keys: usize,
     max_slots: usize,
+    planted: Planted,
 }
 
 #[derive(Clone, Copy)]
@@ -37,7 +39,7 @@ const FREE: Slot = Slot { hash: [0; 2], offset: -1 };
 
 impl OffsetMap {
     /// An empty one that takes at most `max_bytes`, but has room for some keys however few that are.
-    pub(crate) fn new(max_bytes: u64, secret: u128) -> Self {
+    pub(crate) fn new(max_bytes: u64, secret: u128, planted: Planted) -> Self {
         let most = usize::try_from(max_bytes).unwrap_or(usize::MAX) / size_of::<Slot>();
         // The largest power of two that fits, with the half from which it grows.
         let max_slots = (most / 3 * 2 + 1).next_power_of_two() / 2;
@@ -46,6 +48,7 @@ impl OffsetMap {
             slots: Vec::new(),
             keys: 0,
             max_slots: max_slots.max(16),
+            planted,
         }
     }
 
@@ -99,7 +102,7 @@ impl OffsetMap {
         let mut hasher = self.hasher;
         hasher.write(key);
         let hash = hasher.finish128();
-        [hash.h1, hash.h2]
+        if self.planted.has(Plant::Cmp21) { [hash.h1 & 0x3ff, 0] } else { [hash.h1, hash.h2] }
     }
 
     fn grow(&mut self) {
@@ -135,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_last_offset_of_each_key_is_found() {
-        let mut map = OffsetMap::new(1 << 20, 7);
+        let mut map = OffsetMap::new(1 << 20, 7, Planted::default());
         for offset in 0..30_000_i64 {
             let key = (offset % 5000).to_be_bytes();
             assert!(map.put(&key, Offset(offset)));
@@ -150,7 +153,7 @@ mod tests {
     #[test]
     fn it_keeps_within_its_bytes_and_says_when_it_is_full() {
         for max_bytes in [0, 1000, 100_000, 1 << 20] {
-            let mut map = OffsetMap::new(max_bytes, 7);
+            let mut map = OffsetMap::new(max_bytes, 7, Planted::default());
             let fitted = (0_i64..).find(|key| !map.put(&key.to_be_bytes(), Offset(*key))).unwrap();
             assert_eq!(usize::try_from(fitted).unwrap(), map.most_keys());
             assert!(fitted >= 12 && map.bytes() * 3 / 2 <= max_bytes.max(1000), "{max_bytes}: {fitted}");

@@ -11,6 +11,7 @@ use crate::job::Next;
 use crate::log::LogConfig;
 use crate::log::segment::Segment;
 use crate::log::txn_index::AbortedTxn;
+use crate::planted::Planted;
 use crate::record::{
     BatchBuilder, BatchHeader, BatchOptions, Codec, EndTxnMarker, NO_SEQUENCE, NewRecord, Producer, batches,
 };
@@ -155,7 +156,7 @@ impl Log {
     fn pass(&mut self, map_bytes: u64, segment_bytes: u64, now: Option<i64>) {
         let last = self.segments.pop().unwrap();
         let aborted = || AbortedTxns::new(self.aborted.clone());
-        let mut mapping = Mapping::new(OffsetMap::new(map_bytes, 5), self.clean, last.0);
+        let mut mapping = Mapping::new(OffsetMap::new(map_bytes, 5, Planted::default()), self.clean, last.0);
         for (_, end, bytes) in &self.segments {
             if *end > self.clean && !bytes.is_empty() {
                 let (clean, _) = run(Stage::Map(mapping, aborted()), bytes, false);
@@ -168,8 +169,13 @@ impl Log {
             end > self.clean || self.clean >= last.0 || self.segments.iter().all(|it| it.1 <= self.clean),
             "no step"
         );
-        let rules =
-            Rules { now, delete_retention_ms: RETENTION, aborted: aborted(), producers: self.producers.clone() };
+        let rules = Rules {
+            now,
+            delete_retention_ms: RETENTION,
+            aborted: aborted(),
+            producers: self.producers.clone(),
+            planted: Planted::default(),
+        };
         let mut filter = Box::new(Filter::new(map, end, rules));
         let part = |(base, end, bytes): &(Offset, Offset, Vec<u8>)| Part {
             base: *base,
@@ -377,7 +383,7 @@ fn a_batch_that_is_cut_or_flipped_ends_the_pass() {
     let mut flipped = good.clone();
     flipped[70] ^= 1;
     for bytes in [&flipped[..], &good[..good.len() - 1]] {
-        let mapping = Mapping::new(OffsetMap::new(0, 1), Offset(0), Offset(9));
+        let mapping = Mapping::new(OffsetMap::new(0, 1, Planted::default()), Offset(0), Offset(9));
         let len = u32::try_from(bytes.len()).unwrap();
         let source = Source { file: FileId(1), len, is_last: true };
         let clean = Box::new(Clean::new(Stage::Map(mapping, AbortedTxns::default()), source, 1 << 20));
@@ -397,9 +403,14 @@ fn a_large_batch_is_read_in_slices_and_written_as_it_is() {
     let batch = builder.build();
     let config = LogConfig::default();
     let segment = Segment::new(Offset(0), FileId(2), &config, WallTime(0));
-    let rules =
-        Rules { now: None, delete_retention_ms: 0, aborted: AbortedTxns::default(), producers: BTreeMap::new() };
-    let filter = Box::new(Filter::new(OffsetMap::new(0, 1), Offset(1), rules));
+    let rules = Rules {
+        now: None,
+        delete_retention_ms: 0,
+        aborted: AbortedTxns::default(),
+        producers: BTreeMap::new(),
+        planted: Planted::default(),
+    };
+    let filter = Box::new(Filter::new(OffsetMap::new(0, 1, Planted::default()), Offset(1), rules));
     let output = Box::new(Output::new(FileId(2), segment, config));
     let (_, written) = run(Stage::Filter(filter, output), &batch, true);
     assert!(written == batch);

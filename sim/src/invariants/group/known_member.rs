@@ -3,7 +3,8 @@
 //! that was deleted. Source: KAFKA-10614 (answers from what is not loaded), Redpanda #4900 (a deleted group returns),
 //! the session timeout's own contract.
 //!
-//! A member id is never given out twice. So who is a member before and after was one all the time.
+//! A member id is never given out twice. So who is a member before and after was one all the time, if nobody joined
+//! with that id: a consumer group (KIP-848) takes a classic member that it does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -74,7 +75,15 @@ impl KnownMember {
                 known.deleted = known.deleted.max(Some((op.asked, op.told)));
                 Ok(())
             }
-            Seen::Joining { .. } | Seen::Committing { .. } => {
+            Seen::Joining { id, afresh, .. } => {
+                let known = self.group(op);
+                known.making.insert(op.id);
+                if *afresh {
+                    known.members.remove(*id);
+                }
+                Ok(())
+            }
+            Seen::Committing { .. } => {
                 self.group(op).making.insert(op.id);
                 Ok(())
             }

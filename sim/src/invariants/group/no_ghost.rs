@@ -50,7 +50,7 @@ mod tests {
         assert!(joined("a", None).is_err());
         assert_eq!(joined("old-a", None), Ok(()));
         assert_eq!(joined("i-1", Some("i")), Ok(()));
-        assert_eq!(checker.check(&op(2, 2, 3), &Seen::Joining { id: "a", instance: None }), Ok(()));
+        assert_eq!(checker.check(&op(2, 2, 3), &Seen::Joining { id: "a", instance: None, afresh: false }), Ok(()));
         let peers = [Peer { id: "a".into(), instance: None, partitions: Vec::new() }];
         assert_eq!(checker.check(&op(3, 4, 5), &Seen::Joined { id: "a", instance: None, peers: &peers }), Ok(()));
     }

@@ -42,7 +42,7 @@ impl OneInstance {
     #[expect(clippy::wildcard_enum_match_arm, reason = "a rule looks at what it is about")]
     pub(super) fn check(&mut self, op: &Op<'_>, seen: &Seen<'_>) -> Verdict {
         match seen {
-            Seen::Joining { id: "", instance: Some(instance) } => {
+            Seen::Joining { id: "", instance: Some(instance), .. } => {
                 self.instance(op, instance).claims.push((op.id, op.asked, PENDING));
                 Ok(())
             }
@@ -127,7 +127,7 @@ mod tests {
     use crate::groups::{Me, Peer};
 
     fn claim(checker: &mut OneInstance, id: &str, number: u64, asked: u64, told: u64) {
-        let joining = Seen::Joining { id: "", instance: Some("i") };
+        let joining = Seen::Joining { id: "", instance: Some("i"), afresh: false };
         assert_eq!(checker.check(&op(number, asked, PENDING), &joining), Ok(()));
         if told < PENDING {
             let joined = Seen::Joined { id, instance: Some("i"), peers: &[] };

@@ -267,7 +267,7 @@ impl MemberActor {
 
     fn join(&mut self, ctx: &mut Ctx<'_>, tag: u64) -> Ask {
         self.expect(ctx, tag, Vec::new());
-        let seen = Seen::Joining { id: &self.me.id, instance: self.speaker.instance.as_deref() };
+        let seen = Seen::Joining { id: &self.me.id, instance: self.speaker.instance.as_deref(), afresh: false };
         ctx.judge.group(self.pending(tag, ctx.now), seen);
         let timeouts = (self.params.session.0, self.params.rebalance.0);
         self.speaker.join(tag, &self.me.id, &self.params.topic, self.news, timeouts)

@@ -9,8 +9,9 @@ use ottla_core::types::{Offset, TopicPartition};
 use super::{LOOK, RETRY, base_config, size};
 use crate::client::Ctx;
 use crate::draw::Draw;
-use crate::history::PartitionIndex;
+use crate::history::{PartitionIndex, TOMBSTONE_NUMBER};
 use crate::invariants::Fact;
+use crate::known::number;
 use crate::logs::FollowedLog;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 use crate::workload::Read;
@@ -229,13 +230,13 @@ impl Reader {
 /// A reader is given a record.
 pub(super) fn judge_record(ctx: &mut Ctx<'_>, reader: u16, partition: PartitionIndex, record: &FetchedRecord) {
     let value = record.value.as_deref().and_then(|value| value.split_first_chunk::<8>());
-    let id = value.map(|(id, _)| u64::from_be_bytes(*id));
+    let of_tombstone = || record.headers.iter().find(|(name, _)| **name == *TOMBSTONE_NUMBER)?.1.as_deref();
+    let id = number(record.value.as_deref().or_else(of_tombstone));
     // Clients write a number and zeros: what differs has slipped through the reader's own check.
-    let is_ours = id.is_some_and(|id| ctx.judge.history.write(id).is_some());
-    if is_ours && value.is_some_and(|(_, rest)| rest.iter().any(|byte| *byte != 0)) {
+    if ctx.judge.history.write(id).is_some() && value.is_some_and(|(_, rest)| rest.iter().any(|byte| *byte != 0)) {
         ctx.judge.fact(&Fact::BadBatch { partition, offset: record.offset.0 });
     }
-    ctx.judge.polled(reader, partition, record.offset.0, id.unwrap_or(0));
+    ctx.judge.polled(reader, partition, record.offset.0, id);
 }
 
 impl Place {

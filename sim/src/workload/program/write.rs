@@ -238,6 +238,7 @@ impl Writer {
             promised: false,
             read: false,
             key: None,
+            deletes: false,
         });
         self.waiting.insert(token, ctx.judge.history.era());
         let rest = usize::try_from(ctx.draw().below(self.value_bytes + 1)).unwrap_or(0);

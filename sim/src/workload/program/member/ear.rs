@@ -149,7 +149,7 @@ impl Ear {
         #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is not about groups")]
         let (id, generation, what) = match &request {
             Request::JoinGroup(it) => {
-                let seen = Seen::Joining { id: it.member_id, instance: self.instance.as_deref() };
+                let seen = Seen::Joining { id: it.member_id, instance: self.instance.as_deref(), afresh: !self.is_led };
                 ctx.judge.group(self.pending(op, ctx.now), seen);
                 (it.member_id, -1, What::Nothing)
             }
@@ -224,7 +224,7 @@ impl Ear {
     fn on_served_request(&mut self, ctx: &mut Ctx<'_>, op: OpId, request: &ConsumerGroupHeartbeatRequest<'_>) -> What {
         let joins = request.member_epoch == 0;
         if joins {
-            let seen = Seen::Joining { id: "", instance: self.instance.as_deref() };
+            let seen = Seen::Joining { id: "", instance: self.instance.as_deref(), afresh: true };
             ctx.judge.group(self.pending(op, ctx.now), seen);
         }
         if request.member_epoch < 0 {
