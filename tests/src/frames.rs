@@ -20,6 +20,8 @@ pub mod key {
     pub const CREATE_TOPICS: i16 = 19;
     /// DeleteTopics.
     pub const DELETE_TOPICS: i16 = 20;
+    /// IncrementalAlterConfigs.
+    pub const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
 }
 
 /// The length of the header of a record batch.
@@ -69,14 +71,16 @@ pub fn produced(answer: &[u8]) -> io::Result<(i16, i64)> {
 }
 
 /// A record batch of magic 2, not compressed, without a producer id; `now` is every record's time in milliseconds.
-pub fn batch<'a>(values: impl IntoIterator<Item = &'a [u8]>, now: i64) -> io::Result<Vec<u8>> {
+/// Each record has a value, and may have a key.
+pub fn batch<'a>(content: impl IntoIterator<Item = (Option<[u8; 8]>, &'a [u8])>, now: i64) -> io::Result<Vec<u8>> {
     let mut records = Vec::new();
     let mut count = 0_i32;
-    for value in values {
+    for (key, value) in content {
         let mut record = vec![0];
         put_varint(&mut record, 0);
         put_varint(&mut record, i64::from(count));
-        put_varint(&mut record, -1);
+        put_varint(&mut record, if key.is_some() { 8 } else { -1 });
+        record.extend(key.iter().flatten());
         put_varint(&mut record, i64::try_from(value.len()).map_err(io::Error::other)?);
         record.extend(value);
         put_varint(&mut record, 0);
@@ -215,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_batch_says_its_length_and_its_records() {
-        let batch = batch([b"one".as_slice(), b"two"], 7).unwrap();
+        let batch = batch([(None, b"one".as_slice()), (Some([7; 8]), b"two")], 7).unwrap();
         assert_eq!(batch[8..12], i32::try_from(batch.len() - 12).unwrap().to_be_bytes());
         assert_eq!(batch[57..61], 2_i32.to_be_bytes());
         assert_eq!(batch[17..21], crc32c::crc32c(&batch[21..]).to_be_bytes());

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod cases;
 pub mod client;
+mod compaction;
 pub mod groups;
 pub mod judge;
 pub mod matrix;

@@ -2,7 +2,7 @@
 
 use ottla_wire::api::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 use ottla_wire::api::describe_log_dirs::{
-    DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
+    Compaction, DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
     DescribeLogDirsTopic,
 };
 use ottla_wire::api::describe_quorum::{
@@ -13,6 +13,7 @@ use ottla_wire::{ErrorCode, Message};
 use super::metadata::{CLUSTER_OPERATIONS, NOT_ASKED};
 use super::{Call, Handled, respond};
 use crate::broker::LogDirDescribed;
+use crate::log::CleanerView;
 
 /// Brokers are asked about; 2 would be controllers (KIP-919), on a controller's listener.
 const BROKERS: i8 = 1;
@@ -101,6 +102,17 @@ pub(super) fn quorum(call: Call<'_>) -> Handled {
     Ok(Some(respond(reply.head, &body)))
 }
 
+fn compaction(view: &CleanerView) -> Compaction<'_> {
+    let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+    Compaction {
+        clean_to: view.clean_to.0,
+        clean_bytes: bytes(view.dirt.clean_bytes),
+        dirty_bytes: bytes(view.dirt.dirty_bytes),
+        is_running: view.is_running,
+        uncleanable: view.uncleanable.as_deref(),
+    }
+}
+
 fn directory(described: &LogDirDescribed) -> DescribeLogDirsResult<'_> {
     let mut topics: Vec<DescribeLogDirsTopic<'_>> = Vec::new();
     for it in &described.replicas {
@@ -109,6 +121,7 @@ fn directory(described: &LogDirDescribed) -> DescribeLogDirsResult<'_> {
             partition_size: i64::try_from(it.size).unwrap_or(i64::MAX),
             offset_lag: 0,
             is_future_key: false,
+            compaction: it.compaction.as_ref().map(compaction).unwrap_or_default(),
         };
         match topics.iter_mut().find(|topic| topic.name == &*it.partition.topic) {
             Some(topic) => topic.partitions.push(partition),

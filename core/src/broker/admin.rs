@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::controller::{
     self, Alteration, CreatedTopic, MorePartitions, NewTopic, Refused, TopicChoice, TopicImage, is_internal,
 };
-use crate::log::{LogId, ProducerView};
+use crate::log::{CleanerView, LogId, ProducerView};
 use crate::machine::{Effects, LogDirId, Ticket};
 use crate::types::{Offset, TopicPartition};
 
@@ -68,7 +68,7 @@ pub(super) struct Deletions {
 }
 
 /// A log directory, for DescribeLogDirs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogDirDescribed {
     /// Its path, as configured.
     pub path: String,
@@ -79,12 +79,14 @@ pub struct LogDirDescribed {
 }
 
 /// A partition in a log directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaDescribed {
     /// Which.
     pub partition: TopicPartition,
     /// Bytes of its segments.
     pub size: u64,
+    /// How it stands with its compaction; `None` if it is not compacted.
+    pub compaction: Option<CleanerView>,
 }
 
 impl Broker {
@@ -259,9 +261,13 @@ impl Broker {
     pub fn describe_log_dirs(&self, wanted: impl Fn(&TopicPartition) -> bool) -> Vec<LogDirDescribed> {
         let describe = |(place, path): (usize, &String)| {
             let dir = LogDirId(u16::try_from(place).unwrap_or(u16::MAX));
-            let views = self.logs.logs().filter_map(|log| self.logs.view(log));
-            let here = views.filter(|view| view.dir == dir && wanted(&view.partition));
-            let replicas = here.map(|view| ReplicaDescribed { partition: view.partition, size: view.size });
+            let views = self.logs.logs().filter_map(|log| Some((log, self.logs.view(log)?)));
+            let here = views.filter(|(_, view)| view.dir == dir && wanted(&view.partition));
+            let replicas = here.map(|(log, view)| ReplicaDescribed {
+                partition: view.partition,
+                size: view.size,
+                compaction: self.logs.cleaner_view(log),
+            });
             let usable = self.logs.is_usable(dir);
             let error = if usable { ErrorCode::NONE } else { ErrorCode::KAFKA_STORAGE_ERROR };
             LogDirDescribed { path: path.clone(), error, replicas: replicas.collect() }

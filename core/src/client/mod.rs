@@ -37,8 +37,9 @@ mod reader;
 mod turn;
 
 pub use admin::{
-    AdminReply, AdminRequest, BrokerDescription, ClusterDescription, CommittedOffset, ConfigEntry, ConfigSource,
-    GroupDescription, GroupMember, ListedGroup, PartitionDescription, Resource, TopicDescription,
+    AdminReply, AdminRequest, BrokerDescription, ClusterDescription, CommittedOffset, CompactionDescription,
+    ConfigEntry, ConfigSource, GroupDescription, GroupMember, ListedGroup, LogDescription, PartitionDescription,
+    Resource, TopicDescription,
 };
 pub use boundary::{
     ClientEffect, ClientEffects, ClientError, ClientInput, Command, CommittedPosition, Event, FetchedRecord,

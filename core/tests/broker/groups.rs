@@ -583,3 +583,50 @@ fn body(key: ApiKey) -> Body<'static> {
         other => panic!("{other} is no API of groups"),
     }
 }
+
+/// A million commits of a thousand keys, with the cleaner behind them.
+#[test]
+fn a_million_commits_leave_what_the_live_keys_take() {
+    const SEGMENT: i64 = 1 << 20;
+    let segment = SEGMENT.to_string();
+    let cleaned = [
+        ("offsets.topic.num.partitions", "1"),
+        ("offsets.topic.segment.bytes", &segment),
+        ("log.cleaner.backoff.ms", "500"),
+        ("log.segment.delete.delay.ms", "0"),
+    ];
+    let mut world = World::new(&[SETTINGS, &cleaned].concat());
+    world.create_topic("t", 1000);
+    assert_eq!(find(&mut world, "g"), (ErrorCode::NONE, 1));
+    for offset in 1..=1000_i64 {
+        let of = |partition_index| OffsetCommitRequestPartition {
+            partition_index,
+            committed_offset: offset,
+            committed_metadata: Some("note"),
+            ..Default::default()
+        };
+        let topics =
+            vec![OffsetCommitRequestTopic { name: "t", partitions: (0..1000).map(of).collect(), ..Default::default() }];
+        let request = OffsetCommitRequest {
+            group_id: "g",
+            generation_id_or_member_epoch: ALONE.0,
+            member_id: ALONE.1,
+            topics,
+            ..Default::default()
+        };
+        let request = world.send(ApiKey::OffsetCommit, COMMIT, &request);
+        world.run_for(Duration::from_millis(100));
+        assert_eq!(committed(&world, request), Some(ErrorCode::NONE), "{offset}");
+    }
+    world.run_for(Duration::from_secs(60));
+    let view = world.node.machine.view();
+    let log = view.partitions.iter().find(|it| it.topic == "__consumer_offsets").expect("it is there");
+    assert!(log.log_end >= 1_000_000, "{}", log.log_end);
+    // One that is written, one that is not dirty enough, and the keys: 100 bytes each at the most.
+    let most = 3 * SEGMENT + 1000 * 100;
+    assert!(i64::try_from(log.size).is_ok_and(|size| size < most), "{} bytes in {:?}", log.size, log.segments);
+    world.restart(Crash::Power(3), None);
+    let (error, offsets) = offsets(&mut world);
+    assert_eq!((error, offsets.len()), (ErrorCode::NONE, 1000));
+    assert!(offsets.iter().all(|(_, _, offset)| *offset == 1000), "{offsets:?}");
+}

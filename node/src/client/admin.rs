@@ -2,9 +2,9 @@
 
 use ottla_core::client::{
     AdminReply, AdminRequest, ClientConfig, ClientError, ClusterDescription, CommittedOffset, ConfigEntry,
-    GroupDescription, ListedGroup, Resource,
+    GroupDescription, ListedGroup, LogDescription, Resource,
 };
-use ottla_core::types::{Offset, TopicPartition};
+use ottla_core::types::{BrokerId, Offset, TopicPartition};
 use ottla_wire::{ErrorCode, Uuid};
 use tokio::sync::oneshot;
 
@@ -147,6 +147,18 @@ impl Admin {
         }
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         Ok(groups)
+    }
+
+    /// A topic's partitions as they lie on a broker.
+    pub async fn describe_logs(
+        &self,
+        broker: BrokerId,
+        topic: &str,
+        partitions: Vec<i32>,
+    ) -> Result<Vec<LogDescription>, Error> {
+        let request = AdminRequest::DescribeLogs { broker, topic: topic.into(), partitions };
+        let AdminReply::Logs(logs) = self.request(request).await? else { unexpected() };
+        Ok(logs)
     }
 
     /// A group and its members, of either protocol.

@@ -40,9 +40,9 @@ pub use producer::{Delivered, Deliveries, Delivery, Producer, Report};
 pub use ottla_core::client::assignor::Strategy;
 pub use ottla_core::client::{
     Acks, AdminReply, AdminRequest, AutoOffsetReset, BrokerDescription, ClientConfig, ClientError, ClusterDescription,
-    CommittedOffset, ConfigEntry, ConfigSource, FetchedRecord, GroupConfig, GroupDescription, GroupMember,
-    IsolationLevel, ListedGroup, PartitionDescription, PolledRecords, ProduceRecord, ReadError, Resource, Start,
-    TopicDescription,
+    CommittedOffset, CompactionDescription, ConfigEntry, ConfigSource, FetchedRecord, GroupConfig, GroupDescription,
+    GroupMember, IsolationLevel, ListedGroup, LogDescription, PartitionDescription, PolledRecords, ProduceRecord,
+    ReadError, Resource, Start, TopicDescription,
 };
 pub use ottla_core::record::{Codec, Compression};
 pub use ottla_core::types::{BrokerId, LeaderEpoch, Offset, TopicPartition};

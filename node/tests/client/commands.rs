@@ -69,11 +69,23 @@ fn a_topic_lives() {
     let described = &json(brokers, &["topic", "describe", &name, "-o", "json"])[0];
     assert_eq!(described["partitions"].as_array().map(Vec::len), Some(5));
     assert_eq!(described["partitions"][0]["end_offset"], 0);
+    assert_eq!(described["partitions"][4]["bytes"], 0);
     let configs = described["configs"].as_array().expect("settings");
     assert!(configs.iter().any(|it| it["key"] == "segment.ms" && it["value"] == "777777"), "{configs:?}");
     assert!(!configs.iter().any(|it| it["key"] == "retention.ms"), "{configs:?}");
     let text = succeeds(brokers, &["topic", "describe", &name], b"");
     assert!(text.contains("PARTITION  LEADER") && text.contains("segment.ms"), "{text}");
+
+    let compacted = fresh("compacted");
+    succeeds(brokers, &["topic", "create", &compacted, "-c", "cleanup.policy=compact"], b"");
+    let described = &json(brokers, &["topic", "describe", &compacted, "-o", "json"])[0];
+    // Ottla alone tells.
+    let state = &described["partitions"][0]["compaction"];
+    if !state.is_null() {
+        assert_eq!((&state["clean_to"], &state["running"]), (&0.into(), &false.into()), "{state}");
+        let text = succeeds(brokers, &["topic", "describe", &compacted], b"");
+        assert!(text.contains("CLEAN TO") && text.contains("idle"), "{text}");
+    }
 
     succeeds(brokers, &["topic", "delete", &name], b"");
     fails(brokers, &["topic", "delete", &name], 1, &[&name, "UNKNOWN_TOPIC_OR_PARTITION", "ottla topic list"]);

@@ -25,30 +25,25 @@ pub(super) struct LastOfKey {
 }
 
 impl LastOfKey {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a rule looks at what it is about")]
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         match *fact {
-            Fact::Polled { reader, partition, offset, value, write } => {
-                self.note_reader(reader, partition);
-                if let Some(key) = write.and_then(|write| write.key) {
-                    self.note(reader, (partition, key), (offset, value));
-                }
-                Ok(())
-            }
-            Fact::Sought { reader, partition, .. } => {
-                self.note_reader(reader, partition);
-                Ok(())
-            }
-            Fact::AllRead { history, starts } => self.check_readers(history, starts),
+            Fact::AllRead { history, starts } => return self.check_readers(history, starts),
             Fact::Kept { partition, start, kept, tombstones_stay, history } => {
-                self.check_kept((partition, start), kept, tombstones_stay, history)
+                return self.check_kept((partition, start), kept, tombstones_stay, history);
             }
-            _ => Ok(()),
+            Fact::Polled { reader, partition, .. } | Fact::Sought { reader, partition, .. } => {
+                let newest = self.newest.entry(partition).or_insert(reader);
+                *newest = (*newest).max(reader);
+            }
+            _ => {}
         }
-    }
-
-    fn note_reader(&mut self, reader: u16, partition: PartitionIndex) {
-        let newest = self.newest.entry(partition).or_insert(reader);
-        *newest = (*newest).max(reader);
+        if let Fact::Polled { reader, partition, offset, value, write } = *fact
+            && let Some(key) = write.and_then(|write| write.key)
+        {
+            self.note(reader, (partition, key), (offset, value));
+        }
+        Ok(())
     }
 
     fn note(&mut self, reader: u16, place: (PartitionIndex, u64), (offset, value): (i64, ValueId)) {

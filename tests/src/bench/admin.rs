@@ -83,6 +83,28 @@ impl Admin {
         Ok(ends)
     }
 
+    /// Gives a topic another setting.
+    pub fn alter(&mut self, topic: &str, name: &str, value: &str) -> io::Result<()> {
+        const TOPIC: u8 = 2;
+        const SET: u8 = 0;
+        let mut body = Vec::new();
+        put_len(&mut body, 1)?;
+        body.push(TOPIC);
+        put_text(&mut body, topic)?;
+        put_len(&mut body, 1)?;
+        put_text(&mut body, name)?;
+        body.push(SET);
+        put_text(&mut body, value)?;
+        body.push(0);
+        let answer = self.0.call(key::INCREMENTAL_ALTER_CONFIGS, 0, &body)?;
+        let mut rest = Answer(&answer);
+        rest.skip(8)?;
+        match rest.i16()? {
+            0 => Ok(()),
+            error => Err(io::Error::other(format!("{name} of {topic} cannot be altered: error {error}"))),
+        }
+    }
+
     /// Deletes a topic.
     pub fn delete(&mut self, topic: &str) -> io::Result<()> {
         let mut body = Vec::new();

@@ -133,7 +133,7 @@ pub fn run(address: SocketAddr, topic: &str, schedule: Schedule) -> Result<Histo
         let arrived = scope.spawn(|| read(reader, topic, schedule));
         let written = schedule.follow(|records| {
             let values: Vec<_> = records.map(|record| schedule.value(record)).collect();
-            let batch = frames::batch(values.iter().map(Vec::as_slice), now_ms());
+            let batch = frames::batch(values.iter().map(|value| (None, value.as_slice())), now_ms());
             let body = batch.and_then(|batch| frames::produce(topic, 0, -1, &batch));
             let frame = body.and_then(|body| frames::request(key::PRODUCE, 7, 0, &body));
             frame.and_then(|frame| writer.write_all(&frame)).map_err(explain)

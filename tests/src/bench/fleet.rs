@@ -131,7 +131,7 @@ impl Fleet {
         let flush = if who.is_kafka() { Flush::Async } else { flush };
         let ended = self.running.get_mut(&(who, flush)).map(Broker::has_crashed).transpose();
         if ended.map_err(|error| error.to_string())?.unwrap_or(true) {
-            let broker = self.plan(who, flush)?.start()?;
+            let broker = self.plan(who, flush, &[])?.start()?;
             self.running.insert((who, flush), broker);
         }
         let broker = &self.running[&(who, flush)];
@@ -145,7 +145,7 @@ impl Fleet {
     }
 
     /// A plan for a broker that a line has for itself.
-    pub fn plan(&mut self, who: Who, flush: Flush) -> Result<Plan, String> {
+    pub fn plan(&mut self, who: Who, flush: Flush, settings: &[(&str, &str)]) -> Result<Plan, String> {
         let kind = if who.is_kafka() { Kind::Kafka } else { Kind::Ottla };
         self.plans += 1;
         let dir = self.dir.join(format!("{}-{}", who.name(), self.plans));
@@ -161,13 +161,14 @@ impl Fleet {
             set("socket.send.buffer.bytes", "-1");
             set("socket.receive.buffer.bytes", "-1");
         }
+        settings.iter().for_each(|(name, value)| set(name, value));
         plan.prepare(&self.workshop)?;
         Ok(plan)
     }
 
     /// Starts a broker that a line has for itself.
     pub fn own(&mut self, who: Who, flush: Flush) -> Result<Own, String> {
-        Ok(Own::new(self.plan(who, flush)?.start()?, who))
+        Ok(Own::new(self.plan(who, flush, &[])?.start()?, who))
     }
 
     /// Kafka's jars are installed at the first use; that is not part of a line.

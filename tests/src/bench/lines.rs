@@ -49,6 +49,8 @@ pub enum Work {
     Loaded,
     /// `kill -9` with so many bytes of log, until the last record can be read again.
     Restart(u64),
+    /// So many bytes of updates, until the cleaner has gone over them.
+    Clean(u64),
 }
 
 /// A load of producers.
@@ -130,14 +132,14 @@ impl Line {
             Work::Produce(_) | Work::OneRecord { .. } => true,
             Work::Consume { cold, .. } => !cold,
             Work::EndToEnd { .. } | Work::Partitions(_) | Work::Connections(_) => false,
-            Work::Start | Work::Loaded | Work::Restart(_) => false,
+            Work::Start | Work::Loaded | Work::Restart(_) | Work::Clean(_) => false,
         }
     }
 
     /// How often it is run with `who`, if `rounds` is the wish: what takes a quarter of a minute is not run as often.
     pub fn rounds(&self, rounds: usize, who: Who) -> usize {
         match self.work {
-            Work::Restart(_) | Work::Connections(_) | Work::Partitions(_) => rounds.min(2),
+            Work::Restart(_) | Work::Clean(_) | Work::Connections(_) | Work::Partitions(_) => rounds.min(2),
             Work::Start if who == Who::Ottla || who == Who::Before => rounds.max(5),
             Work::Start | Work::Loaded => rounds.min(3),
             Work::Produce(_) | Work::OneRecord { .. } | Work::Consume { .. } | Work::EndToEnd { .. } => rounds,
@@ -187,6 +189,7 @@ pub fn all() -> Vec<Line> {
     for gigabytes in [1, 10] {
         add(format!("restart/{gigabytes}GB"), Work::Restart(gigabytes * 1_000_000_000), Flush::Quorum);
     }
+    add("clean/1GB".to_owned(), Work::Clean(1_000_000_000), Flush::Async);
     lines
 }
 

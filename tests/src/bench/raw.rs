@@ -15,11 +15,14 @@ use hdrhistogram::Histogram;
 use super::payload;
 use crate::frames::{self, Answer, key};
 use crate::interop::cases::now_ms;
+use crate::records::Random;
 
 /// A read or write that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Frames are repeated up to this size, so that one write can take many of them.
 const SCRIPT_BYTES: usize = 1 << 20;
+/// The same where no two frames have the same keys.
+const KEYED_SCRIPT_BYTES: usize = 32 << 20;
 /// The version of Produce that is sent.
 const PRODUCE_VERSION: i16 = 7;
 /// The version of Fetch that is sent.
@@ -48,6 +51,8 @@ pub struct Produce {
     pub value_bytes: usize,
     /// How many records a request has.
     pub batch_records: usize,
+    /// Records have one of so many keys, or none if 0.
+    pub keys: u64,
     /// Connections, each with a thread.
     pub connections: usize,
     /// Requests that wait for an answer, on each connection.
@@ -107,9 +112,10 @@ impl Produce {
         in_parallel(parts, |(script, stream)| Pipe::new(self, &script, stream).run())
     }
 
-    fn batch(&self) -> io::Result<Vec<u8>> {
-        let values = payload::values(self.value_bytes);
-        frames::batch(values.iter().map(Vec::as_slice).cycle().take(self.batch_records), now_ms())
+    fn batch(&self, values: &[Vec<u8>], random: &mut Random) -> io::Result<Vec<u8>> {
+        let key = |random: &mut Random| (self.keys > 0).then(|| random.below(self.keys).to_be_bytes());
+        let values = values.iter().map(Vec::as_slice).cycle().take(self.batch_records);
+        frames::batch(values.map(|value| (key(random), value)), now_ms())
     }
 }
 
@@ -124,15 +130,20 @@ struct Script {
 
 impl Script {
     fn new(load: &Produce, connection: usize) -> io::Result<Self> {
-        let batch = load.batch()?;
+        let (values, mut random) = (payload::values(load.value_bytes), Random::new(connection as u64));
+        let batch = load.batch(&values, &mut random)?;
+        // Where there are keys each request has other ones, as far as that goes.
+        let most_bytes = if load.keys > 0 { KEYED_SCRIPT_BYTES } else { SCRIPT_BYTES };
         let connections = i32::try_from(load.connections).map_err(io::Error::other)?;
         let mine = i32::try_from(connection).map_err(io::Error::other)?;
         let shares = |partition: &i32| load.partitions < connections || partition % connections == mine;
         let mut bytes = Vec::new();
         let mut count = 0_i32;
-        while count == 0 || bytes.len() < SCRIPT_BYTES {
+        while count == 0 || bytes.len() < most_bytes {
             for partition in (0..load.partitions).filter(shares) {
-                let body = frames::produce(&load.topic, partition, load.acks, &batch)?;
+                let other = (load.keys > 0).then(|| load.batch(&values, &mut random)).transpose()?;
+                let batch = other.as_ref().unwrap_or(&batch);
+                let body = frames::produce(&load.topic, partition, load.acks, batch)?;
                 bytes.extend(frames::request(key::PRODUCE, PRODUCE_VERSION, count, &body)?);
                 count += 1;
             }

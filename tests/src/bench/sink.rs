@@ -177,7 +177,7 @@ impl Records {
     fn new(value_bytes: usize) -> io::Result<Self> {
         let count = (BATCH / (value_bytes + 8)).max(1);
         let values = payload::values(value_bytes);
-        let values = values.iter().map(Vec::as_slice).cycle().take(count);
+        let values = values.iter().map(|value| (None, value.as_slice())).cycle().take(count);
         let batch = frames::batch(values, crate::interop::cases::now_ms())?;
         let count = i64::try_from(count).map_err(io::Error::other)?;
         Ok(Self { bytes: batch.repeat((ANSWER / batch.len()).max(1)), batch: batch.len(), count })
@@ -313,6 +313,7 @@ mod tests {
                 acks,
                 value_bytes: 100,
                 batch_records: 40,
+                keys: 0,
                 connections: 2,
                 in_flight: 7,
                 until: Until::Requests(1_000),

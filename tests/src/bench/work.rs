@@ -24,6 +24,15 @@ use super::{librdkafka, sink};
 const BATCH_BYTES: usize = 16 << 10;
 /// A batch of what is there to be read.
 const FILL_BATCH_BYTES: usize = 64 << 10;
+/// Keys of a log that is cleaned.
+const CLEANED_KEYS: u64 = 100_000;
+/// How a topic waits to be cleaned: when its policy changes all of it is due.
+const DIRTY: [(&str, &str); 3] =
+    [("segment.bytes", "67108864"), ("min.cleanable.dirty.ratio", "0.01"), ("file.delete.delay.ms", "1000")];
+/// How long something is written beside the cleaner: it has to do for longer.
+const WHILE_CLEANING: Duration = Duration::from_secs(1);
+/// How long a cleaner may take.
+const CLEAN_LIMIT: Duration = Duration::from_secs(120);
 /// How long a broker may take to come back.
 const RESTART_LIMIT: Duration = Duration::from_secs(120);
 
@@ -80,6 +89,7 @@ impl Stage {
             Work::Start => self.start(who),
             Work::Loaded => self.loaded(who),
             Work::Restart(bytes) => self.restart(*bytes, who),
+            Work::Clean(bytes) => self.clean(*bytes, who),
         }
     }
 
@@ -100,8 +110,17 @@ impl Stage {
                 let connections = if partitions == 1 { 1 } else { 2 };
                 let batch_records = (BATCH_BYTES / (value_bytes + 8)).max(1);
                 let (in_flight, until) = (64, Until::Passed(time));
-                let load =
-                    raw::Produce { topic, partitions, acks, value_bytes, batch_records, connections, in_flight, until };
+                let load = raw::Produce {
+                    topic,
+                    partitions,
+                    acks,
+                    value_bytes,
+                    batch_records,
+                    keys: 0,
+                    connections,
+                    in_flight,
+                    until,
+                };
                 return Ok(of_requests(&load.run(target.address).map_err(text)?, false));
             }
             let acks = if acks == -1 { "all" } else { ["0", "1"][usize::from(acks == 1)] };
@@ -121,9 +140,7 @@ impl Stage {
             }
             let connections = in_flight.min(4);
             let (in_flight, until) = (in_flight / connections, Until::Passed(time));
-            let (acks, batch_records) = (-1, 1);
-            let load =
-                raw::Produce { topic, partitions, acks, value_bytes, batch_records, connections, in_flight, until };
+            let load = one_record_requests(topic, partitions, (connections, in_flight), until);
             Ok(of_requests(&load.run(target.address).map_err(text)?, true))
         })?;
         let cpu = sample.broker.cpu.div_f64(number(sample.records.max(1)));
@@ -201,6 +218,7 @@ impl Stage {
             acks: -1,
             value_bytes: 1024,
             batch_records: 1,
+            keys: 0,
             connections,
             in_flight: 64,
             until: Until::Passed(self.pace.run),
@@ -247,7 +265,7 @@ impl Stage {
     }
 
     fn start(&mut self, who: Who) -> Result<Sample, String> {
-        let plan = self.fleet.plan(who, Flush::Quorum)?;
+        let plan = self.fleet.plan(who, Flush::Quorum, &[])?;
         let begun = Instant::now();
         let own = Own::new(plan.start()?, who);
         let answered = begun.elapsed();
@@ -290,6 +308,47 @@ impl Stage {
         let broker = Usage::of(own.broker.id()).map_err(text)?;
         let figures = vec![Figure::time("last record again", elapsed)];
         Ok(Sample { figures, elapsed, broker, ..Sample::default() })
+    }
+
+    /// A log of many updates is cleaned alone, and another one while something else is written.
+    fn clean(&mut self, bytes: u64, who: Who) -> Result<Sample, String> {
+        let settings = [("log.cleaner.backoff.ms", "100")];
+        let own = Own::new(self.fleet.plan(who, Flush::Async, &settings)?.start()?, who);
+        let target = own.target();
+        let dirty = [(); 2].map(|()| self.topic_name(1, 100));
+        for topic in &dirty {
+            Admin::open(target.address).and_then(|mut admin| admin.create(topic, 1, &DIRTY)).map_err(text)?;
+            fill_with_keys(&target, topic, bytes, CLEANED_KEYS)?;
+        }
+        let begin = |topic: &str| {
+            let compact = |mut admin: Admin| admin.alter(topic, "cleanup.policy", "compact");
+            Admin::open(target.address).and_then(compact).map_err(text)
+        };
+        let dir = |topic: &str| own.broker.plan.data().join(format!("{topic}-0"));
+        let mut sample = measured(&target, || {
+            let begun = Instant::now();
+            begin(&dirty[0])?;
+            wait_until_clean(&dir(&dirty[0]), bytes / 4)?;
+            Ok(Sample { bytes, elapsed: begun.elapsed(), ..Sample::default() })
+        })?;
+        let cpu = sample.broker.cpu.max(Duration::from_millis(10));
+        sample.figures = vec![
+            Figure::rate("bytes a CPU second", bytes, cpu),
+            Figure::rate("bytes a second", bytes, sample.elapsed),
+            Figure::memory("most memory", sample.broker.peak),
+        ];
+
+        let other = self.topic_name(1, 100);
+        create(&target, &other, 1, Flush::Async)?;
+        let load = one_record_requests(other, 1, (1, 4), Until::Passed(WHILE_CLEANING));
+        let alone = load.run(target.address).map_err(text)?;
+        begin(&dirty[1])?;
+        let beside = load.run(target.address).map_err(text)?;
+        wait_until_clean(&dir(&dirty[1]), bytes / 4)?;
+        let p99 = |done: &Done| Duration::from_nanos(done.latency.value_at_quantile(0.99));
+        sample.figures.push(Figure::time("produce p99 before", p99(&alone)));
+        sample.figures.push(Figure::time("produce p99 meanwhile", p99(&beside)));
+        Ok(sample)
     }
 
     /// Runs a load on a topic of its own, which is deleted after.
@@ -359,23 +418,53 @@ fn create(target: &Target, topic: &str, partitions: i32, flush: Flush) -> Result
     admin.create(topic, partitions, &flush.topic_settings(target.who)).map_err(text)
 }
 
+/// One record of 100 bytes a request, so many of them in flight on each of so many connections.
+fn one_record_requests(
+    topic: String,
+    partitions: i32,
+    (connections, in_flight): (usize, usize),
+    until: Until,
+) -> raw::Produce {
+    let (acks, value_bytes, batch_records, keys) = (-1, 100, 1, 0);
+    raw::Produce { topic, partitions, acks, value_bytes, batch_records, keys, connections, in_flight, until }
+}
+
 /// Writes so many bytes of values.
 fn fill(target: &Target, topic: String, value_bytes: usize, bytes: u64) -> Result<Log, String> {
+    fill_requests(&topic, value_bytes, bytes, 0).run(target.address).map_err(text)?;
+    let ends = Admin::open(target.address).and_then(|mut admin| admin.ends(&topic, 1)).map_err(text)?;
+    Ok(Log { topic, end: ends.first().copied().unwrap_or(0) })
+}
+
+/// The same of 100 bytes each, with keys.
+fn fill_with_keys(target: &Target, topic: &str, bytes: u64, keys: u64) -> Result<(), String> {
+    fill_requests(topic, 100, bytes, keys).run(target.address).map(drop).map_err(text)
+}
+
+fn fill_requests(topic: &str, value_bytes: usize, bytes: u64, keys: u64) -> raw::Produce {
     let batch_records = FILL_BATCH_BYTES / (value_bytes + 8);
     let requests = bytes / (value_bytes * batch_records) as u64;
-    let load = raw::Produce {
-        topic,
-        partitions: 1,
-        acks: 1,
-        value_bytes,
-        batch_records,
-        connections: 1,
-        in_flight: 32,
-        until: Until::Requests(requests),
+    let (topic, until) = (topic.to_owned(), Until::Requests(requests));
+    let (partitions, acks, connections, in_flight) = (1, 1, 1, 32);
+    raw::Produce { topic, partitions, acks, value_bytes, batch_records, keys, connections, in_flight, until }
+}
+
+/// Waits until the segments of a log are no more than so many bytes.
+fn wait_until_clean(dir: &Path, most: u64) -> Result<(), String> {
+    let begun = Instant::now();
+    let size = || -> io::Result<u64> {
+        let files = fs::read_dir(dir)?.filter_map(Result::ok);
+        let logs = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "log"));
+        // A file may go at any time.
+        Ok(logs.filter_map(|file| file.metadata().ok()).map(|it| it.len()).sum())
     };
-    load.run(target.address).map_err(text)?;
-    let ends = Admin::open(target.address).and_then(|mut admin| admin.ends(&load.topic, 1)).map_err(text)?;
-    Ok(Log { topic: load.topic, end: ends.first().copied().unwrap_or(0) })
+    while size().map_err(text)? > most {
+        if begun.elapsed() > CLEAN_LIMIT {
+            return Err(format!("not clean after {CLEAN_LIMIT:?}"));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Starts a broker that was killed; gives the time until the record at `offset` (or the end of an empty log) can be

@@ -159,5 +159,5 @@ fn batch(random: &mut Random, records: i32, value_bytes: u64) -> io::Result<Vec<
             random.letters(length)
         })
         .collect();
-    frames::batch(values.iter().map(Vec::as_slice), crate::interop::cases::now_ms())
+    frames::batch(values.iter().map(|value| (None, value.as_slice())), crate::interop::cases::now_ms())
 }

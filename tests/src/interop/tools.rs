@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::bench::{Bench, Manner, Seen, Writing};
 use super::cases::now_ms;
 use super::client::{Client, Stop};
+use super::compaction::compaction;
 use super::judge::{counts, expect_equal, expect_same};
 use crate::broker::Broker;
 use crate::install::Workshop;
@@ -48,6 +49,7 @@ pub const CASES: &[Case] = &[
     ("kafka-producer-perf", producer_perf),
     ("ottla-client-suite", client_suite),
     ("restart", restart),
+    ("compaction", compaction),
     ("kafka-dump-log", dump_log),
 ];
 
@@ -55,9 +57,9 @@ pub const CASES: &[Case] = &[
 #[derive(Debug)]
 pub struct Tools<'a> {
     class_path: String,
-    workshop: &'a Workshop,
-    bench: &'a Bench,
-    broker: &'a mut Broker,
+    pub(super) workshop: &'a Workshop,
+    pub(super) bench: &'a Bench,
+    pub(super) broker: &'a mut Broker,
 }
 
 impl<'a> Tools<'a> {
@@ -67,7 +69,12 @@ impl<'a> Tools<'a> {
     }
 
     /// Runs a tool, by default of `org.apache.kafka.tools`, that must succeed; gives its output.
-    fn offline(&self, class: &str, arguments: &[&str], input: &str) -> Result<String, Stop> {
+    pub(super) fn offline(&self, class: &str, arguments: &[&str], input: &str) -> Result<String, Stop> {
+        self.within(TOOL_LIMIT, class, arguments, input)
+    }
+
+    /// The same for one that may take longer, or must not.
+    pub(super) fn within(&self, limit: Duration, class: &str, arguments: &[&str], input: &str) -> Result<String, Stop> {
         let class =
             if class.starts_with("kafka.") { class.to_owned() } else { format!("org.apache.kafka.tools.{class}") };
         let file = self.bench.scratch().join("stdin");
@@ -75,7 +82,7 @@ impl<'a> Tools<'a> {
         let mut command = Command::new("java");
         command.args(["-Xmx512m", "-cp", &self.class_path, &class]).args(arguments);
         let input = Stdio::from(File::open(file)?);
-        let finished = process::run_with_input(&mut command, input, self.bench.scratch(), TOOL_LIMIT)?;
+        let finished = process::run_with_input(&mut command, input, self.bench.scratch(), limit)?;
         if finished.succeeded() {
             Ok(finished.stdout)
         } else {
@@ -84,7 +91,7 @@ impl<'a> Tools<'a> {
     }
 
     /// The same for a tool that asks the broker.
-    fn run(&self, class: &str, arguments: &[&str]) -> Result<String, Stop> {
+    pub(super) fn run(&self, class: &str, arguments: &[&str]) -> Result<String, Stop> {
         let all: Vec<_> = ["--bootstrap-server", self.bench.bootstrap()].iter().chain(arguments).copied().collect();
         self.offline(class, &all, "")
     }
@@ -104,7 +111,7 @@ impl<'a> Tools<'a> {
 }
 
 /// `output` holds each of `wanted`, and none of `unwanted`.
-fn expect_text(output: &str, wanted: &[&str], unwanted: &[&str]) -> Result<(), Stop> {
+pub(super) fn expect_text(output: &str, wanted: &[&str], unwanted: &[&str]) -> Result<(), Stop> {
     let missing = wanted.iter().find(|text| !output.contains(**text)).map(|text| format!("misses {text:?}"));
     let surplus = unwanted.iter().find(|text| output.contains(**text)).map(|text| format!("has {text:?}"));
     match missing.or(surplus) {
@@ -443,7 +450,7 @@ fn dump_log(tools: &mut Tools<'_>) -> Result<(), Stop> {
 }
 
 /// The files in `dirs` with one of `extensions`, in order.
-fn files(dirs: &[PathBuf], extensions: &[&str]) -> Result<Vec<PathBuf>, Stop> {
+pub(super) fn files(dirs: &[PathBuf], extensions: &[&str]) -> Result<Vec<PathBuf>, Stop> {
     let mut found = Vec::new();
     for dir in dirs {
         for entry in fs::read_dir(dir).map_err(|error| Stop::Failed(format!("{}: {error}", dir.display())))? {

@@ -12,8 +12,8 @@ mod request;
 
 pub use groups::{CommittedOffset, GroupDescription, GroupMember, ListedGroup};
 pub use reply::{
-    AdminReply, BrokerDescription, ClusterDescription, ConfigEntry, ConfigSource, PartitionDescription,
-    TopicDescription,
+    AdminReply, BrokerDescription, ClusterDescription, CompactionDescription, ConfigEntry, ConfigSource,
+    LogDescription, PartitionDescription, TopicDescription,
 };
 pub use request::{AdminRequest, Resource};
 

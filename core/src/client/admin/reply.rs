@@ -2,6 +2,7 @@
 
 use ottla_wire::api::Response;
 use ottla_wire::api::describe_configs::DescribeConfigsResourceResult;
+use ottla_wire::api::describe_log_dirs::{Compaction, DescribeLogDirsResponse};
 use ottla_wire::api::metadata::{MetadataResponse, MetadataResponsePartition, MetadataResponseTopic};
 use ottla_wire::{ErrorCode, Uuid};
 
@@ -25,6 +26,8 @@ pub enum AdminReply {
     Cluster(Box<ClusterDescription>),
     /// Settings, in the broker's order.
     Configs(Vec<ConfigEntry>),
+    /// The logs that were asked for, in the order of their indexes.
+    Logs(Vec<LogDescription>),
     /// The groups that the broker coordinates.
     Groups(Vec<ListedGroup>),
     /// A group.
@@ -89,6 +92,34 @@ pub struct PartitionDescription {
     pub in_sync: Vec<BrokerId>,
     /// Who is not there, or has lost its disk.
     pub offline: Vec<BrokerId>,
+}
+
+/// A partition's log on a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDescription {
+    /// The partition's index.
+    pub index: i32,
+    /// The directory that it lies in.
+    pub dir: Box<str>,
+    /// Bytes of its segments.
+    pub size: i64,
+    /// How it stands with its compaction: told by Ottla, where the topic is compacted.
+    pub compaction: Option<CompactionDescription>,
+}
+
+/// How a log stands with its compaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompactionDescription {
+    /// Below it each key is there once.
+    pub clean_to: Offset,
+    /// Bytes that were cleaned before.
+    pub clean_bytes: i64,
+    /// Bytes that were not, and can be now.
+    pub dirty_bytes: i64,
+    /// Whether it is being cleaned.
+    pub is_running: bool,
+    /// Why it is not cleaned any more, if that is so.
+    pub uncleanable: Option<Box<str>>,
 }
 
 /// One setting.
@@ -195,6 +226,10 @@ pub(super) fn reply(response: &Response<'_>) -> Result<AdminReply, Refusal> {
             Refusal::check(response.error_code, None)?;
             Ok(AdminReply::Cluster(Box::new(cluster(response))))
         }
+        Response::DescribeLogDirs(response) => {
+            Refusal::check(response.error_code, None)?;
+            Ok(AdminReply::Logs(logs(response)))
+        }
         Response::ListGroups(response) => {
             Refusal::check(response.error_code, None)?;
             Ok(AdminReply::Groups(response.groups.iter().map(groups::listed).collect()))
@@ -253,6 +288,28 @@ fn partition(partition: &MetadataResponsePartition) -> PartitionDescription {
         in_sync: ids(&partition.isr_nodes),
         offline: ids(&partition.offline_replicas),
     }
+}
+
+fn logs(response: &DescribeLogDirsResponse<'_>) -> Vec<LogDescription> {
+    let compaction = |it: &Compaction<'_>| CompactionDescription {
+        clean_to: Offset(it.clean_to),
+        clean_bytes: it.clean_bytes,
+        dirty_bytes: it.dirty_bytes,
+        is_running: it.is_running,
+        uncleanable: it.uncleanable.map(Into::into),
+    };
+    let described = response.results.iter().flat_map(|dir| {
+        let partitions = dir.topics.iter().flat_map(|topic| &topic.partitions).filter(|it| !it.is_future_key);
+        partitions.map(|it| LogDescription {
+            index: it.partition_index,
+            dir: dir.log_dir.into(),
+            size: it.partition_size,
+            compaction: (it.compaction.clean_to >= 0).then(|| compaction(&it.compaction)),
+        })
+    });
+    let mut logs: Vec<_> = described.collect();
+    logs.sort_by_key(|log| log.index);
+    logs
 }
 
 fn config(entry: &DescribeConfigsResourceResult<'_>) -> ConfigEntry {

@@ -6,6 +6,7 @@ use ottla_wire::api::create_topics::{CreatableTopic, CreatableTopicConfig, Creat
 use ottla_wire::api::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_wire::api::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_wire::api::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use ottla_wire::api::describe_log_dirs::{DescribableLogDirTopic, DescribeLogDirsRequest};
 use ottla_wire::api::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
@@ -38,6 +39,8 @@ pub enum AdminRequest {
     ListOffset { partition: TopicPartition, timestamp: i64 },
     /// The brokers and these topics; `None`: all topics. Nothing is created. Answered by `Cluster`.
     Describe { topics: Option<Vec<Box<str>>> },
+    /// A topic's partitions on a broker. Answered by `Logs`. The broker is one that a `Describe` named.
+    DescribeLogs { broker: BrokerId, topic: Box<str>, partitions: Vec<i32> },
     /// The groups that a broker coordinates. Answered by `Groups`. The broker is one that a `Describe` named.
     ListGroups { broker: BrokerId },
     /// A group and its members, as one of KIP-848 or as a classic one: where it is the other, the error is
@@ -76,7 +79,7 @@ impl AdminRequest {
     pub(super) fn addressee(&self) -> Addressee<'_> {
         match self {
             Self::DeleteRecords { partition, .. } | Self::ListOffset { partition, .. } => Addressee::Leader(partition),
-            Self::ListGroups { broker } => Addressee::Broker(*broker),
+            Self::ListGroups { broker } | Self::DescribeLogs { broker, .. } => Addressee::Broker(*broker),
             Self::DescribeGroup { group, .. }
             | Self::FetchOffsets { group }
             | Self::CommitOffsets { group, .. }
@@ -122,6 +125,7 @@ impl AdminRequest {
             Self::DescribeConfigs { resource, name } => describe_configs(resource.code(), name),
             Self::ListOffset { partition, timestamp } => list_offset(partition, *timestamp, current, timeout_ms),
             Self::Describe { topics } => describe(topics.as_deref()),
+            Self::DescribeLogs { topic, partitions, .. } => describe_logs(topic, partitions),
             Self::ListGroups { .. } => ListGroupsRequest::default().into(),
             Self::DescribeGroup { group, kip_848 } => groups::describe(group, *kip_848),
             Self::FetchOffsets { group } => return (groups::fetch_offsets(group), LAST_WITH_NAMES),
@@ -169,6 +173,11 @@ fn alter<'a>(resource_type: i8, resource_name: &'a str, entries: &'a [(Box<str>,
 fn describe_configs(resource_type: i8, resource_name: &str) -> Request<'_> {
     let resources = vec![DescribeConfigsResource { resource_type, resource_name, configuration_keys: None }];
     DescribeConfigsRequest { resources, ..DescribeConfigsRequest::default() }.into()
+}
+
+fn describe_logs<'a>(topic: &'a str, partitions: &[i32]) -> Request<'a> {
+    let topics = vec![DescribableLogDirTopic { topic, partitions: partitions.to_vec() }];
+    DescribeLogDirsRequest { topics: Some(topics) }.into()
 }
 
 fn describe(topics: Option<&[Box<str>]>) -> Request<'_> {

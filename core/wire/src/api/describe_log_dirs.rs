@@ -1,6 +1,7 @@
 //! DescribeLogDirs (key 35): the log directories of a broker and the replicas in them (KIP-113).
 //!
-//! Version 4 adds the sizes of the volumes (KIP-827), 5 whether a directory is cordoned (KIP-1066).
+//! Version 4 adds the sizes of the volumes (KIP-827), 5 whether a directory is cordoned (KIP-1066). How far a log is
+//! compacted is a tagged field of ours, which other clients pass over.
 
 use crate::ErrorCode;
 use crate::message::message;
@@ -46,11 +47,11 @@ message! {
     /// The replicas of one topic in the directory.
     struct DescribeLogDirsTopic<'a> {
         name: &'a str,
-        partitions: Vec<DescribeLogDirsPartition>,
+        partitions: Vec<DescribeLogDirsPartition<'a>>,
     }
 
     /// One replica.
-    struct DescribeLogDirsPartition {
+    struct DescribeLogDirsPartition<'a> {
         partition_index: i32,
         /// Bytes of its segments.
         partition_size: i64,
@@ -58,5 +59,21 @@ message! {
         offset_lag: i64,
         /// Whether it is being moved into this directory.
         is_future_key: bool,
+    } tagged {
+        10000 compaction: Compaction<'a> [2..],
+    }
+
+    /// How a log stands with its compaction.
+    struct Compaction<'a> {
+        /// Below it the log is clean; -1 if it is not compacted.
+        clean_to: i64 [2..] = -1,
+        /// Bytes that were cleaned before.
+        clean_bytes: i64 [2..],
+        /// Bytes that were not, and can be now.
+        dirty_bytes: i64 [2..],
+        /// Whether it is being cleaned.
+        is_running: bool [2..],
+        /// Why it is not cleaned any more.
+        uncleanable: Option<&'a str> [2..] = None,
     }
 }

@@ -1,12 +1,15 @@
 //! `ottla topic`: create, list, describe, alter, delete.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{ClientArgs, Fate, OutputArgs, admin, block_on, bounds, explain, report, table};
 use crate::cli::{Failure, Output, parse_pair, print};
 use crate::client::{
-    Admin, ConfigEntry, ConfigSource, Error, ErrorCode, NewTopic, Offset, Resource, TopicDescription, TopicPartition,
+    Admin, BrokerId, CompactionDescription, ConfigEntry, ConfigSource, Error, ErrorCode, LogDescription, NewTopic,
+    Offset, Resource, TopicDescription, TopicPartition,
 };
 
 #[derive(Debug, Subcommand)]
@@ -206,6 +209,8 @@ fn summary_json(topic: &TopicDescription) -> Value {
 struct Described {
     topic: TopicDescription,
     bounds: Vec<Result<(Offset, Offset), Error>>,
+    /// Its partitions' logs at their leaders, as far as those tell.
+    logs: BTreeMap<i32, LogDescription>,
     configs: Vec<ConfigEntry>,
 }
 
@@ -231,10 +236,27 @@ async fn look_at(admin: &Admin, topic: TopicDescription, all: bool) -> Result<De
     let partitions = topic.partitions.iter().filter(|partition| partition.leader.is_some());
     let partitions: Vec<_> = partitions.map(|it| TopicPartition::new(&*topic.name, it.index)).collect();
     let bounds = bounds(admin, &partitions).await;
+    let logs = logs(admin, &topic).await;
     let configs = admin.describe_configs(Resource::Topic, &topic.name).await;
     let mut configs = configs.map_err(|error| Failure::new(explain(&format!("topic {}", topic.name), &error)))?;
     configs.retain(|entry| all || entry.source == ConfigSource::Topic);
-    Ok(Described { topic, bounds, configs })
+    Ok(Described { topic, bounds, logs, configs })
+}
+
+/// What the leaders tell of the logs. One that tells nothing (an ACL may forbid it) leaves its columns empty.
+async fn logs(admin: &Admin, topic: &TopicDescription) -> BTreeMap<i32, LogDescription> {
+    let mut led: BTreeMap<BrokerId, Vec<i32>> = BTreeMap::new();
+    for partition in &topic.partitions {
+        if let Some(leader) = partition.leader {
+            led.entry(leader).or_default().push(partition.index);
+        }
+    }
+    let mut logs = BTreeMap::new();
+    for (leader, partitions) in led {
+        let described = admin.describe_logs(leader, &topic.name, partitions).await.unwrap_or_default();
+        logs.extend(described.into_iter().map(|log| (log.index, log)));
+    }
+    logs
 }
 
 /// A topic that is not there, or about which nothing is known.
@@ -244,7 +266,7 @@ pub(super) fn missing(name: &str, code: ErrorCode) -> Failure {
 }
 
 fn as_table(described: &Described) -> String {
-    let Described { topic, bounds, configs } = described;
+    let Described { topic, bounds, logs, configs } = described;
     let id = topic.id.to_string();
     let (count, replicas) = (topic.partitions.len(), replicas(topic));
     let mut text =
@@ -264,16 +286,33 @@ fn as_table(described: &Described) -> String {
             number(&|(start, _)| start.0),
             number(&|(_, end)| end.0),
             number(&|(start, end)| *end - *start),
+            logs.get(&it.index).map_or("-".to_owned(), |log| log.size.to_string()),
         ]
     });
-    let header = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END", "RECORDS"];
+    let header = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END", "RECORDS", "BYTES"];
     text += &table(&header, partitions.collect::<Vec<_>>());
+    let compacted = logs.values().filter_map(|log| Some((log.index, log.compaction.as_ref()?)));
+    let compacted: Vec<_> = compacted.map(|(index, state)| compaction_row(index, state)).collect();
+    if !compacted.is_empty() {
+        text += "\n";
+        text += &table(&["PARTITION", "CLEAN TO", "CLEAN BYTES", "DIRTY BYTES", "CLEANER"], compacted);
+    }
     if !configs.is_empty() {
         let row = |entry: &ConfigEntry| vec![entry.name.to_string(), shown(entry), source(entry.source)];
         text += "\n";
         text += &table(&["KEY", "VALUE", "SOURCE"], configs.iter().map(row));
     }
     text
+}
+
+fn compaction_row(index: i32, state: &CompactionDescription) -> Vec<String> {
+    let cleaner = match (&state.uncleanable, state.is_running) {
+        (Some(why), _) => format!("given up: {why}"),
+        (None, true) => "running".to_owned(),
+        (None, false) => "idle".to_owned(),
+    };
+    let numbers = [i64::from(index), state.clean_to.0, state.clean_bytes, state.dirty_bytes];
+    numbers.iter().map(i64::to_string).chain([cleaner]).collect()
 }
 
 fn shown(entry: &ConfigEntry) -> String {
@@ -293,7 +332,7 @@ fn source(source: ConfigSource) -> String {
 }
 
 fn as_json(described: &Described) -> Value {
-    let Described { topic, bounds, configs } = described;
+    let Described { topic, bounds, logs, configs } = described;
     let mut bounds = bounds.iter();
     let partitions = topic.partitions.iter().map(|it| {
         let known = it.leader.and_then(|_| bounds.next()).and_then(|bounds| bounds.as_ref().ok());
@@ -306,6 +345,14 @@ fn as_json(described: &Described) -> Value {
             "offline": it.offline.iter().map(|id| id.0).collect::<Vec<_>>(),
             "start_offset": known.map(|(start, _)| start.0),
             "end_offset": known.map(|(_, end)| end.0),
+            "bytes": logs.get(&it.index).map(|log| log.size),
+            "compaction": logs.get(&it.index).and_then(|log| log.compaction.as_ref()).map(|state| json!({
+                "clean_to": state.clean_to.0,
+                "clean_bytes": state.clean_bytes,
+                "dirty_bytes": state.dirty_bytes,
+                "running": state.is_running,
+                "uncleanable": state.uncleanable,
+            })),
         })
     });
     let partitions: Vec<_> = partitions.collect();
