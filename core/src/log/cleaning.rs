@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 
 use super::LogConfig;
-use super::cleaner::plan::{Part, groups};
+use super::cleaner::plan::{Part, groups, most_bytes};
 use super::cleaner::{AbortedTxns, Clean, Failure, Filter, Mapping, OffsetMap, Output, Rules, Source, Stage};
 use super::cold::Loaded;
 use super::names::{self, SegmentFile};
@@ -594,11 +594,4 @@ impl Speed {
             self.next = self.next.max(now) + std::time::Duration::from_secs_f64(seconds);
         }
     }
-}
-
-/// How large a segment may become, also by what its indexes can hold.
-fn most_bytes(config: &LogConfig) -> u64 {
-    let entries = u64::from(config.index_size_max_bytes) / super::time_index::ENTRY_LEN as u64;
-    let indexed = entries.saturating_mul(u64::from(config.index_interval_bytes).max(1));
-    u64::from(config.segment_bytes).min(indexed)
 }

@@ -158,9 +158,15 @@ pub struct Invariants {
     nonmonotonic_poll: nonmonotonic_poll::NonmonotonicPoll,
     poll_skip: poll_skip::PollSkip,
     send_order: send_order::SendOrder,
+    taken: Taken,
+    groups: group::GroupRules,
+}
+
+/// The checkers of what compaction and retention take from a log.
+#[derive(Clone, Debug, Default)]
+struct Taken {
     last_of_key: last_of_key::LastOfKey,
     log_start: log_start::LogStart,
-    groups: group::GroupRules,
 }
 
 /// Every code, with what it says.
@@ -204,7 +210,7 @@ impl Invariants {
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
         of(duplicate::CODE, self.duplicate.check(fact))?;
         of(lost_write::CODE, lost_write::check(fact))?;
-        of(last_of_key::CODE, self.last_of_key.check(fact))?;
+        of(last_of_key::CODE, self.taken.last_of_key.check(fact))?;
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))
     }
 
@@ -234,14 +240,14 @@ impl Invariants {
         of(ack_truth::CODE, self.ack_truth.check(fact))?;
         of(offset_uniqueness::CODE, self.offset_uniqueness.check(fact))?;
         of(committed_is_durable::CODE, committed_is_durable::check(fact))?;
-        of(log_start::CODE, self.log_start.check(fact))?;
+        of(log_start::CODE, self.taken.log_start.check(fact))?;
         of(vote_once::CODE, vote_once::check(fact))?;
         of(response_order::CODE, response_order::check(fact))?;
         of(malformed_input::CODE, malformed_input::check(fact))?;
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
         of(duplicate::CODE, self.duplicate.check(fact))?;
         of(lost_write::CODE, lost_write::check(fact))?;
-        of(last_of_key::CODE, self.last_of_key.check(fact))?;
+        of(last_of_key::CODE, self.taken.last_of_key.check(fact))?;
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))?;
         of(read_stability::CODE, self.read_stability.check(fact))?;
         of(poll_skip::CODE, self.poll_skip.check(fact))?;
@@ -258,7 +264,7 @@ impl Invariants {
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))?;
         of(read_stability::CODE, self.read_stability.check(fact))?;
         of(poll_skip::CODE, self.poll_skip.check(fact))?;
-        of(last_of_key::CODE, self.last_of_key.check(fact))?;
+        of(last_of_key::CODE, self.taken.last_of_key.check(fact))?;
         of(error_truth::CODE, error_truth::check(fact))?;
         of(send_order::CODE, self.send_order.check(fact))
     }

@@ -52,21 +52,29 @@ pub struct Produce {
     /// Of a hundred acknowledged batches, so many are sent again, as by a client that lost the answer. Only of
     /// idempotent producers with acks=-1, for which that changes nothing.
     pub again: u32,
-    /// Records have one of so many keys, or none if 0.
-    pub keys: u64,
+    /// The keys that records have.
+    pub keys: Keys,
+}
+
+/// `keys = { count = 50, deletes = 10 }`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// Records have one of so many, or none if 0.
+    pub count: u64,
     /// Of a hundred records with a key so many are tombstones.
     pub deletes: u64,
 }
 
-impl Produce {
+impl Keys {
     /// The key of a value.
-    fn key_of(&self, id: ValueId) -> Option<u64> {
-        (self.keys > 0).then(|| id % self.keys)
+    fn of(self, id: ValueId) -> Option<u64> {
+        (self.count > 0).then(|| id % self.count)
     }
 
     /// Whether a value is none, but deletes its key. Keys follow each other: this is to meet them all.
-    const fn deletes(&self, id: ValueId) -> bool {
-        self.keys > 0 && (id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 100 < self.deletes
+    const fn deletes(self, id: ValueId) -> bool {
+        self.count > 0 && (id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 100 < self.deletes
     }
 }
 
@@ -87,8 +95,7 @@ impl Default for Produce {
             first_sequence: 0,
             phases: true,
             again: 0,
-            keys: 0,
-            deletes: 0,
+            keys: Keys::default(),
         }
     }
 }
@@ -349,7 +356,7 @@ impl ProduceActor {
         let first = ctx.judge.history.next_value();
         for _ in 0..count {
             let value = ctx.judge.history.next_value();
-            let (key, deletes) = (self.params.key_of(value), self.params.deletes(value));
+            let (key, deletes) = (self.params.keys.of(value), self.params.keys.deletes(value));
             ctx.judge.history.invoke(Write { key, deletes, ..self.write(ctx.id, ctx.now, index) });
         }
         let producer = self.producer(partition, count);
@@ -396,11 +403,11 @@ impl ProduceActor {
             let number = id.to_be_bytes();
             value[..8].copy_from_slice(&number);
             let timestamp = ctx.wall_ms;
-            let key = self.params.key_of(id).map(u64::to_be_bytes);
+            let key = self.params.keys.of(id).map(u64::to_be_bytes);
             let key = key.as_ref().map(|key| &key[..]);
             let of_tombstone: [(&[u8], _); 1] = [(TOMBSTONE_NUMBER, Some(&number[..]))];
             let (value, headers) =
-                if self.params.deletes(id) { (None, &of_tombstone[..]) } else { (Some(&value[..]), &[][..]) };
+                if self.params.keys.deletes(id) { (None, &of_tombstone[..]) } else { (Some(&value[..]), &[][..]) };
             builder.append(&NewRecord { timestamp, key, value, headers });
         }
         builder.build().into()

@@ -4,6 +4,8 @@
 //! older than `max.compaction.lag.ms`; the dirtiest log comes first. A segment can be cleaned once it is written no
 //! more, lies wholly below what can still change, and has no record younger than `min.compaction.lag.ms`.
 
+use crate::log::api::LogConfig;
+use crate::log::time_index::ENTRY_LEN;
 use crate::types::Offset;
 
 /// What a log's configuration says of its compaction, under Kafka's topic keys.
@@ -116,6 +118,13 @@ pub(crate) fn groups(parts: &[Part], max_bytes: u64) -> Vec<Vec<Part>> {
         }
     }
     groups
+}
+
+/// How large a segment may become, also by what its indexes can hold.
+pub(crate) fn most_bytes(config: &LogConfig) -> u64 {
+    let entries = u64::from(config.index_size_max_bytes) / ENTRY_LEN as u64;
+    let indexed = entries.saturating_mul(u64::from(config.index_interval_bytes).max(1));
+    u64::from(config.segment_bytes).min(indexed)
 }
 
 #[cfg(test)]
