@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::api::Boot;
+use super::api::{Boot, LogConfig};
 use super::checkpoint::{self, OffsetCheckpoint};
 use super::clean_shutdown;
 use super::cold::Loaded;
@@ -206,7 +206,9 @@ impl Starting {
             };
             self.last += 1;
             let path = Path::new(dir, partition.to_string());
-            let recovery = Recovery::new(self.last, partition, path, hints, io.config.default_log.clone());
+            // Nobody has said yet by what it is kept: until then nothing of it goes.
+            let config = LogConfig { delete: false, compact: false, ..io.config.default_log.clone() };
+            let recovery = Recovery::new(self.last, partition, path, hints, config);
             recovery.start(io);
             self.running.insert(self.last, recovery);
         }

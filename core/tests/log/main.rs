@@ -350,6 +350,29 @@ fn a_log_that_goes_whole_gets_one_new_segment() {
     }
 }
 
+/// A start may take longer than retention waits, and the broker's default is not what every log is kept by: not the
+/// metadata log, for one.
+#[test]
+fn nothing_goes_before_somebody_says_what_is_kept() {
+    // The first look at old segments reads their time indexes.
+    let look_twice = |world: &mut World| {
+        for _ in 0..2 {
+            world.pass(Duration::from_secs(301));
+            world.run();
+        }
+        world.offsets().log_start
+    };
+    let mut world = expired();
+    world.restart_slowly(0, None);
+    while world.step() {}
+    world.set_high_watermark(world.offsets().log_end);
+    world.pass(Duration::from_secs(8 * 24 * 3600));
+    assert_eq!(look_twice(&mut world), Offset(0));
+    let log = world.log();
+    world.logs.set_config(log, small().default_log);
+    assert_eq!(look_twice(&mut world), Offset(40));
+}
+
 /// The last batch that was written lies in a segment that is gone.
 #[test]
 fn what_does_not_fit_after_all_was_deleted_is_cut_where_the_log_begins() {

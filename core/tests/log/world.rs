@@ -78,7 +78,7 @@ impl World {
     pub(crate) fn restart(&mut self, crash: Crash) -> Boot {
         self.crash(crash);
         self.start();
-        self.boot()
+        self.configured()
     }
 
     /// A kill and a new start, of which the operation with this number fails.
@@ -86,7 +86,16 @@ impl World {
         self.crash(Crash::Kill);
         self.disk.fail.insert(self.disk.done + number, error);
         self.start();
-        self.boot()
+        self.configured()
+    }
+
+    /// A start is over: the logs that it found are configured as those that are made.
+    fn configured(&mut self) -> Boot {
+        let boot = self.boot();
+        for found in &boot.logs {
+            self.logs.set_config(found.log, self.config.default_log.clone());
+        }
+        boot
     }
 
     /// A kill, and so many operations of a new start, each late enough for what is due, of which one may fail.

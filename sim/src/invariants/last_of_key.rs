@@ -171,6 +171,6 @@ mod tests {
             assert_eq!(at_rest(&[3], 8, tombstones_stay), Ok(()));
         }
         assert_eq!(at_rest(&[], 0, false), Ok(()));
-        assert!(at_rest(&[], 0, true).is_err(), "it had a day to stay");
+        assert!(at_rest(&[], 0, true).is_err(), "it had a week to stay");
     }
 }

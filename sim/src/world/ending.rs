@@ -18,8 +18,8 @@ use crate::workload::{Actor, ReadActor, SoloActor};
 /// How long who reads everything waits for an answer: as long as Kafka's clients. Megabytes through a small window
 /// over a network that loses take more than a moment.
 const READ_TIMEOUT: Nanos = 30 * SECOND;
-/// A tombstone that is to stay so long is there when the run ends, whatever its clocks do.
-const A_DAY_MS: u64 = 86_400_000;
+/// A tombstone that is to stay so long is there when the run ends, whatever its clocks do: they step by a day or so.
+const A_WEEK_MS: u64 = 604_800_000;
 
 impl World {
     /// Load and faults are over. The process is started anew where it is down or something of it is out of service,
@@ -115,7 +115,7 @@ impl World {
         let keyed: BTreeSet<_> =
             history.writes().filter(|(_, it)| it.key.is_some()).map(|(_, it)| it.partition).collect();
         let topic = self.setting.config.topic(&Overrides::default());
-        let tombstones_stay = topic.compaction.delete_retention_ms >= A_DAY_MS;
+        let tombstones_stay = topic.compaction.delete_retention_ms >= A_WEEK_MS;
         let Some(process) = self.node.process.as_ref().filter(|process| process.ready) else { return };
         let derived = process.machine.derived();
         let begins: Vec<_> = derived.into_iter().map(|view| (view.partition, view.offsets.log_start.0)).collect();
