@@ -58,7 +58,8 @@ impl Draft<'_> {
         let Some((protocol, metadata)) = protocols.first().cloned().filter(|_| self.can_follow(request)) else {
             return Err(refused(ErrorCode::INCONSISTENT_GROUP_PROTOCOL));
         };
-        let member = self.admit_classic(request, settings)?;
+        let owned = owned_by(&metadata, self.topics);
+        let member = self.admit_classic(request, &owned, settings)?;
         let before = self.image.members.get(&member).cloned();
         let of = Subscription {
             instance_id: request.instance_id.map(Into::into),
@@ -72,7 +73,6 @@ impl Draft<'_> {
         let bump = before.as_deref() != Some(&next) && self.enlist(&member, before, next);
         self.refresh(bump, true, now);
         self.assign(settings, now);
-        let owned = owned_by(&metadata, self.topics);
         let current = self.reconcile(&member, Some(&owned));
         Ok(JoinAnswer {
             error: ErrorCode::NONE,
@@ -95,7 +95,15 @@ impl Draft<'_> {
         request.protocol_type == CONSUMER && request.protocols.iter().any(|it| all_speak(it.name))
     }
 
-    fn admit_classic(&mut self, request: &JoinRequest<'_>, settings: &GroupSettings) -> Result<Arc<str>, JoinAnswer> {
+    /// With an id that is not known a member comes that was just given it (KIP-394). Kafka takes everybody for such a
+    /// one; but who has partitions was put out of the group and has not heard of it, and would go on with what is
+    /// another's by now.
+    fn admit_classic(
+        &mut self,
+        request: &JoinRequest<'_>,
+        owned: &Partitions,
+        settings: &GroupSettings,
+    ) -> Result<Arc<str>, JoinAnswer> {
         let refused = |code| JoinAnswer::refused(request.member_id, code);
         let is_new = request.member_id.is_empty();
         let owner = request.instance_id.and_then(|instance| self.image.instances.get(instance)).cloned();
@@ -109,6 +117,7 @@ impl Draft<'_> {
             (None, _) if is_new && request.knows_member_id_required => {
                 Err(JoinAnswer::refused(&id, ErrorCode::MEMBER_ID_REQUIRED))
             }
+            (None, _) if !is_known && !owned.is_empty() => Err(refused(ErrorCode::UNKNOWN_MEMBER_ID)),
             (None, _) => Ok(id),
             (Some(_), Some(owner)) if is_new => {
                 self.replace(&owner, &id);
