@@ -106,8 +106,6 @@ pub enum Plant {
     Cmp04,
     /// CMP-10 (KAFKA-5634): retention deletes what is above the high watermark.
     Cmp10,
-    /// CMP-13 (KAFKA-7322): records are deleted while the cleaner is in their segments.
-    Cmp13,
     /// CMP-18 (derived): the new segment gets its name without a sync.
     Cmp18,
     /// CMP-19 (derived): the old segments go before the new one's name is durable.
@@ -116,8 +114,6 @@ pub enum Plant {
     Cmp20,
     /// CMP-21 (derived): keys are taken for the same if ten bits of their hashes are.
     Cmp21,
-    /// CMP-22 (derived): what becomes one segment does not tell where it ended.
-    Cmp22,
 }
 
 /// Which bugs a machine carries. Ordinarily none.
@@ -190,12 +186,10 @@ impl Plant {
         Self::Cmp03,
         Self::Cmp04,
         Self::Cmp10,
-        Self::Cmp13,
         Self::Cmp18,
         Self::Cmp19,
         Self::Cmp20,
         Self::Cmp21,
-        Self::Cmp22,
     ];
 
     /// The bugs that only a quorum of several shows: `core/src/raft` plants them in a world of its own.
@@ -261,12 +255,10 @@ impl Plant {
             Self::Cmp03 => "CMP-03",
             Self::Cmp04 => "CMP-04",
             Self::Cmp10 => "CMP-10",
-            Self::Cmp13 => "CMP-13",
             Self::Cmp18 => "CMP-18",
             Self::Cmp19 => "CMP-19",
             Self::Cmp20 => "CMP-20",
             Self::Cmp21 => "CMP-21",
-            Self::Cmp22 => "CMP-22",
         }
     }
 }

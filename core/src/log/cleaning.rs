@@ -335,7 +335,7 @@ impl Pass {
         };
         // A file that is shorter than it was is found out by the walk.
         debug_assert!(matches!(result, DiskResult::Opened { .. }), "an open that did not fail");
-        let is_last = self.sources.iter().all(|part| part.size == 0) && !io.storage.planted.has(Plant::Cmp22);
+        let is_last = self.sources.iter().all(|part| part.size == 0);
         let source = Source { file, len: part.size, is_last };
         self.run(Box::new(Clean::new(stage, source, 0)), io);
     }

@@ -66,7 +66,7 @@ impl Log {
         self.derived.epochs.truncate_start(offset.min(self.log_start));
         let usable = self.condition == Condition::Usable && io.storage.health(self.dir()) != Health::Offline;
         self.checkpoints.deleted = offset;
-        if self.checkpoints.cleaner.busy && !io.storage.planted.has(Plant::Cmp13) {
+        if self.checkpoints.cleaner.busy {
             return; // When the pass is over, this is called again.
         }
         let newest = self.checkpoints.snapshots.last().copied();

@@ -28,7 +28,10 @@ impl RecoveredPrefix {
         }
         let end = next.unwrap_or(0);
         // What a start deletes before it serves is as good as deleted before.
-        let (promised, deleted) = (found.followed.promised, found.followed.deleted.max(found.start.unwrap_or(0)));
+        let (promised, deleted) = (found.followed.promised, found.followed.deleted.max(found.followed.retired));
+        if let Some(start) = found.start.filter(|start| *start > deleted) {
+            return Err(format!("{log} begins at {start} after a start, and what is deleted ends at {deleted}"));
+        }
         // What is deleted is promised no more, but for its offsets.
         if end < promised && (deleted < promised || found.next.is_some_and(|next| next < promised)) {
             return Err(format!("{log} ends at {end} after a start, and {promised} was promised"));
