@@ -49,8 +49,8 @@ pub struct LogConfig {
 pub struct LogManagerConfig {
     /// How many log directories there are (`log.dirs`).
     pub dirs: u16,
-    /// For logs found at start, until [`super::LogManager::set_config`] says otherwise; but retention and compaction wait
-    /// for that.
+    /// For logs found at start, until [`super::LogManager::set_config`] says otherwise; but retention and compaction
+    /// wait for that.
     pub default_log: LogConfig,
     /// The longest that an append stays without a sync when nobody waits for it.
     pub flush_max_delay: Duration,
