@@ -94,7 +94,8 @@ fn read(tools: &Tools<'_>, bootstrap: &str, topic: &str, latest: &Latest) -> Res
     let arguments: Vec<_> = arguments.concat().into_iter().chain(["--from-beginning"]).collect();
     let output = tools.within(READING, "consumer.ConsoleConsumer", &arguments, "")?;
     let (mut found, mut last, mut count) = (Latest::new(), -1, 0);
-    for line in output.lines() {
+    // At its end it logs that nothing came for a while.
+    for line in output.lines().filter(|line| line.starts_with("Offset:")) {
         let unreadable = || Stop::Failed(format!("the consumer printed {line:?}"));
         let mut columns = line.split('\t');
         let offset = columns.next().and_then(|it| it.strip_prefix("Offset:")?.parse::<i64>().ok());
