@@ -423,8 +423,11 @@ impl Logs {
                 return;
             }
             if let Some(log) = self.logs.get_mut(&name) {
-                let end = log.batches.iter().rfind(|batch| batch.segment == segment).map_or(0, |last| last.last + 1);
-                log.retired = log.retired.max(end);
+                // What goes from the front is deleted; what goes from the end is cut, and promised as before.
+                if log.batches.first().is_some_and(|first| first.segment == segment) {
+                    let last = log.batches.iter().rfind(|batch| batch.segment == segment);
+                    log.retired = log.retired.max(last.map_or(0, |last| last.last + 1));
+                }
                 log.batches.retain(|batch| batch.segment != segment);
             }
         } else if let Some(name) = TopicPartition::from_dir_name(&path.name) {

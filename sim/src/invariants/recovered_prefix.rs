@@ -27,11 +27,13 @@ impl RecoveredPrefix {
             next = Some(batch.last + 1);
         }
         let end = next.unwrap_or(0);
-        // What a start deletes before it serves is as good as deleted before.
-        let (promised, deleted) = (found.followed.promised, found.followed.deleted.max(found.followed.retired));
-        if let Some(start) = found.start.filter(|start| *start > deleted) {
-            return Err(format!("{log} begins at {start} after a start, and what is deleted ends at {deleted}"));
+        // What a start deletes before it serves is as good as deleted before, if the log begins there.
+        let (promised, deleted, retired) = (found.followed.promised, found.followed.deleted, found.followed.retired);
+        if let Some(start) = found.start.filter(|start| *start > deleted.max(retired)) {
+            let gone = deleted.max(retired);
+            return Err(format!("{log} begins at {start} after a start, and what is deleted ends at {gone}"));
         }
+        let deleted = deleted.max(retired.min(found.start.unwrap_or(0)));
         // What is deleted is promised no more, but for its offsets.
         if end < promised && (deleted < promised || found.next.is_some_and(|next| next < promised)) {
             return Err(format!("{log} ends at {end} after a start, and {promised} was promised"));
@@ -69,6 +71,21 @@ mod tests {
                 RecoveredPrefix::default().check(&Fact::Recovered { log: &log(), found })
             };
             assert_eq!(recovered(&[], check, &followed).is_ok(), good, "deleted to {deleted}, next {next}");
+        }
+    }
+
+    #[test]
+    fn a_log_begins_where_it_is_deleted_to() {
+        for (start, retired, good) in [(0, 0, true), (2, 2, true), (2, 0, false), (0, 2, false)] {
+            let mut followed = followed(&[(0, 1), (1, 2)], 2);
+            followed.retired = retired;
+            let check = |found: super::super::Recovered<'_>| {
+                let found = super::super::Recovered { start: Some(start), next: Some(2), ..found };
+                RecoveredPrefix::default().check(&Fact::Recovered { log: &log(), found })
+            };
+            // All that was promised is there only where nothing is deleted.
+            let held: &[(i64, u32)] = if start == 0 && retired == 0 { &[(0, 1), (1, 2)] } else { &[] };
+            assert_eq!(recovered(held, check, &followed).is_ok(), good, "begins at {start}, deleted to {retired}");
         }
     }
 
