@@ -13,12 +13,11 @@ use ottla_wire::{ErrorCode, Message};
 use super::metadata::{CLUSTER_OPERATIONS, NOT_ASKED};
 use super::{Call, Handled, respond};
 use crate::broker::LogDirDescribed;
+use crate::controller::METADATA_TOPIC;
 use crate::log::CleanerView;
 
 /// Brokers are asked about; 2 would be controllers (KIP-919), on a controller's listener.
 const BROKERS: i8 = 1;
-
-const METADATA_TOPIC: &str = "__cluster_metadata";
 
 pub(super) fn cluster(call: Call<'_>) -> Handled {
     let Call { broker, request, reply, .. } = call;

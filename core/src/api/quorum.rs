@@ -17,6 +17,7 @@ use ottla_wire::{ErrorCode, Message, Records, Uuid};
 
 use super::{Call, Handled, Reply, respond};
 use crate::broker::Broker;
+use crate::controller::{METADATA_TOPIC as TOPIC, METADATA_TOPIC_ID as TOPIC_ID};
 use crate::log::leader_epoch_cache::EpochEnd;
 use crate::machine::Answer;
 use crate::raft::{
@@ -25,8 +26,6 @@ use crate::raft::{
 };
 use crate::types::{BrokerId, LeaderEpoch, Offset};
 
-const TOPIC: &str = "__cluster_metadata";
-const TOPIC_ID: Uuid = Uuid(1);
 const NOBODY: i32 = -1;
 
 pub(super) fn vote(mut call: Call<'_>) -> Handled {

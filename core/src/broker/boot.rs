@@ -17,13 +17,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_wire::Uuid;
 
 use super::replicas::log_config;
 use super::{Broker, Pending};
 use crate::clock::Now;
 use crate::config::BrokerConfig;
-use crate::controller::{self, BrokerEndpoint, Change, Registration};
+use crate::controller::{self, BrokerEndpoint, Change, METADATA_TOPIC, METADATA_TOPIC_ID, Registration};
 use crate::log::meta_properties::MetaProperties;
 use crate::log::{self, Boot, CleanerConfig, FoundLog, LogConfig, LogId, LogManagerConfig, SaveRequest};
 use crate::machine::{DiskError, Effect, Effects, Level, LogDirId, Path};
@@ -36,9 +35,6 @@ use crate::rng::Rng;
 use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 const META_PROPERTIES: &str = "meta.properties";
-const METADATA_LOG: &str = "__cluster_metadata";
-/// Kafka's fixed id of the metadata log's topic.
-const METADATA_TOPIC_ID: Uuid = Uuid(1);
 /// The metadata log lies in the first directory.
 const METADATA_DIR: LogDirId = LogDirId(0);
 
@@ -282,7 +278,7 @@ impl Broker {
         let online = (0..).map(LogDirId).zip(directories).filter(|(dir, _)| !boot.offline.contains(dir));
         self.metadata.directories = online.filter_map(|(_, meta)| meta).map(|meta| meta.directory_id).collect();
         self.metadata.missing = boot.missing.into_iter().map(|(_, partition, id)| (partition, id)).collect();
-        let partition = TopicPartition::new(METADATA_LOG, 0);
+        let partition = TopicPartition::new(METADATA_TOPIC, 0);
         let (found, logs): (Vec<FoundLog>, Vec<FoundLog>) =
             boot.logs.into_iter().partition(|found| found.partition == partition);
         self.metadata.found = logs;
@@ -500,7 +496,7 @@ impl Broker {
 }
 
 pub(super) fn election_path() -> Path {
-    Path::new(METADATA_DIR, format!("{METADATA_LOG}-0/quorum-state"))
+    Path::new(METADATA_DIR, format!("{METADATA_TOPIC}-0/quorum-state"))
 }
 
 /// What a change speaks of, for those who must act on it.

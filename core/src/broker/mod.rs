@@ -48,7 +48,7 @@ use self::purgatory::{Progress, Purgatory, WaitKey};
 use self::replicas::Replicas;
 use crate::clock::{Instant, Now};
 use crate::config::{Config, FlushMode};
-use crate::controller::is_internal;
+use crate::controller::{METADATA_TOPIC, is_internal};
 use crate::job::Report;
 use crate::log::{self, LogEvent, LogId, LogManager};
 use crate::machine::{ConnId, DiskError, DiskResult, Effects, JobId, Level, ListenerId, LogDirId, OpId, Ticket};
@@ -457,7 +457,7 @@ impl Broker {
 
     /// The log that a produce may append to.
     fn producible(&self, topic: &TopicRef, partition: i32, acks: i16) -> Result<LogId, ErrorCode> {
-        if topic.name.starts_with("__cluster_metadata") || is_internal(&topic.name) {
+        if topic.name.starts_with(METADATA_TOPIC) || is_internal(&topic.name) {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
         let log = self.leading(topic, partition)?;

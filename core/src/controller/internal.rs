@@ -1,7 +1,14 @@
 //! The topics that brokers keep for themselves.
 
+use ottla_wire::Uuid;
+
 use super::NewTopic;
 use crate::config::BrokerConfig;
+
+/// The metadata log, which is no topic to clients.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
+/// Kafka's fixed id of it.
+pub const METADATA_TOPIC_ID: Uuid = Uuid(1);
 
 /// Where groups and their offsets are kept.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";

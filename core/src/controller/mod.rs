@@ -28,7 +28,7 @@ mod tests;
 pub use brokers::{FEATURES, Feature, Registration, bootstrap, fence, register};
 pub use configs::{Alteration, ConfigChange, Operation, alter};
 pub use image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage, Resource, ResourceKind, TopicImage};
-pub use internal::{OFFSETS_TOPIC, is_internal, offsets_topic};
+pub use internal::{METADATA_TOPIC, METADATA_TOPIC_ID, OFFSETS_TOPIC, is_internal, offsets_topic};
 pub use producer_ids::{BLOCK_SIZE, allocate};
 pub use records::{BrokerDelta, Change, DecodeError, NewPartition, PartitionDelta, decode_batch, encode};
 pub use topics::{CreatedTopic, MorePartitions, NewTopic, TopicChoice, create, create_partitions, delete};

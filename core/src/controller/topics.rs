@@ -9,7 +9,7 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use super::image::{MetadataImage, PartitionImage, Resource, ResourceKind};
 use super::records::{Change, NewPartition};
-use super::{Decision, Refused};
+use super::{Decision, METADATA_TOPIC, Refused};
 use crate::config::{BrokerConfig, Overrides, check_topic_overrides};
 use crate::rng::Rng;
 use crate::types::BrokerId;
@@ -240,7 +240,7 @@ fn check_name(image: &MetadataImage, made: &BTreeSet<String>, name: &str) -> Res
              '.', '_' and '-'"
         )));
     }
-    if image.topic(name).is_some() || name == "__cluster_metadata" {
+    if image.topic(name).is_some() || name == METADATA_TOPIC {
         return Err(Refused::new(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
     }
     let same = |other: &str| other.len() == name.len() && other.bytes().map(unify).eq(name.bytes().map(unify));

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ottla_core::broker::{PartitionView, View};
 use ottla_core::config::FlushMode;
+use ottla_core::controller::METADATA_TOPIC;
 use ottla_core::log::{checkpoint, names};
 use ottla_core::machine::{LogDirId, Path};
 use ottla_core::raft::SavedElection;
@@ -16,9 +17,6 @@ use super::World;
 use crate::group_log;
 use crate::invariants::{Coordinated, Fact, Recovered};
 use crate::logs::{LogImage, read_logs};
-
-/// The log that is always there.
-const METADATA_LOG: &str = "__cluster_metadata";
 
 impl World {
     /// The machine serves: what does it make of the logs?
@@ -54,7 +52,7 @@ impl World {
         let expired = self.node.latest_wall_ms.saturating_sub_unsigned(expiration);
         let quorum = self.setting.config.storage.flush == FlushMode::Quorum;
         for view in process.machine.derived() {
-            let durable = quorum || &*view.partition.topic == METADATA_LOG;
+            let durable = quorum || &*view.partition.topic == METADATA_TOPIC;
             self.judge.derived(&view, expired, durable);
         }
     }
@@ -85,7 +83,7 @@ impl World {
 
     /// The machine appends to its metadata log: it leads, by a vote that it cannot forget.
     pub(super) fn judge_vote(&mut self, log: &TopicPartition, epoch: i32) {
-        if &*log.topic != METADATA_LOG || self.judge.logs.rotten {
+        if &*log.topic != METADATA_TOPIC || self.judge.logs.rotten {
             return;
         }
         let left = self.node.disk.after_power_loss(&Path::new(LogDirId(0), format!("{log}/{}", names::QUORUM_STATE)));
@@ -101,7 +99,7 @@ impl World {
         for (name, followed) in followed {
             let image = images.get(&name).unwrap_or(&nothing);
             let served = served(view, &name);
-            let online = &*name.topic == METADATA_LOG || served.is_some();
+            let online = &*name.topic == METADATA_TOPIC || served.is_some();
             let batches = image.readable();
             let whole = image.segments.iter().all(|segment| segment.whole);
             let (start, next) = (served.map(|it| it.log_start), served.map(|it| it.log_end));
