@@ -7,9 +7,14 @@ use crate::primitives::{DecodeError, Reader, Result};
 use crate::{ApiKey, Message, Writer};
 
 pub mod add_raft_voter;
+pub mod allocate_producer_ids;
 pub mod alter_configs;
+pub mod alter_partition;
+pub mod alter_partition_reassignments;
 pub mod api_versions;
 pub mod begin_quorum_epoch;
+pub mod broker_heartbeat;
+pub mod broker_registration;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
 pub mod create_partitions;
@@ -24,6 +29,7 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod end_quorum_epoch;
 pub mod fetch;
 pub mod find_coordinator;
@@ -35,6 +41,7 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -43,6 +50,7 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod remove_raft_voter;
 pub mod sync_group;
+pub mod unregister_broker;
 pub mod vote;
 mod walk;
 
@@ -196,6 +204,14 @@ apis! {
     DescribeTopicPartitions describe_topic_partitions DescribeTopicPartitionsRequest<'a>, DescribeTopicPartitionsResponse<'a>;
     AddRaftVoter add_raft_voter AddRaftVoterRequest<'a>, AddRaftVoterResponse<'a>;
     RemoveRaftVoter remove_raft_voter RemoveRaftVoterRequest<'a>, RemoveRaftVoterResponse<'a>;
+    ElectLeaders elect_leaders ElectLeadersRequest<'a>, ElectLeadersResponse<'a>;
+    AlterPartitionReassignments alter_partition_reassignments AlterPartitionReassignmentsRequest<'a>, AlterPartitionReassignmentsResponse<'a>;
+    ListPartitionReassignments list_partition_reassignments ListPartitionReassignmentsRequest<'a>, ListPartitionReassignmentsResponse<'a>;
+    AlterPartition alter_partition AlterPartitionRequest, AlterPartitionResponse;
+    BrokerRegistration broker_registration BrokerRegistrationRequest<'a>, BrokerRegistrationResponse;
+    BrokerHeartbeat broker_heartbeat BrokerHeartbeatRequest, BrokerHeartbeatResponse;
+    UnregisterBroker unregister_broker UnregisterBrokerRequest, UnregisterBrokerResponse<'a>;
+    AllocateProducerIds allocate_producer_ids AllocateProducerIdsRequest, AllocateProducerIdsResponse;
 }
 
 /// Reads the header and the body of a request from a frame without its length prefix.

@@ -12,13 +12,14 @@ use kafka_protocol::messages as theirs;
 use proptest::prelude::*;
 
 /// The versions that the oracle lacks.
-const BEYOND: [(ApiKey, i16); 6] = [
+const BEYOND: [(ApiKey, i16); 7] = [
     (ApiKey::ListOffsets, 11),
     (ApiKey::OffsetCommit, 10),
     (ApiKey::OffsetFetch, 10),
     (ApiKey::InitProducerId, 6),
     (ApiKey::DescribeLogDirs, 5),
     (ApiKey::AddRaftVoter, 1),
+    (ApiKey::BrokerHeartbeat, 2),
 ];
 
 fn known_versions() -> impl Iterator<Item = (ApiKey, i16)> {
@@ -131,6 +132,14 @@ their_defaults! {
     DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse;
     AddRaftVoter AddRaftVoterRequest AddRaftVoterResponse;
     RemoveRaftVoter RemoveRaftVoterRequest RemoveRaftVoterResponse;
+    ElectLeaders ElectLeadersRequest ElectLeadersResponse;
+    AlterPartitionReassignments AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse;
+    ListPartitionReassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse;
+    AlterPartition AlterPartitionRequest AlterPartitionResponse;
+    BrokerRegistration BrokerRegistrationRequest BrokerRegistrationResponse;
+    BrokerHeartbeat BrokerHeartbeatRequest BrokerHeartbeatResponse;
+    UnregisterBroker UnregisterBrokerRequest UnregisterBrokerResponse;
+    AllocateProducerIds AllocateProducerIdsRequest AllocateProducerIdsResponse;
 }
 
 #[test]

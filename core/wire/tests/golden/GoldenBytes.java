@@ -41,7 +41,9 @@ public class GoldenBytes {
         "DescribeLogDirs", "CreatePartitions", "DeleteGroups", "IncrementalAlterConfigs", "OffsetDelete",
         "Vote", "BeginQuorumEpoch", "EndQuorumEpoch", "DescribeQuorum", "DescribeCluster", "DescribeProducers",
         "ConsumerGroupHeartbeat", "ConsumerGroupDescribe", "ListConfigResources", "DescribeTopicPartitions",
-        "AddRaftVoter", "RemoveRaftVoter",
+        "AddRaftVoter", "RemoveRaftVoter", "ElectLeaders", "AlterPartitionReassignments",
+        "ListPartitionReassignments", "AlterPartition", "BrokerRegistration", "BrokerHeartbeat", "UnregisterBroker",
+        "AllocateProducerIds",
     };
     static final String[] CONSUMER_PROTOCOL = {"ConsumerProtocolSubscription", "ConsumerProtocolAssignment"};
     static final String[] CONTROL = {
