@@ -277,6 +277,7 @@ impl Broker {
         let Reading { boot, directories, election, .. } = reading;
         let online = (0..).map(LogDirId).zip(directories).filter(|(dir, _)| !boot.offline.contains(dir));
         self.metadata.directories = online.filter_map(|(_, meta)| meta).map(|meta| meta.directory_id).collect();
+        self.metadata.intact = self.is_intact(&boot);
         self.metadata.missing = boot.missing.into_iter().map(|(_, partition, id)| (partition, id)).collect();
         let partition = TopicPartition::new(METADATA_TOPIC, 0);
         let (found, logs): (Vec<FoundLog>, Vec<FoundLog>) =
@@ -300,6 +301,14 @@ impl Broker {
         let next = self.logs.offsets(log).unwrap_or_default().log_start;
         self.phase = Phase::Replaying(Box::new(Replaying { next, election, ..Replaying::default() }));
         self.read_on(log, next, out);
+    }
+
+    /// Whether all that counted is still here: what is durable was verified against the journal, and where less than
+    /// that counts, every directory was closed in good order.
+    fn is_intact(&self, boot: &Boot) -> bool {
+        let whole = boot.offline.is_empty() && boot.missing.is_empty();
+        let sound = boot.logs.iter().all(|found| found.damage.is_none());
+        whole && sound && (self.counts_durable() || boot.clean.iter().all(Option::is_some))
     }
 
     fn read_on(&mut self, log: LogId, from: Offset, out: &mut Effects) {
@@ -408,8 +417,10 @@ impl Broker {
             endpoints: self.advertised(),
             rack: self.config.broker.node.rack.clone(),
             directories: self.metadata.directories.clone(),
+            previous: self.metadata.proven_epoch(self.node()),
+            ready: true,
         };
-        match controller::register(image, registration, place) {
+        match controller::register(image, &self.config.broker, registration, place) {
             Err(refused) => self.refuse(&format!("the registration was refused: {}", refused.message), out),
             Ok(decision) => {
                 changes.extend(decision.changes);

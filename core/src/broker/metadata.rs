@@ -37,6 +37,8 @@ pub(super) struct Metadata {
     pub(super) found: Vec<FoundLog>,
     /// The logs that were durable once and are not there.
     pub(super) missing: BTreeSet<(TopicPartition, Uuid)>,
+    /// Whether the start found all that had counted.
+    pub(super) intact: bool,
     log: Option<LogId>,
     raft: Option<Raft>,
     /// The first batch of the epoch that this node leads, and where it ends once it is in the log.
@@ -58,6 +60,7 @@ impl Metadata {
             directories: Vec::new(),
             found: Vec::new(),
             missing: BTreeSet::new(),
+            intact: false,
             log: None,
             raft: None,
             lead: None,
@@ -100,6 +103,11 @@ impl Metadata {
 
     pub(super) const fn broker_epoch(&self) -> Option<BrokerEpoch> {
         self.broker_epoch
+    }
+
+    /// The epoch of this broker's last registration, if it has lost nothing since that counted.
+    pub(super) fn proven_epoch(&self, node: BrokerId) -> Option<BrokerEpoch> {
+        self.controller.speculative().broker(node).filter(|_| self.intact).map(|broker| broker.epoch)
     }
 
     pub(super) fn set_broker_epoch(&mut self, epoch: BrokerEpoch) {

@@ -6,9 +6,11 @@
 
 use ottla_wire::{ErrorCode, Uuid};
 
-use super::image::{BrokerEndpoint, BrokerImage, MetadataImage};
-use super::records::{BrokerDelta, Change, PartitionDelta};
+use super::image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage};
+use super::partitions::{self, Election};
+use super::records::{BrokerDelta, Change};
 use super::{Decision, Refused};
+use crate::config::BrokerConfig;
 use crate::types::{BrokerEpoch, BrokerId, Offset};
 
 /// A feature that this version has, and its levels.
@@ -47,6 +49,10 @@ pub struct Registration {
     pub rack: Option<String>,
     /// Its log directories.
     pub directories: Vec<Uuid>,
+    /// The epoch of its last registration, if it can prove that it has lost nothing since that counted.
+    pub previous: Option<BrokerEpoch>,
+    /// Whether it may lead at once: it has read all of the metadata. Others wait for a heartbeat that says so.
+    pub ready: bool,
 }
 
 /// What a new cluster's metadata begins with.
@@ -58,18 +64,20 @@ pub fn bootstrap() -> Vec<Change> {
 
 /// Registers a broker; `next` is the offset that the batch will get, which becomes its epoch.
 ///
-/// What it led it leads again, in a new epoch; what has no leader and needs none but it, it leads too.
+/// What its earlier incarnation led, somebody else leads from now on, or itself in a new epoch, if it is ready and
+/// nobody else can. Unless it proves that it has lost nothing, its copies count no more until they are in sync again.
 ///
 /// # Errors
-/// Another process of the same id is registered and unfenced in a way that this one must not end. (With one node
-/// there is none: the directory's lock keeps a second process away.)
+/// There is no such offset.
 pub fn register(
     image: &MetadataImage,
+    config: &BrokerConfig,
     registration: Registration,
     next: Offset,
 ) -> Result<Decision<BrokerEpoch>, Refused> {
-    let Registration { id, incarnation, endpoints, rack, directories } = registration;
-    if let Some(known) = image.broker(id)
+    let Registration { id, incarnation, endpoints, rack, directories, previous, ready } = registration;
+    let known = image.broker(id);
+    if let Some(known) = known
         && known.incarnation == incarnation
     {
         return Ok(Decision { changes: Vec::new(), answer: known.epoch });
@@ -77,29 +85,65 @@ pub fn register(
     if next.0 < 0 {
         return Err(Refused::new(ErrorCode::INVALID_REQUEST, "a registration has an offset"));
     }
+    let unclean = known.is_some_and(|known| {
+        let lost = known.directories.iter().any(|directory| !directories.contains(directory));
+        lost || previous != Some(known.epoch)
+    });
     let epoch = BrokerEpoch(next.0);
-    let broker = BrokerImage { epoch, incarnation, endpoints, rack, fenced: false, shutting_down: false, directories };
+    let broker = BrokerImage { epoch, incarnation, endpoints, rack, fenced: !ready, shutting_down: false, directories };
     let mut changes = vec![Change::RegisterBroker { id, broker }];
-    for topic in image.topics() {
-        for (partition, it) in (0..).zip(&topic.partitions) {
-            let leads = it.leader == Some(id) || it.leader.is_none() && it.isr.contains(&id);
-            if leads {
-                changes.push(Change::PartitionChange {
-                    topic_id: topic.id,
-                    partition,
-                    delta: PartitionDelta { leader: Some(Some(id)), ..PartitionDelta::default() },
-                });
-            }
-        }
+    if ready {
+        changes.extend(come_back(image, config, id, unclean));
+    } else {
+        changes.extend(partitions::leave(image, config, id, unclean));
     }
     Ok(Decision { changes, answer: epoch })
 }
 
-/// Takes a broker out of service, as at the end of a controlled shutdown: what it led has no leader until it comes
-/// back, since nobody else has a copy.
+/// A broker that is ready is back: what it led it leads anew, unless others are in sync or its copy counts no more.
+fn come_back(image: &MetadataImage, config: &BrokerConfig, id: BrokerId, unclean: bool) -> Vec<Change> {
+    let concerns = |it: &PartitionImage| {
+        let counts = it.isr.contains(&id) || it.elr.contains(&id);
+        it.leader == Some(id) || counts && (unclean || it.leader.is_none())
+    };
+    partitions::decide_all((image, config), concerns, |partition, min_isr| {
+        let election = Election {
+            partition,
+            isr: partition.isr.clone(),
+            unclean: unclean.then_some(id),
+            min_isr,
+            anew: partition.leader == Some(id),
+        };
+        election.decide(|other| other == id || image.is_active(other))
+    })
+}
+
+/// Takes a broker out of service: it was silent for too long. What it led others lead, or nobody until it is back.
 #[must_use]
-pub fn fence(image: &MetadataImage, id: BrokerId) -> Vec<Change> {
-    let known = image.broker(id).filter(|broker| !broker.fenced);
-    let delta = BrokerDelta { fenced: Some(true), shutting_down: true, directories: None };
-    known.map(|broker| Change::BrokerChange { id, epoch: broker.epoch, delta }).into_iter().collect()
+pub fn fence(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<Change> {
+    let Some(broker) = image.broker(id).filter(|broker| !broker.fenced) else { return Vec::new() };
+    let delta = BrokerDelta { fenced: Some(true), ..BrokerDelta::default() };
+    let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
+    changes.extend(partitions::leave(image, config, id, false));
+    changes
+}
+
+/// Takes a broker into service: it is alive and knows what is led where.
+#[must_use]
+pub fn unfence(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<Change> {
+    let Some(broker) = image.broker(id).filter(|broker| broker.fenced) else { return Vec::new() };
+    let delta = BrokerDelta { fenced: Some(false), ..BrokerDelta::default() };
+    let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
+    changes.extend(partitions::join(image, config, id));
+    changes
+}
+
+/// A broker is on its way out (KIP-841): what it leads others lead before it goes.
+#[must_use]
+pub fn begin_shutdown(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<Change> {
+    let Some(broker) = image.broker(id).filter(|broker| !broker.shutting_down) else { return Vec::new() };
+    let delta = BrokerDelta { shutting_down: true, ..BrokerDelta::default() };
+    let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
+    changes.extend(partitions::leave(image, config, id, false));
+    changes
 }

@@ -18,6 +18,7 @@ mod brokers;
 mod configs;
 mod image;
 mod internal;
+mod partitions;
 mod producer_ids;
 mod records;
 mod topics;
@@ -25,10 +26,11 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
-pub use brokers::{FEATURES, Feature, Registration, bootstrap, fence, register};
+pub use brokers::{FEATURES, Feature, Registration, begin_shutdown, bootstrap, fence, register, unfence};
 pub use configs::{Alteration, ConfigChange, Operation, alter};
 pub use image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage, Resource, ResourceKind, TopicImage};
 pub use internal::{METADATA_TOPIC, METADATA_TOPIC_ID, OFFSETS_TOPIC, is_internal, offsets_topic};
+pub use partitions::{IsrProposal, alter_partition};
 pub use producer_ids::{BLOCK_SIZE, allocate};
 pub use records::{BrokerDelta, Change, DecodeError, NewPartition, PartitionDelta, decode_batch, encode};
 pub use topics::{CreatedTopic, MorePartitions, NewTopic, TopicChoice, create, create_partitions, delete};

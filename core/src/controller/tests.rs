@@ -33,8 +33,10 @@ impl Cluster {
             endpoints: vec![BrokerEndpoint { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port: 9092 }],
             rack: Some("r1".into()),
             directories: vec![Uuid(9)],
+            previous: None,
+            ready: true,
         };
-        let decision = register(it.controller.speculative(), registration, it.end).unwrap();
+        let decision = register(it.controller.speculative(), &it.config, registration, it.end).unwrap();
         it.append(decision.changes);
         it
     }
@@ -113,8 +115,10 @@ fn a_new_incarnation_raises_the_epoch_of_what_it_led() {
         endpoints: vec![],
         rack: None,
         directories: vec![Uuid(9)],
+        previous: None,
+        ready: true,
     };
-    let decision = register(it.controller.speculative(), again, it.end).unwrap();
+    let decision = register(it.controller.speculative(), &it.config, again, it.end).unwrap();
     assert_eq!(decision.answer.0, it.end.0, "the epoch is the registration's offset");
     it.append(decision.changes);
     let partitions = &it.controller.speculative().topic("t").unwrap().partitions;

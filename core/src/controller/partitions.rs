@@ -1,0 +1,254 @@
+//! Who leads a partition, and whose copies count: elections, in-sync replicas, eligible leader replicas (KIP-966).
+//!
+//! | replica       | has                                          | leads                                     |
+//! |---------------|----------------------------------------------|-------------------------------------------|
+//! | in the ISR    | everything below the high watermark          | if its broker is active                   |
+//! | in the ELR    | the same: the watermark stood still since it left | when nobody in the ISR can           |
+//! | the last known leader | perhaps more than the others         | by an operator's word only (promise P7)   |
+//!
+//! The high watermark stands still while the ISR is smaller than `min.insync.replicas`; who leaves an ISR that is, or
+//! thereby becomes, that small has all that is committed, and stays eligible. Kafka elects the last known leader by
+//! itself; it may have lost records, so we do not.
+
+use ottla_wire::{ErrorCode, Uuid};
+
+use super::Refused;
+use super::image::{MetadataImage, PartitionImage, ResourceKind};
+use super::records::{Change, PartitionDelta};
+use crate::config::{BrokerConfig, Overrides};
+use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch};
+
+/// The in-sync replicas that a leader asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsrProposal {
+    /// Which topic.
+    pub topic_id: Uuid,
+    /// Which partition of it.
+    pub partition: i32,
+    /// The epoch that its sender leads in.
+    pub leader_epoch: LeaderEpoch,
+    /// The change that it builds on.
+    pub partition_epoch: i32,
+    /// Each with the epoch of the registration that it fetches with, where that is known (KIP-903).
+    pub isr: Vec<(BrokerId, Option<BrokerEpoch>)>,
+}
+
+/// Decides a partition's state anew.
+pub(super) struct Election<'a> {
+    pub partition: &'a PartitionImage,
+    /// Who is in sync from now on.
+    pub isr: Vec<BrokerId>,
+    /// Who may have lost what it had: it is neither in sync nor eligible any more.
+    pub unclean: Option<BrokerId>,
+    /// `min.insync.replicas`
+    pub min_isr: usize,
+    /// The leader begins a new epoch, be it the same one.
+    pub anew: bool,
+}
+
+impl Election<'_> {
+    /// What changes of the partition, if anything does. `may_lead`: whose brokers are active.
+    pub(super) fn decide(self, may_lead: impl Fn(BrokerId) -> bool) -> Option<PartitionDelta> {
+        let Self { partition, mut isr, unclean, min_isr, anew } = self;
+        // Where there is one copy, nobody else could have more.
+        let unclean = unclean.filter(|_| partition.replicas.len() > 1);
+        isr.retain(|id| unclean != Some(*id));
+        let mut elr = eligible(partition, &isr, unclean, min_isr);
+        let keeps = partition.leader.filter(|leader| isr.contains(leader) && may_lead(*leader) && !anew);
+        let first = |among: &[BrokerId]| {
+            let mut replicas = partition.replicas.iter().copied();
+            replicas.find(|id| among.contains(id) && may_lead(*id))
+        };
+        let leader = keeps.or_else(|| first(&isr)).or_else(|| {
+            let eligible = first(&elr)?;
+            isr = vec![eligible];
+            elr = self::eligible(partition, &isr, unclean, min_isr);
+            Some(eligible)
+        });
+        let nobody = isr.is_empty() && elr.is_empty();
+        let last_known = if nobody { partition.leader.map(|leader| vec![leader]) } else { Some(Vec::new()) };
+        let delta = PartitionDelta {
+            leader: (leader != partition.leader || anew && leader.is_some()).then_some(leader),
+            isr: (isr != partition.isr).then_some(isr),
+            elr: (elr != partition.elr).then_some(elr),
+            last_known_elr: last_known.filter(|last| *last != partition.last_known_elr),
+            ..PartitionDelta::default()
+        };
+        (delta != PartitionDelta::default()).then_some(delta)
+    }
+}
+
+/// Who has everything that is committed and is not in `isr`.
+fn eligible(partition: &PartitionImage, isr: &[BrokerId], unclean: Option<BrokerId>, min_isr: usize) -> Vec<BrokerId> {
+    if isr.len() >= min_isr.min(partition.replicas.len()) {
+        return Vec::new();
+    }
+    let before = |id: &BrokerId| partition.elr.contains(id) || partition.isr.contains(id);
+    let stays = |id: &BrokerId| before(id) && !isr.contains(id) && unclean != Some(*id);
+    partition.replicas.iter().copied().filter(stays).collect()
+}
+
+/// The partitions that `concerns`, each decided anew: who is in sync is said by `isr`.
+pub(super) fn decide_all(
+    (image, config): (&MetadataImage, &BrokerConfig),
+    concerns: impl Fn(&PartitionImage) -> bool,
+    elect: impl Fn(&PartitionImage, usize) -> Option<PartitionDelta>,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for topic in image.topics() {
+        let mut min_isr = None;
+        for (partition, it) in (0..).zip(&topic.partitions).filter(|(_, it)| concerns(it)) {
+            let min_isr = *min_isr.get_or_insert_with(|| min_insync_replicas(image, config, &topic.name));
+            let delta = elect(it, min_isr);
+            let change = |delta| Change::PartitionChange { topic_id: topic.id, partition, delta };
+            changes.extend(delta.map(change));
+        }
+    }
+    changes
+}
+
+/// The changes of partitions when a broker's copies cease to count: it is fenced, on its way out, or comes back with
+/// less than it had.
+pub(super) fn leave(image: &MetadataImage, config: &BrokerConfig, id: BrokerId, unclean: bool) -> Vec<Change> {
+    let concerns =
+        |it: &PartitionImage| it.leader == Some(id) || it.isr.contains(&id) || unclean && it.elr.contains(&id);
+    decide_all((image, config), concerns, |partition, min_isr| {
+        let isr = partition.isr.iter().copied().filter(|other| *other != id).collect();
+        let unclean = unclean.then_some(id);
+        let election = Election { partition, isr, unclean, min_isr, anew: false };
+        election.decide(|other| other != id && image.is_active(other))
+    })
+}
+
+/// The changes of partitions when a broker may lead: it leads what waits for it.
+pub(super) fn join(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<Change> {
+    let eligible = |it: &PartitionImage| it.isr.contains(&id) || it.elr.contains(&id);
+    let concerns = |it: &PartitionImage| it.leader.is_none() && eligible(it);
+    decide_all((image, config), concerns, |partition, min_isr| {
+        let election = Election { partition, isr: partition.isr.clone(), unclean: None, min_isr, anew: false };
+        election.decide(|other| other == id || image.is_active(other))
+    })
+}
+
+/// A leader asks for other in-sync replicas: the change, if there is one.
+///
+/// # Errors
+/// Kafka's codes: who asks does not lead, builds on what is past, or names who may not be in sync.
+pub fn alter_partition(
+    image: &MetadataImage,
+    config: &BrokerConfig,
+    leader: BrokerId,
+    proposal: &IsrProposal,
+) -> Result<Option<Change>, Refused> {
+    let refused = |code: ErrorCode| Refused::new(code, code.message());
+    let topic = image.topic_by_id(proposal.topic_id).ok_or_else(|| refused(ErrorCode::UNKNOWN_TOPIC_ID))?;
+    let place = usize::try_from(proposal.partition).ok();
+    let unknown = || refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    let partition = place.and_then(|place| topic.partitions.get(place)).ok_or_else(unknown)?;
+    if proposal.leader_epoch > partition.leader_epoch || proposal.partition_epoch > partition.partition_epoch {
+        return Err(refused(ErrorCode::NOT_CONTROLLER)); // Another controller has decided more than this one knows.
+    }
+    if partition.leader != Some(leader) {
+        return Err(refused(ErrorCode::INVALID_REQUEST));
+    }
+    if proposal.leader_epoch < partition.leader_epoch {
+        return Err(refused(ErrorCode::FENCED_LEADER_EPOCH));
+    }
+    if proposal.partition_epoch < partition.partition_epoch {
+        return Err(refused(ErrorCode::INVALID_UPDATE_VERSION));
+    }
+    let isr: Vec<BrokerId> = proposal.isr.iter().map(|(id, _)| *id).collect();
+    let distinct = isr.iter().enumerate().all(|(place, id)| !isr[..place].contains(id));
+    if !distinct || !isr.contains(&leader) || !isr.iter().all(|id| partition.replicas.contains(id)) {
+        return Err(refused(ErrorCode::INVALID_REQUEST));
+    }
+    let counts = |(id, epoch): &(BrokerId, Option<BrokerEpoch>)| {
+        let known = image.broker(*id).filter(|_| image.is_active(*id));
+        known.is_some_and(|broker| epoch.is_none_or(|epoch| epoch == broker.epoch))
+    };
+    if !proposal.isr.iter().all(counts) {
+        return Err(refused(ErrorCode::INELIGIBLE_REPLICA));
+    }
+    let min_isr = min_insync_replicas(image, config, &topic.name);
+    let election = Election { partition, isr, unclean: None, min_isr, anew: false };
+    let delta = election.decide(|id| image.is_active(id));
+    let (topic_id, partition) = (proposal.topic_id, proposal.partition);
+    Ok(delta.map(|delta| Change::PartitionChange { topic_id, partition, delta }))
+}
+
+fn min_insync_replicas(image: &MetadataImage, config: &BrokerConfig, topic: &str) -> usize {
+    let none = Overrides::new();
+    let overrides = image.overrides(ResourceKind::Topic, topic).unwrap_or(&none);
+    usize::try_from(config.topic(overrides).safety.min_insync_replicas).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(numbers: &[i32]) -> Vec<BrokerId> {
+        numbers.iter().copied().map(BrokerId).collect()
+    }
+
+    fn partition(isr: &[i32], elr: &[i32], leader: i32) -> PartitionImage {
+        PartitionImage {
+            replicas: ids(&[1, 2, 3]),
+            isr: ids(isr),
+            elr: ids(elr),
+            leader: (leader > 0).then_some(BrokerId(leader)),
+            ..PartitionImage::default()
+        }
+    }
+
+    /// Leader, ISR and ELR after an election of a partition that needs two in sync, and whether an epoch began.
+    fn elected(
+        before: &PartitionImage,
+        isr: &[i32],
+        unclean: Option<i32>,
+        active: &[i32],
+    ) -> (i32, Vec<i32>, Vec<i32>, bool) {
+        let election =
+            Election { partition: before, isr: ids(isr), unclean: unclean.map(BrokerId), min_isr: 2, anew: false };
+        let delta = election.decide(|id| active.contains(&id.0)).unwrap_or_default();
+        let numbers = |new: Option<Vec<BrokerId>>, old: &[BrokerId]| {
+            new.unwrap_or_else(|| old.to_vec()).iter().map(|id| id.0).collect()
+        };
+        let leader = delta.leader.unwrap_or(before.leader).map_or(0, |id| id.0);
+        (leader, numbers(delta.isr, &before.isr), numbers(delta.elr, &before.elr), delta.leader.is_some())
+    }
+
+    #[test]
+    fn the_first_of_the_replicas_that_is_in_sync_leads() {
+        let whole = partition(&[1, 2, 3], &[], 1);
+        assert_eq!(elected(&whole, &[2, 3], None, &[2, 3]), (2, vec![2, 3], vec![], true));
+        assert_eq!(elected(&whole, &[1, 3], None, &[1, 3]), (1, vec![1, 3], vec![], false), "the leader stays");
+        assert_eq!(elected(&whole, &[1, 2, 3], None, &[1, 2, 3]), (1, vec![1, 2, 3], vec![], false));
+    }
+
+    #[test]
+    fn who_leaves_an_isr_that_is_too_small_stays_eligible() {
+        let two = partition(&[1, 2], &[], 1);
+        assert_eq!(elected(&two, &[2], None, &[2]), (2, vec![2], vec![1], true));
+        let one = partition(&[2], &[1], 2);
+        assert_eq!(elected(&one, &[], None, &[]), (0, vec![], vec![1, 2], true));
+        let none = partition(&[], &[1, 2], 0);
+        assert_eq!(elected(&none, &[], None, &[1]), (1, vec![1], vec![2], true));
+        assert_eq!(elected(&none, &[], None, &[3]), (0, vec![], vec![1, 2], false), "it has not what is committed");
+        assert_eq!(elected(&one, &[2, 3], None, &[2, 3]), (2, vec![2, 3], vec![], false), "enough are in sync again");
+    }
+
+    #[test]
+    fn who_may_have_lost_records_is_not_elected_by_itself() {
+        let one = partition(&[2], &[1], 2);
+        assert_eq!(elected(&one, &[], Some(2), &[2]), (0, vec![], vec![1], true));
+        let last = partition(&[2], &[], 2);
+        let election =
+            Election { partition: &last, isr: ids(&[2]), unclean: Some(BrokerId(2)), min_isr: 1, anew: false };
+        let delta = election.decide(|_| true).unwrap();
+        assert_eq!((delta.leader, delta.last_known_elr), (Some(None), Some(ids(&[2]))));
+        let single = PartitionImage { replicas: ids(&[2]), ..last };
+        let election =
+            Election { partition: &single, isr: ids(&[2]), unclean: Some(BrokerId(2)), min_isr: 1, anew: true };
+        assert_eq!(election.decide(|_| true).unwrap().leader, Some(Some(BrokerId(2))), "nobody else could have more");
+    }
+}
