@@ -70,7 +70,9 @@ impl Draft<'_> {
             let (member, subscription) = (member.id.clone(), Some(Arc::new(subscription)));
             self.push(ConsumerChange::Member { member, subscription });
         }
-        let epoch = GroupEpoch { epoch: group.generation, metadata_hash: self.metadata_hash() };
+        // Held against no topics yet, as with Kafka, so that another assignment is made: the leader may have been
+        // between the two rebalances of KIP-429, and who comes in a static member's place asks for nothing new.
+        let epoch = GroupEpoch { epoch: group.generation, metadata_hash: 0 };
         self.push(ConsumerChange::Epoch(Some(epoch)));
         for (member, assigned) in old.iter().zip(&owned) {
             let partitions = Some(Arc::new(partitions_of(assigned)));
