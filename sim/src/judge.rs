@@ -8,7 +8,7 @@ use crate::groups::{Groups, Op, Seen};
 use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
 use crate::invariants::{ByReader, Derived, Fact, Invariants, ProducerRow, Violation};
 use crate::known::KnownBatches;
-use crate::logs::{Change, Logs};
+use crate::logs::{Change, FollowedLog, Logs};
 use crate::stored::Kept;
 
 /// Everything that judges.
@@ -18,8 +18,8 @@ pub struct Judge {
     pub history: History,
     /// Who belongs to which group, as clients see it.
     pub groups: Groups,
-    /// What the node wrote.
-    pub logs: Logs,
+    /// What each node wrote.
+    pub logs: Vec<Logs>,
     /// What readers have read.
     pub known: KnownBatches,
     invariants: Invariants,
@@ -35,8 +35,8 @@ pub struct Judge {
 impl Judge {
     /// Nothing has happened yet.
     #[must_use]
-    pub fn new(durable_acks: bool, history_alone: bool) -> Self {
-        Self { durable_acks, history_alone, ..Self::default() }
+    pub fn new(nodes: usize, durable_acks: bool, history_alone: bool) -> Self {
+        Self { logs: vec![Logs::default(); nodes], durable_acks, history_alone, ..Self::default() }
     }
 
     /// The first violation.
@@ -45,12 +45,36 @@ impl Judge {
         self.violation.as_ref()
     }
 
-    /// Shows a fact to the checkers.
+    /// Shows the checkers what a client asked for or saw.
     pub fn fact(&mut self, fact: &Fact<'_>) {
         self.at.follow(fact);
+        self.of_node(0, fact);
+    }
+
+    /// Shows the checkers what the node at place `at` did.
+    pub fn of_node(&mut self, at: usize, fact: &Fact<'_>) {
         if self.violation.is_none() {
-            self.violation = verdict(&mut self.invariants, self.history_alone, fact);
+            self.violation = verdict(&mut self.invariants, self.history_alone, at, fact);
         }
+    }
+
+    /// The place of the node that has most of a log: what clients see of it concerns that one.
+    #[must_use]
+    pub fn holder(&self, log: &TopicPartition) -> usize {
+        let ends = self.logs.iter().map(|logs| logs.get(log).map(FollowedLog::end));
+        ends.enumerate().rev().max_by_key(|(_, end)| *end).map_or(0, |(at, _)| at)
+    }
+
+    /// A log as the node has it that has most of it.
+    #[must_use]
+    pub fn followed(&self, log: &TopicPartition) -> Option<&FollowedLog> {
+        self.logs.get(self.holder(log))?.get(log)
+    }
+
+    /// Whether a disk has damaged any file.
+    #[must_use]
+    pub fn is_rotten(&self) -> bool {
+        self.logs.iter().any(|logs| logs.rotten)
     }
 
     /// Something is wrong that no checker of a fact can see.
@@ -60,10 +84,10 @@ impl Judge {
         }
     }
 
-    /// What the machine has derived from a log, against the log. A producer whose last batch is as old as
+    /// What the machine of a node has derived from a log, against the log. A producer whose last batch is as old as
     /// `expired` may be forgotten; `durable`: what counts as committed in this log is synced.
-    pub fn derived(&mut self, view: &DerivedView, expired: i64, durable: bool) {
-        let Some(followed) = self.logs.get(&view.partition) else { return };
+    pub fn derived(&mut self, at: usize, view: &DerivedView, expired: i64, durable: bool) {
+        let Some(followed) = self.logs[at].get(&view.partition) else { return };
         // What waits behind a truncation is in the machine's log, and in no file yet.
         if self.violation.is_some() || followed.damaged || followed.end() != view.offsets.log_end.0 {
             return;
@@ -83,25 +107,31 @@ impl Judge {
         let begins = Fact::Begins { log, start: view.offsets.log_start.0, high_watermark: view.high_watermark.0 };
         let facts = [Some(Fact::Derived { log, derived }), durable.then_some(committed), Some(begins)];
         let mut facts = facts.into_iter().flatten();
-        self.violation = facts.find_map(|fact| verdict(&mut self.invariants, self.history_alone, &fact));
+        self.violation = facts.find_map(|fact| verdict(&mut self.invariants, self.history_alone, at, &fact));
     }
 
     /// A client asks something about a group, or is told. Of what the disk has damaged nothing is judged.
     pub fn group(&mut self, op: Op<'_>, seen: Seen<'_>) {
-        if self.durable_acks && !self.logs.rotten {
+        if self.durable_acks && !self.is_rotten() {
             self.fact(&Fact::Group { op, seen });
         }
     }
 
-    /// An effect changed the followed logs.
-    pub fn changed(&mut self, change: &Change) {
+    /// An effect changed the followed logs of a node.
+    pub fn changed(&mut self, at: usize, change: &Change) {
         match change {
-            Change::Appended { log, batch, end } => self.fact(&Fact::Appended { log, batch, end: *end }),
+            Change::Appended { log, batch, end } => self.of_node(at, &Fact::Appended { log, batch, end: *end }),
             Change::Rolled { log, segment, end } => {
-                self.fact(&Fact::Rolled { log, segment: *segment, end: *end });
+                self.of_node(at, &Fact::Rolled { log, segment: *segment, end: *end });
             }
-            Change::Cut { log, end } => self.fact(&Fact::Cut { log, end: *end }),
+            Change::Cut { log, end } => self.of_node(at, &Fact::Cut { log, end: *end }),
         }
+    }
+
+    /// A node forgot what was not durable there, and with it every promise that counts on no more than that.
+    pub fn on_loss(&mut self, at: usize) {
+        self.history.power_lost(self.durable_acks);
+        self.logs[at].on_loss(self.durable_acks);
     }
 
     /// A client's batch was sent, and no answer comes; its values are numbered from `first` on.
@@ -128,7 +158,8 @@ impl Judge {
         // What an answer promises may have been lost while it was on its way.
         if promised {
             self.check_ack(&log, value, &write, offset);
-            self.logs.entry(&log).promise(offset + 1, write.acks == -1);
+            let at = self.holder(&log);
+            self.logs[at].entry(&log).promise(offset + 1, write.acks == -1);
         }
     }
 
@@ -144,7 +175,7 @@ impl Judge {
     /// A reader refuses what it got at an offset, because it is bad. That is a violation, unless it went bad under the
     /// process that wrote or checked it: sendfile shows nobody what it sends, and the reader is there to look.
     pub fn refused_bad(&mut self, partition: PartitionIndex, offset: i64) {
-        let followed = self.logs.get(self.history.name(partition));
+        let followed = self.followed(self.history.name(partition));
         if !followed.is_some_and(|followed| followed.is_excused(offset)) {
             self.fact(&Fact::BadBatch { partition, offset });
         }
@@ -153,20 +184,20 @@ impl Judge {
     /// A batch was refused as out of sequence, and all that its client sent before it was acknowledged.
     pub fn out_of_sequence(&mut self, partition: PartitionIndex, producer: Producer) {
         let log = self.history.name(partition).clone();
-        self.fact(&Fact::OutOfSequence { log: &log, producer });
+        self.of_node(self.holder(&log), &Fact::OutOfSequence { log: &log, producer });
     }
 
     fn check_ack(&mut self, log: &TopicPartition, value: ValueId, write: &Write, offset: i64) {
         if self.violation.is_none() {
-            let followed = self.logs.get(log);
-            let fact = Fact::Acked { log, value, write, offset, followed };
-            self.violation = verdict(&mut self.invariants, self.history_alone, &fact);
+            let at = self.holder(log);
+            let fact = Fact::Acked { log, value, write, offset, followed: self.logs[at].get(log) };
+            self.violation = verdict(&mut self.invariants, self.history_alone, at, &fact);
         }
     }
 
     /// In a damaged log acks=1 promises nothing: see [`crate::logs::FollowedLog::damaged`].
     pub fn forget_weak_promises(&mut self) {
-        for (log, _) in self.logs.iter().filter(|(_, followed)| followed.damaged) {
+        for (log, _) in self.logs.iter().flat_map(Logs::iter).filter(|(_, followed)| followed.damaged) {
             self.history.damaged(log);
         }
     }
@@ -175,7 +206,7 @@ impl Judge {
     pub fn all_read(&mut self, starts: &[i64]) {
         if self.violation.is_none() {
             let fact = Fact::AllRead { history: &self.history, starts };
-            self.violation = verdict(&mut self.invariants, self.history_alone, &fact);
+            self.violation = verdict(&mut self.invariants, self.history_alone, 0, &fact);
         }
     }
 
@@ -183,14 +214,14 @@ impl Judge {
     pub fn kept(&mut self, partition: PartitionIndex, start: i64, kept: &Kept, tombstones_stay: bool) {
         if self.violation.is_none() {
             let fact = Fact::Kept { partition, start, kept, tombstones_stay, history: &self.history };
-            self.violation = verdict(&mut self.invariants, self.history_alone, &fact);
+            self.violation = verdict(&mut self.invariants, self.history_alone, 0, &fact);
         }
     }
 
     /// A reader gets a value.
     pub fn polled(&mut self, reader: u16, partition: PartitionIndex, offset: i64, value: ValueId) {
         let write = self.history.read(value).copied();
-        let followed = self.logs.get(self.history.name(partition));
+        let followed = self.followed(self.history.name(partition));
         // No CRC of Kafka's covers the base offset: where that went bad in hand, the reader cannot know either, and
         // goes on from wherever it led.
         if let Some(Outcome::Acked { offset: at }) = write.map(|write| write.outcome)
@@ -211,8 +242,8 @@ impl Judge {
     }
 }
 
-fn verdict(invariants: &mut Invariants, history_alone: bool, fact: &Fact<'_>) -> Option<Violation> {
-    let judged = if history_alone { invariants.check_history(fact) } else { invariants.check(fact) };
+fn verdict(invariants: &mut Invariants, history_alone: bool, at: usize, fact: &Fact<'_>) -> Option<Violation> {
+    let judged = if history_alone { invariants.check_history(fact) } else { invariants.check(at, fact) };
     judged.err()
 }
 
@@ -235,30 +266,30 @@ mod tests {
     #[test]
     fn a_bad_batch_is_a_violation_unless_it_went_bad_in_hand() {
         for (offset, good) in [(0, false), (1, true), (2, false)] {
-            let mut judge = Judge::new(true, false);
+            let mut judge = Judge::new(1, true, false);
             let log = TopicPartition::new("t", 0);
             let partition = judge.history.partition(&log);
-            (0..3).for_each(|base| judge.logs.entry(&log).append(test_ref(base, base, 1)));
-            judge.logs.excuse("t-0/00000000000000000000.log", 150..160);
+            (0..3).for_each(|base| judge.logs[0].entry(&log).append(test_ref(base, base, 1)));
+            judge.logs[0].excuse("t-0/00000000000000000000.log", 150..160);
             judge.refused_bad(partition, offset);
             assert_eq!(judge.violation().map(|violation| violation.invariant), (!good).then_some("S3"));
-            judge.logs.forget_excuses();
+            judge.logs[0].forget_excuses();
             judge.refused_bad(partition, offset);
             assert!(judge.violation().is_some(), "the next process has to look");
         }
     }
     /// What a reader gets of three batches when the second went bad in hand.
     fn read(polled: &[(i64, ValueId)], gone_bad: bool) -> Option<&'static str> {
-        let mut judge = Judge::new(true, false);
+        let mut judge = Judge::new(1, true, false);
         let log = TopicPartition::new("t", 0);
         let partition = judge.history.partition(&log);
         let acked = |offset| test_write(Outcome::Acked { offset });
         let values: Vec<ValueId> = (0..3).map(|offset| judge.history.invoke(acked(offset))).collect();
-        (0..3).for_each(|base| judge.logs.entry(&log).append(test_ref(base, base, 1)));
+        (0..3).for_each(|base| judge.logs[0].entry(&log).append(test_ref(base, base, 1)));
         // Somebody has read it all before.
         values.iter().zip(0..).for_each(|(&value, offset)| judge.polled(0, partition, offset, value));
         if gone_bad {
-            judge.logs.excuse("t-0/00000000000000000000.log", 150..160);
+            judge.logs[0].excuse("t-0/00000000000000000000.log", 150..160);
         }
         polled
             .iter()

@@ -145,12 +145,7 @@ pub type Verdict = Result<(), String>;
 /// All checkers.
 #[derive(Clone, Debug, Default)]
 pub struct Invariants {
-    recovered_prefix: recovered_prefix::RecoveredPrefix,
-    segment_order: segment_order::SegmentOrder,
-    fail_stop: fail_stop::FailStop,
-    offset_uniqueness: offset_uniqueness::OffsetUniqueness,
-    no_duplicate: no_duplicate::NoDuplicate,
-    sequence_contiguity: sequence_contiguity::SequenceContiguity,
+    nodes: Vec<OfNode>,
     ack_truth: ack_truth::AckTruth,
     read_stability: read_stability::ReadStability,
     inconsistent_offsets: inconsistent_offsets::InconsistentOffsets,
@@ -158,14 +153,19 @@ pub struct Invariants {
     nonmonotonic_poll: nonmonotonic_poll::NonmonotonicPoll,
     poll_skip: poll_skip::PollSkip,
     send_order: send_order::SendOrder,
-    taken: Taken,
+    last_of_key: last_of_key::LastOfKey,
     groups: group::GroupRules,
 }
 
-/// The checkers of what compaction and retention take from a log.
+/// The checkers of what one node does with its own logs: another's log of the same name is another log to them.
 #[derive(Clone, Debug, Default)]
-struct Taken {
-    last_of_key: last_of_key::LastOfKey,
+struct OfNode {
+    recovered_prefix: recovered_prefix::RecoveredPrefix,
+    segment_order: segment_order::SegmentOrder,
+    fail_stop: fail_stop::FailStop,
+    offset_uniqueness: offset_uniqueness::OffsetUniqueness,
+    no_duplicate: no_duplicate::NoDuplicate,
+    sequence_contiguity: sequence_contiguity::SequenceContiguity,
     log_start: log_start::LogStart,
 }
 
@@ -210,44 +210,49 @@ impl Invariants {
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
         of(duplicate::CODE, self.duplicate.check(fact))?;
         of(lost_write::CODE, lost_write::check(fact))?;
-        of(last_of_key::CODE, self.taken.last_of_key.check(fact))?;
+        of(last_of_key::CODE, self.last_of_key.check(fact))?;
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))
     }
 
-    /// Shows a fact to every checker.
+    /// Shows a fact to every checker. It is of the node at place `at`, of its logs and its process; what clients see
+    /// concerns the node that holds what they read or wrote.
     ///
     /// # Errors
     /// The first violation.
-    pub fn check(&mut self, fact: &Fact<'_>) -> Result<(), Violation> {
+    pub fn check(&mut self, at: usize, fact: &Fact<'_>) -> Result<(), Violation> {
         if let Fact::Polled { .. } = fact {
             return self.check_polled(fact);
         }
         if let Fact::Group { .. } = fact {
             return self.groups.check(fact);
         }
-        of(recovered_prefix::CODE, self.recovered_prefix.check(fact))?;
+        if self.nodes.len() <= at {
+            self.nodes.resize_with(at + 1, OfNode::default);
+        }
+        let node = &mut self.nodes[at];
+        of(recovered_prefix::CODE, node.recovered_prefix.check(fact))?;
         of(indexes_agree::CODE, indexes_agree::check(fact))?;
         of(no_bad_crc::CODE, no_bad_crc::check(fact))?;
         of(checkpoint_soundness::CODE, checkpoint_soundness::check(fact))?;
         of(interior_damage::CODE, interior_damage::check(fact))?;
         of(false_alarm::CODE, false_alarm::check(fact))?;
-        of(fail_stop::CODE, self.fail_stop.check(fact))?;
-        of(segment_order::CODE, self.segment_order.check(fact))?;
+        of(fail_stop::CODE, node.fail_stop.check(fact))?;
+        of(segment_order::CODE, node.segment_order.check(fact))?;
         of(live_equals_replay::CODE, live_equals_replay::check(fact))?;
         of(live_equals_replay::CODE, coordinator_replay::check(fact))?;
-        of(no_duplicate::CODE, self.no_duplicate.check(fact))?;
-        of(sequence_contiguity::CODE, self.sequence_contiguity.check(fact))?;
+        of(no_duplicate::CODE, node.no_duplicate.check(fact))?;
+        of(sequence_contiguity::CODE, node.sequence_contiguity.check(fact))?;
         of(ack_truth::CODE, self.ack_truth.check(fact))?;
-        of(offset_uniqueness::CODE, self.offset_uniqueness.check(fact))?;
+        of(offset_uniqueness::CODE, node.offset_uniqueness.check(fact))?;
         of(committed_is_durable::CODE, committed_is_durable::check(fact))?;
-        of(log_start::CODE, self.taken.log_start.check(fact))?;
+        of(log_start::CODE, node.log_start.check(fact))?;
         of(vote_once::CODE, vote_once::check(fact))?;
         of(response_order::CODE, response_order::check(fact))?;
         of(malformed_input::CODE, malformed_input::check(fact))?;
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;
         of(duplicate::CODE, self.duplicate.check(fact))?;
         of(lost_write::CODE, lost_write::check(fact))?;
-        of(last_of_key::CODE, self.taken.last_of_key.check(fact))?;
+        of(last_of_key::CODE, self.last_of_key.check(fact))?;
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))?;
         of(read_stability::CODE, self.read_stability.check(fact))?;
         of(poll_skip::CODE, self.poll_skip.check(fact))?;
@@ -264,7 +269,7 @@ impl Invariants {
         of(nonmonotonic_poll::CODE, self.nonmonotonic_poll.check(fact))?;
         of(read_stability::CODE, self.read_stability.check(fact))?;
         of(poll_skip::CODE, self.poll_skip.check(fact))?;
-        of(last_of_key::CODE, self.taken.last_of_key.check(fact))?;
+        of(last_of_key::CODE, self.last_of_key.check(fact))?;
         of(error_truth::CODE, error_truth::check(fact))?;
         of(send_order::CODE, self.send_order.check(fact))
     }

@@ -85,7 +85,7 @@ fn a_fingerprint_has_no_numbers() {
 #[test]
 fn a_run_ends_with_its_first_violation() {
     let mut invariants = Invariants::default();
-    assert_eq!(polled(0, 5, 1, |fact| invariants.check(fact)), Ok(()));
-    let violation = polled(0, 5, 2, |fact| invariants.check(fact)).expect_err("another value");
+    assert_eq!(polled(0, 5, 1, |fact| invariants.check(0, fact)), Ok(()));
+    let violation = polled(0, 5, 2, |fact| invariants.check(0, fact)).expect_err("another value");
     assert_eq!(violation.invariant, "inconsistent-offsets");
 }

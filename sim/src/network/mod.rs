@@ -31,6 +31,10 @@ pub enum Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wire(pub u64);
 
+/// Which of an endpoint's listeners is dialled, by its place among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Door(pub u16);
+
 /// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
@@ -46,16 +50,30 @@ pub type Reader<'a> = &'a mut dyn FnMut(Endpoint, Ino, u64, usize) -> Bytes;
 /// What an end learns.
 #[derive(Clone, Debug)]
 pub enum Delivery {
-    /// Somebody dialled this endpoint.
-    Accepted { wire: Wire, at: Endpoint, from: Endpoint },
+    /// Somebody dialled this door of this endpoint.
+    Accepted { wire: Wire, at: Endpoint, door: Door, from: Endpoint },
     /// The dial came up, or did not.
     Dialled { wire: Wire, at: Endpoint, up: bool },
     /// Bytes came.
-    Bytes { wire: Wire, side: Side, bytes: Bytes },
+    Bytes { wire: Wire, side: Side, at: Endpoint, bytes: Bytes },
     /// All that this side sent so far has left it.
-    Drained { wire: Wire, side: Side },
+    Drained { wire: Wire, side: Side, at: Endpoint },
     /// The connection is gone for this side.
-    Closed { wire: Wire, side: Side },
+    Closed { wire: Wire, side: Side, at: Endpoint },
+}
+
+impl Delivery {
+    /// Who learns it.
+    #[must_use]
+    pub const fn at(&self) -> Endpoint {
+        match self {
+            Self::Accepted { at, .. }
+            | Self::Dialled { at, .. }
+            | Self::Bytes { at, .. }
+            | Self::Drained { at, .. }
+            | Self::Closed { at, .. } => *at,
+        }
+    }
 }
 
 /// What happened to traffic by a fault.
@@ -98,6 +116,7 @@ pub struct Network {
 #[derive(Clone, Debug)]
 struct Connection {
     ends: [Endpoint; 2],
+    door: Door,
     /// Whether each side still knows the connection.
     known: [bool; 2],
     streams: [Stream; 2],
@@ -170,12 +189,12 @@ impl Network {
     }
 
     /// Dials; `Dialled` comes later, or never.
-    pub fn dial(&mut self, now: Nanos, from: Endpoint, to: Endpoint) -> Wire {
+    pub fn dial(&mut self, now: Nanos, from: Endpoint, to: Endpoint, door: Door) -> Wire {
         let wire = Wire(self.next_wire);
         self.next_wire += 1;
         let streams = [Stream::new(self.path), Stream::new(self.path)];
         let ends = [from, to];
-        self.wires.insert(wire, Connection { ends, known: [true, false], streams });
+        self.wires.insert(wire, Connection { ends, door, known: [true, false], streams });
         let wait = self.trip(wire, 0);
         self.queue(now + wait, Due::Syn(wire));
         wire
@@ -198,10 +217,11 @@ impl Network {
     /// Stops or resumes the taking of bytes at one side.
     pub fn set_reading(&mut self, now: Nanos, wire: Wire, side: Side, reading: bool, read: Reader<'_>) {
         let Some(connection) = self.wires.get_mut(&wire) else { return };
+        let at = connection.ends[side.index()];
         let stream = &mut connection.streams[side.other().index()];
         if reading {
             for bytes in stream.resume() {
-                self.ready.push_back(Delivery::Bytes { wire, side, bytes });
+                self.ready.push_back(Delivery::Bytes { wire, side, at, bytes });
             }
             self.pump(now, wire, side.other(), read);
         } else {
@@ -302,12 +322,13 @@ impl Network {
     #[must_use]
     pub fn wires_of(&self, at: Endpoint) -> Vec<(Wire, Side)> {
         let sides = [Side::Dialler, Side::Acceptor];
+        // Both, where an endpoint has dialled itself.
         let known = |(wire, connection): (&Wire, &Connection)| {
-            let side =
-                sides.into_iter().find(|side| connection.ends[side.index()] == at && connection.known[side.index()]);
-            side.map(|side| (*wire, side))
+            let known = sides.map(|side| connection.ends[side.index()] == at && connection.known[side.index()]);
+            let known = sides.into_iter().zip(known).filter(|(_, known)| *known);
+            known.map(|(side, _)| (*wire, side)).collect::<Vec<_>>()
         };
-        self.wires.iter().filter_map(known).collect()
+        self.wires.iter().flat_map(known).collect()
     }
 
     /// All connections that are up.
@@ -329,7 +350,7 @@ impl Network {
 
     fn on_syn(&mut self, now: Nanos, wire: Wire) {
         let Some(connection) = self.wires.get_mut(&wire) else { return };
-        let [from, to] = connection.ends;
+        let ([from, to], door) = (connection.ends, connection.door);
         if let Some(later) = self.blocked(now, wire, from, to) {
             self.queue(later, Due::Syn(wire));
             return;
@@ -340,7 +361,7 @@ impl Network {
                 if let Some(connection) = self.wires.get_mut(&wire) {
                     connection.known[1] = true;
                 }
-                self.ready.push_back(Delivery::Accepted { wire, at: to, from });
+                self.ready.push_back(Delivery::Accepted { wire, at: to, door, from });
                 self.queue(back, Due::SynAck(wire, true));
             }
             Listening::Refused => self.queue(back, Due::SynAck(wire, false)),
@@ -384,7 +405,7 @@ impl Network {
             Some(Segment::Bytes(bytes)) => {
                 let stream = &mut self.wires.get_mut(&wire).expect("it was there above").streams[from.index()];
                 if let Some(bytes) = stream.receive(bytes) {
-                    self.ready.push_back(Delivery::Bytes { wire, side: to, bytes });
+                    self.ready.push_back(Delivery::Bytes { wire, side: to, at: ends.1, bytes });
                     self.pump(now, wire, from, read);
                 }
             }
@@ -407,7 +428,8 @@ impl Network {
     fn tell_closed(&mut self, wire: Wire, side: Side) {
         let Some(connection) = self.wires.get_mut(&wire) else { return };
         if std::mem::replace(&mut connection.known[side.index()], false) {
-            self.ready.push_back(Delivery::Closed { wire, side });
+            let at = connection.ends[side.index()];
+            self.ready.push_back(Delivery::Closed { wire, side, at });
         }
         if connection.known == [false, false] {
             self.wires.remove(&wire);
@@ -431,7 +453,7 @@ impl Network {
         if drained && closing {
             self.tell_closed(wire, side);
         } else if drained {
-            self.ready.push_back(Delivery::Drained { wire, side });
+            self.ready.push_back(Delivery::Drained { wire, side, at: from });
         }
     }
 

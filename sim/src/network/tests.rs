@@ -28,7 +28,7 @@ impl Bench {
 
     fn connected(seed: u64) -> (Self, Wire) {
         let mut bench = Self::new(seed, path());
-        let wire = bench.network.dial(0, CLIENT, NODE);
+        let wire = bench.network.dial(0, CLIENT, NODE, Door(0));
         let seen = bench.run(SECOND);
         assert_eq!(names(&seen), ["accepted", "up"]);
         (bench, wire)
@@ -176,10 +176,10 @@ fn a_killed_process_is_noticed_and_a_dead_machine_is_not() {
 fn a_dial_is_refused_or_hangs() {
     let mut bench = Bench::new(6, path());
     bench.network.listen(NODE, Listening::Refused);
-    bench.network.dial(0, CLIENT, NODE);
+    bench.network.dial(0, CLIENT, NODE, Door(0));
     assert_eq!(names(&bench.run(SECOND)), ["refused"]);
     bench.network.listen(NODE, Listening::Dead);
-    bench.network.dial(bench.now, CLIENT, NODE);
+    bench.network.dial(bench.now, CLIENT, NODE, Door(0));
     assert!(bench.run(60 * SECOND).is_empty());
 }
 

@@ -45,8 +45,9 @@ pub(super) struct Sections {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
-    /// How many brokers; one, so far.
-    pub brokers: u16,
+    /// How many nodes, from 1 to 7. The cluster is born on the first; the others join it as voters.
+    #[serde(deserialize_with = "nodes")]
+    pub nodes: u16,
     /// Topics that are there before the load starts, with their numbers of partitions.
     pub topics: BTreeMap<String, i32>,
     /// The time a node takes for one step, on average.
@@ -105,7 +106,7 @@ impl<'de> Deserialize<'de> for Span {
 impl Default for Cluster {
     fn default() -> Self {
         Self {
-            brokers: 1,
+            nodes: 1,
             topics: BTreeMap::from([("t".to_owned(), 1)]),
             step_time: Span(5 * MICROSECOND),
             restart_failed: Span(3 * SECOND),
@@ -145,6 +146,13 @@ impl DiskSection {
     pub const fn speeds(&self) -> Speeds {
         Speeds { write: self.write.0, sync: self.sync.0, read: self.read.0, bandwidth: self.bandwidth }
     }
+}
+
+/// A quorum of more than seven nobody runs.
+fn nodes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let nodes = u16::deserialize(deserializer)?;
+    let few = (1..=7).contains(&nodes).then_some(nodes);
+    few.ok_or_else(|| de::Error::custom(format!("a cluster has 1 to 7 nodes, not {nodes}")))
 }
 
 const fn minute() -> Span {

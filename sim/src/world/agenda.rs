@@ -15,14 +15,14 @@ pub enum Due {
     Start(usize),
     /// An event begins to wait for its trigger.
     Arm(usize),
-    /// An event is over.
-    End(usize),
-    /// The process is started, unless one runs.
-    StartNode,
-    /// This incarnation has had its time to stop.
-    GraceOver(u64),
-    /// The storage of this incarnation failed: its operator starts it anew.
-    Replace(u64),
+    /// An event is over for a node.
+    End(usize, usize),
+    /// The process of this node is started, unless one runs.
+    StartNode(usize),
+    /// This incarnation of a node has had its time to stop.
+    GraceOver(usize, u64),
+    /// The storage of this incarnation of a node failed: its operator starts it anew.
+    Replace(usize, u64),
     /// Load and faults are over.
     Heal,
     /// Everything must have been read by now.
@@ -155,8 +155,8 @@ impl Agenda {
     pub fn clear_events(&mut self) {
         self.armed.clear();
         let stays = |due: &Due| match due {
-            Due::StartNode | Due::GraceOver(_) | Due::Replace(_) | Due::GiveUp => true,
-            Due::Start(_) | Due::Arm(_) | Due::End(_) | Due::Heal => false,
+            Due::StartNode(_) | Due::GraceOver(..) | Due::Replace(..) | Due::GiveUp => true,
+            Due::Start(_) | Due::Arm(_) | Due::End(..) | Due::Heal => false,
         };
         self.due.retain(|_, due| stays(due));
     }
@@ -208,12 +208,12 @@ mod tests {
     fn what_is_due_comes_in_order() {
         let mut agenda = Agenda::default();
         agenda.add(20, Due::Heal);
-        agenda.add(10, Due::StartNode);
+        agenda.add(10, Due::StartNode(1));
         agenda.add(10, Due::GiveUp);
         assert_eq!((agenda.next_due(), agenda.take(9)), (10, None));
         assert_eq!(
             [20, 20, 20, 20].map(|now| agenda.take(now)),
-            [Some(Due::StartNode), Some(Due::GiveUp), Some(Due::Heal), None]
+            [Some(Due::StartNode(1)), Some(Due::GiveUp), Some(Due::Heal), None]
         );
     }
 }

@@ -29,19 +29,25 @@ impl World {
         self.stage = Stage::Finishing;
         self.agenda.clear_events();
         self.network.heal(self.now);
-        self.node.disk.heal(self.now);
-        self.node.disk.set_free_space(u64::MAX);
-        self.node.paused_until = self.now;
-        self.set_rate(1_000_000);
-        let failed = self.node.process.as_ref().is_some_and(Process::is_out_of_service);
-        let restart = self.draws.at(Label::Event, u64::MAX, 0).chance(0.5);
-        if failed || restart || self.node.evict {
-            self.end_process();
-        }
-        self.agenda.add(self.now + 100 * MILLISECOND, Due::StartNode);
+        (0..self.nodes.len()).for_each(|at| self.heal_node(at));
         self.agenda.add(self.now.saturating_add(self.setting.scenario.recovery), Due::GiveUp);
         // Whoever is not done says so when it is; if all are done already, nobody will.
         self.advance_stage();
+    }
+
+    fn heal_node(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        node.disk.heal(self.now);
+        node.disk.set_free_space(u64::MAX);
+        node.paused_until = self.now;
+        self.set_rate(at, 1_000_000);
+        let node = &self.nodes[at];
+        let failed = node.process.as_ref().is_some_and(Process::is_out_of_service);
+        let restart = self.draws.at(Label::Event, u64::MAX, u64::from(node.id)).chance(0.5);
+        if failed || restart || node.evict {
+            self.end_process(at);
+        }
+        self.agenda.add(self.now + 100 * MILLISECOND, Due::StartNode(at));
     }
 
     /// When all clients are done, the next stage begins.
@@ -79,7 +85,7 @@ impl World {
         if self.stage == Stage::Over {
             return;
         }
-        if !self.judge.logs.rotten {
+        if !self.judge.is_rotten() {
             let busy = self.clients.iter().filter(|client| !client.is_done()).map(User::id);
             let busy: Vec<String> = busy.map(|id| format!("c{id}")).collect();
             let what = format!("clients {} were not done in time after all healed", busy.join(", "));
@@ -90,7 +96,7 @@ impl World {
 
     fn conclude(&mut self) {
         self.stage = Stage::Over;
-        self.judge_alarms();
+        (0..self.nodes.len()).for_each(|at| self.judge_alarms(at));
         let mut starts: BTreeMap<usize, i64> = BTreeMap::new();
         for client in &self.clients {
             if let User::Frames(Client { actor: Actor::Read(actor), .. }) = client {
@@ -102,11 +108,13 @@ impl World {
         let starts: Vec<i64> = (0..count).map(|index| starts.get(&index).copied().unwrap_or(i64::MAX)).collect();
         self.judge.all_read(&starts);
         self.judge_kept(&starts);
-        let images = read_logs(&self.node.disk);
-        self.judge_indexes(&images);
-        self.judge_derived();
-        self.judge_shards();
-        self.digest();
+        for at in 0..self.nodes.len() {
+            let images = read_logs(&self.nodes[at].disk);
+            self.judge_indexes(at, &images);
+            self.judge_derived(at);
+            self.judge_shards(at);
+            self.digest(at);
+        }
     }
 
     /// What is there of each key of the partitions that were written with keys.
@@ -114,19 +122,19 @@ impl World {
         let history = &self.judge.history;
         let keyed: BTreeSet<_> =
             history.writes().filter(|(_, it)| it.key.is_some()).map(|(_, it)| it.partition).collect();
-        let topic = self.setting.config.topic(&Overrides::default());
+        let topic = self.setting.configs[0].topic(&Overrides::default());
         let tombstones_stay = topic.compaction.delete_retention_ms >= A_WEEK_MS;
-        let Some(process) = self.node.process.as_ref().filter(|process| process.ready) else { return };
-        let derived = process.machine.derived();
-        let begins: Vec<_> = derived.into_iter().map(|view| (view.partition, view.offsets.log_start.0)).collect();
         for partition in keyed {
             let log = self.judge.history.name(partition).clone();
-            if self.judge.logs.get(&log).is_none_or(|log| log.damaged) {
+            let at = self.judge.holder(&log);
+            let Some(process) = self.nodes[at].process.as_ref().filter(|process| process.ready) else { continue };
+            if self.judge.logs[at].get(&log).is_none_or(|log| log.damaged) {
                 continue;
             }
             // Retention may have gone on since it was read.
-            let now = begins.iter().find(|(it, _)| *it == log).map_or(i64::MAX, |(_, start)| *start);
-            let kept = stored::kept(&self.node.disk, &log);
+            let now = process.machine.derived().find(|view| view.partition == log);
+            let now = now.map_or(i64::MAX, |view| view.offsets.log_start.0);
+            let kept = stored::kept(&self.nodes[at].disk, &log);
             self.judge.kept(partition, starts[partition].max(now), &kept, tombstones_stay);
         }
     }

@@ -13,28 +13,30 @@ use crate::invariants::Fact;
 use crate::logs::BatchRef;
 
 impl World {
-    /// The process dies, and its logs are, where they are empty, what a cleaner has left.
-    pub(super) fn inherit(&mut self, compacted: &Compacted) {
-        if self.node.process.is_some() {
-            self.end_process();
+    /// A process dies, and its logs are, where they are empty, what a cleaner has left.
+    pub(super) fn inherit(&mut self, at: usize, compacted: &Compacted) {
+        if self.nodes[at].process.is_some() {
+            self.end_process(at);
         }
-        self.agenda.add(self.now.saturating_add(compacted.down.0), Due::StartNode);
+        self.agenda.add(self.now.saturating_add(compacted.down.0), Due::StartNode(at));
         let partitions = self.setting.scenario.cluster.topics.get(&compacted.topic).copied().unwrap_or(0);
         for partition in 0..partitions {
-            self.inherit_log(&TopicPartition::new(compacted.topic.as_str(), partition), compacted.end);
+            self.inherit_log(at, &TopicPartition::new(compacted.topic.as_str(), partition), compacted.end);
         }
     }
 
-    fn inherit_log(&mut self, log: &TopicPartition, end: i64) {
+    fn inherit_log(&mut self, at: usize, log: &TopicPartition, end: i64) {
         let name = format!("{log}/00000000000000000000.log");
-        let found = self.node.disk.files().into_iter().find(|(_, path, _)| *path == name);
-        let Some(ino) = found.map(|(_, _, ino)| ino).filter(|ino| self.node.disk.peek(*ino).is_empty()) else { return };
-        let bytes = compacted_batch(end, self.node.clock.now(self.now).wall.0);
+        let found = self.nodes[at].disk.files().into_iter().find(|(_, path, _)| *path == name);
+        let Some(ino) = found.map(|(_, _, ino)| ino).filter(|ino| self.nodes[at].disk.peek(*ino).is_empty()) else {
+            return;
+        };
+        let bytes = compacted_batch(end, self.nodes[at].clock.now(self.now).wall.0);
         self.trace.event("inherited", u64::from(ino));
-        if self.node.disk.plant_file(&Path::new(LogDirId(0), name), &bytes).is_ok()
+        if self.nodes[at].disk.plant_file(&Path::new(LogDirId(0), name), &bytes).is_ok()
             && let Ok(header) = BatchHeader::parse(&bytes)
         {
-            self.judge.logs.entry(log).append(BatchRef::of(&header, 0, 0));
+            self.judge.logs[at].entry(log).append(BatchRef::of(&header, 0, 0));
             let partition = self.judge.history.partition(log);
             self.judge.fact(&Fact::Inherited { partition, end });
         }

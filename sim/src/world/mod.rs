@@ -3,7 +3,7 @@
 //! One step takes whatever is due next and carries it out; ties are broken by a fixed order. A clone of the
 //! world is another world: that is what branching is. Nothing here reads a clock or draws without a label.
 //!
-//! * [`node`]: what a node is made of; [`drive`]: how its machine is driven
+//! * [`node`]: what a node is made of; [`drive`]: how its machine is driven; [`wires`]: its connections
 //! * [`agenda`]: what is to happen; [`trouble`]: faults, and what they do
 //! * [`inherited`]: logs that another broker wrote
 //! * [`ending`]: everything heals, all is read, and the history is judged
@@ -15,8 +15,8 @@ mod inherited;
 pub mod node;
 mod recovery;
 mod trouble;
+mod wires;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use crate::draw::{Draw, Draws, Label};
 use crate::invariants::Violation;
 use crate::judge::Judge;
 use crate::network::stream::Outgoing;
-use crate::network::{Delivery, Endpoint, Listening, Network, Side, Wire};
+use crate::network::{Door, Endpoint, Listening, Network, Side, Wire};
 use crate::run::RunOptions;
 use crate::scenario::{Action, Scenario};
 use crate::time::{MILLISECOND, Nanos, SECOND};
@@ -47,7 +47,7 @@ use crate::workload::{
     SoloActor,
 };
 use agenda::{Agenda, Due};
-use node::{Node, broker_config};
+use node::{Node, broker_config, find_address};
 
 /// More steps than this in one simulated millisecond, and the node is in a loop.
 const MAX_STEPS_A_MS: u64 = 20_000;
@@ -59,7 +59,7 @@ pub struct World {
     draws: Draws,
     setting: Arc<Setting>,
     network: Network,
-    node: Node,
+    nodes: Vec<Node>,
     clients: Vec<User>,
     agenda: Agenda,
     /// Who judges.
@@ -71,8 +71,6 @@ pub struct World {
     stage: Stage,
     pace: Pace,
     tuples: Vec<u64>,
-    /// Whose each dialled connection is.
-    owners: BTreeMap<Wire, usize>,
     /// Who reads every frame a second time.
     cross: Option<Box<Cross>>,
 }
@@ -81,7 +79,8 @@ pub struct World {
 #[derive(Debug)]
 struct Setting {
     scenario: Scenario,
-    config: BrokerConfig,
+    /// Of each node.
+    configs: Vec<BrokerConfig>,
     planted: Planted,
 }
 
@@ -98,6 +97,13 @@ pub enum Stage {
     Over,
 }
 
+impl Setting {
+    /// Which node has an address, and which door of it.
+    fn find(&self, address: &str) -> Option<(usize, Door)> {
+        find_address(self.scenario.cluster.nodes, address)
+    }
+}
+
 /// Steps in the present millisecond.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
@@ -112,47 +118,38 @@ impl World {
     /// The scenario's broker properties are bad.
     pub fn new(scenario: Scenario, options: &RunOptions, trace: Trace) -> Result<Self, ConfigError> {
         let draws = Draws::new(scenario.run_seed);
-        let config = broker_config(0, &scenario.config)?;
+        let count = scenario.cluster.nodes;
+        let configs = (0..count).map(|id| broker_config(id, count, &scenario.config));
+        let configs = configs.collect::<Result<Vec<_>, _>>()?;
         // Where loss is expected, it is looked for.
-        let durable_acks = config.storage.flush == FlushMode::Quorum || !scenario.expect.is_empty();
-        let disk = Disk::new(draws, 0, 1, scenario.disk.preset, scenario.disk.speeds());
-        let node = Node {
-            id: 0,
-            disk,
-            clock: drifting_clock(&scenario, draws, "clock/node"),
-            boots: 0,
-            process: None,
-            paused_until: 0,
-            born: false,
-            latest_wall_ms: i64::MIN,
-            rebooting: false,
-            evict: false,
-        };
+        let durable_acks = configs[0].storage.flush == FlushMode::Quorum || !scenario.expect.is_empty();
+        let nodes: Vec<Node> = (0..count).map(|id| new_node(&scenario, draws, id)).collect();
         let mut agenda = Agenda::new(&scenario.events);
-        agenda.add(0, Due::StartNode);
+        (0..nodes.len()).for_each(|at| agenda.add(0, Due::StartNode(at)));
         agenda.add(scenario.duration, Due::Heal);
         let mut world = Self {
             now: 0,
             draws,
             network: Network::new(draws, scenario.network.path()),
-            node,
+            judge: Judge::new(nodes.len(), durable_acks, options.history_alone),
+            nodes,
             clients: Vec::new(),
             agenda,
-            judge: Judge::new(durable_acks, options.history_alone),
             trace,
             dose: Dose::default(),
             stage: Stage::Trouble,
             pace: Pace::default(),
             tuples: Vec::new(),
-            owners: BTreeMap::new(),
             cross: Cross::draw(draws).map(Box::new),
-            setting: Arc::new(Setting { scenario, config, planted: options.planted }),
+            setting: Arc::new(Setting { scenario, configs, planted: options.planted }),
         };
-        let minutes = world.setting.config.coordinators.offsets.retention_minutes;
+        let minutes = world.setting.configs[0].coordinators.offsets.retention_minutes;
         world.judge.groups.clocks.retention = minutes.saturating_mul(60 * SECOND);
-        let session_ms = world.setting.config.coordinators.consumer_groups.session_timeout_ms;
+        let session_ms = world.setting.configs[0].coordinators.consumer_groups.session_timeout_ms;
         world.judge.groups.consumer_session = session_ms.saturating_mul(MILLISECOND);
-        world.network.listen(Endpoint::Node(0), Listening::Refused);
+        for node in &world.nodes {
+            world.network.listen(node.endpoint(), Listening::Refused);
+        }
         let topics = world.setting.scenario.cluster.topics.clone();
         world.add_client(Actor::Setup(SetupActor::new(topics)), 2_000 * MILLISECOND);
         Ok(world)
@@ -186,7 +183,7 @@ impl World {
     pub fn reseed(&mut self, run_seed: u64) {
         self.draws = Draws::new(run_seed);
         self.network.reseed(self.draws);
-        self.node.disk.reseed(self.draws);
+        self.nodes.iter_mut().for_each(|node| node.disk.reseed(self.draws));
     }
 
     /// Writes out the steps in `window` from now on.
@@ -198,8 +195,9 @@ impl World {
     #[must_use]
     pub fn next_due(&self) -> Nanos {
         let clients = self.clients.iter().map(User::next_due).min().unwrap_or(u64::MAX);
+        let nodes = self.nodes.iter().map(|node| node.disk.next_due().unwrap_or(u64::MAX).min(node.next_due()));
         let due = self.network.next_due().unwrap_or(u64::MAX).min(clients);
-        due.min(self.node.disk.next_due().unwrap_or(u64::MAX)).min(self.node.next_due()).min(self.agenda.next_due())
+        nodes.min().unwrap_or(u64::MAX).min(due).min(self.agenda.next_due())
     }
 
     /// Carries out whatever is due next, which is at `due`; false when the run is over.
@@ -213,59 +211,36 @@ impl World {
             self.on_agenda();
         } else if self.network.next_due().is_some_and(|due| due <= self.now) {
             self.on_network();
-        } else if self.node.disk.next_due().is_some_and(|due| due <= self.now) {
-            self.on_disk();
-        } else if self.node.next_due() <= self.now {
-            self.round();
+        } else if let Some(at) = self.first(|node, now| node.disk.next_due().is_some_and(|due| due <= now)) {
+            self.on_disk(at);
+        } else if let Some(at) = self.first(|node, now| node.next_due() <= now) {
+            self.round(at);
         } else {
             self.on_clients();
         }
         true
     }
 
+    /// The first node of which something is true.
+    fn first(&self, is: impl Fn(&Node, Nanos) -> bool) -> Option<usize> {
+        self.nodes.iter().position(|node| is(node, self.now))
+    }
+
     fn on_agenda(&mut self) {
         match self.agenda.take(self.now) {
-            Some(Due::Start(event)) => self.start_event(event),
+            Some(Due::Start(event)) => self.start_event(event, 0),
             Some(Due::Arm(event)) => {
                 if let Some(trigger) = self.setting.scenario.events[event].when.on {
                     self.agenda.arm(event, trigger);
                 }
             }
-            Some(Due::End(event)) => self.end_event(event),
-            Some(Due::StartNode) => self.start_node(),
-            Some(Due::GraceOver(boot)) => self.grace_over(boot),
-            Some(Due::Replace(boot)) => self.replace(boot),
+            Some(Due::End(event, at)) => self.end_event(event, at),
+            Some(Due::StartNode(at)) => self.start_node(at),
+            Some(Due::GraceOver(at, boot)) => self.grace_over(at, boot),
+            Some(Due::Replace(at, boot)) => self.replace(at, boot),
             Some(Due::Heal) => self.heal(),
             Some(Due::GiveUp) => self.give_up(),
             None => (),
-        }
-    }
-
-    fn on_network(&mut self) {
-        let disk = &mut self.node.disk;
-        let delivery = self.network.step(self.now, &mut |_, ino, pos, len| disk.read_ino(ino, pos, len).bytes);
-        self.count_network();
-        self.count_disk();
-        let Some(delivery) = delivery else { return };
-        match delivery {
-            Delivery::Accepted { wire, at: Endpoint::Node(_), from } => self.on_accepted(wire, from),
-            Delivery::Accepted { .. } => (),
-            Delivery::Dialled { wire, up, .. } => self.owner(wire, |client, ctx, out| {
-                client.on_dialled(ctx, wire, up, out);
-            }),
-            Delivery::Bytes { wire, side: Side::Acceptor, bytes } => self.on_node_bytes(wire, bytes),
-            Delivery::Bytes { wire, side: Side::Dialler, bytes } => {
-                self.read_along(|cross| cross.on_answers(wire, bytes.clone()));
-                self.owner(wire, |client, ctx, out| client.on_bytes(ctx, wire, bytes, out));
-            }
-            Delivery::Drained { wire, side: Side::Acceptor } => self.on_drained(wire),
-            Delivery::Drained { .. } => (),
-            Delivery::Closed { wire, side: Side::Acceptor } => self.on_node_closed(wire),
-            Delivery::Closed { wire, side: Side::Dialler } => {
-                self.owner(wire, |client, ctx, out| client.on_closed(ctx, wire, out));
-                self.owners.remove(&wire);
-                self.stop_reading_along(wire);
-            }
         }
     }
 
@@ -274,12 +249,6 @@ impl World {
             if self.clients[index].next_due() <= self.now {
                 self.with_client(index, |client, ctx, out| client.on_time(ctx, out));
             }
-        }
-    }
-
-    fn owner(&mut self, wire: Wire, act: impl FnOnce(&mut User, &mut Ctx<'_>, &mut Vec<Want>)) {
-        if let Some(index) = self.owners.get(&wire) {
-            self.with_client(*index, act);
         }
     }
 
@@ -311,8 +280,7 @@ impl World {
         let mut nothing = |_: Endpoint, _, _, _| Bytes::new();
         match want {
             Want::Dial => {
-                let wire = self.network.dial(self.now, me, Endpoint::Node(0));
-                self.owners.insert(wire, index);
+                let wire = self.network.dial(self.now, me, Endpoint::Node(0), Door(0));
                 self.clients[index].dialling(self.now, wire);
             }
             Want::Send(wire, bytes) => {
@@ -478,6 +446,12 @@ impl World {
             self.judge.report("loop", format!("more than {MAX_STEPS_A_MS} steps in one millisecond"));
         }
     }
+}
+
+fn new_node(scenario: &Scenario, draws: Draws, id: u16) -> Node {
+    let disk = Disk::new(draws, u64::from(id), 1, scenario.disk.preset, scenario.disk.speeds());
+    let clock = if id == 0 { "clock/node".to_owned() } else { format!("clock/node-{id}") };
+    Node::new(id, disk, drifting_clock(scenario, draws, &clock))
 }
 
 /// A clock whose rate and wall time are off by at most what the scenario says.

@@ -9,7 +9,7 @@ use ottla_core::machine::{ConnId, Effects, Input, JobId, Machine, OpId};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::frames::Frames;
-use crate::network::Wire;
+use crate::network::{Door, Endpoint, Side, Wire};
 use crate::time::Nanos;
 
 /// A broker, running or not.
@@ -70,8 +70,10 @@ pub struct Process {
 #[derive(Clone, Debug)]
 pub struct Conns {
     /// By their number for the machine.
-    pub open: BTreeMap<ConnId, Conn>,
-    by_wire: BTreeMap<Wire, ConnId>,
+    pub known: BTreeMap<ConnId, Conn>,
+    /// Dials that have not come to their end, with the machine's names for them.
+    pub dials: BTreeMap<Wire, u64>,
+    by_end: BTreeMap<(Wire, Side), ConnId>,
     next: u64,
     max_frame: usize,
     /// The most that a batch is inflated to when it is looked at.
@@ -81,8 +83,8 @@ pub struct Conns {
 /// One connection.
 #[derive(Clone, Debug)]
 pub struct Conn {
-    /// Its number for the network.
-    pub wire: Wire,
+    /// Its number for the network, and which end of it this is.
+    pub end: (Wire, Side),
     /// What has come.
     pub frames: Frames,
     /// The correlation ids of the requests that are not answered yet.
@@ -114,7 +116,7 @@ impl Process {
             inbox: VecDeque::new(),
             busy_until: now,
             deadline: Some(now),
-            conns: Conns { open: BTreeMap::new(), by_wire: BTreeMap::new(), next: 1, max_frame, inflated_limit },
+            conns: Conns::new(max_frame, inflated_limit),
             jobs: Jobs::default(),
             effects: Effects::new(),
             ready: false,
@@ -144,6 +146,35 @@ impl Process {
 }
 
 impl Node {
+    /// A node that was never started.
+    #[must_use]
+    pub const fn new(id: u16, disk: Disk, clock: Clock) -> Self {
+        Self {
+            id,
+            disk,
+            clock,
+            boots: 0,
+            process: None,
+            paused_until: 0,
+            born: false,
+            rebooting: false,
+            evict: false,
+            latest_wall_ms: i64::MIN,
+        }
+    }
+
+    /// Its place in the network.
+    #[must_use]
+    pub const fn endpoint(&self) -> Endpoint {
+        Endpoint::Node(self.id)
+    }
+
+    /// A number of something that happens to this node, apart from those of others.
+    #[must_use]
+    pub const fn occurrence(&self, number: u64) -> u64 {
+        number | (self.id as u64) << 48
+    }
+
     /// When it has something to do, if it runs.
     #[must_use]
     pub fn next_due(&self) -> Nanos {
@@ -161,26 +192,42 @@ impl Node {
 }
 
 impl Conns {
-    /// Gives a connection its number.
-    pub fn accept(&mut self, wire: Wire) -> ConnId {
-        let conn = ConnId(self.next);
+    const fn new(max_frame: usize, inflated_limit: u64) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            by_end: BTreeMap::new(),
+            next: 1,
+            max_frame,
+            inflated_limit,
+        }
+    }
+
+    /// A number that no connection of the process has had.
+    pub const fn next_id(&mut self) -> ConnId {
         self.next += 1;
-        self.by_wire.insert(wire, conn);
+        ConnId(self.next - 1)
+    }
+
+    /// A connection is up: it gets its number.
+    pub fn open(&mut self, end: (Wire, Side)) -> ConnId {
+        let conn = self.next_id();
+        self.by_end.insert(end, conn);
         let frames = Frames::new(self.max_frame);
-        self.open.insert(conn, Conn { wire, frames, owed: VecDeque::new(), answering: false, closing: false });
+        self.known.insert(conn, Conn { end, frames, owed: VecDeque::new(), answering: false, closing: false });
         conn
     }
 
     /// The number of a connection.
     #[must_use]
-    pub fn find(&self, wire: Wire) -> Option<ConnId> {
-        self.by_wire.get(&wire).copied()
+    pub fn find(&self, end: (Wire, Side)) -> Option<ConnId> {
+        self.by_end.get(&end).copied()
     }
 
     /// A connection is gone.
-    pub fn close(&mut self, wire: Wire) -> Option<ConnId> {
-        let conn = self.by_wire.remove(&wire)?;
-        self.open.remove(&conn);
+    pub fn close(&mut self, end: (Wire, Side)) -> Option<ConnId> {
+        let conn = self.by_end.remove(&end)?;
+        self.known.remove(&conn);
         Some(conn)
     }
 }
@@ -193,16 +240,39 @@ impl Jobs {
     }
 }
 
-/// The configuration of a broker with these properties.
+/// Where a node listens, for clients and for the other nodes. Each has ports of its own on one host.
+const fn ports(id: u16) -> (u16, u16) {
+    (9092 + 10 * id, 9093 + 10 * id)
+}
+
+/// Where clients find a node.
+#[must_use]
+pub fn client_address(id: u16) -> String {
+    format!("127.0.0.1:{}", ports(id).0)
+}
+
+/// Which node of so many has an address, and which door of it.
+#[must_use]
+pub fn find_address(nodes: u16, address: &str) -> Option<(usize, Door)> {
+    let port: u16 = address.strip_prefix("127.0.0.1:")?.parse().ok()?;
+    let door = |id| if ports(id).0 == port { Some(Door(0)) } else { (ports(id).1 == port).then_some(Door(1)) };
+    (0..nodes).find_map(|id| Some((usize::from(id), door(id)?)))
+}
+
+/// The configuration of one of so many brokers, with these properties. Several find each other, and those that are not
+/// there at the birth of their cluster become voters by themselves.
 ///
 /// # Errors
 /// A property is unknown, or bad, or contradicts another.
-pub fn broker_config(id: u16, properties: &[(String, String)]) -> Result<BrokerConfig, ConfigError> {
-    let id = id.to_string();
+pub fn broker_config(id: u16, nodes: u16, properties: &[(String, String)]) -> Result<BrokerConfig, ConfigError> {
+    let (clients, controllers) = ports(id);
+    let listeners = format!("PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controllers}");
+    let servers: Vec<String> = (0..nodes).map(|id| format!("127.0.0.1:{}", ports(id).1)).collect();
+    let (id, servers) = (id.to_string(), servers.join(","));
     let base = [
         ("process.roles", "broker,controller"),
         ("node.id", id.as_str()),
-        ("listeners", "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"),
+        ("listeners", listeners.as_str()),
         ("controller.listener.names", "CONTROLLER"),
         // The checkers follow a log that is only appended to and cut.
         ("log.cleaner.enable", "false"),
@@ -210,8 +280,11 @@ pub fn broker_config(id: u16, properties: &[(String, String)]) -> Result<BrokerC
         ("ottla.flush.journal.bytes", "0"),
     ];
     let mut fixed = StaticConfig::default();
+    let quorum =
+        [("controller.quorum.bootstrap.servers", servers.as_str()), ("controller.quorum.auto.join.enable", "true")];
+    let quorum = quorum.into_iter().filter(|_| nodes > 1);
     let given = properties.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    for (key, value) in base.into_iter().chain(given) {
+    for (key, value) in base.into_iter().chain(quorum).chain(given) {
         fixed.set(key, value, Origin::Flag)?;
     }
     BrokerConfig::new(Layers::of(fixed))

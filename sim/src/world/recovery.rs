@@ -20,81 +20,83 @@ use crate::logs::{LogImage, read_logs};
 
 impl World {
     /// The machine serves: what does it make of the logs?
-    pub(super) fn on_ready(&mut self) {
-        let Some(process) = &mut self.node.process else { return };
+    pub(super) fn on_ready(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        let Some(process) = &mut node.process else { return };
         process.ready = true;
-        self.node.born = true;
-        self.judge.logs.forget_excuses();
+        node.born = true;
+        self.judge.logs[at].forget_excuses();
         self.judge.groups.clocks.booted = self.now;
         let view = process.machine.view();
-        let images = read_logs(&self.node.disk);
-        self.judge_logs(&view, &images);
-        self.judge_snapshots(&view);
-        self.judge_indexes(&images);
-        self.judge_derived();
-        self.judge.fact(&Fact::Ready);
+        let images = read_logs(&self.nodes[at].disk);
+        self.judge_logs(at, &view, &images);
+        self.judge_snapshots(at, &view);
+        self.judge_indexes(at, &images);
+        self.judge_derived(at);
+        self.judge.of_node(at, &Fact::Ready);
     }
 
     /// Does the machine take for damaged what is not?
-    pub(super) fn judge_alarms(&mut self) {
-        let Some(process) = &self.node.process else { return };
-        let disk_failed = process.read_failed || self.judge.logs.rotten;
+    pub(super) fn judge_alarms(&mut self, at: usize) {
+        let Some(process) = &self.nodes[at].process else { return };
+        let disk_failed = process.read_failed || self.judge.logs[at].rotten;
         for partition in process.machine.view().partitions.iter().filter(|partition| partition.damaged) {
             let log = TopicPartition::new(partition.topic.as_str(), partition.partition);
-            self.judge.fact(&Fact::OutOfService { log: &log, disk_failed });
+            self.judge.of_node(at, &Fact::OutOfService { log: &log, disk_failed });
         }
     }
 
     /// What the machine has derived from each log against a rebuild from it.
-    pub(super) fn judge_derived(&mut self) {
-        let Some(process) = self.node.process.as_ref().filter(|process| process.ready) else { return };
-        let expiration = self.setting.config.storage.producer_id_expiration_ms;
-        let expired = self.node.latest_wall_ms.saturating_sub_unsigned(expiration);
-        let quorum = self.setting.config.storage.flush == FlushMode::Quorum;
+    pub(super) fn judge_derived(&mut self, at: usize) {
+        let Some(process) = self.nodes[at].process.as_ref().filter(|process| process.ready) else { return };
+        let expiration = self.setting.configs[at].storage.producer_id_expiration_ms;
+        let expired = self.nodes[at].latest_wall_ms.saturating_sub_unsigned(expiration);
+        let quorum = self.setting.configs[at].storage.flush == FlushMode::Quorum;
         for view in process.machine.derived() {
             let durable = quorum || &*view.partition.topic == METADATA_TOPIC;
-            self.judge.derived(&view, expired, durable);
+            self.judge.derived(at, &view, expired, durable);
         }
     }
 
     /// What each shard of the group coordinator takes for committed, against its log.
-    pub(super) fn judge_shards(&mut self) {
-        let Some(process) = self.node.process.as_ref().filter(|process| process.ready) else { return };
+    pub(super) fn judge_shards(&mut self, at: usize) {
+        let Some(process) = self.nodes[at].process.as_ref().filter(|process| process.ready) else { return };
         let mut shards = process.machine.shards().peekable();
-        if shards.peek().is_none() || self.judge.logs.rotten {
+        if shards.peek().is_none() || self.judge.logs[at].rotten {
             return;
         }
         let shards: Vec<_> = shards.collect();
         let view = process.machine.view();
         for (log, shard) in shards {
             let Some(served) = served(&view, &log) else { continue };
-            let said = group_log::read(&self.node.disk, &log, served.high_watermark);
+            let said = group_log::read(&self.nodes[at].disk, &log, served.high_watermark);
             let shard = Coordinated { shard: &shard, said: &said };
-            self.judge.fact(&Fact::Coordinated { log: &log, shard });
+            self.judge.of_node(at, &Fact::Coordinated { log: &log, shard });
         }
     }
 
     /// A process appends for the first time: it has taken the mark of the last clean stop away, durably.
-    pub(super) fn judge_clean_mark(&mut self, log: &TopicPartition) {
-        if self.node.disk.may_exist(&Path::new(LogDirId(0), names::CLEAN_SHUTDOWN)) {
-            self.judge.fact(&Fact::CleanMark { log });
+    pub(super) fn judge_clean_mark(&mut self, at: usize, log: &TopicPartition) {
+        if self.nodes[at].disk.may_exist(&Path::new(LogDirId(0), names::CLEAN_SHUTDOWN)) {
+            self.judge.of_node(at, &Fact::CleanMark { log });
         }
     }
 
     /// The machine appends to its metadata log: it leads, by a vote that it cannot forget.
-    pub(super) fn judge_vote(&mut self, log: &TopicPartition, epoch: i32) {
-        if &*log.topic != METADATA_TOPIC || self.judge.logs.rotten {
+    pub(super) fn judge_vote(&mut self, at: usize, log: &TopicPartition, epoch: i32) {
+        if &*log.topic != METADATA_TOPIC || self.judge.logs[at].rotten {
             return;
         }
-        let left = self.node.disk.after_power_loss(&Path::new(LogDirId(0), format!("{log}/{}", names::QUORUM_STATE)));
+        let left =
+            self.nodes[at].disk.after_power_loss(&Path::new(LogDirId(0), format!("{log}/{}", names::QUORUM_STATE)));
         let vote = |bytes: &Option<Bytes>| Some(SavedElection::parse(bytes.as_ref()?).ok()?.epoch.0);
         let saved: Vec<Option<i32>> = left.iter().map(vote).collect();
-        self.judge.fact(&Fact::Led { log, epoch, saved: &saved });
+        self.judge.of_node(at, &Fact::Led { log, epoch, saved: &saved });
     }
 
     /// Each followed log against the disk.
-    fn judge_logs(&mut self, view: &View, images: &BTreeMap<TopicPartition, LogImage>) {
-        let followed: Vec<_> = self.judge.logs.iter().map(|(name, log)| (name.clone(), log.clone())).collect();
+    fn judge_logs(&mut self, at: usize, view: &View, images: &BTreeMap<TopicPartition, LogImage>) {
+        let followed: Vec<_> = self.judge.logs[at].iter().map(|(name, log)| (name.clone(), log.clone())).collect();
         let nothing = LogImage::default();
         for (name, followed) in followed {
             let image = images.get(&name).unwrap_or(&nothing);
@@ -104,86 +106,86 @@ impl World {
             let whole = image.segments.iter().all(|segment| segment.whole);
             let (start, next) = (served.map(|it| it.log_start), served.map(|it| it.log_end));
             let found = Recovered { batches: &batches, whole, followed: &followed, online, start, next };
-            self.judge.fact(&Fact::Recovered { log: &name, found });
+            self.judge.of_node(at, &Fact::Recovered { log: &name, found });
         }
     }
 
     /// A start leaves nothing that tells of producers above the end of its log: other records may come there.
-    fn judge_snapshots(&mut self, view: &View) {
-        for (_, path, _) in self.node.disk.files() {
+    fn judge_snapshots(&mut self, at: usize, view: &View) {
+        for (_, path, _) in self.nodes[at].disk.files() {
             let Some((log, claims)) = snapshot_of(&path) else { continue };
-            let damaged = self.judge.logs.get(&log).is_none_or(|log| log.damaged);
+            let damaged = self.judge.logs[at].get(&log).is_none_or(|log| log.damaged);
             if let Some(served) = served(view, &log).filter(|_| !damaged) {
-                self.judge.fact(&Fact::Claimed { file: &path, log: &log, claims, end: served.log_end });
+                self.judge.of_node(at, &Fact::Claimed { file: &path, log: &log, claims, end: served.log_end });
             }
         }
     }
 
     /// Indexes against their segments.
-    pub(super) fn judge_indexes(&mut self, images: &BTreeMap<TopicPartition, LogImage>) {
+    pub(super) fn judge_indexes(&mut self, at: usize, images: &BTreeMap<TopicPartition, LogImage>) {
         for (log, image) in images {
-            let damaged = self.judge.logs.get(log).is_some_and(|log| log.damaged);
+            let damaged = self.judge.logs[at].get(log).is_some_and(|log| log.damaged);
             for segment in image.segments.iter().filter(|segment| segment.whole && !damaged) {
-                self.judge.fact(&Fact::Indexed { log, segment });
+                self.judge.of_node(at, &Fact::Indexed { log, segment });
             }
         }
     }
 
     /// A process ended: what it leaves deleted, as the directory's file says.
-    pub(super) fn note_deleted(&mut self) {
-        let files = self.node.disk.files();
+    pub(super) fn note_deleted(&mut self, at: usize) {
+        let files = self.nodes[at].disk.files();
         let Some((_, _, ino)) = files.into_iter().find(|(_, path, _)| path == names::LOG_START_CHECKPOINT) else {
             return;
         };
-        for (log, offset) in checkpoint::parse(&self.node.disk.peek(ino)).unwrap_or_default() {
-            if let Some(log) = self.judge.logs.get_mut(&log) {
+        for (log, offset) in checkpoint::parse(&self.nodes[at].disk.peek(ino)).unwrap_or_default() {
+            if let Some(log) = self.judge.logs[at].get_mut(&log) {
                 log.note_deleted(offset.0);
             }
         }
     }
 
     /// After a crash: does a saved file claim what is not there?
-    pub(super) fn judge_claims(&mut self, images: &BTreeMap<TopicPartition, LogImage>) {
-        self.judge_journal(images);
+    pub(super) fn judge_claims(&mut self, at: usize, images: &BTreeMap<TopicPartition, LogImage>) {
+        self.judge_journal(at, images);
         for file in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"] {
-            let found = self.node.disk.files().into_iter().find(|(_, path, _)| path == file);
+            let found = self.nodes[at].disk.files().into_iter().find(|(_, path, _)| path == file);
             let Some((_, _, ino)) = found else { continue };
             // A file that cannot be read claims nothing.
-            let Ok(claims) = checkpoint::parse(&self.node.disk.peek(ino)) else { continue };
+            let Ok(claims) = checkpoint::parse(&self.nodes[at].disk.peek(ino)) else { continue };
             for (log, offset) in claims {
-                let damaged = self.judge.logs.get(&log).is_none_or(|log| log.damaged);
+                let damaged = self.judge.logs[at].get(&log).is_none_or(|log| log.damaged);
                 let Some(image) = images.get(&log).filter(|_| !damaged) else { continue };
-                let end = self.known_to(&log, image);
+                let end = self.known_to(at, &log, image);
                 if self.judge.durable_acks || file.starts_with("recovery") {
-                    self.judge.fact(&Fact::Claimed { file, log: &log, claims: offset.0, end });
+                    self.judge.of_node(at, &Fact::Claimed { file, log: &log, claims: offset.0, end });
                 }
             }
         }
     }
 
     /// Up to where a log can be read, or is deleted.
-    fn known_to(&self, log: &TopicPartition, image: &LogImage) -> i64 {
-        let deleted = self.judge.logs.get(log).map_or(0, |followed| followed.deleted);
+    fn known_to(&self, at: usize, log: &TopicPartition, image: &LogImage) -> i64 {
+        let deleted = self.judge.logs[at].get(log).map_or(0, |followed| followed.deleted);
         let first = image.segments.first().map_or(0, |segment| segment.base);
         image.end().max(first).max(deleted)
     }
 
     /// The flush journal claims what was synced. Of a log that was deleted, or made anew, it may know the old one.
-    fn judge_journal(&mut self, images: &BTreeMap<TopicPartition, LogImage>) {
-        let found = self.node.disk.files().into_iter().find(|(_, path, _)| path == JOURNAL);
+    fn judge_journal(&mut self, at: usize, images: &BTreeMap<TopicPartition, LogImage>) {
+        let found = self.nodes[at].disk.files().into_iter().find(|(_, path, _)| path == JOURNAL);
         let Some((_, _, ino)) = found else { return };
-        let (claims, damaged) = journal_claims(&self.node.disk.peek(ino));
+        let (claims, damaged) = journal_claims(&self.nodes[at].disk.peek(ino));
         if damaged {
             return;
         }
         for (key, mark) in claims {
             let name = key.rsplit_once(' ').and_then(|(name, _)| TopicPartition::from_dir_name(name));
             let Some((log, image)) = name.and_then(|name| images.get_key_value(&name)) else { continue };
-            if self.judge.logs.get(log).is_none_or(|log| log.damaged) {
+            if self.judge.logs[at].get(log).is_none_or(|log| log.damaged) {
                 continue;
             }
-            let end = self.known_to(log, image);
-            self.judge.fact(&Fact::Claimed { file: JOURNAL, log, claims: mark.end.0, end });
+            let end = self.known_to(at, log, image);
+            self.judge.of_node(at, &Fact::Claimed { file: JOURNAL, log, claims: mark.end.0, end });
         }
     }
 }

@@ -22,11 +22,11 @@ const NOTICEABLE_STEP_MS: i64 = 60_000;
 
 impl World {
     /// Something happened that events wait for.
-    pub(super) fn on_moment(&mut self, moment: Moment) {
+    pub(super) fn on_moment(&mut self, at: usize, moment: Moment) {
         while let Some(event) = self.agenda.on_moment(moment) {
             let delay = self.setting.scenario.events[event].when.delay;
             if delay == 0 {
-                self.start_event(event);
+                self.start_event(event, at);
             } else {
                 self.agenda.add(self.now.saturating_add(delay), Due::Start(event));
             }
@@ -34,7 +34,7 @@ impl World {
     }
 
     /// An event starts.
-    pub(super) fn start_event(&mut self, index: usize) {
+    pub(super) fn start_event(&mut self, index: usize, at: usize) {
         let setting = std::sync::Arc::clone(&self.setting);
         let event = &setting.scenario.events[index];
         let until = event.lasts.map_or(u64::MAX, |lasts| self.now.saturating_add(lasts));
@@ -43,178 +43,176 @@ impl World {
             Action::Produce(_) | Action::Read(_) | Action::Admin(_) | Action::Raw(_) | Action::Groups(_) => {
                 self.add_clients(&event.action, until);
             }
-            Action::Kill(kill) => self.kill(kill.down.0),
-            Action::PowerLoss(loss) => self.lose_power(loss.down.0),
-            Action::Restart(restart) => self.shut_down(restart.grace.0, restart.down.0),
-            Action::Pause(_) => self.pause(until),
-            Action::SlowDisk(slow) => self.slow_disk(slow, until),
-            Action::FullDisk(full) => self.fill_disk(full),
-            Action::DiskError(error) => self.arm_error(error),
-            Action::Rot(rot) => self.rot(rot, &event.name),
-            Action::Clock(fault) => self.disturb_clock(fault, until),
-            Action::Cut(cut) => self.cut(cut, until),
+            Action::Kill(kill) => self.kill(at, kill.down.0),
+            Action::PowerLoss(loss) => self.lose_power(at, loss.down.0),
+            Action::Restart(restart) => self.shut_down(at, restart.grace.0, restart.down.0),
+            Action::Pause(_) => self.pause(at, until),
+            Action::SlowDisk(slow) => self.slow_disk(at, slow, until),
+            Action::FullDisk(full) => self.fill_disk(at, full),
+            Action::DiskError(error) => self.arm_error(at, error),
+            Action::Rot(rot) => self.rot(at, rot, &event.name),
+            Action::Clock(fault) => self.disturb_clock(at, fault, until),
+            Action::Cut(cut) => self.cut(at, cut, until),
             Action::Connection(fault) => self.disturb_connections(fault, &event.name),
-            Action::Compacted(compacted) => self.inherit(compacted),
+            Action::Compacted(compacted) => self.inherit(at, compacted),
         }
         if until < u64::MAX {
-            self.agenda.add(until, Due::End(index));
+            self.agenda.add(until, Due::End(index, at));
         }
     }
 
     /// An event is over.
-    pub(super) fn end_event(&mut self, index: usize) {
+    pub(super) fn end_event(&mut self, index: usize, at: usize) {
         let setting = std::sync::Arc::clone(&self.setting);
         let action = &setting.scenario.events[index].action;
         if let Action::SlowDisk(_) = action {
-            self.node.disk.faults.slow_down(1);
+            self.nodes[at].disk.faults.slow_down(1);
         } else if let Action::FullDisk(_) = action {
-            self.empty_disk();
+            self.empty_disk(at);
         } else if let Action::Clock(fault) = action
             && fault.rate_ppm.is_some()
         {
-            self.set_rate(RIGHT);
+            self.set_rate(at, RIGHT);
         }
     }
 
     /// The process dies.
-    pub(super) fn kill(&mut self, down: Nanos) {
+    pub(super) fn kill(&mut self, at: usize, down: Nanos) {
         self.dose.give(Class::Kill);
-        if self.is_at_work() {
+        if self.is_at_work(at) {
             self.dose.land(Class::Kill);
         }
-        if self.node.process.is_some() {
-            self.trace.event("kill", self.node.boots);
-            self.end_process();
+        if self.nodes[at].process.is_some() {
+            self.trace.event("kill", self.nodes[at].boots);
+            self.end_process(at);
         }
-        self.agenda.add(self.now.saturating_add(down), Due::StartNode);
+        self.agenda.add(self.now.saturating_add(down), Due::StartNode(at));
     }
 
     /// The process is no more, however it ended. Its machine stays up.
-    pub(super) fn end_process(&mut self) {
-        self.judge_alarms();
-        self.note_failure();
-        self.node.process = None;
-        self.node.paused_until = 0;
+    pub(super) fn end_process(&mut self, at: usize) {
+        self.judge_alarms(at);
+        self.note_failure(at);
+        self.nodes[at].process = None;
+        self.nodes[at].paused_until = 0;
         // The next start looks past what memory shows of a failed sync.
-        let evict = std::mem::take(&mut self.node.evict) || self.node.disk.has_failed_to_sync();
-        self.node.disk.kill();
+        let evict = std::mem::take(&mut self.nodes[at].evict) || self.nodes[at].disk.has_failed_to_sync();
+        self.nodes[at].disk.kill();
         if evict {
-            self.node.disk.evict();
+            self.nodes[at].disk.evict();
         }
-        self.network.kill(self.now, Endpoint::Node(0));
-        self.network.listen(Endpoint::Node(0), Listening::Refused);
-        let images = read_logs(&self.node.disk);
-        self.judge.logs.on_crash(&images, None);
-        self.note_deleted();
-        self.judge_claims(&images);
+        self.network.kill(self.now, self.nodes[at].endpoint());
+        self.network.listen(self.nodes[at].endpoint(), Listening::Refused);
+        let images = read_logs(&self.nodes[at].disk);
+        self.judge.logs[at].on_crash(&images, None);
+        self.note_deleted(at);
+        self.judge_claims(at, &images);
     }
 
     /// What a failed sync left in memory the next start does not trust; the process may have died before it heard.
-    fn note_failure(&mut self) {
-        if self.node.disk.has_failed_to_sync() {
-            let durable = self.judge.durable_acks;
-            self.judge.history.power_lost(durable);
-            self.judge.logs.on_loss(durable);
+    fn note_failure(&mut self, at: usize) {
+        if self.nodes[at].disk.has_failed_to_sync() {
+            self.judge.on_loss(at);
         }
     }
 
     /// The power goes.
-    pub(super) fn lose_power(&mut self, down: Nanos) {
+    pub(super) fn lose_power(&mut self, at: usize, down: Nanos) {
         self.dose.give(Class::PowerLoss);
-        self.judge_alarms();
-        self.node.process = None;
-        self.node.paused_until = 0;
-        self.node.rebooting = true;
-        let loss: Loss = self.node.disk.lose_power();
+        self.judge_alarms(at);
+        self.nodes[at].process = None;
+        self.nodes[at].paused_until = 0;
+        self.nodes[at].rebooting = true;
+        let loss: Loss = self.nodes[at].disk.lose_power();
         if loss.landed() {
             self.dose.land(Class::PowerLoss);
         }
         self.trace.event("power loss", u64::from(loss.pages + loss.torn + loss.sizes + loss.names));
-        self.network.lose_power(Endpoint::Node(0));
-        self.network.listen(Endpoint::Node(0), Listening::Dead);
+        self.network.lose_power(self.nodes[at].endpoint());
+        self.network.listen(self.nodes[at].endpoint(), Listening::Dead);
         let durable = self.judge.durable_acks;
         self.judge.history.power_lost(durable);
-        let images = read_logs(&self.node.disk);
-        self.judge.logs.on_crash(&images, Some(durable));
-        self.note_deleted();
-        self.judge_claims(&images);
+        let images = read_logs(&self.nodes[at].disk);
+        self.judge.logs[at].on_crash(&images, Some(durable));
+        self.note_deleted(at);
+        self.judge_claims(at, &images);
         if self.trace.is_digesting() {
-            self.digest();
+            self.digest(at);
         }
-        self.agenda.add(self.now.saturating_add(down), Due::StartNode);
+        self.agenda.add(self.now.saturating_add(down), Due::StartNode(at));
     }
 
-    fn shut_down(&mut self, grace: Nanos, down: Nanos) {
+    fn shut_down(&mut self, at: usize, grace: Nanos, down: Nanos) {
         self.dose.give(Class::Restart);
-        let at_work = self.is_at_work();
-        let boot = self.node.boots;
-        let Some(process) = &mut self.node.process else { return };
+        let at_work = self.is_at_work(at);
+        let boot = self.nodes[at].boots;
+        let Some(process) = &mut self.nodes[at].process else { return };
         process.inbox.push_back(Input::Shutdown);
         process.stopping = Some(down);
-        self.agenda.add(self.now.saturating_add(grace), Due::GraceOver(boot));
+        self.agenda.add(self.now.saturating_add(grace), Due::GraceOver(at, boot));
         if at_work {
             self.dose.land(Class::Restart);
         }
     }
 
     /// Who did not stop in time is killed.
-    pub(super) fn grace_over(&mut self, boot: u64) {
-        let Some(process) = self.node.process.as_ref().filter(|_| self.node.boots == boot) else { return };
+    pub(super) fn grace_over(&mut self, at: usize, boot: u64) {
+        let Some(process) = self.nodes[at].process.as_ref().filter(|_| self.nodes[at].boots == boot) else { return };
         let down = process.stopping.unwrap_or(0);
         self.trace.event("grace is over", boot);
-        self.end_process();
-        self.agenda.add(self.now.saturating_add(down), Due::StartNode);
+        self.end_process(at);
+        self.agenda.add(self.now.saturating_add(down), Due::StartNode(at));
     }
 
     /// A process of which something is out of service is started anew, if it is still the same.
-    pub(super) fn replace(&mut self, boot: u64) {
-        let process = self.node.process.as_ref().filter(|process| process.is_out_of_service());
-        if process.is_some() && self.node.boots == boot {
+    pub(super) fn replace(&mut self, at: usize, boot: u64) {
+        let process = self.nodes[at].process.as_ref().filter(|process| process.is_out_of_service());
+        if process.is_some() && self.nodes[at].boots == boot {
             self.trace.event("replaced", boot);
-            self.end_process();
-            self.start_node();
+            self.end_process(at);
+            self.start_node(at);
         }
     }
 
-    fn pause(&mut self, until: Nanos) {
+    fn pause(&mut self, at: usize, until: Nanos) {
         self.dose.give(Class::Pause);
         let until = until.min(self.now + 60 * SECOND);
-        let Some(process) = &self.node.process else { return };
+        let Some(process) = &self.nodes[at].process else { return };
         let client = self.clients.iter().filter_map(User::request_deadline).min();
         if process.deadline.into_iter().chain(client).any(|deadline| deadline < until) {
             self.dose.land(Class::Pause);
         }
-        self.node.paused_until = self.node.paused_until.max(until);
+        self.nodes[at].paused_until = self.nodes[at].paused_until.max(until);
     }
 
-    fn slow_disk(&mut self, slow: &SlowDisk, until: Nanos) {
+    fn slow_disk(&mut self, at: usize, slow: &SlowDisk, until: Nanos) {
         self.dose.give(Class::SlowDisk);
         if slow.stall {
-            self.node.disk.faults.stall(until.min(self.now + 60 * SECOND));
+            self.nodes[at].disk.faults.stall(until.min(self.now + 60 * SECOND));
         } else {
-            self.node.disk.faults.slow_down(slow.factor);
+            self.nodes[at].disk.faults.slow_down(slow.factor);
         }
     }
 
-    fn fill_disk(&mut self, full: &FullDisk) {
+    fn fill_disk(&mut self, at: usize, full: &FullDisk) {
         self.dose.give(Class::FullDisk);
         match full.writes {
-            Some(writes) => self.node.disk.faults.arm_full(writes),
-            None => self.node.disk.set_free_space(full.free),
+            Some(writes) => self.nodes[at].disk.faults.arm_full(writes),
+            None => self.nodes[at].disk.set_free_space(full.free),
         }
     }
 
-    fn empty_disk(&mut self) {
-        self.node.disk.faults.arm_full(0);
-        self.node.disk.set_free_space(u64::MAX);
+    fn empty_disk(&mut self, at: usize) {
+        self.nodes[at].disk.faults.arm_full(0);
+        self.nodes[at].disk.set_free_space(u64::MAX);
     }
 
-    fn arm_error(&mut self, error: &DiskError) {
+    fn arm_error(&mut self, at: usize, error: &DiskError) {
         self.dose.give(FailingOp::class(error.op.kind()));
-        self.node.disk.faults.arm_errors(error.op.kind(), error.count);
+        self.nodes[at].disk.faults.arm_errors(error.op.kind(), error.count);
     }
 
-    fn rot(&mut self, rot: &Rot, name: &str) {
+    fn rot(&mut self, at: usize, rot: &Rot, name: &str) {
         if rot.kind != RotKind::None {
             self.dose.give(Class::Rot);
         }
@@ -222,59 +220,59 @@ impl World {
             RotKind::Bit => {
                 for turn in 0..u64::from(rot.count) {
                     let wanted = |path: &str| path.starts_with(&rot.under) && path.ends_with(&rot.file);
-                    let hit = self.node.disk.rot(name_hash(name) ^ turn, wanted);
+                    let hit = self.nodes[at].disk.rot(name_hash(name) ^ turn, wanted);
                     if let Some((ino, path)) = hit {
                         self.trace.event("rot", u64::from(ino));
-                        self.judge.logs.damage(&path);
+                        self.judge.logs[at].damage(&path);
                     }
                 }
             }
-            RotKind::LostWrite => self.node.disk.faults.arm_lost_writes(rot.count),
-            RotKind::MisdirectedWrite => self.node.disk.faults.arm_misdirected_writes(rot.count),
+            RotKind::LostWrite => self.nodes[at].disk.faults.arm_lost_writes(rot.count),
+            RotKind::MisdirectedWrite => self.nodes[at].disk.faults.arm_misdirected_writes(rot.count),
             RotKind::None => (),
         }
         // What a process wrote or has checked it sends without another look, as sendfile does: what rots under it
         // is for the next process to find.
-        if rot.evict && rot.kind == RotKind::None && !self.judge.logs.rotten {
-            self.node.disk.evict();
+        if rot.evict && rot.kind == RotKind::None && !self.judge.logs[at].rotten {
+            self.nodes[at].disk.evict();
         } else {
-            self.node.evict |= rot.evict;
+            self.nodes[at].evict |= rot.evict;
         }
     }
 
-    fn disturb_clock(&mut self, fault: &ClockFault, until: Nanos) {
+    fn disturb_clock(&mut self, at: usize, fault: &ClockFault, until: Nanos) {
         self.dose.give(Class::Clock);
         if fault.step_ms != 0 {
             let by = if fault.back { -fault.step_ms } else { fault.step_ms };
-            self.node.clock.step_wall(by);
+            self.nodes[at].clock.step_wall(by);
             self.judge.groups.clocks.stepped += by.unsigned_abs() * MILLISECOND;
-            if by.abs() >= NOTICEABLE_STEP_MS && self.node.process.is_some() {
+            if by.abs() >= NOTICEABLE_STEP_MS && self.nodes[at].process.is_some() {
                 self.dose.land(Class::Clock);
             }
         }
         if let Some(rate) = fault.rate_ppm {
-            let right = self.deadline();
-            self.set_rate(rate);
+            let right = self.deadline(at);
+            self.set_rate(at, rate);
             let crossed = |due: Option<Nanos>| due.is_some_and(|due| self.now < due && due <= until);
             // It fires before its time, or does not when its time comes.
-            if right != self.deadline() && (crossed(right) || crossed(self.deadline())) {
+            if right != self.deadline(at) && (crossed(right) || crossed(self.deadline(at))) {
                 self.dose.land(Class::Clock);
             }
         }
     }
 
-    fn deadline(&self) -> Option<Nanos> {
-        self.node.process.as_ref().and_then(|process| process.deadline)
+    fn deadline(&self, at: usize) -> Option<Nanos> {
+        self.nodes[at].process.as_ref().and_then(|process| process.deadline)
     }
 
-    pub(super) fn set_rate(&mut self, rate: u64) {
-        self.node.clock.set_rate(self.now, rate);
-        self.node.refresh_deadline(self.now);
+    pub(super) fn set_rate(&mut self, at: usize, rate: u64) {
+        self.nodes[at].clock.set_rate(self.now, rate);
+        self.nodes[at].refresh_deadline(self.now);
     }
 
-    fn cut(&mut self, cut: &Cut, until: Nanos) {
+    fn cut(&mut self, at: usize, cut: &Cut, until: Nanos) {
         self.dose.give(Class::Cut);
-        let node = Endpoint::Node(0);
+        let node = self.nodes[at].endpoint();
         let client =
             cut.client.map(|which| Endpoint::Client(which % u16::try_from(self.clients.len()).unwrap_or(1).max(1)));
         let clients: Vec<Endpoint> = match client {
@@ -308,9 +306,9 @@ impl World {
     }
 
     /// Whether a process runs that has something in flight: a file operation, or a request without an answer.
-    fn is_at_work(&self) -> bool {
+    fn is_at_work(&self, at: usize) -> bool {
         let owed = || self.clients.iter().any(|client| client.in_flight() > 0);
-        self.node.process.is_some() && (self.node.disk.in_flight() > 0 || owed())
+        self.nodes[at].process.is_some() && (self.nodes[at].disk.in_flight() > 0 || owed())
     }
 
     /// What the network's faults ran into.
@@ -325,11 +323,11 @@ impl World {
     }
 
     /// What the disk's faults ran into.
-    pub(super) fn count_disk(&mut self) {
-        if !self.node.disk.faults.has_hits() {
+    pub(super) fn count_disk(&mut self, at: usize) {
+        if !self.nodes[at].disk.faults.has_hits() {
             return;
         }
-        let hits: Vec<Hit> = self.node.disk.faults.take_hits().collect();
+        let hits: Vec<Hit> = self.nodes[at].disk.faults.take_hits().collect();
         for hit in hits {
             match hit {
                 Hit::Error(kind) => self.dose.land(FailingOp::class(kind)),
@@ -337,15 +335,15 @@ impl World {
                 Hit::Slow => self.dose.land(Class::SlowDisk),
                 Hit::RotRead => self.dose.land(Class::Rot),
                 Hit::SentGoneBad(ino, page) => {
-                    let files = self.node.disk.files();
+                    let files = self.nodes[at].disk.files();
                     if let Some((_, path, _)) = files.iter().find(|(_, _, other)| *other == ino) {
-                        self.judge.logs.excuse(path, (page * PAGE) as u64..((page + 1) * PAGE) as u64);
+                        self.judge.logs[at].excuse(path, (page * PAGE) as u64..((page + 1) * PAGE) as u64);
                     }
                 }
                 Hit::LostWrite(ino) | Hit::Misdirected(ino) => {
-                    let files = self.node.disk.files();
+                    let files = self.nodes[at].disk.files();
                     if let Some((_, path, _)) = files.iter().find(|(_, _, other)| *other == ino) {
-                        self.judge.logs.damage(path);
+                        self.judge.logs[at].damage(path);
                     }
                 }
             }

@@ -260,7 +260,7 @@ impl Place {
     /// Who gets a batch an answer, of a network that is slow, would read until long after the run: it goes on nearer
     /// the end. Everything is read by others then.
     fn hurry(&mut self, ctx: &Ctx<'_>, far: usize) {
-        let batches = ctx.judge.logs.get(&self.partition).map_or(&[][..], |log| &log.batches);
+        let batches = ctx.judge.followed(&self.partition).map_or(&[][..], |log| &log.batches);
         let from = batches.len().checked_sub(far).map_or(0, |at| batches[at].base);
         if self.assigned && self.assign.is_none() && self.next.is_some_and(|next| next < from) {
             self.assign = Some((ctx.now, Start::Offset(Offset(from))));
@@ -278,7 +278,7 @@ impl Place {
 
     /// Whether it has read all that the node ever wrote here and did not cut.
     fn is_at_the_end(&self, ctx: &Ctx<'_>) -> bool {
-        let end = ctx.judge.logs.get(&self.partition).map_or(0, FollowedLog::end);
+        let end = ctx.judge.followed(&self.partition).map_or(0, FollowedLog::end);
         self.assigned && self.next.is_some_and(|next| next >= end)
     }
 }
