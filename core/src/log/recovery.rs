@@ -262,6 +262,10 @@ impl Recovery {
         io.storage.act(self.path.dir, Owner::Nobody, FileAction::Remove { path }, io.out);
     }
 
+    pub(super) fn load_name(&mut self, io: &mut Io<'_>) {
+        self.load(METADATA, self.path.join(names::PARTITION_METADATA), io);
+    }
+
     fn load(&mut self, slot: u8, path: Path, io: &mut Io<'_>) {
         self.left += 1;
         io.storage.load(path, LoadOwner::Recovery(self.number, slot), io.out);
@@ -322,6 +326,9 @@ impl Recovery {
         self.claim = own.or(only).map(|(_, mark)| *mark).or(none);
         if let Some((key, _)) = only {
             self.topic_id = key.rsplit_once(' ').and_then(|(_, id)| id.parse().ok()).unwrap_or_default();
+        }
+        if self.walked.damage.is_some() {
+            return self.finish(io);
         }
         self.drop_what_was_dropped();
         if self.files.logs.is_empty() {

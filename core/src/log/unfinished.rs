@@ -108,14 +108,17 @@ impl Recovery {
     }
 
     pub(super) fn on_swap_disk(&mut self, result: &DiskResult, io: &mut Io<'_>) -> Recovered {
-        if let DiskResult::Failed(error) = result {
-            return self.give_swaps_up(*error, &error.to_string(), io);
-        }
         let Some(unfinished) = &mut self.files.unfinished else {
             return Recovered::Working;
         };
-        unfinished.left -= 1;
         let step = unfinished.step;
+        if let DiskResult::Failed(error) = result {
+            return match step {
+                Step::Opening => self.swap_is_bad(0, &error.to_string(), io),
+                _ => self.give_swaps_up(*error, io),
+            };
+        }
+        unfinished.left -= 1;
         if unfinished.left > 0 { Recovered::Working } else { self.next_swap_step(step, io) }
     }
 
@@ -205,22 +208,34 @@ impl Recovery {
         let (Some(unfinished), Purpose::Rebuild(rebuild)) = (&mut self.files.unfinished, scan.purpose) else {
             return Recovered::Working;
         };
-        if let Some((pos, why)) = scan.bad {
-            return self.give_swaps_up(DiskError::Io(0), &format!("byte {pos}: {why}"), io);
-        }
-        if let Some(error) = scan.failed {
-            return self.give_swaps_up(error, &error.to_string(), io);
-        }
-        unfinished.ends.push(rebuild.next);
         if let Some(file) = unfinished.file.take() {
             io.storage.act(self.path.dir, Owner::Nobody, FileAction::CloseFile { file }, io.out);
         }
+        if let Some((pos, why)) = scan.bad {
+            return self.swap_is_bad(pos, &why, io);
+        }
+        if let Some(error) = scan.failed {
+            return self.swap_is_bad(0, &error.to_string(), io);
+        }
+        unfinished.ends.push(rebuild.next);
         self.open_swap(io)
     }
 
-    /// Nobody knows what of the log is there: its directory stays out of use, and nothing in it is changed.
-    fn give_swaps_up(&mut self, error: DiskError, why: &str, io: &mut Io<'_>) -> Recovered {
-        let text = format!("{}: a segment that compaction wrote cannot be put in place: {why}", self.partition);
+    /// How far it reaches cannot be told, nor so what of the others is still the log's. So the log is damaged, and
+    /// nothing in its directory is changed; but whose it is can be told, and the logs beside it are none the worse.
+    fn swap_is_bad(&mut self, pos: u32, why: &str, io: &mut Io<'_>) -> Recovered {
+        let Some(Unfinished { logs, ends, .. }) = self.files.unfinished.take() else {
+            return Recovered::Working;
+        };
+        let base = logs.get(ends.len()).map_or(Offset::ZERO, |log| log.0);
+        self.damage(base, pos, format!("{}: {why}", names::swap(base, SegmentFile::Log)));
+        self.load_name(io);
+        Recovered::Working
+    }
+
+    /// A directory that cannot be changed is out of use: what of a change is durable nobody knows.
+    fn give_swaps_up(&mut self, error: DiskError, io: &mut Io<'_>) -> Recovered {
+        let text = format!("{}: a segment that compaction wrote cannot be put in place: {error}", self.partition);
         io.out.note(Level::Error, text);
         io.storage.take_offline(self.path.dir, error);
         Recovered::Working

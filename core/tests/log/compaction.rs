@@ -7,10 +7,10 @@ use bytes::Bytes;
 use ottla_core::log::*;
 use ottla_core::machine::DiskError;
 use ottla_core::record::{self, BatchBuilder, BatchOptions, NewRecord, Producer};
-use ottla_core::types::{Offset, ProducerEpoch, ProducerId};
+use ottla_core::types::{Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 use crate::disk::Crash;
-use crate::world::{World, partition, small};
+use crate::world::{TOPIC, World, partition, small};
 
 const BACKOFF: Duration = Duration::from_secs(1);
 /// Of the process, and of the power, which keeps now this and now that of what is not synced.
@@ -177,6 +177,41 @@ fn a_crash_while_a_start_ends_a_swap_leaves_the_same() {
         }
     }
     assert!(swaps > 8, "{swaps}");
+}
+
+/// What the cleaner wrote is bad when a start would put it in place: of that log nothing is known any more, and nothing
+/// is changed; the log beside it is none the worse.
+#[test]
+fn a_bad_swap_is_one_logs_damage() {
+    let mut world = filled(compacted(), 60);
+    world.create_of(TopicPartition::new("u", 0));
+    world.run();
+    let expected = values(&mut world.clone());
+    world.pass(BACKOFF);
+    let swap = |world: &World| world.disk.names().into_iter().find(|name| name.ends_with(".log.swap"));
+    while swap(&world).is_none() {
+        assert!(world.step(), "the cleaner swaps");
+    }
+    let file = swap(&world).unwrap();
+    let whole = world.clone();
+    world.disk.bytes(&file)[50] ^= 1;
+    for again in [false, true] {
+        let boot = world.restart(Crash::Kill);
+        let damage = |topic: &str| {
+            let found = boot.logs.iter().find(|log| &*log.partition.topic == topic).expect("it is there");
+            (found.topic_id, found.damage.clone().map(|damage| damage.to_string()))
+        };
+        let (topic_id, why) = damage("t");
+        assert_eq!(topic_id, TOPIC, "again {again}");
+        assert!(why.is_some_and(|why| why.contains(".log.swap")), "again {again}");
+        assert_eq!(damage("u"), (TOPIC, None), "again {again}");
+        assert_eq!(world.disk.names(), whole.disk.names(), "again {again}");
+    }
+    // Whoever mends it finds all that there was.
+    world.disk.bytes(&file)[50] ^= 1;
+    let boot = world.restart(Crash::Kill);
+    assert!(boot.logs.iter().all(|log| log.damage.is_none()));
+    assert_eq!(values(&mut world), expected);
 }
 
 #[test]
