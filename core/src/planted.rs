@@ -100,6 +100,8 @@ pub enum Plant {
     Ofs05,
     /// OFS-08 (derived): a commit is acknowledged before it is committed in the log.
     Ofs08,
+    /// OFS-09 (KAFKA-14196): a member reads on in what it is about to give up, though it has committed already.
+    Ofs09,
     /// CMP-03 (KAFKA-8522): `delete.retention.ms` does not count from the first pass that meets a tombstone.
     Cmp03,
     /// CMP-04 (KAFKA-13194): what is above the high watermark, and not durable, is cleaned too.
@@ -183,6 +185,7 @@ impl Plant {
         Self::Ofs04,
         Self::Ofs05,
         Self::Ofs08,
+        Self::Ofs09,
         Self::Cmp03,
         Self::Cmp04,
         Self::Cmp10,
@@ -252,6 +255,7 @@ impl Plant {
             Self::Ofs04 => "OFS-04",
             Self::Ofs05 => "OFS-05",
             Self::Ofs08 => "OFS-08",
+            Self::Ofs09 => "OFS-09",
             Self::Cmp03 => "CMP-03",
             Self::Cmp04 => "CMP-04",
             Self::Cmp10 => "CMP-10",

@@ -1,6 +1,7 @@
 //! What a client can be told, in the names and with the defaults of Kafka's own clients.
 
 use super::assignor::Strategy;
+use crate::planted::Planted;
 use crate::record::Compression;
 use crate::rpc::{Backoff, RpcConfig};
 
@@ -29,6 +30,8 @@ pub struct ClientConfig {
     pub reader: ReaderConfig,
     /// Reading in a group.
     pub group: GroupConfig,
+    /// The bugs that are planted: none but in the simulator's measurements.
+    pub planted: Planted,
 }
 
 /// How to be a member of a group, and whose committed offsets are meant.
@@ -255,6 +258,7 @@ impl Default for ClientConfig {
             producer: ProducerConfig::default(),
             reader: ReaderConfig::default(),
             group: GroupConfig::default(),
+            planted: Planted::default(),
         }
     }
 }

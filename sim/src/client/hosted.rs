@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use ottla_core::client::{Client as Machine, ClientConfig, ClientEffect, ClientEffects, ClientInput};
 use ottla_core::machine::ConnId;
+use ottla_core::planted::Planted;
 
 use super::{Ctx, MAX_RESPONSE, Want};
 use crate::clock::Clock;
@@ -29,6 +30,8 @@ pub struct Hosted {
     /// What it does.
     pub program: Program,
     machine: Machine,
+    /// The bugs that each of its processes carries.
+    planted: Planted,
     clock: Clock,
     /// Dials that the network was asked for, or is to be asked for.
     dials: VecDeque<Dial>,
@@ -66,6 +69,7 @@ impl Hosted {
             id,
             program,
             machine: Machine::new(config, seed),
+            planted: config.planted,
             clock,
             dials: VecDeque::new(),
             links: Vec::new(),
@@ -186,7 +190,7 @@ impl Hosted {
             self.step(ctx, out, ClientInput::Command(command));
         }
         if let Some(config) = self.program.ends(ctx) {
-            self.die(ctx, out, &config);
+            self.die(ctx, out, &ClientConfig { planted: self.planted, ..config });
         }
         self.due = if self.program.is_done() {
             u64::MAX

@@ -321,6 +321,7 @@ impl World {
         let id = self.next_client();
         let own = |what| self.draws.at(Label::ClientSeed, u64::from(id), what);
         let (program, config) = program(id, own(0));
+        let config = ClientConfig { planted: self.setting.planted, ..config };
         let clock = drifting_clock(&self.setting.scenario, self.draws, &format!("clock/client-{id}"));
         let hosted = Hosted::new(id, program, &config, own(1).bits(), clock, self.now);
         self.clients.push(User::Core(Box::new(hosted)));

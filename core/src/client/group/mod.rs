@@ -40,6 +40,7 @@ use ottla_wire::ErrorCode;
 
 use crate::clock::Instant;
 use crate::pattern::Pattern;
+use crate::planted::Planted;
 use crate::rpc::{Answer, CallId, RpcError};
 use crate::types::TopicPartition;
 
@@ -101,6 +102,7 @@ struct Rules {
     request_timeout: Duration,
     api_timeout: Duration,
     backoff: crate::rpc::Backoff,
+    planted: Planted,
 }
 
 #[derive(Clone, Debug)]
@@ -176,6 +178,7 @@ impl Group {
             request_timeout: ms(config.rpc.request_timeout_ms),
             api_timeout: ms(config.default_api_timeout_ms),
             backoff: config.backoff(),
+            planted: config.planted,
         };
         Self {
             rules,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Instant;
+use crate::planted::Plant;
 use crate::types::TopicPartition;
 
 use super::super::boundary::{Event, GroupEvent, ReadError, Start};
@@ -82,7 +83,9 @@ impl Group {
         if partitions.is_empty() {
             return;
         }
-        partitions.iter().for_each(|partition| reader.hold(partition.clone()));
+        if !self.rules.planted.has(Plant::Ofs09) {
+            partitions.iter().for_each(|partition| reader.hold(partition.clone()));
+        }
         turn.events.push(Event::Group(GroupEvent::Revoked { partitions: partitions.iter().cloned().collect() }));
         let released = !self.wanted.as_ref().is_some_and(|wanted| wanted.await_release);
         let until = turn.at() + self.rules.max_poll_interval;
