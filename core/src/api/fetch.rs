@@ -15,10 +15,10 @@ use ottla_wire::frame::encode_response;
 use ottla_wire::{ErrorCode, Message, Records, Uuid, Writer};
 
 use super::{Call, Handled, Reply, quorum};
-use crate::broker::{Broker, FetchOutcome, FetchRequest, Fetched};
+use crate::broker::{Broker, FetchOutcome, FetchRequest, Fetched, Follower};
 use crate::machine::{Answer, Part};
 use crate::replication::SessionPartition;
-use crate::types::Offset;
+use crate::types::{BrokerEpoch, BrokerId, Offset};
 
 const READ_COMMITTED: i8 = 1;
 
@@ -41,6 +41,7 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
             partition.max_bytes = it.partition_max_bytes;
             partition.current_leader_epoch = it.current_leader_epoch;
             partition.last_fetched_epoch = it.last_fetched_epoch;
+            partition.counted = Offset(it.counted_offset);
             partition
         }));
     }
@@ -49,6 +50,7 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
         let (name, id) = named(broker, topic.topic, topic.topic_id);
         forgotten.extend(topic.partitions.iter().map(|it| SessionPartition::new(Arc::clone(&name), id, *it)));
     }
+    let id = if wire.replica_id >= 0 { wire.replica_id } else { wire.replica_state.replica_id };
     let fetch = FetchRequest {
         ticket,
         max_wait: Duration::from_millis(u64::try_from(wire.max_wait_ms).unwrap_or(0)),
@@ -58,6 +60,8 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
         session: (wire.session_id, wire.session_epoch),
         partitions,
         forgotten,
+        follower: (id >= 0)
+            .then_some(Follower { id: BrokerId(id), epoch: BrokerEpoch(wire.replica_state.replica_epoch) }),
     };
     broker.fetch(now, fetch, out);
     Ok(None)

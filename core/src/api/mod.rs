@@ -8,6 +8,7 @@
 
 mod admin;
 mod api_versions;
+pub(crate) mod brokers;
 mod configs;
 mod consumer_groups;
 mod describe;
@@ -79,6 +80,24 @@ pub const QUORUM: &[ApiKey] = &[
     ApiKey::EndQuorumEpoch,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
+    ApiKey::BrokerRegistration,
+    ApiKey::BrokerHeartbeat,
+    ApiKey::AlterPartition,
+    ApiKey::AllocateProducerIds,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::CreatePartitions,
+    ApiKey::AlterConfigs,
+    ApiKey::IncrementalAlterConfigs,
+];
+
+/// What only the controller can do: another node asks it on.
+const FORWARDED: &[ApiKey] = &[
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::CreatePartitions,
+    ApiKey::AlterConfigs,
+    ApiKey::IncrementalAlterConfigs,
 ];
 
 /// Everything a handler is given.
@@ -115,7 +134,7 @@ pub(crate) type Handled = Result<Option<Answer>, DecodeError>;
 ///
 /// # Errors
 /// The body cannot be read, or has a version that we do not: the connection is to be closed.
-pub(crate) fn handle(call: Call<'_>) -> Handled {
+pub(crate) fn handle(mut call: Call<'_>) -> Handled {
     let Head { api_key, api_version, .. } = call.request.head;
     let of_quorum = QUORUM.contains(&api_key) && call.broker.is_controller_listener(call.reply.listener);
     let known = (of_quorum || SUPPORTED.contains(&api_key)) && api_key.versions().contains(&api_version);
@@ -124,6 +143,9 @@ pub(crate) fn handle(call: Call<'_>) -> Handled {
     }
     if !of_quorum && !call.broker.is_running() && api_key != ApiKey::ApiVersions {
         return Ok(Some(Answer::Close));
+    }
+    if FORWARDED.contains(&api_key) && !call.broker.is_controller() {
+        return forward(&mut call);
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is supported is listed above")]
     match api_key {
@@ -164,8 +186,24 @@ pub(crate) fn handle(call: Call<'_>) -> Handled {
         ApiKey::BeginQuorumEpoch => quorum::begin(call),
         ApiKey::EndQuorumEpoch => quorum::end(call),
         ApiKey::AddRaftVoter => quorum::add_voter(call),
+        ApiKey::BrokerRegistration => brokers::register(call),
+        ApiKey::BrokerHeartbeat => brokers::heartbeat(call),
+        ApiKey::AlterPartition => brokers::alter_partition(call),
+        ApiKey::AllocateProducerIds => brokers::allocate(call),
         _ => Err(DecodeError::UnknownApiKey(api_key.code())),
     }
+}
+
+/// Asks the controller on. One that is none any more is asked by another node: that one looks for the next.
+fn forward(call: &mut Call<'_>) -> Handled {
+    if call.broker.is_controller_listener(call.reply.listener) {
+        return Ok(Some(Answer::Close));
+    }
+    // What cannot be read is refused here.
+    let Head { api_key, api_version, .. } = call.request.head;
+    ottla_wire::api::Request::decode(&mut call.request.reader(), api_key, api_version)?;
+    call.broker.forward(call.now, call.ticket, call.request);
+    Ok(None)
 }
 
 /// Makes the answer of what the broker released.
@@ -183,9 +221,14 @@ pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer 
             Answered::Coordinators(groups) => find_coordinator::encode(broker, reply, &groups),
             Answered::ProducerId(producer_id) => producers::encode_init(reply, producer_id),
             Answered::Metadata { topics, refused } => metadata::encode(broker, reply, &topics, &refused),
+            Answered::Registered(it) => brokers::encode_registered(reply, it),
+            Answered::Alive(it) => brokers::encode_alive(reply, it),
+            Answered::AlteredPartitions(it) => brokers::encode_altered(broker, reply, &it),
+            Answered::ProducerIdBlock(it) => brokers::encode_allocated(reply, it),
         },
         Outcome::Groups(said) => encode_groups(broker, reply, &said),
         Outcome::Quorum(said) => quorum::encode(broker, reply, &said.0, &said.1),
+        Outcome::Forwarded { version, frame } => brokers::encode_forwarded(reply, version, frame),
         Outcome::Close => Answer::Close,
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use ottla_wire::{ErrorCode, Uuid};
 
 use super::purgatory::WaitKey;
-use super::{Broker, Outcome, TopicRef};
+use super::{Broker, Outcome, Standing, TopicRef};
 use crate::clock::Now;
 use crate::controller::{
     self, Alteration, CreatedTopic, MorePartitions, NewTopic, Refused, TopicChoice, TopicImage, is_internal,
 };
 use crate::log::{CleanerView, LogId, ProducerView};
 use crate::machine::{Effects, LogDirId, Ticket};
-use crate::types::{Offset, TopicPartition};
+use crate::types::{BrokerEpoch, Offset, TopicPartition};
 
 /// A topic that was taken away: its name and its id.
 pub type DeletedTopic = (Arc<str>, Uuid);
@@ -33,6 +33,14 @@ pub enum Answered {
     DeletedRecords(Vec<DeletedRecords>),
     /// InitProducerId.
     ProducerId(i64),
+    /// BrokerRegistration: its epoch.
+    Registered(Result<BrokerEpoch, ErrorCode>),
+    /// BrokerHeartbeat.
+    Alive(Result<Standing, ErrorCode>),
+    /// AlterPartition: topic, partition and outcome of each.
+    AlteredPartitions(Result<Vec<(Uuid, i32, ErrorCode)>, ErrorCode>),
+    /// AllocateProducerIds: the first id of the block.
+    ProducerIdBlock(Result<i64, ErrorCode>),
     /// FindCoordinator of these groups.
     Coordinators(Vec<String>),
     /// Metadata that made topics first: the topics that were asked for, and why some could not be made.
@@ -152,6 +160,12 @@ impl Broker {
         let known = |name: &&String| self.metadata.controller.speculative().topic(name).is_none();
         let missing: std::collections::BTreeSet<&String> = topics.iter().filter(known).collect();
         let new: Vec<NewTopic> = missing.into_iter().map(|name| self.wanted_topic(name)).collect();
+        if !self.is_controller() {
+            // As in Kafka: they are on their way, and the client asks again.
+            let refused = new.iter().map(|topic| (topic.name.clone(), ErrorCode::LEADER_NOT_AVAILABLE)).collect();
+            self.ask_for_topics(new);
+            return self.release(ticket, Outcome::Admin(Box::new(Answered::Metadata { topics, refused })));
+        }
         let image = self.metadata.controller.speculative();
         let decision = controller::create(image, &self.config.broker, &new, &mut self.rng);
         let refused =

@@ -22,7 +22,7 @@ use super::replicas::log_config;
 use super::{Broker, Pending};
 use crate::clock::Now;
 use crate::config::BrokerConfig;
-use crate::controller::{self, BrokerEndpoint, Change, METADATA_TOPIC, METADATA_TOPIC_ID, Registration};
+use crate::controller::{self, BrokerEndpoint, Change, METADATA_TOPIC, METADATA_TOPIC_ID};
 use crate::log::meta_properties::MetaProperties;
 use crate::log::{self, Boot, CleanerConfig, FoundLog, LogConfig, LogId, LogManagerConfig, SaveRequest};
 use crate::machine::{DiskError, Effect, Effects, Level, LogDirId, Path};
@@ -401,30 +401,25 @@ impl Broker {
         }
     }
 
-    /// This node leads the quorum: the broker in it asks to be registered.
+    /// This node leads the quorum: the broker in it is registered with what the cluster is born with.
     pub(super) fn register(&mut self, now: Now, out: &mut Effects) {
         if self.phase != Phase::Electing {
             return;
         }
+        let registration = self.registration(true);
         let image = self.metadata.controller.speculative();
         let mut changes = if image.features().next().is_none() { controller::bootstrap() } else { Vec::new() };
         let log = self.metadata.log().expect("a leader has a log");
         let end = self.logs.offsets(log).unwrap_or_default().log_end;
         let place = end + i64::try_from(changes.len()).unwrap_or(0);
-        let registration = Registration {
-            id: self.node(),
-            incarnation: self.rng.uuid(),
-            endpoints: self.advertised(),
-            rack: self.config.broker.node.rack.clone(),
-            directories: self.metadata.directories.clone(),
-            previous: self.metadata.proven_epoch(self.node()),
-            ready: true,
-        };
         match controller::register(image, &self.config.broker, registration, place) {
             Err(refused) => self.refuse(&format!("the registration was refused: {}", refused.message), out),
             Ok(decision) => {
                 changes.extend(decision.changes);
-                self.metadata.set_broker_epoch(decision.answer);
+                self.metadata.set_broker_epoch(Some(decision.answer));
+                if changes.is_empty() {
+                    return; // It is registered already, and in service when that is committed.
+                }
                 match self.append_changes(now, changes, out) {
                     Some(end) => self.phase = Phase::Registering(end),
                     None if !self.logs.is_usable(METADATA_DIR) && !self.logs.is_offline(METADATA_DIR) => {}
@@ -434,14 +429,16 @@ impl Broker {
         }
     }
 
-    /// The metadata is committed up to `end`: when that has the registration, clients are served.
-    pub(super) fn on_registration_committed(&mut self, now: Now, end: Offset, out: &mut Effects) {
-        if !matches!(self.phase, Phase::Registering(until) if until <= end) {
-            return;
+    /// More of the metadata is committed: when that has this process in service, clients are served.
+    pub(super) fn on_registration_committed(&mut self, now: Now, out: &mut Effects) {
+        let registers = matches!(self.phase, Phase::Electing | Phase::Registering(_));
+        if registers && self.is_in_service() {
+            self.phase = Phase::Running;
+            self.adopt_logs(now, out);
+            out.push(Effect::Ready);
+        } else if registers || self.is_running() {
+            self.check_incarnation(out);
         }
-        self.phase = Phase::Running;
-        self.adopt_logs(now, out);
-        out.push(Effect::Ready);
     }
 
     pub(super) fn on_logs_closed(&mut self, out: &mut Effects) {
@@ -472,7 +469,7 @@ impl Broker {
         self.logs.load(path.clone(), ticket, out);
     }
 
-    fn advertised(&self) -> Vec<BrokerEndpoint> {
+    pub(super) fn advertised(&self) -> Vec<BrokerEndpoint> {
         let advertised = self.config.broker.listeners.advertised.iter();
         let endpoint = |it: &crate::config::Endpoint| BrokerEndpoint {
             name: it.name.clone(),

@@ -278,7 +278,7 @@ impl Broker {
     ) -> Result<Offset, ErrorCode> {
         let log = self.coordinator.shards.get(&partition).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.log;
         let leader = self.replicas.get(log).and_then(|replica| replica.leader());
-        let epoch = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch;
+        let epoch = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch();
         if !self.replicas.has_enough_in_sync(log) {
             return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
         }

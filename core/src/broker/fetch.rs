@@ -5,14 +5,15 @@
 //! epoch), at `max_wait_ms`, or when a later frame comes on its connection. The tail of a log answers from memory;
 //! what lies further back may need reads first, and the fetch then waits for those and is answered with them.
 //!
-//! R7: nothing at or above the high watermark is served (read_committed: the last stable offset).
+//! R7: nothing at or above the high watermark is served (read_committed: the last stable offset), but to replicas: they
+//! get all that is written, and what they say of themselves moves the watermark.
 
 use std::time::Duration;
 
 use ottla_wire::ErrorCode;
 
 use super::purgatory::WaitKey;
-use super::{Broker, Outcome, Pending, TopicRef};
+use super::{Broker, Follower, Outcome, Pending, TopicRef};
 use crate::clock::{Instant, Now};
 use crate::log::{LogId, ReadPlan, ReadRequest};
 use crate::machine::{Effects, FileRange, Ticket};
@@ -20,7 +21,7 @@ use crate::replication::{Fetching, SessionPartition, SessionRefusal, Told};
 use crate::storage::Pin;
 use crate::types::{LeaderEpoch, Offset};
 
-/// A fetch request of a consumer.
+/// A fetch request of a consumer or a follower.
 #[derive(Debug)]
 pub struct FetchRequest {
     /// Who is to be answered.
@@ -39,6 +40,8 @@ pub struct FetchRequest {
     pub partitions: Vec<SessionPartition>,
     /// What the session is to forget.
     pub forgotten: Vec<SessionPartition>,
+    /// Who fetches, if that is a replica.
+    pub follower: Option<Follower>,
 }
 
 /// What a fetch is answered with.
@@ -85,6 +88,8 @@ pub struct DelayedFetch {
     min_bytes: u64,
     max_bytes: u32,
     read_committed: bool,
+    /// What is not committed is served too, to replicas.
+    for_follower: bool,
     fetching: Fetching,
     logs: Vec<Option<LogId>>,
 }
@@ -105,10 +110,29 @@ struct Evaluation {
     urgent: bool,
 }
 
+/// Up to where records are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Isolation {
+    /// The last stable offset.
+    ReadCommitted,
+    /// The high watermark.
+    ReadUncommitted,
+    /// All that is written.
+    Replica,
+}
+
 impl DelayedFetch {
     /// The logs that it reads.
     pub fn logs(&self) -> impl Iterator<Item = LogId> {
         self.logs.iter().copied().flatten()
+    }
+
+    const fn isolation(&self) -> Isolation {
+        match (self.for_follower, self.read_committed) {
+            (true, _) => Isolation::Replica,
+            (false, true) => Isolation::ReadCommitted,
+            (false, false) => Isolation::ReadUncommitted,
+        }
     }
 }
 
@@ -149,10 +173,36 @@ impl Broker {
         let logs = fetching.partitions.iter().map(|it| self.leading_of(it).ok()).collect();
         let max_bytes = request.max_bytes.min(self.config.broker.fetch.max_bytes);
         let deadline = now.monotonic + max_wait;
-        let fetch = DelayedFetch { ticket, deadline, min_bytes, max_bytes, read_committed, fetching, logs };
+        if let Some(follower) = request.follower {
+            self.note_follower(now, follower, &fetching, out);
+        }
+        let for_follower = request.follower.is_some();
+        let fetch =
+            DelayedFetch { ticket, deadline, min_bytes, max_bytes, read_committed, for_follower, fetching, logs };
         let wait = !max_wait.is_zero() && !fetch.fetching.partitions.is_empty();
         let key = self.purgatory.key();
         self.serve(key, fetch, wait, out);
+    }
+
+    /// What a follower's fetch says of its logs counts when it comes, where they do not diverge.
+    fn note_follower(&mut self, now: Now, follower: Follower, fetching: &Fetching, out: &mut Effects) {
+        for partition in &fetching.partitions {
+            let Ok(log) = self.fetchable(partition) else { continue };
+            if self.diverged(log, partition).is_none() {
+                self.on_follower(now, log, follower, (partition.fetch_offset, partition.counted), out);
+            }
+        }
+    }
+
+    /// Something was written to a log: its followers may have it before it is committed.
+    pub(super) fn wake_followers(&mut self, log: LogId, out: &mut Effects) {
+        for key in self.purgatory.fetches_of(log) {
+            if self.purgatory.fetch(key).is_some_and(|fetch| fetch.for_follower)
+                && let Some(fetch) = self.purgatory.take_fetch(key)
+            {
+                self.serve(key, fetch, true, out);
+            }
+        }
     }
 
     /// A log moved on: the fetches parked on it are looked at again.
@@ -173,13 +223,13 @@ impl Broker {
 
     /// A read that a fetch waits for is done.
     pub(super) fn on_fetch_read(&mut self, (key, place): (WaitKey, usize), plan: ReadPlan) {
-        let Some(reading) = self.reading.get_mut(&key) else { return };
+        let Some(reading) = self.looking.fetches.get_mut(&key) else { return };
         let fetched = &mut reading.fetched[place];
         fetched.read(plan);
         fetched.pin = fetched.records.map(|range| self.logs.pin(range));
         reading.outstanding -= 1;
         if reading.outstanding == 0
-            && let Some(ReadingFetch { fetch, fetched, .. }) = self.reading.remove(&key)
+            && let Some(ReadingFetch { fetch, fetched, .. }) = self.looking.fetches.remove(&key)
         {
             self.finish_fetch(&fetch, fetched);
         }
@@ -189,7 +239,7 @@ impl Broker {
         let evaluation = self.evaluate(key, &fetch, out);
         let Evaluation { fetched, bytes, reads, urgent } = evaluation;
         if reads > 0 {
-            self.reading.insert(key, ReadingFetch { fetch, fetched, outstanding: reads });
+            self.looking.fetches.insert(key, ReadingFetch { fetch, fetched, outstanding: reads });
         } else if wait && !urgent && bytes < fetch.min_bytes && !self.purgatory.is_full() {
             self.purgatory.park_fetch(key, fetch);
         } else {
@@ -217,7 +267,7 @@ impl Broker {
         for (place, partition) in fetch.fetching.partitions.iter().enumerate() {
             let min_one = it.bytes == 0 && it.reads == 0;
             let limits = (left, min_one);
-            let (fetched, reads) = self.read_partition(partition, fetch.read_committed, limits, (key, place), out);
+            let (fetched, reads) = self.read_partition(partition, fetch.isolation(), limits, (key, place), out);
             let bytes = fetched.records.map_or(0, |range| range.len);
             left = left.saturating_sub(bytes);
             it.bytes += u64::from(bytes);
@@ -232,7 +282,7 @@ impl Broker {
     fn read_partition(
         &mut self,
         partition: &SessionPartition,
-        read_committed: bool,
+        isolation: Isolation,
         (left, min_one_batch): (u32, bool),
         place: (WaitKey, usize),
         out: &mut Effects,
@@ -249,13 +299,18 @@ impl Broker {
         let last_stable = self.logs.last_stable_offset(log).unwrap_or(high_watermark);
         fetched.high_watermark = high_watermark;
         fetched.last_stable = last_stable;
-        fetched.log_start = self.logs.offsets(log).unwrap_or_default().log_start;
+        let offsets = self.logs.offsets(log).unwrap_or_default();
+        fetched.log_start = offsets.log_start;
         fetched.diverging = self.diverged(log, partition);
         if fetched.diverging.is_some() {
             return (fetched, false);
         }
         let max_bytes = u32::try_from(partition.max_bytes).unwrap_or(0).min(left);
-        let upper = if read_committed { last_stable } else { high_watermark };
+        let upper = match isolation {
+            Isolation::ReadCommitted => last_stable,
+            Isolation::ReadUncommitted => high_watermark,
+            Isolation::Replica => offsets.written,
+        };
         let ticket = self.questions.ticket();
         let request = ReadRequest { from: partition.fetch_offset, max_bytes, min_one_batch, upper, ticket };
         let plan = self.logs.read(log, request, out);

@@ -12,18 +12,19 @@ use ottla_wire::Uuid;
 
 use super::admin::Answered;
 use super::boot::{election_path, is_of_broker_config, is_of_group_config};
+use super::producer_ids::ProducerIds;
 use super::quorum::Traffic;
 use super::replicas::log_config;
 use super::{Broker, Outcome, Pending, TopicRef};
 use crate::clock::Now;
 use crate::config::{Config, Overrides};
-use crate::controller::{self, Change, Controller, MetadataImage, ResourceKind, TopicImage};
+use crate::controller::{self, Change, Controller, MetadataImage, PartitionImage, ResourceKind, TopicImage};
 use crate::log::{AppendOrigin, Batch, FoundLog, LogId, SaveRequest};
 use crate::machine::{Effects, Level, Ticket};
 use crate::planted::Plant;
 use crate::raft::{self, ControlRecord, Lead, LogState, Raft, SaveId};
 use crate::record::{self, RecordBatch};
-use crate::replication::{Leader, Replica};
+use crate::replication::{Leader, Leading, Replica};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicPartition};
 
 /// The metadata log, its quorum, its images, and who waits for it.
@@ -45,10 +46,7 @@ pub(super) struct Metadata {
     lead: Option<(Lead, Option<Offset>)>,
     broker_epoch: Option<BrokerEpoch>,
     waiting: VecDeque<(Offset, Ticket, Box<Answered>)>,
-    producer_ids: std::ops::Range<i64>,
-    /// The end of the batch that allocates the next block, and its first id.
-    allocating: Option<(Offset, i64)>,
-    id_waiters: VecDeque<Ticket>,
+    pub(super) producer_ids: ProducerIds,
     pub(super) traffic: Traffic,
 }
 
@@ -66,9 +64,7 @@ impl Metadata {
             lead: None,
             broker_epoch: None,
             waiting: VecDeque::new(),
-            producer_ids: 0..0,
-            allocating: None,
-            id_waiters: VecDeque::new(),
+            producer_ids: ProducerIds::default(),
             traffic: Traffic::default(),
         }
     }
@@ -110,8 +106,8 @@ impl Metadata {
         self.controller.speculative().broker(node).filter(|_| self.intact).map(|broker| broker.epoch)
     }
 
-    pub(super) fn set_broker_epoch(&mut self, epoch: BrokerEpoch) {
-        self.broker_epoch = Some(epoch);
+    pub(super) fn set_broker_epoch(&mut self, epoch: Option<BrokerEpoch>) {
+        self.broker_epoch = epoch;
     }
 }
 
@@ -271,10 +267,7 @@ impl Broker {
         if let Some((_, begun)) = &mut self.metadata.lead {
             *begun = begun.filter(|begun| *begun <= end);
         }
-        if self.metadata.allocating.is_some_and(|(until, _)| until > end) {
-            self.metadata.allocating = None;
-            self.refuse_producer_ids();
-        }
+        self.on_producer_ids_cut(end);
         let (kept, cut) = std::mem::take(&mut self.metadata.waiting).into_iter().partition(|(until, ..)| *until <= end);
         self.metadata.waiting = kept;
         let cut: VecDeque<(Offset, Ticket, Box<Answered>)> = cut;
@@ -286,15 +279,8 @@ impl Broker {
     /// This node leads no more: what it decided may be committed or not.
     pub(super) fn forget_leadership(&mut self) {
         self.metadata.lead = None;
-        self.metadata.allocating = None;
         self.refuse_producer_ids();
         for (_, ticket, _) in std::mem::take(&mut self.metadata.waiting) {
-            self.release(ticket, Outcome::Close);
-        }
-    }
-
-    fn refuse_producer_ids(&mut self) {
-        for ticket in std::mem::take(&mut self.metadata.id_waiters) {
             self.release(ticket, Outcome::Close);
         }
     }
@@ -307,7 +293,7 @@ impl Broker {
         if self.is_running() {
             self.act_on(now, &learned, out);
         }
-        self.on_registration_committed(now, end, out);
+        self.on_registration_committed(now, out);
         self.give_producer_ids(now, end, out);
         while self.metadata.waiting.front().is_some_and(|(until, ..)| *until <= end) {
             let (_, ticket, answer) = self.metadata.waiting.pop_front().expect("it has a front");
@@ -322,12 +308,10 @@ impl Broker {
             let outcome = raft.become_resigned(now);
             self.on_raft(now, outcome, out);
         }
-        self.metadata.allocating = None;
-        let waiting = std::mem::take(&mut self.metadata.waiting).into_iter().map(|(_, ticket, _)| ticket);
-        let waiting: Vec<Ticket> = waiting.chain(std::mem::take(&mut self.metadata.id_waiters)).collect();
-        for ticket in waiting {
+        for (_, ticket, _) in std::mem::take(&mut self.metadata.waiting) {
             self.release(ticket, Outcome::Close);
         }
+        self.refuse_producer_ids();
     }
 
     /// Does here what the metadata now says.
@@ -444,13 +428,9 @@ impl Broker {
             let Some(log) = self.log_for(now, &partition, topic.id, &config, out) else { continue };
             self.logs.set_config(log, log_config(&config));
             self.replicas.set_config(log, &config);
-            if image.leader == Some(node) {
-                let leader = Leader {
-                    leader_epoch: image.leader_epoch,
-                    isr: image.isr.clone(),
-                    replication_factor: image.replicas.len(),
-                };
-                self.lead(now, log, leader, out);
+            match image.leader {
+                Some(leader) if leader == node => self.lead(now, log, leading(image), out),
+                other => self.lead_no_more(log, other.map(|leader| (leader, image.leader_epoch)), out),
             }
         }
     }
@@ -480,21 +460,56 @@ impl Broker {
         Some(log)
     }
 
-    fn lead(&mut self, now: Now, log: LogId, leader: Leader, out: &mut Effects) {
+    fn lead(&mut self, now: Now, log: LogId, state: Leading, out: &mut Effects) {
         if self.replicas.is_damaged(log) {
             return;
         }
-        let Some(replica) = self.replicas.get_mut(log) else { return };
-        if replica.leader() == Some(&leader) {
-            return;
-        }
-        let epoch = leader.leader_epoch;
-        replica.become_leader(leader);
-        self.logs.begin_epoch(log, epoch);
         let offsets = self.logs.offsets(log).unwrap_or_default();
+        let node = self.node();
+        let Some(replica) = self.replicas.get_mut(log) else { return };
+        match replica.leader_mut() {
+            Some(leader) if *leader.state() == state => return,
+            Some(leader) if leader.leader_epoch() == state.leader_epoch => {
+                leader.on_state(now.monotonic, state);
+                return self.on_watermark(now, log, out);
+            }
+            _ => {}
+        }
+        let epoch = state.leader_epoch;
+        replica.become_leader(Leader::new(node, state, offsets.log_end, now.monotonic));
+        self.unfollow(log);
+        self.logs.begin_epoch(log, epoch);
         let counted = if self.counts_durable() { offsets.durable } else { offsets.written };
         self.on_counted(now, log, counted, out);
         self.coordinate(now, log, out);
+    }
+
+    /// Somebody else leads, or nobody does.
+    fn lead_no_more(&mut self, log: LogId, other: Option<(BrokerId, LeaderEpoch)>, out: &mut Effects) {
+        let Some(replica) = self.replicas.get_mut(log) else { return };
+        let led = replica.leader().is_some();
+        let fails = replica.is_offline() && self.is_storage_offline(log);
+        match other {
+            _ if fails => return,
+            Some((leader, epoch)) => self.follow(log, leader, epoch),
+            None => {
+                self.unfollow(log);
+                if let Some(replica) = self.replicas.get_mut(log) {
+                    replica.become_leaderless();
+                }
+            }
+        }
+        if led {
+            self.resign_groups(log);
+            self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            self.fail_deletions(log);
+            self.wake_fetches(log, out);
+        }
+    }
+
+    /// Whether a log cannot be used by this process any more.
+    fn is_storage_offline(&self, log: LogId) -> bool {
+        self.replicas.is_damaged(log) || self.logs.view(log).is_none_or(|view| self.logs.is_offline(view.dir))
     }
 
     fn remove_topic(&mut self, now: Now, id: Uuid, out: &mut Effects) {
@@ -503,6 +518,7 @@ impl Broker {
         self.on_partitions_deleted(now, &partitions, out);
         for log in gone {
             self.resign_groups(log);
+            self.unfollow(log);
             self.replicas.remove(log);
             self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
             self.wake_fetches(log, out);
@@ -524,40 +540,14 @@ impl Broker {
     pub(super) fn overrides_of(&self, topic: &str) -> Overrides {
         self.image().overrides(ResourceKind::Topic, topic).cloned().unwrap_or_default()
     }
+}
 
-    /// Gives an idempotent producer its id: at once from the present block, else when the next one is committed.
-    pub fn init_producer_id(&mut self, now: Now, ticket: Ticket, out: &mut Effects) {
-        if let Some(id) = self.metadata.producer_ids.next() {
-            return self.release(ticket, Outcome::Admin(Box::new(Answered::ProducerId(id))));
-        }
-        self.metadata.id_waiters.push_back(ticket);
-        self.allocate_producer_ids(now, out);
-    }
-
-    fn allocate_producer_ids(&mut self, now: Now, out: &mut Effects) {
-        if self.metadata.allocating.is_some() {
-            return;
-        }
-        let epoch = self.metadata.broker_epoch.unwrap_or(BrokerEpoch(-1));
-        let decision = controller::allocate(self.metadata.controller.speculative(), self.node(), epoch);
-        match self.append_changes(now, decision.changes, out) {
-            Some(end) => self.metadata.allocating = Some((end, decision.answer)),
-            None => self.refuse_producer_ids(),
-        }
-    }
-
-    /// A block is committed: those who wait get their ids of it, and if it does not suffice the next one is asked for.
-    fn give_producer_ids(&mut self, now: Now, end: Offset, out: &mut Effects) {
-        if let Some((_, first)) = self.metadata.allocating.filter(|(until, _)| *until <= end) {
-            self.metadata.allocating = None;
-            self.metadata.producer_ids = first..first.saturating_add(controller::BLOCK_SIZE);
-        }
-        while !self.metadata.id_waiters.is_empty() {
-            let Some(id) = self.metadata.producer_ids.next() else {
-                return self.allocate_producer_ids(now, out);
-            };
-            let ticket = self.metadata.id_waiters.pop_front().expect("it is not empty");
-            self.release(ticket, Outcome::Admin(Box::new(Answered::ProducerId(id))));
-        }
+/// What the metadata says of a partition that is led here.
+fn leading(image: &PartitionImage) -> Leading {
+    Leading {
+        leader_epoch: image.leader_epoch,
+        partition_epoch: image.partition_epoch,
+        isr: image.isr.clone(),
+        replicas: image.replicas.clone(),
     }
 }

@@ -7,24 +7,28 @@
 //! * [`boot`]: from an empty machine to a leader of its partitions; and the end
 //! * [`produce`], [`fetch`], [`offsets`]: the data path; [`purgatory`]: those who wait
 //! * [`coordinator`]: groups, and the logs that they live in
-//! * [`quorum`]: this node among those that keep the metadata
-//! * [`metadata`]: changes to the metadata, from decision to effect; [`replicas`]: the partitions that are here
+//! * [`quorum`]: this node among those that keep the metadata; [`cluster`]: among the brokers
+//! * [`metadata`]: changes to the metadata, from decision to effect; [`producer_ids`]
+//! * [`replicas`]: the partitions that are here
 //!
 //! A request's answer leaves as a released [`Outcome`]; how it is encoded is `api`'s.
 
 mod admin;
 mod boot;
+mod cluster;
 mod coordinator;
 mod fetch;
 mod metadata;
 mod offsets;
 mod produce;
+mod producer_ids;
 mod purgatory;
 mod quorum;
 mod replicas;
 mod view;
 
 pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, ReplicaDescribed};
+pub use cluster::{Ask, FetchFrom, FetchedFrom, Follower, Heartbeat, PeerCall, PeerCallId, Said, Standing};
 pub use coordinator::{About, GroupAnswers};
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
 pub use offsets::{ListOffset, Listed, OffsetSpec};
@@ -39,6 +43,7 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use self::admin::Deletions;
 use self::boot::Phase;
+use self::cluster::Cluster;
 use self::coordinator::Coordinator;
 use self::fetch::ReadingFetch;
 use self::metadata::Metadata;
@@ -97,6 +102,8 @@ pub enum Outcome {
     Groups(Box<GroupAnswers>),
     /// An answer to another node of the metadata quorum, with what its log has.
     Quorum(Box<(raft::Reply, Bytes)>),
+    /// What the controller answered to a request that was forwarded: the whole frame, and the version that it is in.
+    Forwarded { version: i16, frame: Bytes },
     /// The connection is closed instead.
     Close,
 }
@@ -113,12 +120,19 @@ pub struct Broker {
     sessions: FetchSessions,
     rewrites: Rewrites,
     questions: Questions,
-    reading: BTreeMap<WaitKey, ReadingFetch>,
-    listing: BTreeMap<WaitKey, Listing>,
+    looking: Looking,
     deletions: Deletions,
     coordinator: Coordinator,
+    cluster: Cluster,
     rng: Rng,
     released: Vec<(Ticket, Outcome)>,
+}
+
+/// Requests that wait for the disk.
+#[derive(Clone, Debug, Default)]
+struct Looking {
+    fetches: BTreeMap<WaitKey, ReadingFetch>,
+    listings: BTreeMap<WaitKey, Listing>,
 }
 
 /// Who asked the logs for something that the disk must answer.
@@ -178,10 +192,10 @@ impl Broker {
             sessions: FetchSessions::new(Limits { slots, partitions: SESSION_PARTITIONS }),
             rewrites: Rewrites::default(),
             questions: Questions::default(),
-            reading: BTreeMap::new(),
-            listing: BTreeMap::new(),
+            looking: Looking::default(),
             deletions: Deletions::default(),
             coordinator: Coordinator::default(),
+            cluster: Cluster::default(),
             rng: Rng::new(seed),
             released: Vec::new(),
             config,
@@ -238,7 +252,7 @@ impl Broker {
                 self.on_log_event(now, event, out);
             }
             self.logs.give_back(events);
-            if is_over {
+            if is_over && !self.attend(now, out) {
                 return;
             }
         }
@@ -248,8 +262,13 @@ impl Broker {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let quorum = self.metadata.raft().and_then(Raft::next_deadline);
-        let deadlines =
-            [self.logs.next_deadline(), self.purgatory.next_deadline(), self.coordinator.next_deadline(), quorum];
+        let deadlines = [
+            self.logs.next_deadline(),
+            self.purgatory.next_deadline(),
+            self.coordinator.next_deadline(),
+            quorum,
+            self.attention(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -343,7 +362,8 @@ impl Broker {
                 self.on_room(now, dir, out);
             }
             LogEvent::Truncated { log, end } if self.metadata.is_log(log) => self.on_metadata_truncated(now, end, out),
-            LogEvent::Created { .. } | LogEvent::Deleted { .. } | LogEvent::Truncated { .. } => {}
+            LogEvent::Truncated { log, end } => self.on_truncated(log, end),
+            LogEvent::Created { .. } | LogEvent::Deleted { .. } => {}
             LogEvent::ShutdownDone => self.on_logs_closed(out),
         }
     }
@@ -356,6 +376,7 @@ impl Broker {
         if !self.counts_durable() && !self.metadata.is_log(log) {
             self.on_counted(now, log, end, out);
         }
+        self.wake_followers(log, out);
     }
 
     fn on_durable(&mut self, now: Now, log: LogId, end: Offset, out: &mut Effects) {
@@ -371,9 +392,18 @@ impl Broker {
         self.config.broker.storage.flush == FlushMode::Quorum
     }
 
-    /// The offset that counts rose: the high watermark may follow, and with it those who wait for it.
+    /// The offset that counts rose: the high watermark may follow, here or at the leader.
     fn on_counted(&mut self, now: Now, log: LogId, counted: Offset, out: &mut Effects) {
-        let Some(high_watermark) = self.replicas.on_progress(log, counted) else { return };
+        match self.replicas.get_mut(log).and_then(|replica| replica.leader_mut()) {
+            Some(leader) => leader.on_own(counted),
+            None => return self.tell_leader(log),
+        }
+        self.on_watermark(now, log, out);
+    }
+
+    /// Something rose that the high watermark of a log that is led here depends on: with it those who wait for it.
+    fn on_watermark(&mut self, now: Now, log: LogId, out: &mut Effects) {
+        let Some(high_watermark) = self.replicas.advance(log) else { return };
         self.logs.set_high_watermark(log, high_watermark);
         self.release_produces(log, Progress::Committed, high_watermark);
         self.on_groups_committed(now, log, high_watermark, out);
@@ -404,6 +434,7 @@ impl Broker {
             replica.become_offline();
             out.note(Level::Error, format!("{partition} {why}"));
         }
+        self.unfollow(log);
         self.fail_produces(log, Offset::ZERO, ErrorCode::KAFKA_STORAGE_ERROR);
         self.resign_groups(log);
         self.fail_deletions(log);
@@ -435,7 +466,11 @@ impl Broker {
         if by_id && replica.topic_id != topic.id {
             return Err(unknown);
         }
-        if replica.leader().is_some() { Ok(log) } else { Err(ErrorCode::KAFKA_STORAGE_ERROR) }
+        match replica.leader() {
+            Some(_) => Ok(log),
+            None if replica.is_offline() => Err(ErrorCode::KAFKA_STORAGE_ERROR),
+            None => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        }
     }
 
     fn leading_of(&self, partition: &SessionPartition) -> Result<LogId, ErrorCode> {
@@ -446,7 +481,7 @@ impl Broker {
     /// Fences a client that believes in another leader epoch (KIP-320); -1 does not say.
     fn check_leader_epoch(&self, log: LogId, believed: i32) -> Result<(), ErrorCode> {
         let leader = self.replicas.get(log).and_then(|replica| replica.leader());
-        let current = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch.0;
+        let current = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch().0;
         match believed {
             -1 => Ok(()),
             believed if believed < current => Err(ErrorCode::FENCED_LEADER_EPOCH),

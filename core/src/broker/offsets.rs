@@ -107,17 +107,17 @@ impl Broker {
         if listing.outstanding == 0 {
             self.release(ticket, Outcome::ListOffsets(listing.listed));
         } else {
-            self.listing.insert(key, listing);
+            self.looking.listings.insert(key, listing);
         }
     }
 
     /// A look-up on disk is done.
     pub(super) fn on_listed(&mut self, (key, place): (WaitKey, usize), plan: TimestampPlan) {
-        let Some(listing) = self.listing.get_mut(&key) else { return };
+        let Some(listing) = self.looking.listings.get_mut(&key) else { return };
         listing.listed[place].found(plan);
         listing.outstanding -= 1;
         if listing.outstanding == 0
-            && let Some(listing) = self.listing.remove(&key)
+            && let Some(listing) = self.looking.listings.remove(&key)
         {
             self.release(listing.ticket, Outcome::ListOffsets(listing.listed));
         }

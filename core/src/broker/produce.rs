@@ -320,7 +320,7 @@ impl Broker {
         out: &mut Effects,
     ) -> Result<Appended, ErrorCode> {
         let leader = self.replicas.get(log).and_then(|replica| replica.leader());
-        let leader_epoch = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch;
+        let leader_epoch = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch();
         let batch = Batch { bytes, facts };
         let awaited = acks == -1 && self.counts_durable();
         let appended = self.logs.append(now, log, leader_epoch, batch, AppendOrigin::Client, awaited, out);

@@ -185,6 +185,12 @@ impl Purgatory {
         self.by_log.get(&log).map(|waiters| waiters.fetches.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// A fetch that waits.
+    #[must_use]
+    pub fn fetch(&self, key: WaitKey) -> Option<&DelayedFetch> {
+        self.fetches.get(&key)
+    }
+
     /// The fetch that is parked on a connection.
     #[must_use]
     pub fn parked_on(&self, conn: ConnId) -> Option<WaitKey> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::config::{CompressionType, TimestampType, TopicConfig};
 use crate::log::{CompactionRules, LogConfig, LogId};
 use crate::record::{self, Compression, TopicPolicy};
-use crate::replication::Replica;
+use crate::replication::{Leader, Replica};
 use crate::types::{Offset, TopicPartition};
 
 /// Every replica here.
@@ -89,19 +89,19 @@ impl Replicas {
         self.by_log.get(&log).map_or(Offset::ZERO, |hosted| hosted.replica.high_watermark())
     }
 
-    /// This broker's counted offset of a log rose: where the high watermark moves to, if it does.
+    /// Something rose that a log's high watermark depends on: where that moves to, if it does.
     #[must_use]
-    pub fn on_progress(&mut self, log: LogId, counted: Offset) -> Option<Offset> {
+    pub fn advance(&mut self, log: LogId) -> Option<Offset> {
         let hosted = self.by_log.get_mut(&log)?;
-        hosted.replica.on_progress(counted, hosted.min_insync_replicas)
+        hosted.replica.advance(hosted.min_insync_replicas)
     }
 
     /// Whether acks=all can be promised: enough replicas are in sync.
     #[must_use]
     pub fn has_enough_in_sync(&self, log: LogId) -> bool {
         let Some(hosted) = self.by_log.get(&log) else { return false };
-        let leader = hosted.replica.leader();
-        leader.is_some_and(|it| it.isr.len() >= hosted.min_insync_replicas.min(it.replication_factor))
+        let state = hosted.replica.leader().map(Leader::state);
+        state.is_some_and(|it| it.isr.len() >= hosted.min_insync_replicas.min(it.replicas.len()))
     }
 
     /// The log is damaged: it is not led again by this process.

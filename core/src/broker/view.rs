@@ -130,7 +130,7 @@ impl Broker {
     pub fn view(&self) -> View {
         let partitions = self.replicas.iter().filter_map(|replica| {
             let log = self.logs.view(replica.log)?;
-            let leader_epoch = replica.leader().map(|leader| leader.leader_epoch.0);
+            let leader_epoch = replica.leader().map(|leader| leader.leader_epoch().0);
             let compaction = self.logs.cleaner_view(replica.log).map(compaction_view);
             Some(PartitionView { compaction, ..partition_view(log, leader_epoch, replica.high_watermark()) })
         });

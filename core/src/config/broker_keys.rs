@@ -122,9 +122,9 @@ broker_keys! { BROKER;
     "metadata.max.retention.ms", long(-1), "604800000", Fixed, Ignored,
         "Age to which old metadata segments and snapshots are kept.";
     // Registration.
-    "broker.heartbeat.interval.ms", int(1), "2000", Fixed, Ignored,
+    "broker.heartbeat.interval.ms", int(1), "2000", Fixed, Used,
         "How often a broker reports to the controller.";
-    "broker.session.timeout.ms", int(1), "9000", Fixed, Ignored,
+    "broker.session.timeout.ms", int(1), "9000", Fixed, Used,
         "A broker that has not reported for so long is fenced.";
     "initial.broker.registration.timeout.ms", int(1), "60000", Fixed, Ignored,
         "How long a starting broker tries to register before it gives up.";
@@ -259,15 +259,15 @@ broker_keys! { BROKER;
     // Replication.
     "num.replica.fetchers", int(1), "1", PerBrokerOrCluster, Ignored,
         "Fetching threads for each leader a broker follows.";
-    "replica.lag.time.max.ms", long(1), "30000", Fixed, Ignored,
+    "replica.lag.time.max.ms", long(1), "30000", Fixed, Used,
         "A follower that has not caught up for so long leaves the in-sync set.";
-    "replica.fetch.max.bytes", int(0), "1048576", Fixed, Ignored,
+    "replica.fetch.max.bytes", int(0), "1048576", Fixed, Used,
         "Bytes of one partition in a follower's fetch.";
-    "replica.fetch.response.max.bytes", int(0), "10485760", Fixed, Ignored,
+    "replica.fetch.response.max.bytes", int(0), "10485760", Fixed, Used,
         "Bytes of all partitions in a follower's fetch.";
-    "replica.fetch.wait.max.ms", int(0), "500", Fixed, Ignored,
+    "replica.fetch.wait.max.ms", int(0), "500", Fixed, Used,
         "How long a leader holds a follower's empty fetch.";
-    "replica.fetch.min.bytes", int(1), "1", Fixed, Ignored,
+    "replica.fetch.min.bytes", int(1), "1", Fixed, Used,
         "Bytes that a leader waits for before it answers a follower's fetch.";
     "replica.fetch.backoff.ms", int(0), "1000", Fixed, Ignored,
         "How long a follower waits after a failed fetch of a partition.";

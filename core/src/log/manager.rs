@@ -309,6 +309,17 @@ impl LogManager {
         self.with(log, out, |log, io| log.truncate_to(offset, io));
     }
 
+    /// Drops all records; the log goes on from `offset`. A follower does so when its leader has nothing that continues
+    /// it.
+    pub fn begin_at(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
+        self.parts.now = now;
+        self.with(log, out, |log, io| {
+            if log.condition == Condition::Usable {
+                log.start_anew(offset, io);
+            }
+        });
+    }
+
     /// Raises the log start offset (DeleteRecords): [`LogEvent::LogStartSaved`] follows when that is durable.
     pub fn advance_log_start(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
         self.parts.now = now;

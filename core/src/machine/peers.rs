@@ -1,31 +1,47 @@
-//! The other nodes: connections to them, and what this node asks on them.
+//! The other nodes: connections to them, and what this node asks on them, as one of the quorum and as a broker.
 //!
 //! A call waits for its connection as long as that comes up; it fails with it, and whoever asked tries again. Fetches
-//! wait at the leader, so they have a connection of their own.
+//! wait at the leader, so they have a connection of their own; so has what clients ask the controller for.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::{ConnId, Effect, Effects};
+use crate::api::brokers::{self, FetchBounds};
 use crate::api::quorum::{self, Asker};
-use crate::broker::Broker;
+use crate::broker::{Ask, Broker, PeerCall, PeerCallId};
 use crate::clock::{Instant, Now};
 use crate::config::BrokerConfig;
 use crate::raft::{Call, CallId, Destination, Request};
 use crate::rpc::{self, Action, Answer, Lane, Outcome, Peer, Pool, Readiness, Route, RpcConfig, Sink};
 use crate::types::BrokerId;
 
-/// The connections to the other nodes of the quorum.
+/// The connections to the other nodes.
 #[derive(Clone, Debug)]
 pub(super) struct Peers {
     pool: Pool,
     bootstrap: u16,
+    bounds: FetchBounds,
     /// Calls that wait for their connection.
-    waiting: Vec<(Route, Call)>,
+    waiting: Vec<(Route, Asked)>,
     /// Calls that were sent.
-    sent: BTreeMap<rpc::CallId, CallId>,
+    sent: BTreeMap<rpc::CallId, Sent>,
     sink: Sink,
+}
+
+/// A call, as whom this node makes it.
+#[derive(Clone, Debug)]
+enum Asked {
+    Quorum(Call),
+    Broker(PeerCall),
+}
+
+/// Whose a call is that was sent, and what its answer is read by.
+#[derive(Clone, Debug)]
+enum Sent {
+    Quorum(CallId),
+    Broker(PeerCallId, Box<Ask>),
 }
 
 impl Peers {
@@ -33,7 +49,7 @@ impl Peers {
     pub(super) fn new(config: &BrokerConfig, seed: u64) -> Self {
         let mut sink = Sink::default();
         let rpc = RpcConfig {
-            client_id: format!("quorum-{}", config.node.id).into(),
+            client_id: format!("broker-{}", config.node.id).into(),
             request_timeout_ms: config.quorum.request_timeout_ms,
             socket_connection_setup_timeout_ms: config.quorum.request_timeout_ms,
             reconnect_backoff_ms: config.quorum.retry_backoff_ms,
@@ -46,7 +62,15 @@ impl Peers {
             pool.set_address(Peer::Bootstrap(bootstrap), server, &mut sink);
             bootstrap += 1;
         }
-        Self { pool, bootstrap, waiting: Vec::new(), sent: BTreeMap::new(), sink }
+        let replication = &config.replication;
+        let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+        let bounds = FetchBounds {
+            max_wait_ms: i32::try_from(replication.fetch_wait_max_ms).unwrap_or(i32::MAX),
+            min_bytes: number(replication.fetch_min_bytes),
+            max_bytes: number(replication.fetch_response_max_bytes),
+            partition_max_bytes: number(replication.fetch_max_bytes),
+        };
+        Self { pool, bootstrap, bounds, waiting: Vec::new(), sent: BTreeMap::new(), sink }
     }
 
     /// A dial came to its end.
@@ -79,7 +103,8 @@ impl Peers {
     /// The end of a step: what the broker asks goes out, and it is told what became of what it asked. That may make it
     /// ask again; what fails at once is asked again later, so there is an end to it. Whether there was anything.
     pub(super) fn settle(&mut self, now: Now, broker: &mut Broker, out: &mut Effects) -> bool {
-        let calls = broker.take_calls();
+        let calls = broker.take_calls().into_iter().map(Asked::Quorum);
+        let calls: Vec<Asked> = calls.chain(broker.take_peer_calls().into_iter().map(Asked::Broker)).collect();
         let outcomes = std::mem::take(&mut self.sink.outcomes);
         let any = !calls.is_empty() || !outcomes.is_empty() || !self.sink.actions.is_empty();
         for outcome in outcomes {
@@ -98,18 +123,44 @@ impl Peers {
         any
     }
 
-    fn ask(&mut self, now: Now, call: Call, broker: &mut Broker, out: &mut Effects) {
-        let Some(route) = self.route(&call, broker) else { return fail(now, &call, broker, out) };
+    fn ask(&mut self, now: Now, asked: Asked, broker: &mut Broker, out: &mut Effects) {
+        let Some(route) = self.route(&asked, broker) else { return fail(now, &asked, broker, out) };
         match self.pool.connect(now.monotonic, route, &mut self.sink) {
-            Readiness::Ready => self.send(now, route, &call, broker, out),
-            Readiness::Connecting => self.waiting.push((route, call)),
+            Readiness::Ready => self.send(now, route, asked, broker, out),
+            Readiness::Connecting => self.waiting.push((route, asked)),
             Readiness::Busy | Readiness::Idle | Readiness::Later(_) | Readiness::Unknown => {
-                fail(now, &call, broker, out);
+                fail(now, &asked, broker, out);
             }
         }
     }
 
-    fn route(&mut self, call: &Call, broker: &Broker) -> Option<Route> {
+    fn route(&mut self, asked: &Asked, broker: &Broker) -> Option<Route> {
+        match asked {
+            Asked::Quorum(call) => self.route_in_quorum(call, broker),
+            Asked::Broker(call) => self.route_to_broker(call, broker),
+        }
+    }
+
+    fn route_to_broker(&mut self, call: &PeerCall, broker: &Broker) -> Option<Route> {
+        let lane = match &call.ask {
+            Ask::Fetch(_) => Lane::Fetch,
+            Ask::Forward(_) | Ask::CreateTopics(_) => Lane::Slow,
+            Ask::Register(_) | Ask::Heartbeat(_) | Ask::AlterPartitions { .. } | Ask::AllocateProducerIds { .. } => {
+                Lane::Broker
+            }
+        };
+        let (peer, endpoint) = if call.ask.is_for_controller() {
+            (Peer::Controller(call.to), broker.quorum_endpoint(call.to))
+        } else {
+            (Peer::Broker(call.to), broker.broker_endpoint(call.to))
+        };
+        if let Some((host, port)) = endpoint {
+            self.pool.set_address(peer, &format!("{host}:{port}"), &mut self.sink);
+        }
+        Some(Route { peer, lane })
+    }
+
+    fn route_in_quorum(&mut self, call: &Call, broker: &Broker) -> Option<Route> {
         let lane = match &call.request {
             Request::Fetch(_) => Lane::Fetch,
             Request::AddVoter(_) => Lane::Slow,
@@ -118,9 +169,9 @@ impl Peers {
         let peer = match call.to {
             Destination::Node(id) => {
                 if let Some((host, port)) = broker.quorum_endpoint(id) {
-                    self.pool.set_address(Peer::Broker(id), &format!("{host}:{port}"), &mut self.sink);
+                    self.pool.set_address(Peer::Controller(id), &format!("{host}:{port}"), &mut self.sink);
                 }
-                Peer::Broker(id)
+                Peer::Controller(id)
             }
             Destination::Anyone(count) => {
                 let others: Vec<BrokerId> = broker.other_voters().collect();
@@ -129,7 +180,7 @@ impl Peers {
                 match usize::try_from(place.checked_sub(servers).unwrap_or(u64::MAX)) {
                     Ok(place) if place < others.len() => {
                         let (host, port) = broker.quorum_endpoint(others[place])?;
-                        let peer = Peer::Broker(others[place]);
+                        let peer = Peer::Controller(others[place]);
                         self.pool.set_address(peer, &format!("{host}:{port}"), &mut self.sink);
                         peer
                     }
@@ -140,62 +191,83 @@ impl Peers {
         Some(Route { peer, lane })
     }
 
-    fn send(&mut self, now: Now, route: Route, call: &Call, broker: &mut Broker, out: &mut Effects) {
-        let fetch_max_bytes = i32::try_from(broker.config().broker.quorum.fetch_max_bytes).unwrap_or(i32::MAX);
-        let sent = broker.quorum_node().and_then(|(node, endpoints)| {
-            let asker = Asker { cluster_id: broker.cluster_id(), node, endpoints: &endpoints, fetch_max_bytes };
-            let request = quorum::request_of(asker, &call.request);
-            self.pool.send(now.monotonic, route, (&request, i16::MAX), &mut self.sink).ok()
-        });
-        match sent {
-            Some(sent) => {
-                self.sent.insert(sent, call.id);
+    fn send(&mut self, now: Now, route: Route, asked: Asked, broker: &mut Broker, out: &mut Effects) {
+        let sent = match &asked {
+            Asked::Quorum(call) => self.send_in_quorum(now, route, call, broker),
+            Asked::Broker(call) => brokers::with_request(broker, self.bounds, &call.ask, |request, cap| {
+                self.pool.send(now.monotonic, route, (request, cap), &mut self.sink).ok()
+            })
+            .flatten(),
+        };
+        match (sent, asked) {
+            (Some(sent), Asked::Quorum(call)) => {
+                self.sent.insert(sent, Sent::Quorum(call.id));
             }
-            None => fail(now, call, broker, out),
+            (Some(sent), Asked::Broker(call)) => {
+                self.sent.insert(sent, Sent::Broker(call.id, Box::new(call.ask)));
+            }
+            (None, asked) => fail(now, &asked, broker, out),
         }
+    }
+
+    fn send_in_quorum(&mut self, now: Now, route: Route, call: &Call, broker: &Broker) -> Option<rpc::CallId> {
+        let fetch_max_bytes = i32::try_from(broker.config().broker.quorum.fetch_max_bytes).unwrap_or(i32::MAX);
+        let (node, endpoints) = broker.quorum_node()?;
+        let asker = Asker { cluster_id: broker.cluster_id(), node, endpoints: &endpoints, fetch_max_bytes };
+        let request = quorum::request_of(asker, &call.request);
+        self.pool.send(now.monotonic, route, (&request, i16::MAX), &mut self.sink).ok()
     }
 
     fn on_outcome(&mut self, now: Now, outcome: Outcome, broker: &mut Broker, out: &mut Effects) {
         match outcome {
             Outcome::Answered(answer) => self.on_answered(now, &answer, broker, out),
-            Outcome::Failed { call, .. } => {
-                if let Some(call) = self.sent.remove(&call) {
-                    broker.on_quorum_response(now, call, None, out);
-                }
-            }
+            Outcome::Failed { call, .. } => match self.sent.remove(&call) {
+                Some(Sent::Quorum(call)) => broker.on_quorum_response(now, call, None, out),
+                Some(Sent::Broker(call, _)) => broker.on_peer_answer(now, call, None, out),
+                None => {}
+            },
             Outcome::Up { route } => {
-                for call in self.take_waiting(route) {
-                    self.ask(now, call, broker, out);
+                for asked in self.take_waiting(route) {
+                    self.ask(now, asked, broker, out);
                 }
             }
             Outcome::Down { route, .. } => {
-                for call in self.take_waiting(route) {
-                    fail(now, &call, broker, out);
+                for asked in self.take_waiting(route) {
+                    fail(now, &asked, broker, out);
                 }
             }
         }
     }
 
     fn on_answered(&mut self, now: Now, answer: &Answer, broker: &mut Broker, out: &mut Effects) {
-        let Some(call) = self.sent.remove(&answer.call) else { return };
+        let call = match self.sent.remove(&answer.call) {
+            Some(Sent::Quorum(call)) => call,
+            Some(Sent::Broker(call, ask)) => {
+                return broker.on_peer_answer(now, call, brokers::said(&ask, answer), out);
+            }
+            None => return,
+        };
         let said = answer.decode().ok().and_then(|wire| quorum::response_of(&wire));
         let (response, address) = said.map_or((None, None), |(response, address)| (Some(response), address));
         if let Some((leader, address)) = address
             && broker.quorum_endpoint(leader).is_none()
         {
-            self.pool.set_address(Peer::Broker(leader), &address, &mut self.sink);
+            self.pool.set_address(Peer::Controller(leader), &address, &mut self.sink);
         }
         broker.on_quorum_response(now, call, response, out);
     }
 
-    fn take_waiting(&mut self, route: Route) -> Vec<Call> {
+    fn take_waiting(&mut self, route: Route) -> Vec<Asked> {
         let waiting = std::mem::take(&mut self.waiting);
         let (due, rest) = waiting.into_iter().partition::<Vec<_>, _>(|(its, _)| *its == route);
         self.waiting = rest;
-        due.into_iter().map(|(_, call)| call).collect()
+        due.into_iter().map(|(_, asked)| asked).collect()
     }
 }
 
-fn fail(now: Now, call: &Call, broker: &mut Broker, out: &mut Effects) {
-    broker.on_quorum_response(now, call.id, None, out);
+fn fail(now: Now, asked: &Asked, broker: &mut Broker, out: &mut Effects) {
+    match asked {
+        Asked::Quorum(call) => broker.on_quorum_response(now, call.id, None, out),
+        Asked::Broker(call) => broker.on_peer_answer(now, call.id, None, out),
+    }
 }

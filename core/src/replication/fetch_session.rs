@@ -45,6 +45,8 @@ pub struct SessionPartition {
     pub current_leader_epoch: i32,
     /// The epoch of the last record that it has; -1 if it does not say.
     pub last_fetched_epoch: i32,
+    /// Of a follower: up to where its log counts; -1 if it does not say.
+    pub counted: Offset,
     told: Option<Told>,
 }
 
@@ -123,6 +125,7 @@ impl SessionPartition {
             max_bytes: 0,
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
+            counted: Offset(-1),
             told: None,
         }
     }

@@ -1,24 +1,25 @@
 //! Partitions that this broker holds a replica of.
 //!
-//! | role     | appends        | high watermark                          | serves                    |
-//! |----------|----------------|-----------------------------------------|---------------------------|
-//! | Leader   | from producers | least counted offset over the maximal ISR | up to the high watermark |
-//! | Offline  | refused        | stands still                            | nothing                   |
+//! | role       | appends             | high watermark                            | serves                            |
+//! |------------|---------------------|-------------------------------------------|-----------------------------------|
+//! | Leader     | from producers      | least counted offset over the maximal ISR | up to it; all to followers        |
+//! | Follower   | what its leader has | its leader's, as far as its log goes      | nothing                           |
+//! | Leaderless | refused             | stands still                              | nothing                           |
+//! | Offline    | refused             | stands still                              | nothing                           |
 //!
 //! What counts is the *durable* offset under `flush=quorum`, the *written* one under `flush=async`
-//! (docs/architecture.md). A replica is offline while its log directory has failed or its log is damaged: it
-//! refuses to lead rather than lead with less than it promised (promise P9).
-//!
-//! Absent still: followers. They come with the cluster; the high watermark is already computed over a set.
+//! (docs/architecture.md). A replica is offline while its log directory has failed or its log is damaged: it refuses to
+//! lead rather than lead with less than it promised (promise P9).
 
 mod fetch_session;
-mod high_watermark;
+mod leader;
 
 pub use fetch_session::{FetchSessions, Fetching, Limits, SessionPartition, SessionRefusal, Told};
-pub use high_watermark::high_watermark;
+pub use leader::{FollowerFetch, FollowerProgress, Leader, Leading, Proposal};
 
 use ottla_wire::Uuid;
 
+use crate::clock::Instant;
 use crate::log::LogId;
 use crate::types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 
@@ -37,19 +38,23 @@ pub struct Replica {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Role {
-    Leader(Leader),
+    Leader(Box<Leader>),
+    Follower(Following),
+    Leaderless,
     Offline,
 }
 
-/// What only a leader has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leader {
-    /// The epoch it leads in, given after this broker's present registration.
+/// Whom a follower follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Following {
+    /// The leader.
+    pub leader: BrokerId,
+    /// Its epoch.
     pub leader_epoch: LeaderEpoch,
-    /// The in-sync replicas, this broker among them.
-    pub isr: Vec<BrokerId>,
-    /// How many replicas the partition has.
-    pub replication_factor: usize,
+    /// The log is being cut to where both agree: nothing is fetched meanwhile.
+    pub cutting: bool,
+    /// Nothing is fetched before this: the last answer was an error.
+    pub not_before: Instant,
 }
 
 impl Replica {
@@ -61,7 +66,12 @@ impl Replica {
 
     /// Leads from now on.
     pub fn become_leader(&mut self, leader: Leader) {
-        self.role = Role::Leader(leader);
+        self.role = Role::Leader(Box::new(leader));
+    }
+
+    /// Follows from now on.
+    pub fn become_follower(&mut self, following: Following) {
+        self.role = Role::Follower(following);
     }
 
     /// Serves nothing from now on.
@@ -69,12 +79,48 @@ impl Replica {
         self.role = Role::Offline;
     }
 
+    /// Waits for a leader from now on.
+    pub fn become_leaderless(&mut self) {
+        self.role = Role::Leaderless;
+    }
+
+    /// Whether its log cannot be used.
+    #[must_use]
+    pub const fn is_offline(&self) -> bool {
+        matches!(self.role, Role::Offline)
+    }
+
     /// What only a leader has; `None` if this broker does not lead the partition.
     #[must_use]
-    pub const fn leader(&self) -> Option<&Leader> {
+    pub fn leader(&self) -> Option<&Leader> {
         match &self.role {
             Role::Leader(leader) => Some(leader),
-            Role::Offline => None,
+            Role::Follower(_) | Role::Leaderless | Role::Offline => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn leader_mut(&mut self) -> Option<&mut Leader> {
+        match &mut self.role {
+            Role::Leader(leader) => Some(leader),
+            Role::Follower(_) | Role::Leaderless | Role::Offline => None,
+        }
+    }
+
+    /// Whom it follows; `None` if it does not.
+    #[must_use]
+    pub const fn following(&self) -> Option<&Following> {
+        match &self.role {
+            Role::Follower(following) => Some(following),
+            Role::Leader(_) | Role::Leaderless | Role::Offline => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub const fn following_mut(&mut self) -> Option<&mut Following> {
+        match &mut self.role {
+            Role::Follower(following) => Some(following),
+            Role::Leader(_) | Role::Leaderless | Role::Offline => None,
         }
     }
 
@@ -84,20 +130,32 @@ impl Replica {
         self.high_watermark
     }
 
-    /// This broker's own counted offset rose: how far the high watermark moves, if it does.
+    /// Something that counts rose at its leader: how far the high watermark moves, if it does.
     ///
     /// It never goes back, and stands still while the ISR is smaller than `min.insync.replicas` (KIP-966), which
     /// no more replicas can be asked for than the partition has.
     #[must_use]
-    pub fn on_progress(&mut self, counted: Offset, min_insync_replicas: usize) -> Option<Offset> {
-        let Role::Leader(leader) = &self.role else { return None };
-        let needed = min_insync_replicas.min(leader.replication_factor);
-        let counted = high_watermark(&[counted], leader.isr.len(), needed)?;
-        if counted <= self.high_watermark {
-            return None;
-        }
-        self.high_watermark = counted;
-        Some(counted)
+    pub fn advance(&mut self, min_insync_replicas: usize) -> Option<Offset> {
+        let leader = self.leader()?;
+        let counted = leader.high_watermark(min_insync_replicas.min(leader.state().replicas.len()))?;
+        self.raise(counted)
+    }
+
+    /// A follower learns of its leader's high watermark, and has the log up to `log_end`: how far its own moves.
+    #[must_use]
+    pub fn on_leaders_watermark(&mut self, high_watermark: Offset, log_end: Offset) -> Option<Offset> {
+        self.raise(high_watermark.min(log_end))
+    }
+
+    fn raise(&mut self, to: Offset) -> Option<Offset> {
+        let rises = to > self.high_watermark;
+        self.high_watermark = self.high_watermark.max(to);
+        rises.then_some(to)
+    }
+
+    /// The log was cut at its end: a watermark beyond that would be of no record.
+    pub fn on_cut(&mut self, log_end: Offset) {
+        self.high_watermark = self.high_watermark.min(log_end);
     }
 
     /// The log was cut from the left (`DeleteRecords`): a watermark below its start would be of no record.

@@ -55,6 +55,8 @@ pub enum Peer {
     Broker(BrokerId),
     /// An entry of `bootstrap.servers`, by its place.
     Bootstrap(u16),
+    /// A node of the metadata quorum, where controllers are reached.
+    Controller(BrokerId),
 }
 
 /// What a connection is for. Calls of different lanes do not delay each other.
@@ -70,6 +72,8 @@ pub enum Lane {
     Slow,
     /// Calls to a group's coordinator.
     Group,
+    /// What a broker tells the controller about itself, which waits until it is committed.
+    Broker,
     /// JoinGroup and SyncGroup, which wait for a group's other members.
     Join,
 }
@@ -200,6 +204,7 @@ impl fmt::Display for Peer {
         match self {
             Self::Broker(id) => id.fmt(f),
             Self::Bootstrap(place) => write!(f, "bootstrap{place}"),
+            Self::Controller(id) => write!(f, "controller{id}"),
         }
     }
 }

@@ -47,6 +47,40 @@ fn what_is_acknowledged_survives_whatever_happens() {
     assert!(elections > 15, "{elections}");
 }
 
+#[test]
+fn three_replicas_are_one_log() {
+    for seed in 0..2 {
+        let mut world = World::new(3, 0, Planted::default(), seed);
+        world.produce(50);
+        world.run(20_000);
+        world.heal();
+        world.run(5_000);
+        world.check_settled();
+        world.check_replicated();
+        assert!(world.written() > 100, "{seed}: {}", world.written());
+    }
+}
+
+/// A minute of trouble; how many records were acknowledged.
+fn replicated(planted: Planted, seed: u64) -> usize {
+    let mut world = World::new(3, 3_000, planted, seed);
+    world.produce(50);
+    world.run(60_000);
+    world.heal();
+    world.run(40_000);
+    world.check_settled();
+    world.check_replicated();
+    world.written()
+}
+
+#[test]
+fn what_is_acknowledged_is_on_every_replica_whatever_happens() {
+    for seed in 0..6 {
+        let written = replicated(Planted::default(), seed);
+        assert!(written > 100, "{seed}: {written}");
+    }
+}
+
 /// The same worlds notice what is switched on here. Those of `core/src/raft` are smaller, and notice more.
 #[cfg(feature = "planted-bugs")]
 mod planted {

@@ -10,17 +10,19 @@ use ottla_core::controller::MetadataImage;
 use ottla_core::ingress::ingress;
 use ottla_core::machine::{ConnId, Effect, Effects, Input, ListenerId, Machine, Opened};
 use ottla_core::planted::Planted;
+use ottla_core::record::{self, BatchBuilder, BatchOptions, NewRecord};
 use ottla_core::rng::Rng;
 use ottla_core::types::{BrokerId, Offset};
-use ottla_wire::api::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
+use ottla_wire::api::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
+use ottla_wire::api::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_wire::frame::{PREFIX_LEN, RequestHeader, ResponseHeader};
-use ottla_wire::{ApiKey, ErrorCode, Message, Reader, Writer};
+use ottla_wire::{ApiKey, ErrorCode, Message, Reader, Records, Writer};
 
 use crate::disk::{Crash, Disk};
 
 const MS: u64 = 1_000_000;
 const CREATE_TOPICS: i16 = 5;
-const CONTROLLER: ListenerId = ListenerId(1);
+const PRODUCE: i16 = 9;
 
 /// A node, and its disk, which outlives the process.
 struct Node {
@@ -46,20 +48,43 @@ struct Link {
     partial: [Vec<u8>; 2],
     /// It looks open, and nothing comes through.
     hangs: bool,
-    /// What a client wants made.
-    topic: Option<String>,
+    /// What a client wants.
+    wants: Option<Want>,
+}
+
+/// What clients asked, and were told.
+#[derive(Default)]
+struct Told {
+    asked: u64,
+    /// The topics that are made.
+    topics: BTreeSet<String>,
+    /// Where each record lies: partition and offset.
+    records: BTreeMap<(i32, i64), u64>,
+    /// How many are produced a second; none if 0.
+    rate: u64,
+}
+
+/// What a client wants of a node.
+enum Want {
+    /// A topic of one replica.
+    Topic(String),
+    /// A topic of three replicas.
+    Replicated,
+    /// A record of this value in a partition of it.
+    Record(i32, u64),
 }
 
 enum Due {
     Disk { node: usize, boots: u64 },
     Timer { node: usize, timer: u64 },
-    Dial { node: usize, boots: u64, token: u64, to: usize },
+    Dial { node: usize, boots: u64, token: u64, to: (usize, usize) },
     Dialled { node: usize, boots: u64, token: u64, link: Option<u64> },
     Frame { link: u64, side: usize, bytes: Bytes },
     Closed { link: u64, side: usize },
     Start { node: usize },
     Trouble,
     Create,
+    Produce,
 }
 
 /// The world.
@@ -76,9 +101,7 @@ pub struct World {
     planted: Planted,
     cut: BTreeSet<(usize, usize)>,
     calm: bool,
-    /// The topics that a client was told of that they are made.
-    acked: BTreeSet<String>,
-    asked: u64,
+    told: Told,
     leaders: BTreeMap<i32, usize>,
     images: BTreeMap<Offset, MetadataImage>,
 }
@@ -109,8 +132,7 @@ impl World {
             planted,
             cut: BTreeSet::new(),
             calm: false,
-            acked: BTreeSet::new(),
-            asked: 0,
+            told: Told::default(),
             leaders: BTreeMap::new(),
             images: BTreeMap::new(),
         };
@@ -122,6 +144,12 @@ impl World {
             world.add(10_000 * MS, Due::Trouble);
         }
         world
+    }
+
+    /// Clients write to a topic of three replicas, `rate` records a second.
+    pub fn produce(&mut self, rate: u64) {
+        self.told.rate = rate;
+        self.add(self.now, Due::Produce);
     }
 
     pub fn run(&mut self, ms: u64) {
@@ -142,7 +170,7 @@ impl World {
     }
 
     pub fn acked(&self) -> usize {
-        self.acked.len()
+        self.told.topics.len()
     }
 
     pub fn epochs(&self) -> usize {
@@ -163,7 +191,7 @@ impl World {
         }
         for node in &self.nodes {
             let image = node.machine.as_ref().expect("it runs").image();
-            let lost: Vec<_> = self.acked.iter().filter(|topic| image.topic(topic).is_none()).collect();
+            let lost: Vec<_> = self.told.topics.iter().filter(|topic| image.topic(topic).is_none()).collect();
             assert!(lost.is_empty(), "{lost:?} is lost: {}", self.describe());
         }
     }
@@ -223,6 +251,7 @@ impl World {
             Due::Closed { link, side } => self.on_closed(link, side),
             Due::Trouble => self.trouble(),
             Due::Create => self.create(),
+            Due::Produce => self.on_produce(),
             Due::Disk { .. } | Due::Timer { .. } | Due::Dialled { .. } => {}
         }
     }
@@ -296,7 +325,8 @@ impl World {
             Effect::Connect { token, address } => {
                 let port: usize = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
                 let at = self.wait(500);
-                self.add(at, Due::Dial { node: id, boots, token, to: (port - 9093) / 10 });
+                let to = ((port - 9092) / 10, (port - 9092) % 10);
+                self.add(at, Due::Dial { node: id, boots, token, to });
             }
             Effect::Note(note) => self.nodes[id].notes.push(note.text),
             Effect::Stopped => {
@@ -319,7 +349,7 @@ impl World {
         ConnId(self.nodes[node].next_conn)
     }
 
-    fn on_dial(&mut self, node: usize, boots: u64, token: u64, to: usize) {
+    fn on_dial(&mut self, node: usize, boots: u64, token: u64, (to, listener): (usize, usize)) {
         if self.cut.contains(&(node, to)) || self.cut.contains(&(to, node)) {
             return self.add(self.now + 3_000 * MS, Due::Dialled { node, boots, token, link: None });
         }
@@ -327,17 +357,17 @@ impl World {
         if self.nodes[to].machine.is_none() {
             return self.add(at, Due::Dialled { node, boots, token, link: None });
         }
-        let link = self.accept(to, CONTROLLER, None);
+        let link = self.accept(to, ListenerId(u16::try_from(listener).expect("small")), None);
         self.add(at, Due::Dialled { node, boots, token, link: Some(link) });
     }
 
     /// A connection comes to a node.
-    fn accept(&mut self, to: usize, listener: ListenerId, topic: Option<String>) -> u64 {
+    fn accept(&mut self, to: usize, listener: ListenerId, wants: Option<Want>) -> u64 {
         self.next_link += 1;
         let (id, conn) = (self.next_link, self.conn(to));
         let ends = [None, Some((to, conn))];
         let partial = [Vec::new(), Vec::new()];
-        self.links.insert(id, Link { ends, last: [0; 2], partial, hangs: false, topic });
+        self.links.insert(id, Link { ends, last: [0; 2], partial, hangs: false, wants });
         self.nodes[to].conns.insert(conn, (id, 1));
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
         self.handle(to, Input::Opened { conn, how: Opened::Accepted { listener, peer } });
@@ -443,28 +473,112 @@ impl World {
         if self.nodes[node].machine.is_none() {
             return;
         }
-        self.asked += 1;
-        let name = format!("topic-{}", self.asked);
+        self.told.asked += 1;
+        let name = format!("topic-{}", self.told.asked);
         let topic = CreatableTopic { name: &name, num_partitions: 1, replication_factor: 1, ..Default::default() };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+        self.ask(node, Want::Topic(name.clone()), ApiKey::CreateTopics, CREATE_TOPICS, &request);
+    }
+
+    /// A client asks a node.
+    fn ask<'a>(&mut self, node: usize, want: Want, api_key: ApiKey, api_version: i16, request: &impl Message<'a>) {
         let mut writer = Writer::new();
-        let (api_key, api_version) = (ApiKey::CreateTopics, CREATE_TOPICS);
         RequestHeader { api_key, api_version, correlation_id: 1, client_id: None }.encode(&mut writer);
-        request.encode(&mut writer, CREATE_TOPICS);
-        let link = self.accept(node, ListenerId(0), Some(name));
+        request.encode(&mut writer, api_version);
+        let link = self.accept(node, ListenerId(0), Some(want));
         let at = self.wait(500);
         self.add(at, Due::Frame { link, side: 1, bytes: writer.into_bytes().into() });
     }
 
+    /// A client writes a record to somebody, who may lead the partition.
+    fn on_produce(&mut self) {
+        if self.calm {
+            return;
+        }
+        let next = self.now + self.rng.below(2_000 * MS / self.told.rate);
+        self.add(next, Due::Produce);
+        let node = usize::try_from(self.rng.below(self.nodes.len() as u64)).expect("small");
+        let Some(machine) = &self.nodes[node].machine else { return };
+        if machine.image().topic("r").is_none() {
+            let configs = vec![CreatableTopicConfig { name: "min.insync.replicas", value: Some("2") }];
+            let (name, num_partitions, replication_factor) = ("r", 3, 3);
+            let topic = CreatableTopic { name, num_partitions, replication_factor, configs, ..Default::default() };
+            let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+            return self.ask(node, Want::Replicated, ApiKey::CreateTopics, CREATE_TOPICS, &request);
+        }
+        self.told.asked += 1;
+        let (partition, value) = (i32::try_from(self.told.asked % 3).expect("small"), self.told.asked);
+        let mut batch = BatchBuilder::new(BatchOptions::default());
+        batch.append(&NewRecord { timestamp: 1, value: Some(&value.to_be_bytes()), ..Default::default() });
+        let batch = batch.build();
+        let records = Some(Records::Slice(&batch));
+        let partition_data = vec![PartitionProduceData { index: partition, records }];
+        let topic_data = vec![TopicProduceData { name: "r", partition_data, ..Default::default() }];
+        let request = ProduceRequest { acks: -1, timeout_ms: 5_000, topic_data, ..Default::default() };
+        self.ask(node, Want::Record(partition, value), ApiKey::Produce, PRODUCE, &request);
+    }
+
     fn on_answer(&mut self, id: u64, bytes: &[u8]) {
-        let Some(topic) = self.links.get_mut(&id).and_then(|link| link.topic.take()) else { return };
+        let Some(want) = self.links.get_mut(&id).and_then(|link| link.wants.take()) else { return };
         let mut reader = Reader::new(bytes);
-        ResponseHeader::decode(&mut reader, ApiKey::CreateTopics, CREATE_TOPICS).expect("a header");
-        let answer = CreateTopicsResponse::decode(&mut reader, CREATE_TOPICS).expect("an answer");
-        if answer.topics[0].error_code == ErrorCode::NONE {
-            self.acked.insert(topic);
+        match want {
+            Want::Topic(topic) => {
+                ResponseHeader::decode(&mut reader, ApiKey::CreateTopics, CREATE_TOPICS).expect("a header");
+                let answer = CreateTopicsResponse::decode(&mut reader, CREATE_TOPICS).expect("an answer");
+                if answer.topics[0].error_code == ErrorCode::NONE {
+                    self.told.topics.insert(topic);
+                }
+            }
+            Want::Replicated => {}
+            Want::Record(partition, value) => {
+                ResponseHeader::decode(&mut reader, ApiKey::Produce, PRODUCE).expect("a header");
+                let answer = ProduceResponse::decode(&mut reader, PRODUCE).expect("an answer");
+                let answer = &answer.responses[0].partition_responses[0];
+                if answer.error_code == ErrorCode::NONE {
+                    let before = self.told.records.insert((partition, answer.base_offset), value);
+                    assert_eq!(before, None, "two records at {partition} {}", answer.base_offset);
+                }
+            }
         }
         self.add(self.now, Due::Closed { link: id, side: 1 });
+    }
+
+    /// How many records clients were told of.
+    pub fn written(&self) -> usize {
+        self.told.records.len()
+    }
+
+    /// Every replica has the same log, and every record in it that a client was told of.
+    pub fn check_replicated(&mut self) {
+        for partition in 0..3 {
+            let mut logs = BTreeSet::new();
+            for node in 0..self.nodes.len() {
+                let found = self.log_of(node, partition);
+                let told: Vec<_> = self.told.records.range((partition, 0)..(partition + 1, 0)).collect();
+                for ((_, offset), value) in told {
+                    let here = found.get(offset);
+                    assert_eq!(here, Some(value), "r-{partition} {offset} on {node}\n{}", self.describe());
+                }
+                logs.insert(found);
+            }
+            assert_eq!(logs.len(), 1, "the replicas of r-{partition} differ\n{}", self.describe());
+        }
+    }
+
+    /// The records of a partition on a node's disk.
+    fn log_of(&mut self, node: usize, partition: i32) -> BTreeMap<i64, u64> {
+        let bytes = self.nodes[node].disk.bytes(&format!("r-{partition}/00000000000000000000.log")).clone();
+        let bytes = Bytes::from(bytes);
+        let mut found = BTreeMap::new();
+        for batch in record::batches(&bytes).map_while(Result::ok) {
+            let mut scratch = Vec::new();
+            for record in batch.records(&mut scratch, 1 << 20).expect("they can be read") {
+                let record = record.expect("it can be read");
+                let value = record.value.and_then(|value| value.try_into().ok()).map(u64::from_be_bytes);
+                found.insert(record.offset.0, value.expect("a number"));
+            }
+        }
+        found
     }
 
     /// What must hold with every step.

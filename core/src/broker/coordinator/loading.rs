@@ -40,8 +40,13 @@ impl Broker {
         if self.image().topic(OFFSETS_TOPIC).is_some() {
             return self.release(ticket, Outcome::Admin(Box::new(Answered::Coordinators(groups))));
         }
-        let image = self.metadata.controller.speculative();
         let topic = controller::offsets_topic(&self.config.broker);
+        if !self.is_controller() {
+            // It is on its way: who asks again finds it.
+            self.ask_for_topics(vec![topic]);
+            return self.release(ticket, Outcome::Admin(Box::new(Answered::Coordinators(groups))));
+        }
+        let image = self.metadata.controller.speculative();
         let decision = controller::create(image, &self.config.broker, &[topic], &mut self.rng);
         let refused = decision.answer.into_iter().find_map(Result::err);
         // It may be on its way: the answer then waits for it.

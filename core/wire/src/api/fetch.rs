@@ -70,8 +70,8 @@ message! {
         0 replica_directory_id: Uuid [17..],
         /// What the follower knows of it, so that a new one is told at once (KIP-1166).
         1 high_watermark: i64 [18..] = i64::MAX,
-        /// Ours, between brokers: up to where the follower's log is durable; -1 if it does not say.
-        10000 flushed_offset: i64 [12..] = -1,
+        /// Ours, between brokers: up to where the follower's log counts (durable, or under `flush=async` written).
+        10000 counted_offset: i64 [12..] = -1,
     }
 
     /// Partitions of one topic to drop from the session.

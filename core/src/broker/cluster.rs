@@ -1,0 +1,230 @@
+//! This node as a broker among others: what it asks them, and what it is asked as the controller.
+//!
+//! * [`lifecycle`]: it is registered, says that it is alive, comes into service
+//! * [`controlling`]: what the leader of the metadata quorum decides about brokers and partitions
+//! * [`following`]: it fetches what others lead; [`in_sync`]: who keeps up with what it leads
+//! * [`forwarding`]: what only the controller can do, asked by a client of this node
+//!
+//! Everything here is driven by state: at the end of each step [`Broker::attend`] looks at what is due, and asks. A
+//! call that fails is due again a little later. So nothing has to be remembered across a change of the controller.
+
+mod controlling;
+mod following;
+mod forwarding;
+mod in_sync;
+mod lifecycle;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+
+use bytes::Bytes;
+use ottla_wire::{ErrorCode, Uuid};
+
+pub use self::following::{FetchFrom, FetchedFrom};
+pub use self::in_sync::Follower;
+use super::Broker;
+use crate::clock::{Instant, Now};
+use crate::controller::{IsrProposal, NewTopic, Registration};
+use crate::ingress;
+use crate::log::LogId;
+use crate::machine::Effects;
+use crate::types::{BrokerEpoch, BrokerId, Offset};
+
+/// One call of this broker's. Counted from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerCallId(pub u64);
+
+/// Something to be asked. It ends in exactly one call of [`Broker::on_peer_answer`].
+#[derive(Clone, Debug)]
+pub struct PeerCall {
+    /// Which one.
+    pub id: PeerCallId,
+    /// Whom.
+    pub to: BrokerId,
+    /// What.
+    pub ask: Ask,
+}
+
+/// What a broker asks another.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// The controller: to be registered.
+    Register(Registration),
+    /// The controller: whether it is in service.
+    Heartbeat(Heartbeat),
+    /// The controller: for other in-sync replicas.
+    AlterPartitions {
+        /// Who asks, in which registration.
+        sender: (BrokerId, BrokerEpoch),
+        /// For each partition.
+        proposals: Vec<IsrProposal>,
+    },
+    /// The controller: for a block of producer ids.
+    AllocateProducerIds {
+        /// Who asks, in which registration.
+        sender: (BrokerId, BrokerEpoch),
+    },
+    /// The controller: what this broker needs itself.
+    CreateTopics(Vec<NewTopic>),
+    /// The controller: what a client wants.
+    Forward(ingress::Request),
+    /// A leader: for records.
+    Fetch(Vec<FetchFrom>),
+}
+
+impl Ask {
+    /// Whether it goes to the controllers' listener of its node.
+    #[must_use]
+    pub const fn is_for_controller(&self) -> bool {
+        !matches!(self, Self::Fetch(_))
+    }
+}
+
+/// What was answered.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// To [`Ask::Register`].
+    Registered(Result<BrokerEpoch, ErrorCode>),
+    /// To [`Ask::Heartbeat`].
+    Alive(Result<Standing, ErrorCode>),
+    /// To [`Ask::AlterPartitions`]: what became of each.
+    Altered(Result<Vec<(Uuid, i32, ErrorCode)>, ErrorCode>),
+    /// To [`Ask::AllocateProducerIds`].
+    ProducerIds(Result<std::ops::Range<i64>, ErrorCode>),
+    /// To [`Ask::CreateTopics`].
+    Created,
+    /// To [`Ask::Forward`]: the whole frame, without its length, and the version that it is in.
+    Forwarded(i16, Bytes),
+    /// To [`Ask::Fetch`].
+    Fetched(Result<Vec<FetchedFrom>, ErrorCode>),
+}
+
+/// How a broker is (BrokerHeartbeat).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Who, in which registration.
+    pub sender: (BrokerId, BrokerEpoch),
+    /// How far it has read the metadata.
+    pub metadata: Offset,
+    /// It wants to be out of service.
+    pub wants_fence: bool,
+    /// It wants to stop.
+    pub wants_shutdown: bool,
+}
+
+/// What the controller makes of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it has read the metadata up to its registration.
+    pub caught_up: bool,
+    /// Whether it is out of service.
+    pub fenced: bool,
+    /// Whether it may stop: it leads nothing any more.
+    pub may_stop: bool,
+}
+
+/// What this node knows of its calls to the others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cluster {
+    life: lifecycle::Life,
+    sessions: controlling::Sessions,
+    following: following::Followed,
+    in_sync: in_sync::InSync,
+    forwarding: forwarding::Forwarding,
+    calls: Calls,
+}
+
+/// What was asked and is not answered.
+#[derive(Clone, Debug, Default)]
+struct Calls {
+    last: PeerCallId,
+    /// To be sent.
+    new: Vec<PeerCall>,
+    open: BTreeMap<PeerCallId, Purpose>,
+}
+
+/// What a call is for.
+#[derive(Clone, Debug)]
+enum Purpose {
+    Life,
+    ProducerIds,
+    Nothing,
+    Isr(BTreeSet<LogId>),
+    Forward(u64),
+    Fetch(BrokerId),
+}
+
+impl Calls {
+    fn ask(&mut self, to: BrokerId, ask: Ask, purpose: Purpose) -> PeerCallId {
+        self.last.0 += 1;
+        self.open.insert(self.last, purpose);
+        self.new.push(PeerCall { id: self.last, to, ask });
+        self.last
+    }
+}
+
+impl Broker {
+    /// What is due is done and asked. Whether anything changed here that the logs must act on.
+    pub(super) fn attend(&mut self, now: Now, out: &mut Effects) -> bool {
+        if !self.config.several_voters {
+            return false;
+        }
+        self.attend_to_life(now);
+        self.attend_to_forwards(now);
+        self.attend_to_followed(now);
+        let decided = self.attend_to_sessions(now, out);
+        self.attend_to_isr(now, out) || decided
+    }
+
+    /// When [`Self::attend`] has something to do.
+    pub(super) fn attention(&self) -> Option<Instant> {
+        let deadlines = [
+            self.life_deadline(),
+            self.forwards_deadline(),
+            self.followed_deadline(),
+            self.sessions_deadline(),
+            self.isr_deadline(),
+        ];
+        deadlines.into_iter().flatten().min().filter(|_| self.config.several_voters)
+    }
+
+    /// What this broker asks others, since the last call.
+    pub fn take_peer_calls(&mut self) -> Vec<PeerCall> {
+        mem::take(&mut self.cluster.calls.new)
+    }
+
+    /// What this broker asked was answered; `None` if that failed, and nobody knows what came of it.
+    pub fn on_peer_answer(&mut self, now: Now, call: PeerCallId, said: Option<Said>, out: &mut Effects) {
+        match self.cluster.calls.open.remove(&call) {
+            Some(Purpose::Life) => self.on_life_answer(now, said.as_ref()),
+            Some(Purpose::ProducerIds) => self.on_producer_ids(said),
+            Some(Purpose::Isr(logs)) => self.on_isr_answer(now, &logs, said),
+            Some(Purpose::Forward(which)) => self.on_forwarded(now, which, said),
+            Some(Purpose::Fetch(leader)) => self.on_fetched(now, (leader, call), said, out),
+            Some(Purpose::Nothing) | None => {}
+        }
+    }
+
+    /// Where another broker takes what brokers ask each other.
+    #[must_use]
+    pub fn broker_endpoint(&self, id: BrokerId) -> Option<(&str, u16)> {
+        let name = &self.config.broker.listeners.inter_broker;
+        let endpoint = self.image().broker(id)?.endpoints.iter().find(|endpoint| endpoint.name == *name)?;
+        Some((&endpoint.host, endpoint.port))
+    }
+
+    /// Whether this node decides what the metadata says.
+    #[must_use]
+    pub fn is_controller(&self) -> bool {
+        self.metadata.raft().is_some_and(crate::raft::Raft::is_leader)
+    }
+
+    /// Who does, if that is another node.
+    fn controller(&self) -> Option<BrokerId> {
+        self.metadata.raft()?.leader().filter(|leader| *leader != self.node())
+    }
+
+    fn retry_backoff(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.config.broker.quorum.retry_backoff_ms.max(1))
+    }
+}

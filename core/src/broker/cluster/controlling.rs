@@ -1,0 +1,191 @@
+//! The controller: what the leader of the metadata quorum decides about brokers and their partitions.
+//!
+//! A broker that is silent for `broker.session.timeout.ms` is fenced. Sessions are soft: a new controller gives every
+//! broker a whole one. Safety does not rest on them (promise P8): a fenced broker that thinks it leads can commit
+//! nothing without an ISR that no longer counts on it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ottla_wire::{ErrorCode, Uuid};
+
+use super::{Heartbeat, Standing};
+use crate::broker::admin::Answered;
+use crate::broker::{Broker, Outcome};
+use crate::clock::{Instant, Now};
+use crate::controller::{self, Change, IsrProposal, MetadataImage, Registration};
+use crate::machine::{Effects, Level, Ticket};
+use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
+
+/// Who is alive, as the controller sees it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sessions {
+    /// The quorum's epoch that they are of.
+    epoch: LeaderEpoch,
+    until: BTreeMap<BrokerId, Instant>,
+    /// Who is on its way out, and how far it must have read the metadata to know that it leads nothing.
+    leaving: BTreeMap<BrokerId, Offset>,
+}
+
+impl Broker {
+    /// A broker asks to be registered.
+    pub fn register_broker(&mut self, now: Now, ticket: Ticket, registration: Registration, out: &mut Effects) {
+        let id = registration.id;
+        let Some(place) = self.metadata_end().filter(|_| self.is_controller()) else {
+            return self.release_admin(ticket, Answered::Registered(Err(ErrorCode::NOT_CONTROLLER)));
+        };
+        let image = self.metadata.controller.speculative();
+        match controller::register(image, &self.config.broker, registration, place) {
+            Err(refused) => self.release_admin(ticket, Answered::Registered(Err(refused.code))),
+            Ok(decision) => {
+                if !decision.changes.is_empty() {
+                    out.note(Level::Info, format!("broker {} is registered", id.0));
+                }
+                self.touch(now, id);
+                self.commit(now, ticket, decision.changes, Answered::Registered(Ok(decision.answer)), out);
+            }
+        }
+    }
+
+    /// A broker says how it is.
+    pub fn heartbeat_of_broker(&mut self, now: Now, ticket: Ticket, heartbeat: Heartbeat, out: &mut Effects) {
+        let (id, epoch) = heartbeat.sender;
+        if let Err(error) = self.check_sender(id, epoch) {
+            return self.release_admin(ticket, Answered::Alive(Err(error)));
+        }
+        self.touch(now, id);
+        let (standing, changes) = self.judge_heartbeat(&heartbeat);
+        if heartbeat.wants_shutdown {
+            let end = self.metadata_end().unwrap_or_default() + i64::try_from(changes.len()).unwrap_or(0);
+            self.cluster.sessions.leaving.entry(id).or_insert(end);
+        }
+        self.commit(now, ticket, changes, Answered::Alive(Ok(standing)), out);
+    }
+
+    fn judge_heartbeat(&self, heartbeat: &Heartbeat) -> (Standing, Vec<Change>) {
+        let (id, epoch) = heartbeat.sender;
+        let (image, config) = (self.metadata.controller.speculative(), &self.config.broker);
+        let caught_up = heartbeat.metadata.0 > epoch.0;
+        let fenced = image.broker(id).is_none_or(|broker| broker.fenced);
+        let leaving = self.cluster.sessions.leaving.get(&id);
+        let may_stop = heartbeat.wants_shutdown && leaving.is_some_and(|end| heartbeat.metadata >= *end);
+        let changes = if heartbeat.wants_shutdown {
+            controller::begin_shutdown(image, config, id)
+        } else if heartbeat.wants_fence {
+            controller::fence(image, config, id)
+        } else if fenced && caught_up {
+            controller::unfence(image, config, id)
+        } else {
+            Vec::new()
+        };
+        let fenced = heartbeat.wants_fence || fenced && !caught_up;
+        (Standing { caught_up, fenced, may_stop }, changes)
+    }
+
+    /// A leader asks for other in-sync replicas.
+    pub fn alter_partitions(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        (sender, epoch): (BrokerId, BrokerEpoch),
+        proposals: &[IsrProposal],
+        out: &mut Effects,
+    ) {
+        if let Err(error) = self.check_sender(sender, epoch) {
+            return self.release_admin(ticket, Answered::AlteredPartitions(Err(error)));
+        }
+        let mut changes = Vec::new();
+        let decide = |proposal: &IsrProposal| {
+            let decided = self.decide_isr(sender, proposal);
+            let error = decided.as_ref().err().copied().unwrap_or(ErrorCode::NONE);
+            changes.extend(decided.ok().flatten());
+            (proposal.topic_id, proposal.partition, error)
+        };
+        let answers: Vec<(Uuid, i32, ErrorCode)> = proposals.iter().map(decide).collect();
+        self.commit(now, ticket, changes, Answered::AlteredPartitions(Ok(answers)), out);
+    }
+
+    pub(super) fn decide_isr(&self, leader: BrokerId, proposal: &IsrProposal) -> Result<Option<Change>, ErrorCode> {
+        let image = self.metadata.controller.speculative();
+        controller::alter_partition(image, &self.config.broker, leader, proposal).map_err(|refused| refused.code)
+    }
+
+    /// A broker asks for a block of producer ids.
+    pub fn allocate_for(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        (sender, epoch): (BrokerId, BrokerEpoch),
+        out: &mut Effects,
+    ) {
+        if let Err(error) = self.check_sender(sender, epoch) {
+            return self.release_admin(ticket, Answered::ProducerIdBlock(Err(error)));
+        }
+        let decision = controller::allocate(self.metadata.controller.speculative(), sender, epoch);
+        self.commit(now, ticket, decision.changes, Answered::ProducerIdBlock(Ok(decision.answer)), out);
+    }
+
+    /// Whether this node is the controller, and who asks it is registered as it says.
+    fn check_sender(&self, id: BrokerId, epoch: BrokerEpoch) -> Result<(), ErrorCode> {
+        if !self.is_controller() {
+            return Err(ErrorCode::NOT_CONTROLLER);
+        }
+        let known = self.metadata.controller.speculative().broker(id).ok_or(ErrorCode::BROKER_ID_NOT_REGISTERED)?;
+        if known.epoch == epoch { Ok(()) } else { Err(ErrorCode::STALE_BROKER_EPOCH) }
+    }
+
+    fn touch(&mut self, now: Now, id: BrokerId) {
+        let until = now.monotonic + self.session_timeout();
+        self.cluster.sessions.until.insert(id, until);
+    }
+
+    fn session_timeout(&self) -> Duration {
+        Duration::from_millis(self.config.broker.sessions.session_timeout_ms)
+    }
+
+    /// Fences who was silent for too long, and keeps this node itself in service.
+    pub(super) fn attend_to_sessions(&mut self, now: Now, out: &mut Effects) -> bool {
+        let Some(raft) = self.metadata.raft().filter(|raft| raft.is_leader()) else { return false };
+        if self.cluster.sessions.epoch != raft.epoch() {
+            self.cluster.sessions = Sessions { epoch: raft.epoch(), ..Sessions::default() };
+        }
+        let node = self.node();
+        let timeout = self.session_timeout();
+        let image = self.metadata.controller.speculative();
+        let mut changes = Vec::new();
+        for (id, _) in image.brokers().filter(|(id, broker)| *id != node && !broker.fenced) {
+            let until = *self.cluster.sessions.until.entry(id).or_insert(now.monotonic + timeout);
+            if until <= now.monotonic && changes.is_empty() {
+                out.note(Level::Warn, format!("broker {} was silent for {timeout:?}: it is fenced", id.0));
+                changes = controller::fence(image, &self.config.broker, id);
+            }
+        }
+        if changes.is_empty() && self.is_fenced_by_mistake(image) {
+            changes = controller::unfence(image, &self.config.broker, node);
+        }
+        !changes.is_empty() && self.append_changes(now, changes, out).is_some()
+    }
+
+    /// Whether this process is registered and out of service, though it leads the quorum and so knows everything.
+    fn is_fenced_by_mistake(&self, image: &MetadataImage) -> bool {
+        let own = image.broker(self.node()).filter(|own| own.fenced && !own.shutting_down);
+        own.is_some_and(|own| Some(own.epoch) == self.metadata.broker_epoch())
+    }
+
+    pub(super) fn sessions_deadline(&self) -> Option<Instant> {
+        if !self.is_controller() {
+            return None;
+        }
+        let image = self.metadata.controller.speculative();
+        let in_service = |id: &BrokerId| *id != self.node() && image.broker(*id).is_some_and(|broker| !broker.fenced);
+        self.cluster.sessions.until.iter().filter(|(id, _)| in_service(id)).map(|(_, until)| *until).min()
+    }
+
+    fn metadata_end(&self) -> Option<Offset> {
+        Some(self.logs.offsets(self.metadata.log()?)?.log_end)
+    }
+
+    fn release_admin(&mut self, ticket: Ticket, answered: Answered) {
+        self.release(ticket, Outcome::Admin(Box::new(answered)));
+    }
+}

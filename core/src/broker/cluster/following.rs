@@ -1,0 +1,342 @@
+//! Followers: this broker fetches what others lead, one fetch a leader for all partitions that it leads (KIP-74).
+//!
+//! A fetch names, for each partition, where the log ends, its last epoch, and up to where it counts. The leader answers
+//! with records, or with where the two logs part: the end of the greatest epoch that both know. The follower cuts
+//! there and asks again, until they agree (KIP-101, KIP-279, KIP-595).
+//!
+//! | a fetch to a leader is | when |
+//! |---|---|
+//! | sent | none is under way |
+//! | sent behind the one that waits there | what counts here has risen: the leader answers the one that waits |
+//!
+//! Batches are taken as they are: offsets, epochs and producers are the leader's. One that does not continue the log,
+//! or whose CRC is wrong, is not taken, nor what follows it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_wire::{ErrorCode, Uuid};
+
+use super::{Ask, PeerCallId, Purpose, Said};
+use crate::broker::Broker;
+use crate::clock::{Instant, Now};
+use crate::log::{AppendOrigin, Batch, LogId};
+use crate::machine::{Effects, Level};
+use crate::record::{self, RecordBatch};
+use crate::replication::{Following, Replica};
+use crate::types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+
+/// After an answer that says no: the metadata is on its way, here or there.
+const REFUSED_BACKOFF: Duration = Duration::from_millis(50);
+
+/// One partition of a follower's fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchFrom {
+    /// Which partition, by name.
+    pub partition: TopicPartition,
+    /// And by id.
+    pub topic_id: Uuid,
+    /// The epoch in which it is followed.
+    pub leader_epoch: LeaderEpoch,
+    /// Where the log ends.
+    pub offset: Offset,
+    /// The epoch of its last record.
+    pub last_epoch: Option<LeaderEpoch>,
+    /// Where it starts.
+    pub log_start: Offset,
+    /// Up to where it counts.
+    pub counted: Offset,
+}
+
+/// What a leader has for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedFrom {
+    /// The topic.
+    pub topic_id: Uuid,
+    /// The partition's index.
+    pub partition: i32,
+    /// `NONE`, or why it has nothing.
+    pub error: ErrorCode,
+    /// Its high watermark.
+    pub high_watermark: Offset,
+    /// Where its log starts.
+    pub log_start: Offset,
+    /// Where the two logs part.
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// Whole batches.
+    pub records: Bytes,
+}
+
+/// What is followed here, by leader.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Followed {
+    leaders: BTreeMap<BrokerId, Fetcher>,
+}
+
+/// The fetches to one leader.
+#[derive(Clone, Debug, Default)]
+struct Fetcher {
+    logs: BTreeSet<LogId>,
+    /// The fetches under way, with the epoch in which each log was asked for.
+    under_way: VecDeque<(PeerCallId, BTreeMap<LogId, LeaderEpoch>)>,
+    /// There is something that the leader does not know.
+    news: bool,
+    /// Nothing is asked before this.
+    not_before: Instant,
+}
+
+impl Broker {
+    /// A log is followed from now on.
+    pub(in crate::broker) fn follow(&mut self, log: LogId, leader: BrokerId, leader_epoch: LeaderEpoch) {
+        if self.replicas.is_damaged(log) {
+            return;
+        }
+        let Some(replica) = self.replicas.get_mut(log) else { return };
+        let same = |it: &Following| it.leader == leader && it.leader_epoch == leader_epoch;
+        if replica.following().is_some_and(same) {
+            return;
+        }
+        let cutting = replica.following().is_some_and(|it| it.cutting);
+        replica.become_follower(Following { leader, leader_epoch, cutting, not_before: Instant(0) });
+        self.unfollow(log);
+        let fetcher = self.cluster.following.leaders.entry(leader).or_default();
+        fetcher.logs.insert(log);
+        (fetcher.news, fetcher.not_before) = (true, Instant(0));
+    }
+
+    /// A log is not followed any more.
+    pub(in crate::broker) fn unfollow(&mut self, log: LogId) {
+        self.cluster.following.leaders.retain(|_, fetcher| {
+            fetcher.logs.remove(&log);
+            !fetcher.logs.is_empty() || !fetcher.under_way.is_empty()
+        });
+    }
+
+    /// What counts of a log here has risen: its leader is told.
+    pub(in crate::broker) fn tell_leader(&mut self, log: LogId) {
+        let following = self.replicas.get(log).and_then(Replica::following);
+        let fetcher = following.and_then(|it| self.cluster.following.leaders.get_mut(&it.leader));
+        if let Some(fetcher) = fetcher {
+            fetcher.news = true;
+        }
+    }
+
+    pub(super) fn attend_to_followed(&mut self, now: Now) {
+        let due = |fetcher: &Fetcher| fetcher.is_due(now.monotonic);
+        let leaders = self.cluster.following.leaders.iter().filter(|(_, fetcher)| due(fetcher));
+        let leaders: Vec<BrokerId> = leaders.map(|(id, _)| *id).collect();
+        for leader in leaders {
+            self.fetch_from(now, leader);
+        }
+    }
+
+    pub(super) fn followed_deadline(&self) -> Option<Instant> {
+        let idle = self.cluster.following.leaders.values().filter(|it| it.under_way.is_empty() && !it.logs.is_empty());
+        idle.map(|it| it.not_before).min()
+    }
+
+    fn fetch_from(&mut self, now: Now, leader: BrokerId) {
+        let Some(fetcher) = self.cluster.following.leaders.get(&leader) else { return };
+        let mut wanted = Vec::new();
+        let mut epochs = BTreeMap::new();
+        let mut later: Option<Instant> = None;
+        for log in &fetcher.logs {
+            let Some(replica) = self.replicas.get(*log) else { continue };
+            let Some(following) = replica.following().filter(|it| !it.cutting) else { continue };
+            if following.not_before > now.monotonic {
+                later = Some(later.map_or(following.not_before, |at| at.min(following.not_before)));
+                continue;
+            }
+            epochs.insert(*log, following.leader_epoch);
+            wanted.push(self.fetch_of(*log, replica, following.leader_epoch));
+        }
+        let Some(fetcher) = self.cluster.following.leaders.get_mut(&leader) else { return };
+        fetcher.news = false;
+        if wanted.is_empty() {
+            // A log that is being cut says when that is done.
+            fetcher.not_before = later.unwrap_or(Instant(u64::MAX));
+            return;
+        }
+        let call = self.cluster.calls.ask(leader, Ask::Fetch(wanted), Purpose::Fetch(leader));
+        fetcher.under_way.push_back((call, epochs));
+    }
+
+    fn fetch_of(&self, log: LogId, replica: &Replica, leader_epoch: LeaderEpoch) -> FetchFrom {
+        let offsets = self.logs.offsets(log).unwrap_or_default();
+        FetchFrom {
+            partition: replica.partition.clone(),
+            topic_id: replica.topic_id,
+            leader_epoch,
+            offset: offsets.log_end,
+            last_epoch: self.logs.epoch_of(log, offsets.log_end + -1),
+            log_start: offsets.log_start,
+            counted: if self.counts_durable() { offsets.durable } else { offsets.written },
+        }
+    }
+
+    pub(super) fn on_fetched(
+        &mut self,
+        now: Now,
+        (leader, call): (BrokerId, PeerCallId),
+        said: Option<Said>,
+        out: &mut Effects,
+    ) {
+        let backoff = self.retry_backoff();
+        let Some(fetcher) = self.cluster.following.leaders.get_mut(&leader) else { return };
+        let Some(place) = fetcher.under_way.iter().position(|(its, _)| *its == call) else { return };
+        let asked = fetcher.under_way.remove(place).map(|(_, epochs)| epochs).unwrap_or_default();
+        let Some(Said::Fetched(Ok(fetched))) = said else {
+            fetcher.not_before = now.monotonic + backoff;
+            return;
+        };
+        for it in fetched {
+            let log = asked.iter().find(|(log, _)| {
+                let replica = self.replicas.get(**log);
+                replica.is_some_and(|its| its.topic_id == it.topic_id && its.partition.partition == it.partition)
+            });
+            let Some((log, epoch)) = log.map(|(log, epoch)| (*log, *epoch)) else { continue };
+            let following = self.replicas.get(log).and_then(Replica::following);
+            // An answer to what was asked of another leader, or in another epoch, says nothing about this one's log.
+            let current = |following: &&Following| following.leader == leader && following.leader_epoch == epoch;
+            if following.filter(current).is_some_and(|following| !following.cutting) {
+                self.take_fetched(now, log, &it, out);
+            }
+        }
+    }
+
+    fn take_fetched(&mut self, now: Now, log: LogId, it: &FetchedFrom, out: &mut Effects) {
+        if it.error != ErrorCode::NONE {
+            return self.on_refused(now, log, it, out);
+        }
+        if let Some(theirs) = it.diverging {
+            return self.on_diverging(now, log, theirs, out);
+        }
+        if let Err(why) = self.replicate_all(now, log, &it.records, out) {
+            let partition = self.replicas.get(log).map(|replica| replica.partition.clone());
+            let partition = partition.map_or_else(String::new, |partition| partition.to_string());
+            out.note(Level::Warn, format!("{partition}: the leader sent what is not taken: {why}"));
+            self.back_off(now, log, REFUSED_BACKOFF);
+        }
+        let offsets = self.logs.offsets(log).unwrap_or_default();
+        let risen =
+            self.replicas.get_mut(log).and_then(|it_| it_.on_leaders_watermark(it.high_watermark, offsets.log_end));
+        if let Some(high_watermark) = risen {
+            self.logs.set_high_watermark(log, high_watermark);
+        }
+        let start = it.log_start.min(self.replicas.high_watermark(log));
+        if start > offsets.log_start {
+            self.logs.advance_log_start(now, log, start, out);
+        }
+    }
+
+    fn on_refused(&mut self, now: Now, log: LogId, it: &FetchedFrom, out: &mut Effects) {
+        let offsets = self.logs.offsets(log).unwrap_or_default();
+        if it.error == ErrorCode::OFFSET_OUT_OF_RANGE && it.log_start > offsets.log_end {
+            // What lies between is deleted at the leader: this log goes on where the leader's begins.
+            self.logs.begin_at(now, log, it.log_start, out);
+            if let Some(replica) = self.replicas.get_mut(log) {
+                replica.on_log_start(it.log_start);
+            }
+            return self.tell_leader(log);
+        }
+        self.back_off(now, log, REFUSED_BACKOFF);
+    }
+
+    fn back_off(&mut self, now: Now, log: LogId, wait: Duration) {
+        if let Some(following) = self.replicas.get_mut(log).and_then(Replica::following_mut) {
+            following.not_before = now.monotonic + wait;
+        }
+    }
+
+    /// The leader's log differs: cuts to the end of the greatest epoch that both have.
+    fn on_diverging(&mut self, now: Now, log: LogId, (epoch, end): (LeaderEpoch, Offset), out: &mut Effects) {
+        let log_end = self.logs.offsets(log).unwrap_or_default().log_end;
+        let ours = self.logs.epochs(log).and_then(|epochs| epochs.end_offset_for(epoch, log_end));
+        let to = match ours {
+            Some(ours) if ours.epoch == epoch => ours.end_offset.min(end),
+            Some(ours) => ours.end_offset,
+            None => log_end,
+        };
+        if to >= log_end {
+            return self.back_off(now, log, REFUSED_BACKOFF); // It makes no sense, and is asked again.
+        }
+        let Some(replica) = self.replicas.get_mut(log) else { return };
+        let (partition, committed) = (replica.partition.clone(), replica.high_watermark());
+        let level = if to < committed { Level::Warn } else { Level::Info };
+        out.note(level, format!("{partition} is cut from {log_end} to {to}: its leader goes on from there"));
+        if let Some(following) = replica.following_mut() {
+            following.cutting = true;
+        }
+        self.logs.truncate_to(now, log, to, out);
+    }
+
+    /// A truncation is done: what is asked next is asked from there.
+    pub(in crate::broker) fn on_truncated(&mut self, log: LogId, end: Offset) {
+        let Some(replica) = self.replicas.get_mut(log) else { return };
+        replica.on_cut(end);
+        let high_watermark = replica.high_watermark();
+        let Some(following) = replica.following_mut() else { return };
+        following.cutting = false;
+        let leader = following.leader;
+        self.logs.set_high_watermark(log, high_watermark);
+        if let Some(fetcher) = self.cluster.following.leaders.get_mut(&leader) {
+            (fetcher.news, fetcher.not_before) = (true, Instant(0));
+        }
+    }
+
+    /// Appends what the leader sent, as far as it can be read and continues this log. What is here already is passed
+    /// over: two fetches may have been under way.
+    fn replicate_all(&mut self, now: Now, log: LogId, records: &Bytes, out: &mut Effects) -> Result<(), String> {
+        for batch in record::batches(records) {
+            let batch = batch.map_err(|error| error.to_string())?;
+            let offsets = self.logs.offsets(log).unwrap_or_default();
+            let (base, mut end) = (batch.header().base_offset, offsets.log_end);
+            if batch.header().next_offset() <= end {
+                continue;
+            }
+            if base < end && offsets.log_start == end {
+                // The leader's log starts within this batch, which comes whole.
+                self.logs.begin_at(now, log, base, out);
+                end = base;
+            }
+            self.replicate_one(now, log, (records, &batch), end, out)?;
+        }
+        Ok(())
+    }
+
+    fn replicate_one(
+        &mut self,
+        now: Now,
+        log: LogId,
+        (records, batch): (&Bytes, &RecordBatch<'_>),
+        end: Offset,
+        out: &mut Effects,
+    ) -> Result<(), String> {
+        batch.check_crc().map_err(|error| error.to_string())?;
+        let header = *batch.header();
+        let following = self.replicas.get(log).and_then(Replica::following).ok_or("it is not followed")?;
+        let earlier = self.logs.latest_epoch(log).is_some_and(|latest| header.leader_epoch < latest);
+        // A compacted log has gaps, and a batch may begin before what retention has left.
+        if header.base_offset < end || header.leader_epoch > following.leader_epoch || earlier {
+            let (base, epoch) = (header.base_offset, header.leader_epoch);
+            return Err(format!("a batch at {base} of epoch {epoch} does not continue a log that ends at {end}"));
+        }
+        let facts = record::scan(batch.bytes(), u64::MAX).map_err(|error| error.to_string())?;
+        let whole = Batch { bytes: records.slice_ref(batch.bytes()), facts: &facts };
+        let (epoch, awaited) = (header.leader_epoch, self.counts_durable());
+        let appended = self.logs.append(now, log, epoch, whole, AppendOrigin::Replica, awaited, out);
+        appended.map(drop).map_err(|error| format!("the log does not take it: {error:?}"))
+    }
+}
+
+impl Fetcher {
+    fn is_due(&self, now: Instant) -> bool {
+        let may = match self.under_way.len() {
+            0 => true,
+            1 => self.news,
+            _ => false,
+        };
+        may && !self.logs.is_empty() && self.not_before <= now
+    }
+}

@@ -1,0 +1,117 @@
+//! What only the controller can do, asked by a client of this node: it is asked on, as it came, and so answered.
+//!
+//! While there is no controller, or a call to it fails, it is asked again, until `request.timeout.ms` is over: then the
+//! client's connection is closed, and it asks somebody itself. That may make it twice, as with any client that asks
+//! again; what is made already says so.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Ask, Purpose, Said};
+use crate::broker::{Broker, Outcome};
+use crate::clock::{Instant, Now};
+use crate::controller::NewTopic;
+use crate::ingress;
+use crate::machine::Ticket;
+use crate::types::BrokerEpoch;
+
+/// Clients' requests that are on their way to the controller.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forwarding {
+    last: u64,
+    waiting: BTreeMap<u64, Forward>,
+}
+
+#[derive(Clone, Debug)]
+struct Forward {
+    ticket: Ticket,
+    request: ingress::Request,
+    until: Instant,
+    /// `None`: it is asked now.
+    due: Option<Instant>,
+}
+
+impl Broker {
+    /// Asks the controller what a client asks; its answer becomes this node's.
+    pub fn forward(&mut self, now: Now, ticket: Ticket, request: &ingress::Request) {
+        if !self.config.several_voters {
+            return self.release(ticket, Outcome::Close);
+        }
+        let timeout = Duration::from_millis(self.config.broker.network.request_timeout_ms);
+        let it = &mut self.cluster.forwarding;
+        it.last += 1;
+        let until = now.monotonic + timeout;
+        it.waiting.insert(it.last, Forward { ticket, request: request.clone(), until, due: Some(now.monotonic) });
+    }
+
+    /// Asks the controller for topics that clients need. They ask again until the topics are there.
+    pub(in crate::broker) fn ask_for_topics(&mut self, topics: Vec<NewTopic>) {
+        if let Some(controller) = self.controller() {
+            self.cluster.calls.ask(controller, Ask::CreateTopics(topics), Purpose::Nothing);
+        }
+    }
+
+    /// Asks the controller for a block of producer ids, unless it is asked already.
+    pub(in crate::broker) fn ask_for_producer_ids(&mut self, epoch: BrokerEpoch) {
+        let asked = self.cluster.calls.open.values().any(|purpose| matches!(purpose, Purpose::ProducerIds));
+        let sender = (self.node(), epoch);
+        match self.controller() {
+            _ if asked => {}
+            Some(controller) => {
+                self.cluster.calls.ask(controller, Ask::AllocateProducerIds { sender }, Purpose::ProducerIds);
+            }
+            None => self.take_producer_ids(None),
+        }
+    }
+
+    pub(super) fn on_producer_ids(&mut self, said: Option<Said>) {
+        let block = match said {
+            Some(Said::ProducerIds(Ok(block))) => Some(block),
+            _ => None,
+        };
+        self.take_producer_ids(block);
+    }
+
+    pub(super) fn attend_to_forwards(&mut self, now: Now) {
+        let due = |it: &Forward| it.due.is_some_and(|due| due <= now.monotonic);
+        let waiting = &self.cluster.forwarding.waiting;
+        let due: Vec<u64> = waiting.iter().filter(|(_, it)| due(it)).map(|(which, _)| *which).collect();
+        let (controller, backoff) = (self.controller(), self.retry_backoff());
+        for which in due {
+            let Some(it) = self.cluster.forwarding.waiting.get_mut(&which) else { continue };
+            if it.until <= now.monotonic {
+                let ticket = it.ticket;
+                self.cluster.forwarding.waiting.remove(&which);
+                self.release(ticket, Outcome::Close);
+                continue;
+            }
+            let Some(controller) = controller else {
+                it.due = Some(now.monotonic + backoff);
+                continue;
+            };
+            it.due = None;
+            let ask = Ask::Forward(it.request.clone());
+            self.cluster.calls.ask(controller, ask, Purpose::Forward(which));
+        }
+    }
+
+    pub(super) fn forwards_deadline(&self) -> Option<Instant> {
+        self.cluster.forwarding.waiting.values().filter_map(|it| it.due).min()
+    }
+
+    pub(super) fn on_forwarded(&mut self, now: Now, which: u64, said: Option<Said>) {
+        let backoff = self.retry_backoff();
+        match said {
+            Some(Said::Forwarded(version, frame)) => {
+                if let Some(it) = self.cluster.forwarding.waiting.remove(&which) {
+                    self.release(it.ticket, Outcome::Forwarded { version, frame });
+                }
+            }
+            _ => {
+                if let Some(it) = self.cluster.forwarding.waiting.get_mut(&which) {
+                    it.due = Some(now.monotonic + backoff);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Who keeps up with what this broker leads: followers' fetches, and the ISR that follows from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ottla_wire::ErrorCode;
+
+use super::{Ask, Purpose, Said};
+use crate::broker::Broker;
+use crate::clock::{Instant, Now};
+use crate::controller::IsrProposal;
+use crate::log::LogId;
+use crate::machine::Effects;
+use crate::replication::FollowerFetch;
+use crate::types::{BrokerEpoch, BrokerId, Offset};
+
+/// Proposals for other in-sync replicas.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InSync {
+    /// Those that are to be asked for, and when.
+    due: BTreeMap<LogId, Instant>,
+    /// When it is looked next whether somebody lags.
+    lag_at: Option<Instant>,
+}
+
+/// A follower, in the registration that it fetches with, and up to where its log counts, if it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Follower {
+    /// Who.
+    pub id: BrokerId,
+    /// Its registration.
+    pub epoch: BrokerEpoch,
+}
+
+impl Broker {
+    /// A follower's fetch came, and its log does not diverge: its log ends at `log_end`, and counts up to `counted`.
+    pub(in crate::broker) fn on_follower(
+        &mut self,
+        now: Now,
+        log: LogId,
+        follower: Follower,
+        (log_end, counted): (Offset, Offset),
+        out: &mut Effects,
+    ) {
+        let registered = self.image().broker(follower.id).is_some_and(|known| known.epoch == follower.epoch);
+        // One that does not say what is durable there counts only where what is written does.
+        let counted = match counted {
+            Offset(-1) if self.counts_durable() => Offset::ZERO,
+            Offset(-1) => log_end,
+            counted => counted,
+        };
+        let end = self.logs.offsets(log).unwrap_or_default().log_end;
+        let Some(leader) = self.replicas.get_mut(log).and_then(|replica| replica.leader_mut()) else { return };
+        let fetch = FollowerFetch { follower: follower.id, broker_epoch: follower.epoch, log_end, counted };
+        if !registered || !leader.on_fetch(now.monotonic, fetch, end) {
+            return;
+        }
+        self.consider_isr(now, log);
+        self.on_watermark(now, log, out);
+    }
+
+    /// Proposes another ISR where there should be one.
+    pub(in crate::broker) fn consider_isr(&mut self, now: Now, log: LogId) {
+        let max_lag = Duration::from_millis(self.config.broker.replication.lag_time_max_ms);
+        let end = self.logs.offsets(log).unwrap_or_default().log_end;
+        let high_watermark = self.replicas.high_watermark(log);
+        let image = self.metadata.image();
+        let may_join = |id: BrokerId, epoch: BrokerEpoch| {
+            image.is_active(id) && image.broker(id).is_some_and(|known| known.epoch == epoch)
+        };
+        let Some(leader) = self.replicas.get_mut(log).and_then(|replica| replica.leader_mut()) else { return };
+        if leader.propose(now.monotonic, (high_watermark, end), max_lag, may_join) {
+            self.cluster.in_sync.due.insert(log, now.monotonic);
+        }
+    }
+
+    /// Asks for what is proposed, and looks who lags. Whether this node decided it itself.
+    pub(super) fn attend_to_isr(&mut self, now: Now, out: &mut Effects) -> bool {
+        self.look_for_laggards(now);
+        let due = &self.cluster.in_sync.due;
+        let logs: BTreeSet<LogId> = due.iter().filter(|(_, at)| **at <= now.monotonic).map(|(log, _)| *log).collect();
+        if logs.is_empty() {
+            return false;
+        }
+        let timeout = Duration::from_millis(self.config.broker.quorum.request_timeout_ms);
+        let mut proposals = Vec::new();
+        let mut asked = BTreeSet::new();
+        for log in logs {
+            match self.proposal_of(log) {
+                Some(proposal) => {
+                    proposals.push(proposal);
+                    asked.insert(log);
+                    // Should the answer be lost with the controller.
+                    self.cluster.in_sync.due.insert(log, now.monotonic + timeout);
+                }
+                None => {
+                    self.cluster.in_sync.due.remove(&log);
+                }
+            }
+        }
+        let Some(epoch) = self.metadata.broker_epoch().filter(|_| !proposals.is_empty()) else { return false };
+        let node = self.node();
+        if self.is_controller() {
+            return self.decide_own_isr(now, &asked, &proposals, out);
+        }
+        match self.controller() {
+            Some(controller) => {
+                let ask = Ask::AlterPartitions { sender: (node, epoch), proposals };
+                self.cluster.calls.ask(controller, ask, Purpose::Isr(asked));
+            }
+            None => self.ask_again_for(now, &asked),
+        }
+        false
+    }
+
+    fn decide_own_isr(
+        &mut self,
+        now: Now,
+        asked: &BTreeSet<LogId>,
+        proposals: &[IsrProposal],
+        out: &mut Effects,
+    ) -> bool {
+        let mut changes = Vec::new();
+        for (log, proposal) in asked.iter().zip(proposals) {
+            match self.decide_isr(self.node(), proposal) {
+                Ok(change) => changes.extend(change),
+                Err(error) => self.on_isr_decided(now, *log, error),
+            }
+        }
+        !changes.is_empty() && self.append_changes(now, changes, out).is_some()
+    }
+
+    fn proposal_of(&self, log: LogId) -> Option<IsrProposal> {
+        let replica = self.replicas.get(log)?;
+        let leader = replica.leader()?;
+        let proposal = leader.proposal()?;
+        let epoch_of = |id: &BrokerId| match leader.followers().get(id) {
+            Some(progress) if progress.log_end.is_some() => Some(progress.broker_epoch),
+            _ => None,
+        };
+        Some(IsrProposal {
+            topic_id: replica.topic_id,
+            partition: replica.partition.partition,
+            leader_epoch: leader.leader_epoch(),
+            partition_epoch: proposal.partition_epoch,
+            isr: proposal.isr.iter().map(|id| (*id, epoch_of(id))).collect(),
+        })
+    }
+
+    fn ask_again_for(&mut self, now: Now, logs: &BTreeSet<LogId>) {
+        let at = now.monotonic + self.retry_backoff();
+        self.cluster.in_sync.due.extend(logs.iter().map(|log| (*log, at)));
+    }
+
+    pub(super) fn on_isr_answer(&mut self, now: Now, logs: &BTreeSet<LogId>, said: Option<Said>) {
+        let Some(Said::Altered(Ok(answers))) = said else { return self.ask_again_for(now, logs) };
+        for log in logs {
+            let Some(replica) = self.replicas.get(*log) else { continue };
+            let (topic, partition) = (replica.topic_id, replica.partition.partition);
+            let its = answers.iter().find(|(id, index, _)| *id == topic && *index == partition);
+            if let Some((_, _, error)) = its {
+                self.on_isr_decided(now, *log, *error);
+            }
+        }
+    }
+
+    /// What became of a proposal: one that is refused is none any more, and the ISR is what it was.
+    fn on_isr_decided(&mut self, now: Now, log: LogId, error: ErrorCode) {
+        let again = now.monotonic + self.retry_backoff();
+        let Some(leader) = self.replicas.get_mut(log).and_then(|replica| replica.leader_mut()) else { return };
+        match error {
+            ErrorCode::NONE => {} // The metadata will say so.
+            ErrorCode::NOT_CONTROLLER => {
+                self.cluster.in_sync.due.insert(log, again);
+            }
+            _ => {
+                leader.withdraw();
+                self.cluster.in_sync.due.remove(&log);
+            }
+        }
+    }
+
+    /// From time to time, since a follower that is gone says nothing.
+    fn look_for_laggards(&mut self, now: Now) {
+        let period = Duration::from_millis(self.config.broker.replication.lag_time_max_ms / 2);
+        let at = *self.cluster.in_sync.lag_at.get_or_insert(now.monotonic + period);
+        if at > now.monotonic {
+            return;
+        }
+        self.cluster.in_sync.lag_at = Some(now.monotonic + period);
+        let has_followers = |log: &LogId| {
+            let leader = self.replicas.get(*log).and_then(|replica| replica.leader());
+            leader.is_some_and(|leader| !leader.followers().is_empty())
+        };
+        let led: Vec<LogId> = self.replicas.iter().map(|replica| replica.log).filter(has_followers).collect();
+        for log in led {
+            self.consider_isr(now, log);
+        }
+    }
+
+    pub(super) fn isr_deadline(&self) -> Option<Instant> {
+        let it = &self.cluster.in_sync;
+        it.due.values().copied().chain(it.lag_at).min()
+    }
+}

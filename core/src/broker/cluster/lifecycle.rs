@@ -1,0 +1,121 @@
+//! This broker in the cluster: registered, alive, in service, on its way out (KIP-631).
+//!
+//! | it is | it asks the controller | until |
+//! |---|---|---|
+//! | not registered | to be registered | it has an epoch |
+//! | out of service | with heartbeats, soon one after the other | the metadata says that it is in service |
+//! | in service | with heartbeats, each `broker.heartbeat.interval.ms` | |
+//!
+//! It serves from when its *own* metadata says that this very process is in service: what was led before it was
+//! registered it does not lead (promise P1). The controller asks itself nothing: whether it is alive it knows.
+
+use std::time::Duration;
+
+use ottla_wire::{ErrorCode, Uuid};
+
+use super::{Ask, Heartbeat, Purpose, Said};
+use crate::broker::Broker;
+use crate::broker::boot::Phase;
+use crate::clock::{Instant, Now};
+use crate::controller::Registration;
+use crate::machine::Effects;
+
+/// How often a broker that is not in service yet asks whether it is.
+const SOON: Duration = Duration::from_millis(50);
+
+/// Where this broker is in its life.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Life {
+    /// Drawn once a process.
+    incarnation: Option<Uuid>,
+    /// When it asks next.
+    due: Instant,
+    asked: bool,
+}
+
+impl Broker {
+    /// Who this process is.
+    pub(in crate::broker) fn incarnation(&mut self) -> Uuid {
+        *self.cluster.life.incarnation.get_or_insert_with(|| self.rng.uuid())
+    }
+
+    /// What this broker tells of itself; `ready`: it has read all of the metadata.
+    pub(in crate::broker) fn registration(&mut self, ready: bool) -> Registration {
+        Registration {
+            id: self.node(),
+            incarnation: self.incarnation(),
+            endpoints: self.advertised(),
+            rack: self.config.broker.node.rack.clone(),
+            directories: self.metadata.directories.clone(),
+            previous: self.metadata.proven_epoch(self.node()),
+            ready,
+        }
+    }
+
+    /// Whether the committed metadata has this very process in service.
+    pub(in crate::broker) fn is_in_service(&self) -> bool {
+        let incarnation = self.cluster.life.incarnation;
+        let known = self.image().broker(self.node());
+        known.is_some_and(|known| Some(known.incarnation) == incarnation && !known.fenced)
+    }
+
+    /// Another process of this node's id is registered: two of them must not go on.
+    pub(in crate::broker) fn check_incarnation(&mut self, out: &mut Effects) {
+        let (epoch, incarnation) = (self.metadata.broker_epoch(), self.cluster.life.incarnation);
+        let known = self.image().broker(self.node());
+        let newer = known.is_some_and(|known| epoch.is_some_and(|epoch| known.epoch > epoch));
+        if newer && known.is_some_and(|known| Some(known.incarnation) != incarnation) {
+            let why = format!("another process was started as node {}: give each a node.id of its own", self.node().0);
+            self.refuse(&why, out);
+        }
+    }
+
+    pub(super) fn attend_to_life(&mut self, now: Now) {
+        let lives = matches!(self.phase, Phase::Electing | Phase::Running);
+        if !lives || self.cluster.life.asked || self.cluster.life.due > now.monotonic {
+            return;
+        }
+        let Some(controller) = self.controller() else {
+            let interval = Duration::from_millis(self.config.broker.sessions.heartbeat_interval_ms);
+            let wait = if self.is_controller() { interval } else { self.retry_backoff() };
+            self.cluster.life.due = now.monotonic + wait;
+            return;
+        };
+        let ask = match self.metadata.broker_epoch() {
+            None => Ask::Register(self.registration(false)),
+            Some(epoch) => Ask::Heartbeat(Heartbeat {
+                sender: (self.node(), epoch),
+                metadata: self.image().end(),
+                wants_fence: false,
+                wants_shutdown: false,
+            }),
+        };
+        self.cluster.life.asked = true;
+        self.cluster.calls.ask(controller, ask, Purpose::Life);
+    }
+
+    pub(super) fn life_deadline(&self) -> Option<Instant> {
+        let lives = matches!(self.phase, Phase::Electing | Phase::Running);
+        (lives && !self.cluster.life.asked).then_some(self.cluster.life.due)
+    }
+
+    pub(super) fn on_life_answer(&mut self, now: Now, said: Option<&Said>) {
+        let interval = Duration::from_millis(self.config.broker.sessions.heartbeat_interval_ms);
+        let wait = match said {
+            Some(Said::Registered(Ok(epoch))) => {
+                self.metadata.set_broker_epoch(Some(*epoch));
+                Duration::ZERO
+            }
+            Some(Said::Alive(Ok(standing))) if !standing.fenced && self.is_in_service() => interval,
+            Some(Said::Alive(Err(ErrorCode::BROKER_ID_NOT_REGISTERED))) => {
+                // An operator has forgotten it, or it was never committed.
+                self.metadata.set_broker_epoch(None);
+                SOON.min(interval)
+            }
+            Some(_) => SOON.min(interval),
+            None => self.retry_backoff().max(SOON.min(interval)),
+        };
+        self.cluster.life.asked = false;
+        self.cluster.life.due = now.monotonic + wait;
+    }
+}

@@ -1,0 +1,314 @@
+//! A partition's leader: who follows it and how far, which of them are in sync, and how far the high watermark goes.
+//!
+//! | a follower | means |
+//! |---|---|
+//! | fetches at an offset | its log ends there, in this leader's epoch (after the check for divergence) |
+//! | says an offset is flushed | so far it counts under `flush=quorum`; under `flush=async` the fetched offset does |
+//! | has all below the watermark, and all that was there when the epoch began | it may come into the ISR (KIP-497) |
+//! | has not had all of the log for `replica.lag.time.max.ms` | it leaves the ISR |
+//!
+//! A change of the ISR is the controller's to make. Until it answers, the watermark counts over the *maximal* ISR: what
+//! is committed plus what is proposed, so that it is right either way. An offset counts for one registration of a
+//! follower and one leader epoch: what comes from an earlier process says nothing about what is there now (KIP-903).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
+
+/// What the metadata says of a partition that this broker leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leading {
+    /// The epoch it leads in, given after this broker's present registration.
+    pub leader_epoch: LeaderEpoch,
+    /// Raised with every change of the partition.
+    pub partition_epoch: i32,
+    /// The in-sync replicas, this broker among them.
+    pub isr: Vec<BrokerId>,
+    /// Every replica.
+    pub replicas: Vec<BrokerId>,
+}
+
+/// What only a leader has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    node: BrokerId,
+    state: Leading,
+    /// Where the log ended when it began to lead.
+    epoch_start: Offset,
+    /// Up to where this broker's own log counts.
+    own: Offset,
+    followers: BTreeMap<BrokerId, FollowerProgress>,
+    proposal: Option<Proposal>,
+}
+
+/// A change of the ISR that the controller is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Who is to be in sync.
+    pub isr: Vec<BrokerId>,
+    /// The change that it builds on.
+    pub partition_epoch: i32,
+}
+
+/// How far a follower has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerProgress {
+    /// The registration that it fetches with.
+    pub broker_epoch: BrokerEpoch,
+    /// Where its log ends; `None` until it has fetched in this epoch.
+    pub log_end: Option<Offset>,
+    /// Up to where it counts.
+    pub counted: Offset,
+    /// When it last had all of the log.
+    caught_up: Instant,
+    /// Its last fetch, and where this log ended then.
+    last: (Instant, Offset),
+}
+
+/// A follower's fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerFetch {
+    /// Who fetches.
+    pub follower: BrokerId,
+    /// The registration that it fetches with.
+    pub broker_epoch: BrokerEpoch,
+    /// Where its log ends.
+    pub log_end: Offset,
+    /// Up to where it counts.
+    pub counted: Offset,
+}
+
+impl Leader {
+    /// A leader whose log ends at `log_end`, from now on. Who is in sync has `replica.lag.time.max.ms` to show it.
+    #[must_use]
+    pub fn new(node: BrokerId, state: Leading, log_end: Offset, now: Instant) -> Self {
+        let mut it =
+            Self { node, state, epoch_start: log_end, own: Offset::ZERO, followers: BTreeMap::new(), proposal: None };
+        it.follow_metadata(now);
+        it
+    }
+
+    /// What the metadata says.
+    #[must_use]
+    pub const fn state(&self) -> &Leading {
+        &self.state
+    }
+
+    /// The epoch it leads in.
+    #[must_use]
+    pub const fn leader_epoch(&self) -> LeaderEpoch {
+        self.state.leader_epoch
+    }
+
+    /// Where the log ended when it began to lead.
+    #[must_use]
+    pub const fn epoch_start(&self) -> Offset {
+        self.epoch_start
+    }
+
+    /// How far each follower has come.
+    #[must_use]
+    pub const fn followers(&self) -> &BTreeMap<BrokerId, FollowerProgress> {
+        &self.followers
+    }
+
+    /// The change that the controller is asked for.
+    #[must_use]
+    pub const fn proposal(&self) -> Option<&Proposal> {
+        self.proposal.as_ref()
+    }
+
+    /// The metadata says something else of the partition, in the same leader epoch.
+    pub fn on_state(&mut self, now: Instant, state: Leading) {
+        self.state = state;
+        self.follow_metadata(now);
+    }
+
+    fn follow_metadata(&mut self, now: Instant) {
+        let decided = |proposal: &Proposal| self.state.partition_epoch > proposal.partition_epoch;
+        if self.proposal.as_ref().is_some_and(decided) {
+            self.proposal = None;
+        }
+        let (node, replicas) = (self.node, &self.state.replicas);
+        self.followers.retain(|id, _| replicas.contains(id));
+        for id in replicas.iter().filter(|id| **id != node) {
+            self.followers.entry(*id).or_insert(FollowerProgress {
+                broker_epoch: BrokerEpoch(-1),
+                log_end: None,
+                counted: Offset::ZERO,
+                caught_up: now,
+                last: (now, Offset::ZERO),
+            });
+        }
+    }
+
+    /// This broker's own log counts up to there.
+    pub fn on_own(&mut self, counted: Offset) {
+        self.own = counted;
+    }
+
+    /// A follower fetches from a log that ends at `log_end` here. Whether it is one of this partition's.
+    pub fn on_fetch(&mut self, now: Instant, fetch: FollowerFetch, log_end: Offset) -> bool {
+        let Some(progress) = self.followers.get_mut(&fetch.follower) else { return false };
+        if fetch.broker_epoch < progress.broker_epoch || fetch.log_end > log_end {
+            return true; // An earlier process of it; or what it says cannot be.
+        }
+        // It has all that was here: now, or when it last fetched (KIP-16).
+        if fetch.log_end >= log_end {
+            progress.caught_up = now;
+        } else if fetch.log_end >= progress.last.1 {
+            progress.caught_up = progress.caught_up.max(progress.last.0);
+        }
+        progress.broker_epoch = fetch.broker_epoch;
+        progress.log_end = Some(fetch.log_end);
+        progress.counted = fetch.counted.min(fetch.log_end);
+        progress.last = (now, log_end);
+        true
+    }
+
+    /// The least offset that counts in the maximal ISR. `None`: somebody has not said yet how far it is, or fewer than
+    /// `needed` are in sync, and the watermark stands still (KIP-966).
+    #[must_use]
+    pub fn high_watermark(&self, needed: usize) -> Option<Offset> {
+        if self.state.isr.len() < needed {
+            return None;
+        }
+        let mut least = self.own;
+        for id in self.maximal_isr().filter(|id| *id != self.node) {
+            let progress = self.followers.get(&id)?;
+            progress.log_end?;
+            least = least.min(progress.counted);
+        }
+        Some(least)
+    }
+
+    /// Everyone who is in sync, or may be by the controller's word.
+    fn maximal_isr(&self) -> impl Iterator<Item = BrokerId> {
+        let proposed = self.proposal.iter().flat_map(|proposal| proposal.isr.iter().copied());
+        self.state.isr.iter().copied().chain(proposed)
+    }
+
+    /// Proposes the ISR that should be, if that is another: who has caught up with `high_watermark` comes in if it may
+    /// be, who has not had all of the log for `max_lag` goes. Whether there is something new to propose.
+    pub fn propose(
+        &mut self,
+        now: Instant,
+        (high_watermark, log_end): (Offset, Offset),
+        max_lag: Duration,
+        may_join: impl Fn(BrokerId, BrokerEpoch) -> bool,
+    ) -> bool {
+        if self.proposal.is_some() {
+            return false; // One at a time.
+        }
+        let node = self.node;
+        let stays = |id: BrokerId| {
+            let progress = self.followers.get(&id);
+            let lags = |it: &FollowerProgress| it.log_end != Some(log_end) && now.since(it.caught_up) > max_lag;
+            id == node || progress.is_some_and(|it| !lags(it))
+        };
+        let joins = |id: BrokerId| {
+            let Some(it) = self.followers.get(&id) else { return false };
+            let far_enough = it.log_end.is_some_and(|end| end >= self.epoch_start) && it.counted >= high_watermark;
+            far_enough && may_join(id, it.broker_epoch)
+        };
+        let in_sync = |id: BrokerId| if self.state.isr.contains(&id) { stays(id) } else { joins(id) };
+        let isr: Vec<BrokerId> = self.state.replicas.iter().copied().filter(|id| in_sync(*id)).collect();
+        let same = isr.len() == self.state.isr.len() && isr.iter().all(|id| self.state.isr.contains(id));
+        if same || !isr.contains(&node) {
+            return false;
+        }
+        self.proposal = Some(Proposal { isr, partition_epoch: self.state.partition_epoch });
+        true
+    }
+
+    /// The controller refuses what is proposed: the ISR is what it was.
+    pub fn withdraw(&mut self) {
+        self.proposal = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX_LAG: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Instant {
+        Instant(seconds * 1_000_000_000)
+    }
+
+    fn leader(isr: &[i32]) -> Leader {
+        let state = Leading {
+            leader_epoch: LeaderEpoch(3),
+            partition_epoch: 7,
+            isr: isr.iter().copied().map(BrokerId).collect(),
+            replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
+        };
+        Leader::new(BrokerId(1), state, Offset(100), at(0))
+    }
+
+    fn fetch(leader: &mut Leader, seconds: u64, follower: i32, log_end: i64, counted: i64) {
+        let (follower, broker_epoch) = (BrokerId(follower), BrokerEpoch(5));
+        let fetch = FollowerFetch { follower, broker_epoch, log_end: Offset(log_end), counted: Offset(counted) };
+        assert!(leader.on_fetch(at(seconds), fetch, Offset(200)));
+    }
+
+    #[test]
+    fn the_watermark_is_the_least_that_counts_in_the_maximal_isr() {
+        let mut it = leader(&[1, 2]);
+        it.on_own(Offset(200));
+        assert_eq!(it.high_watermark(1), None, "who is in sync has not said how far it is");
+        fetch(&mut it, 1, 2, 150, 120);
+        assert_eq!(it.high_watermark(1), Some(Offset(120)));
+        assert_eq!(it.high_watermark(3), None, "too few are in sync");
+        fetch(&mut it, 1, 3, 200, 130);
+        assert!(it.propose(at(1), (Offset(120), Offset(200)), MAX_LAG, |_, _| true));
+        fetch(&mut it, 1, 2, 200, 200);
+        assert_eq!(it.high_watermark(2), Some(Offset(130)), "who may come in counts already");
+        it.withdraw();
+        assert_eq!(it.high_watermark(2), Some(Offset(200)));
+    }
+
+    #[test]
+    fn who_lags_leaves_when_the_controller_says_so() {
+        let mut it = leader(&[1, 2]);
+        it.on_own(Offset(200));
+        fetch(&mut it, 1, 2, 150, 150);
+        assert!(!it.propose(at(10), (Offset(100), Offset(200)), MAX_LAG, |_, _| true));
+        assert!(it.propose(at(12), (Offset(100), Offset(200)), MAX_LAG, |_, _| true));
+        assert_eq!(it.proposal().unwrap().isr, [BrokerId(1)]);
+        assert_eq!(it.high_watermark(1), Some(Offset(150)), "it may still be in sync");
+        let state = Leading { isr: vec![BrokerId(1)], partition_epoch: 8, ..it.state().clone() };
+        it.on_state(at(12), state);
+        assert_eq!((it.high_watermark(1), it.proposal()), (Some(Offset(200)), None));
+    }
+
+    #[test]
+    fn who_comes_in_has_all_of_the_epoch_and_all_that_is_committed() {
+        for (log_end, counted, active, joins) in
+            [(100, 100, true, true), (99, 99, true, false), (100, 89, true, false), (100, 100, false, false)]
+        {
+            let mut it = leader(&[1]);
+            fetch(&mut it, 1, 2, log_end, counted);
+            let proposed = it.propose(at(1), (Offset(90), Offset(200)), MAX_LAG, |_, _| active);
+            assert_eq!(proposed, joins, "{log_end} {counted} {active}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_process_says_does_not_count() {
+        let mut it = leader(&[1, 2]);
+        it.on_own(Offset(200));
+        fetch(&mut it, 1, 2, 150, 150);
+        let late = FollowerFetch {
+            follower: BrokerId(2),
+            broker_epoch: BrokerEpoch(4),
+            log_end: Offset(180),
+            counted: Offset(180),
+        };
+        it.on_fetch(at(2), late, Offset(200));
+        assert_eq!(it.high_watermark(1), Some(Offset(150)));
+    }
+}
