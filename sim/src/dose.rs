@@ -6,14 +6,29 @@ use crate::time::{Nanos, SECOND};
 /// What a run needs to count: simulated time, acknowledged batches, classes of faults that landed.
 pub const FLOOR: (Nanos, u64, usize) = (60 * SECOND, 500, 3);
 
+/// And a quorum of several: elections after its first, and truncations.
+pub const QUORUM_FLOOR: u64 = 2;
+
 /// Counts of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dose {
+    /// Leaders that a quorum of several has elected.
+    pub elections: u64,
+    /// Cuts that took something from a metadata log of one of several voters.
+    pub truncations: u64,
+    /// Whether there are several.
+    pub several: bool,
     landed: [u64; Class::ALL.len()],
     given: [u64; Class::ALL.len()],
 }
 
 impl Dose {
+    /// Nothing has landed yet on one node, or on several.
+    #[must_use]
+    pub fn new(several: bool) -> Self {
+        Self { several, ..Self::default() }
+    }
+
     /// A fault was given, whether or not something runs into it.
     pub const fn give(&mut self, class: Class) {
         self.given[class.index()] += 1;
@@ -45,7 +60,13 @@ impl Dose {
     /// Whether a run with this dose proved nothing.
     #[must_use]
     pub fn is_vacuous(&self, simulated: Nanos, acked_batches: u64) -> bool {
-        simulated < FLOOR.0 || acked_batches < FLOOR.1 || self.classes() < FLOOR.2
+        simulated < FLOOR.0 || acked_batches < FLOOR.1 || self.classes() < FLOOR.2 || self.is_calm()
+    }
+
+    /// Whether a quorum of several went on as if nothing had happened.
+    #[must_use]
+    pub const fn is_calm(&self) -> bool {
+        self.several && self.elections.saturating_sub(1) + self.truncations < QUORUM_FLOOR
     }
 }
 
@@ -64,5 +85,10 @@ mod tests {
         assert!(!dose.is_vacuous(60 * SECOND, 500));
         assert!(dose.is_vacuous(59 * SECOND, 500));
         assert!(dose.is_vacuous(60 * SECOND, 499));
+        // Of several nodes that elected one of them, and no other.
+        dose = Dose { several: true, elections: 2, ..dose };
+        assert!(dose.is_vacuous(60 * SECOND, 500));
+        dose.truncations = 1;
+        assert!(!dose.is_vacuous(60 * SECOND, 500));
     }
 }

@@ -6,9 +6,10 @@ use ottla_core::types::TopicPartition;
 
 use crate::groups::{Groups, Op, Seen};
 use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
-use crate::invariants::{ByReader, Derived, Fact, Invariants, ProducerRow, Violation};
+use crate::invariants::{ByReader, Derived, Fact, Invariants, Part, ProducerRow, QuorumFact, QuorumSeen, Violation};
 use crate::known::KnownBatches;
-use crate::logs::{Change, FollowedLog, Logs};
+use crate::logs::{BatchRef, Change, FollowedLog, Logs};
+use crate::metadata::Asked;
 use crate::stored::Kept;
 
 /// Everything that judges.
@@ -20,6 +21,8 @@ pub struct Judge {
     pub groups: Groups,
     /// What each node wrote.
     pub logs: Vec<Logs>,
+    /// What administrators asked of the metadata.
+    pub metadata: Asked,
     /// What readers have read.
     pub known: KnownBatches,
     invariants: Invariants,
@@ -55,6 +58,23 @@ impl Judge {
     pub fn of_node(&mut self, at: usize, fact: &Fact<'_>) {
         if self.violation.is_none() {
             self.violation = verdict(&mut self.invariants, self.history_alone, at, fact);
+        }
+    }
+
+    /// A node's part in the quorum has changed.
+    pub fn quorum_seen(&mut self, at: usize, part: Part, voters: &[i32]) {
+        if self.violation.is_none() {
+            let seen = QuorumSeen { part, voters, logs: &self.logs };
+            let fact = Fact::Quorum(QuorumFact::Seen(seen));
+            self.violation = verdict(&mut self.invariants, self.history_alone, at, &fact);
+        }
+    }
+
+    /// A node appends to its metadata log.
+    pub fn metadata_appended(&mut self, at: usize, batch: &BatchRef, part: Part, voters: Option<&[i32]>) {
+        if self.violation.is_none() {
+            let fact = Fact::Quorum(QuorumFact::Appended { batch, part, voters, logs: &self.logs });
+            self.violation = verdict(&mut self.invariants, self.history_alone, at, &fact);
         }
     }
 

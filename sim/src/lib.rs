@@ -34,6 +34,7 @@ pub mod invariants;
 pub mod judge;
 pub mod known;
 pub mod logs;
+pub mod metadata;
 pub mod network;
 mod panics;
 pub mod run;

@@ -144,7 +144,7 @@ fn outcome(world: &World) -> Outcome {
         checkpoints: world.trace.checkpoints().to_vec(),
         text: world.trace.text().to_owned(),
         dose: world.dose.clone(),
-        acked_batches: world.judge.history.acked_batches,
+        acked_batches: world.acked_batches(),
         records_read: world.judge.history.records_read,
         rebalances: (world.judge.groups.assignments, world.judge.groups.deaths),
         tuples: world.tuples().to_vec(),

@@ -11,16 +11,13 @@ use ottla_core::client::{Client as Machine, ClientConfig, ClientEffect, ClientEf
 use ottla_core::machine::ConnId;
 use ottla_core::planted::Planted;
 
-use super::{Ctx, MAX_RESPONSE, Want};
+use super::{Ctx, MAX_RESPONSE, Target, Want};
 use crate::clock::Clock;
 use crate::draw::Label;
 use crate::frames::Frames;
 use crate::network::Wire;
 use crate::time::Nanos;
 use crate::workload::program::Program;
-
-/// Where the one broker is.
-pub const ADDRESS: &str = "127.0.0.1:9092";
 
 /// One client.
 #[derive(Clone, Debug)]
@@ -40,6 +37,8 @@ pub struct Hosted {
     pub steps: u64,
     /// How many processes it was before this one.
     lives: u64,
+    /// Whom each of them asks first.
+    servers: Vec<Box<str>>,
     due: Nanos,
     effects: ClientEffects,
 }
@@ -75,6 +74,7 @@ impl Hosted {
             links: Vec::new(),
             steps: 0,
             lives: 0,
+            servers: config.bootstrap_servers.clone(),
             due: now,
             effects: ClientEffects::new(),
         }
@@ -155,11 +155,8 @@ impl Hosted {
         for effect in effects.drain() {
             match effect {
                 ClientEffect::Connect { token, address } => {
-                    if &*address != ADDRESS {
-                        ctx.judge.report("W1", format!("client {} is sent to {address}, where nobody is", self.id));
-                    }
                     self.dials.push_back(Dial { token, wire: None, life: self.lives });
-                    out.push(Want::Dial);
+                    out.push(Want::Dial(Target::Address(address)));
                 }
                 ClientEffect::Send { conn, bytes } => {
                     self.program.overhear_request(ctx, Wire(conn.0), &bytes);
@@ -177,11 +174,12 @@ impl Hosted {
     }
 
     /// The process dies, and another comes in its place, which knows nothing.
-    fn die(&mut self, ctx: &Ctx<'_>, out: &mut Vec<Want>, config: &ClientConfig) {
+    fn die(&mut self, ctx: &Ctx<'_>, out: &mut Vec<Want>, config: ClientConfig) {
         self.lives += 1;
         out.extend(self.links.drain(..).map(|link| Want::Close(link.wire)));
         let seed = ctx.draws.at(Label::ClientSeed, u64::from(self.id), 1 + self.lives);
-        self.machine = Machine::new(config, seed.bits());
+        let config = ClientConfig { bootstrap_servers: self.servers.clone(), planted: self.planted, ..config };
+        self.machine = Machine::new(&config, seed.bits());
     }
 
     /// Lets the program ask for what it wants now, and says when time alone makes something due.
@@ -190,7 +188,7 @@ impl Hosted {
             self.step(ctx, out, ClientInput::Command(command));
         }
         if let Some(config) = self.program.ends(ctx) {
-            self.die(ctx, out, &ClientConfig { planted: self.planted, ..config });
+            self.die(ctx, out, config);
         }
         self.due = if self.program.is_done() {
             u64::MAX

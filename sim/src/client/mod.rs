@@ -38,6 +38,8 @@ pub struct Client {
     sent: VecDeque<Sent>,
     correlation: i32,
     attempts: u32,
+    /// How many connections it has lost: each time it tries the next node.
+    lost: u64,
     /// How many draws it has made.
     pub steps: u64,
     request_timeout: Nanos,
@@ -93,11 +95,20 @@ pub struct Ctx<'a> {
     pub load: bool,
 }
 
+/// Whom a client dials.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Any node, another with each number.
+    Bootstrap(u64),
+    /// Who has this address.
+    Address(Box<str>),
+}
+
 /// What a client wants of the network.
 #[derive(Clone, Debug)]
 pub enum Want {
-    /// A connection to the node.
-    Dial,
+    /// A connection.
+    Dial(Target),
     /// To send this.
     Send(Wire, Bytes),
     /// To send what is not meant to be understood.
@@ -125,6 +136,7 @@ impl Client {
             sent: VecDeque::new(),
             correlation: 0,
             attempts: 0,
+            lost: 0,
             steps: 0,
             request_timeout,
             timeouts: 0,
@@ -165,7 +177,9 @@ impl Client {
     /// Time has passed.
     pub fn on_time(&mut self, ctx: &mut Ctx<'_>, out: &mut Vec<Want>) {
         match &self.link {
-            Link::Down { retry_at } if *retry_at <= ctx.now && !self.actor.is_done() => out.push(Want::Dial),
+            Link::Down { retry_at } if *retry_at <= ctx.now && !self.actor.is_done() => {
+                out.push(Want::Dial(Target::Bootstrap(u64::from(self.id) + self.lost)));
+            }
             Link::Dialling { wire, until } | Link::Spoilt { wire, until } if *until <= ctx.now => {
                 out.push(Want::Close(*wire));
                 self.lose(ctx);
@@ -284,6 +298,7 @@ impl Client {
         }
         self.actor.on_down(ctx);
         self.attempts += 1;
+        self.lost += 1;
         let back_off = (20 * MILLISECOND) << self.attempts.min(6);
         let wait = ctx.draw().between(back_off / 2, back_off).min(SECOND);
         self.link = Link::Down { retry_at: ctx.now + wait };

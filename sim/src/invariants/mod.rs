@@ -1,4 +1,5 @@
-//! Invariants, one a file, named as the literature names them; [`CODES`] and [`GROUP_CODES`] list them.
+//! Invariants, one a file, named as the literature names them; [`CODES`], [`GROUP_CODES`] and [`QUORUM_CODES`] list
+//! them.
 //!
 //! Each is a small checker that looks at [`Fact`]s: what a step touched, what a client saw, what a restart
 //! found. It keeps what it needs of the past and knows nothing of the world, so that a synthetic history can
@@ -28,13 +29,13 @@ mod no_duplicate;
 mod nonmonotonic_poll;
 mod offset_uniqueness;
 mod poll_skip;
+mod quorum;
 mod read_stability;
 mod recovered_prefix;
 mod response_order;
 mod segment_order;
 mod send_order;
 mod sequence_contiguity;
-mod vote_once;
 
 use std::fmt;
 
@@ -50,6 +51,7 @@ pub use by_reader::ByReader;
 pub use coordinator_replay::Coordinated;
 pub use group::{CODES as GROUP_CODES, OLD};
 pub use live_equals_replay::{Derived, ProducerRow};
+pub use quorum::{CODES as QUORUM_CODES, Part, QuorumFact, Seen as QuorumSeen};
 
 /// Something that a checker may look at.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +83,8 @@ pub enum Fact<'a> {
     /// The machine leads a log in an epoch; the epochs of its vote that a power loss may leave: `None` where it may
     /// leave nothing that can be read.
     Led { log: &'a TopicPartition, epoch: i32, saved: &'a [Option<i32>] },
+    /// Something about the metadata quorum of several nodes.
+    Quorum(QuorumFact<'a>),
     /// Where the machine has a log begin, and what it counts as committed.
     Begins { log: &'a TopicPartition, start: i64, high_watermark: i64 },
     /// The machine counts a log as committed up to an offset.
@@ -155,6 +159,7 @@ pub struct Invariants {
     send_order: send_order::SendOrder,
     last_of_key: last_of_key::LastOfKey,
     groups: group::GroupRules,
+    quorum: quorum::QuorumRules,
 }
 
 /// The checkers of what one node does with its own logs: another's log of the same name is another log to them.
@@ -170,7 +175,7 @@ struct OfNode {
 }
 
 /// Every code, with what it says.
-pub const CODES: [(&str, &str); 27] = [
+pub const CODES: [(&str, &str); 26] = [
     (recovered_prefix::CODE, "a log after a crash is a prefix of what it was, and holds all that was promised"),
     (indexes_agree::CODE, "indexes agree with their log"),
     (no_bad_crc::CODE, "no batch with a bad CRC is served"),
@@ -186,7 +191,6 @@ pub const CODES: [(&str, &str); 27] = [
     (read_stability::CODE, "what was read once is read again"),
     (offset_uniqueness::CODE, "an offset means one batch, and offsets grow"),
     (committed_is_durable::CODE, "what counts as committed is durable"),
-    (vote_once::CODE, "a vote that counts is durable"),
     (response_order::CODE, "responses come in the order of their requests"),
     (malformed_input::CODE, "malformed input is refused and harms nobody"),
     (inconsistent_offsets::CODE, "an offset has one value"),
@@ -226,6 +230,9 @@ impl Invariants {
         if let Fact::Group { .. } = fact {
             return self.groups.check(fact);
         }
+        if let Fact::Quorum(_) = fact {
+            return self.quorum.check(at, fact);
+        }
         if self.nodes.len() <= at {
             self.nodes.resize_with(at + 1, OfNode::default);
         }
@@ -246,7 +253,7 @@ impl Invariants {
         of(offset_uniqueness::CODE, node.offset_uniqueness.check(fact))?;
         of(committed_is_durable::CODE, committed_is_durable::check(fact))?;
         of(log_start::CODE, node.log_start.check(fact))?;
-        of(vote_once::CODE, vote_once::check(fact))?;
+        self.quorum.check(at, fact)?;
         of(response_order::CODE, response_order::check(fact))?;
         of(malformed_input::CODE, malformed_input::check(fact))?;
         of(inconsistent_offsets::CODE, self.inconsistent_offsets.check(fact))?;

@@ -51,6 +51,8 @@ pub enum Trigger {
     Recovery(u64),
     /// `send:3`: the third part of an answer was just handed to the network.
     Send(u64),
+    /// `elected:2`: a quorum of several has elected its second leader.
+    Elected(u64),
 }
 
 /// What happens.
@@ -156,8 +158,9 @@ impl Trigger {
             "rename" => Ok(Self::Rename(count)),
             "recovery" => Ok(Self::Recovery(count)),
             "send" => Ok(Self::Send(count)),
+            "elected" => Ok(Self::Elected(count)),
             _ => Err(format!(
-                "`{text}`: an event waits for effect, disk-op, write, sync, sync-done, rename, recovery or send"
+                "`{text}`: an event waits for effect, disk-op, write, sync, sync-done, rename, recovery, send or elected"
             )),
         }
     }

@@ -1,16 +1,17 @@
 //! A client that changes topics: makes and deletes its own, deletes records, alters settings.
 
-use ottla_wire::api::create_topics::{CreatableTopic, CreateTopicsRequest};
+use ottla_wire::api::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use ottla_wire::api::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
-use ottla_wire::api::delete_topics::DeleteTopicsRequest;
+use ottla_wire::api::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use ottla_wire::api::incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
-use ottla_wire::{ApiKey, DecodeError, Reader};
+use ottla_wire::{ApiKey, DecodeError, ErrorCode, Message, Reader};
 use serde::Deserialize;
 
 use crate::client::Ctx;
 use crate::client::ask::Ask;
+use crate::metadata::{ChangeId, Register};
 use crate::scenario::Span;
 use crate::time::{MILLISECOND, Nanos};
 
@@ -55,6 +56,10 @@ pub struct AdminActor {
     next_at: Nanos,
     until: Nanos,
     stopped: bool,
+    /// The change that is asked for and not answered, if it is one of the metadata.
+    waiting: Option<ChangeId>,
+    /// Whether the node that was asked does not lead the quorum: another is asked next.
+    elsewhere: bool,
 }
 
 /// A change, however it is asked for.
@@ -70,6 +75,19 @@ pub(super) enum Change {
     Alter { key: &'static str, value: Option<String> },
 }
 
+impl Change {
+    /// What it is to leave in the metadata; nothing of that if it deletes records.
+    pub(super) fn ask(&self, topic: &str, ctx: &mut Ctx<'_>) -> Option<ChangeId> {
+        let (register, leaves) = match self {
+            Self::Create { name, partitions } => (Register::Topic(name.clone()), Some(partitions.to_string())),
+            Self::Delete { name } => (Register::Topic(name.clone()), None),
+            Self::Alter { key, value } => (Register::Setting(topic.to_owned(), (*key).to_owned()), value.clone()),
+            Self::DeleteRecords { .. } => return None,
+        };
+        Some(ctx.judge.metadata.ask(ctx.now, register, leaves))
+    }
+}
+
 /// The type of a topic in AlterConfigs.
 const TOPIC: i8 = 2;
 /// To set, and to go back to the default.
@@ -80,7 +98,7 @@ impl AdminActor {
     /// A client that changes things from `at` until `until`.
     #[must_use]
     pub const fn new(params: Admin, partitions: i32, at: Nanos, until: Nanos) -> Self {
-        Self { params, partitions, next_at: at, until, stopped: false }
+        Self { params, partitions, next_at: at, until, stopped: false, waiting: None, elsewhere: false }
     }
 
     pub(super) fn next_wake(&self, in_flight: usize) -> Nanos {
@@ -98,13 +116,38 @@ impl AdminActor {
         }
         self.next_at = ctx.now + 1 + ctx.draw().exponential(self.params.every.0);
         let change = draw_change(&self.params, self.partitions, ctx)?;
+        self.waiting = change.ask(&self.params.topic, ctx);
         Some(self.frame(ctx, &change))
     }
 
-    /// Whatever the answer is, it goes on: what matters is what others see.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "every actor has it")]
-    pub(super) const fn on_answer(&self, _: &Ctx<'_>, _: &Ask, _: &Reader<'_>) -> Result<(), DecodeError> {
+    /// Whatever the answer is, it goes on: what matters is what others see, and what is there in the end.
+    pub(super) fn on_answer(&mut self, ctx: &mut Ctx<'_>, ask: &Ask, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let Some(change) = self.waiting.take() else { return Ok(()) };
+        let version = ask.api_version;
+        let error = match ask.api_key {
+            ApiKey::CreateTopics => CreateTopicsResponse::decode(body, version)?.topics.first().map(|it| it.error_code),
+            ApiKey::DeleteTopics => {
+                DeleteTopicsResponse::decode(body, version)?.responses.first().map(|it| it.error_code)
+            }
+            _ => IncrementalAlterConfigsResponse::decode(body, version)?.responses.first().map(|it| it.error_code),
+        };
+        match error {
+            Some(ErrorCode::NONE) => ctx.judge.metadata.done(ctx.now, change),
+            Some(ErrorCode::TOPIC_ALREADY_EXISTS | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
+                ctx.judge.metadata.refused(change);
+            }
+            error => self.elsewhere = error == Some(ErrorCode::NOT_CONTROLLER),
+        }
         Ok(())
+    }
+
+    /// The answer never came: nobody knows whether the change did.
+    pub(super) const fn on_lost(&mut self) {
+        self.waiting = None;
+    }
+
+    pub(super) const fn hangs_up(&mut self) -> bool {
+        std::mem::replace(&mut self.elsewhere, false)
     }
 
     /// A change as a request, in a version that is drawn.

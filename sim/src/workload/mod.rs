@@ -95,11 +95,13 @@ impl Actor {
         }
     }
 
-    /// Whether it gives its connection up, as one does that dies.
+    /// Whether it gives its connection up, as one does that dies, or that has to ask another node.
     pub fn hangs_up(&mut self) -> bool {
         match self {
             Self::Member(actor) => actor.hangs_up(),
-            Self::Setup(_) | Self::Produce(_) | Self::Read(_) | Self::Admin(_) | Self::Solo(_) | Self::Raw(_) => false,
+            Self::Setup(actor) => actor.hangs_up(),
+            Self::Admin(actor) => actor.hangs_up(),
+            Self::Produce(_) | Self::Read(_) | Self::Solo(_) | Self::Raw(_) => false,
         }
     }
 
@@ -134,7 +136,8 @@ impl Actor {
             Self::Produce(actor) => actor.on_lost(ctx, ask),
             Self::Member(actor) => actor.on_lost(ask),
             Self::Solo(actor) => actor.on_lost(ask),
-            Self::Setup(_) | Self::Read(_) | Self::Admin(_) | Self::Raw(_) => (),
+            Self::Admin(actor) => actor.on_lost(),
+            Self::Setup(_) | Self::Read(_) | Self::Raw(_) => (),
         }
     }
 

@@ -14,13 +14,15 @@ use crate::time::{MILLISECOND, Nanos};
 pub struct SetupActor {
     missing: BTreeMap<String, i32>,
     wait_until: Nanos,
+    /// Whether the node that was asked does not lead the quorum.
+    elsewhere: bool,
 }
 
 impl SetupActor {
     /// Makes these topics, with so many partitions.
     #[must_use]
     pub const fn new(topics: BTreeMap<String, i32>) -> Self {
-        Self { missing: topics, wait_until: 0 }
+        Self { missing: topics, wait_until: 0, elsewhere: false }
     }
 
     pub(super) fn next_wake(&self, in_flight: usize) -> Nanos {
@@ -29,6 +31,10 @@ impl SetupActor {
 
     pub(super) fn is_done(&self) -> bool {
         self.missing.is_empty()
+    }
+
+    pub(super) const fn hangs_up(&mut self) -> bool {
+        std::mem::replace(&mut self.elsewhere, false)
     }
 
     pub(super) fn next_ask(&mut self, ctx: &mut Ctx<'_>, in_flight: usize) -> Option<Ask> {
@@ -52,6 +58,7 @@ impl SetupActor {
             if topic.error_code == ErrorCode::NONE || topic.error_code == ErrorCode::TOPIC_ALREADY_EXISTS {
                 self.missing.remove(topic.name);
             }
+            self.elsewhere |= topic.error_code == ErrorCode::NOT_CONTROLLER;
         }
         Ok(())
     }

@@ -25,6 +25,8 @@ pub enum Due {
     Replace(usize, u64),
     /// Load and faults are over.
     Heal,
+    /// Several nodes have been at rest for long enough.
+    Rested,
     /// Everything must have been read by now.
     GiveUp,
 }
@@ -58,6 +60,8 @@ pub enum Moment {
     Recovery,
     /// A part of an answer was handed to the network.
     Sent,
+    /// A node of several leads the quorum.
+    Elected,
 }
 
 /// The operations that triggers tell apart.
@@ -155,7 +159,7 @@ impl Agenda {
     pub fn clear_events(&mut self) {
         self.armed.clear();
         let stays = |due: &Due| match due {
-            Due::StartNode(_) | Due::GraceOver(..) | Due::Replace(..) | Due::GiveUp => true,
+            Due::StartNode(_) | Due::GraceOver(..) | Due::Replace(..) | Due::Rested | Due::GiveUp => true,
             Due::Start(_) | Due::Arm(_) | Due::End(..) | Due::Heal => false,
         };
         self.due.retain(|_, due| stays(due));
@@ -173,7 +177,8 @@ impl Armed {
             (Trigger::Rename(wanted), Moment::Issued(kind)) => (kind == OperationKind::Rename, wanted),
             (Trigger::SyncDone(wanted), Moment::SyncDone)
             | (Trigger::Recovery(wanted), Moment::Recovery)
-            | (Trigger::Send(wanted), Moment::Sent) => (true, wanted),
+            | (Trigger::Send(wanted), Moment::Sent)
+            | (Trigger::Elected(wanted), Moment::Elected) => (true, wanted),
             _ => (false, 0),
         };
         self.seen += u64::from(counts);

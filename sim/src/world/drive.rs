@@ -9,7 +9,8 @@ use ottla_core::machine::{ConnId, DiskError, DiskResult, Effect, Effects, FileAc
 
 use super::World;
 use super::agenda::{Due, Moment, OperationKind};
-use super::node::Process;
+use super::node::{Owed, Process};
+use super::quorum::vote_of;
 use crate::disk::{Completed, Operation};
 use crate::draw::Label;
 use crate::invariants::Fact;
@@ -101,10 +102,13 @@ impl World {
         let now = node.clock.now(self.now);
         let Some(process) = &mut node.process else { return };
         let stepped = Stepped { malformed: malformed(&input) };
+        let mut asks = None;
         if let Input::Frame { conn, request } = &input
             && let Some(conn) = process.conns.known.get_mut(conn)
         {
-            conn.owed.push_back(request.head.correlation_id);
+            let vote = vote_of(request);
+            conn.owed.push_back(Owed { correlation: request.head.correlation_id, vote });
+            asks = vote;
         }
         self.pace.steps += 1;
         node.latest_wall_ms = node.latest_wall_ms.max(now.wall.0);
@@ -117,10 +121,14 @@ impl World {
         if let Some(conn) = stepped.malformed {
             self.judge_refusal(at, conn, effects.as_slice());
         }
+        if let Some(vote) = asks {
+            self.judge_candidate(vote);
+        }
         self.carry_out_all(at, &mut effects);
         if let Some(process) = &mut self.nodes[at].process {
             process.effects = effects;
         }
+        self.look_at_quorum(at);
         if self.trace.steps().is_multiple_of(DERIVED_STEPS) {
             self.judge_derived(at);
         }
@@ -201,16 +209,19 @@ impl World {
 
     fn issue(&mut self, at: usize, op: OpId, operation: Operation) {
         self.follow_swap(at, &operation);
+        let before = self.before_cut(at, &operation);
         let was_written = self.judge.logs[at].is_written();
         if let Some(change) = self.judge.logs[at].on_issue(op.0, &operation) {
             if let Change::Appended { log, batch, .. } = &change {
                 self.judge_vote(at, log, batch.epoch);
+                self.on_metadata_appended(at, log, batch, &operation);
                 if !was_written {
                     self.judge_clean_mark(at, log);
                 }
             }
             self.judge.changed(at, &change);
         }
+        self.after_cut(at, &before);
         let kind = OperationKind::of(&operation);
         let reads = matches!(&operation, Operation::Action(action) if matches!(**action, FileAction::Read { .. }));
         self.nodes[at].disk.issue(self.now, op, operation);
@@ -357,7 +368,7 @@ impl World {
             u64::from(self.nodes[at].disk.is_troubled()),
             u64::from(self.nodes[at].disk.has_unsynced()),
             self.nodes[at].boots.min(3),
-            self.stage as u64,
+            self.stage.number(),
         ];
         let tuple = bits.iter().fold(0, |tuple, bits| tuple << 2 | bits);
         if let Err(place) = self.tuples.binary_search(&tuple) {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_core::config::Overrides;
+use ottla_core::controller::ResourceKind;
+use ottla_core::types::TopicPartition;
 
 use super::agenda::Due;
 use super::node::Process;
@@ -11,6 +13,7 @@ use crate::client::Client;
 use crate::client::user::User;
 use crate::draw::Label;
 use crate::logs::read_logs;
+use crate::metadata::Register;
 use crate::stored;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 use crate::workload::{Actor, ReadActor, SoloActor};
@@ -18,6 +21,8 @@ use crate::workload::{Actor, ReadActor, SoloActor};
 /// How long who reads everything waits for an answer: as long as Kafka's clients. Megabytes through a small window
 /// over a network that loses take more than a moment.
 const READ_TIMEOUT: Nanos = 30 * SECOND;
+/// For so many election timeouts nobody is elected when nothing troubles the quorum.
+const RESTING: u64 = 10;
 /// A tombstone that is to stay so long is there when the run ends, whatever its clocks do: they step by a day or so.
 const A_WEEK_MS: u64 = 604_800_000;
 
@@ -50,22 +55,72 @@ impl World {
         self.agenda.add(self.now + 100 * MILLISECOND, Due::StartNode(at));
     }
 
-    /// When all clients are done, the next stage begins.
+    /// When all clients are done, and several nodes are at rest, the next stage begins.
     pub(super) fn advance_stage(&mut self) {
         let done = self.clients.iter().all(User::is_done);
         match self.stage {
-            Stage::Finishing if done => {
-                self.stage = Stage::Reading;
-                let topics = self.setting.scenario.cluster.topics.clone();
-                for (topic, partitions) in topics {
-                    let which = self.clients.len() as u64;
-                    let actor = ReadActor::all(&topic, partitions, self.now, which);
-                    self.add_client(Actor::Read(Box::new(actor)), READ_TIMEOUT);
+            Stage::Finishing if done && self.nodes.len() > 1 => {
+                if let Ok(epoch) = self.settled() {
+                    self.stage = Stage::Resting(epoch.0);
+                    let timeout = self.setting.configs[0].quorum.election_timeout_ms.saturating_mul(MILLISECOND);
+                    self.agenda.add(self.now + RESTING * timeout, Due::Rested);
                 }
-                self.audit_groups();
             }
+            Stage::Finishing if done => self.read_all(),
             Stage::Reading if done => self.conclude(),
-            Stage::Trouble | Stage::Finishing | Stage::Reading | Stage::Over => (),
+            Stage::Trouble | Stage::Finishing | Stage::Resting(_) | Stage::Reading | Stage::Over => (),
+        }
+    }
+
+    /// Nothing has troubled several nodes for a while: the quorum must be as it was, and know all that it told.
+    pub(super) fn rested(&mut self) {
+        let Stage::Resting(before) = self.stage else { return };
+        match self.settled() {
+            Ok(epoch) if epoch.0 == before => {
+                self.judge_metadata();
+                self.read_all();
+            }
+            Ok(epoch) => {
+                let what = format!("epoch {before} became {epoch} when nothing troubled the quorum any more");
+                self.judge.report("liveness", what);
+            }
+            Err(why) => self.judge.report("liveness", format!("the quorum was at rest, and is not: {why}")),
+        }
+    }
+
+    /// Whoever acknowledged a change of the metadata knows it, and so do all others.
+    fn judge_metadata(&mut self) {
+        for at in 0..self.nodes.len() {
+            let Some(process) = &self.nodes[at].process else { continue };
+            let image = process.machine.image();
+            let wrong = self.judge.metadata.wrong(|register| match register {
+                Register::Topic(name) => image.topic(name).map(|topic| topic.partitions.len().to_string()),
+                Register::Setting(topic, key) => {
+                    let overrides = image.overrides(ResourceKind::Topic, topic);
+                    overrides?.get(key).cloned()
+                }
+            });
+            if let Some(what) = wrong {
+                self.judge.report("M13", format!("n{at}: {what}"));
+            }
+        }
+    }
+
+    fn read_all(&mut self) {
+        self.stage = Stage::Reading;
+        for (topic, partitions) in self.setting.scenario.cluster.topics.clone() {
+            // Of several nodes only the quorum's leader serves partitions as yet, and not always those of a topic.
+            let partition = TopicPartition::new(topic.as_str(), 0);
+            if self.nodes.len() > 1 && !self.judge.history.partitions().contains(&partition) {
+                continue;
+            }
+            let which = self.clients.len() as u64;
+            let actor = ReadActor::all(&topic, partitions, self.now, which);
+            self.add_client(Actor::Read(Box::new(actor)), READ_TIMEOUT);
+        }
+        self.audit_groups();
+        if self.nodes.len() > 1 {
+            self.advance_stage();
         }
     }
 
@@ -88,7 +143,10 @@ impl World {
         if !self.judge.is_rotten() {
             let busy = self.clients.iter().filter(|client| !client.is_done()).map(User::id);
             let busy: Vec<String> = busy.map(|id| format!("c{id}")).collect();
-            let what = format!("clients {} were not done in time after all healed", busy.join(", "));
+            let what = match self.settled() {
+                Err(why) if self.nodes.len() > 1 => format!("after all healed {why}"),
+                _ => format!("clients {} were not done in time after all healed", busy.join(", ")),
+            };
             self.judge.report("liveness", what);
         }
         self.conclude();

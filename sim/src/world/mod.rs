@@ -4,6 +4,7 @@
 //! world is another world: that is what branching is. Nothing here reads a clock or draws without a label.
 //!
 //! * [`node`]: what a node is made of; [`drive`]: how its machine is driven; [`wires`]: its connections
+//! * [`quorum`]: what is seen of the metadata quorum of several nodes
 //! * [`agenda`]: what is to happen; [`trouble`]: faults, and what they do
 //! * [`inherited`]: logs that another broker wrote
 //! * [`ending`]: everything heals, all is read, and the history is judged
@@ -13,6 +14,7 @@ mod drive;
 mod ending;
 mod inherited;
 pub mod node;
+mod quorum;
 mod recovery;
 mod trouble;
 mod wires;
@@ -27,7 +29,7 @@ use ottla_core::planted::Planted;
 
 use crate::client::hosted::Hosted;
 use crate::client::user::User;
-use crate::client::{Client, Ctx, Want};
+use crate::client::{Client, Ctx, Target, Want};
 use crate::clock::Clock;
 use crate::cross::Cross;
 use crate::disk::Disk;
@@ -47,7 +49,7 @@ use crate::workload::{
     SoloActor,
 };
 use agenda::{Agenda, Due};
-use node::{Node, broker_config, find_address};
+use node::{Node, broker_config, client_address, find_address};
 
 /// More steps than this in one simulated millisecond, and the node is in a loop.
 const MAX_STEPS_A_MS: u64 = 20_000;
@@ -91,10 +93,23 @@ pub enum Stage {
     Trouble,
     /// No faults any more; what was begun is finished.
     Finishing,
+    /// Several nodes have come to rest, in this epoch of their quorum, and should stay there.
+    Resting(i32),
     /// Everything is read.
     Reading,
     /// It is over.
     Over,
+}
+
+impl Stage {
+    const fn number(self) -> u64 {
+        match self {
+            Self::Trouble => 0,
+            Self::Finishing | Self::Resting(_) => 1,
+            Self::Reading => 2,
+            Self::Over => 3,
+        }
+    }
 }
 
 impl Setting {
@@ -136,7 +151,7 @@ impl World {
             clients: Vec::new(),
             agenda,
             trace,
-            dose: Dose::default(),
+            dose: Dose::new(count > 1),
             stage: Stage::Trouble,
             pace: Pace::default(),
             tuples: Vec::new(),
@@ -171,6 +186,13 @@ impl World {
     #[must_use]
     pub const fn violation(&self) -> Option<&Violation> {
         self.judge.violation()
+    }
+
+    /// Batches that were acknowledged; where there are several nodes, those of the metadata log among them.
+    #[must_use]
+    pub fn acked_batches(&self) -> u64 {
+        let metadata = if self.dose.several { self.judge.metadata.acked } else { 0 };
+        self.judge.history.acked_batches + metadata
     }
 
     /// The tuples of states that were seen, sorted.
@@ -238,6 +260,7 @@ impl World {
             Some(Due::StartNode(at)) => self.start_node(at),
             Some(Due::GraceOver(at, boot)) => self.grace_over(at, boot),
             Some(Due::Replace(at, boot)) => self.replace(at, boot),
+            Some(Due::Rested) => self.rested(),
             Some(Due::Heal) => self.heal(),
             Some(Due::GiveUp) => self.give_up(),
             None => (),
@@ -279,8 +302,9 @@ impl World {
         let me = Endpoint::Client(self.clients[index].id());
         let mut nothing = |_: Endpoint, _, _, _| Bytes::new();
         match want {
-            Want::Dial => {
-                let wire = self.network.dial(self.now, me, Endpoint::Node(0), Door(0));
+            Want::Dial(target) => {
+                let Some((at, door)) = self.target(index, &target) else { return };
+                let wire = self.network.dial(self.now, me, self.nodes[at].endpoint(), door);
                 self.clients[index].dialling(self.now, wire);
             }
             Want::Send(wire, bytes) => {
@@ -294,6 +318,23 @@ impl World {
             Want::Close(wire) => {
                 self.stop_reading_along(wire);
                 self.network.close(self.now, wire, Side::Dialler, &mut nothing);
+            }
+        }
+    }
+
+    /// The node that a client dials, and the door; `None` if nobody can be there.
+    fn target(&mut self, client: usize, target: &Target) -> Option<(usize, Door)> {
+        match target {
+            Target::Bootstrap(which) => {
+                let nodes = self.nodes.len() as u64;
+                Some((usize::try_from(which % nodes).unwrap_or(0), Door(0)))
+            }
+            Target::Address(address) => {
+                let found = self.setting.find(address);
+                if found.is_none() {
+                    self.judge.report("W1", format!("client {client} is sent to {address}, where nobody is"));
+                }
+                found
             }
         }
     }
@@ -321,7 +362,8 @@ impl World {
         let id = self.next_client();
         let own = |what| self.draws.at(Label::ClientSeed, u64::from(id), what);
         let (program, config) = program(id, own(0));
-        let config = ClientConfig { planted: self.setting.planted, ..config };
+        let servers = (0..self.setting.scenario.cluster.nodes).map(|id| client_address(id).into());
+        let config = ClientConfig { bootstrap_servers: servers.collect(), planted: self.setting.planted, ..config };
         let clock = drifting_clock(&self.setting.scenario, self.draws, &format!("clock/client-{id}"));
         let hosted = Hosted::new(id, program, &config, own(1).bits(), clock, self.now);
         self.clients.push(User::Core(Box::new(hosted)));

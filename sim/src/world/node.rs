@@ -9,6 +9,7 @@ use ottla_core::machine::{ConnId, Effects, Input, JobId, Machine, OpId};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::frames::Frames;
+use crate::invariants::Part;
 use crate::network::{Door, Endpoint, Side, Wire};
 use crate::time::Nanos;
 
@@ -64,6 +65,8 @@ pub struct Process {
     pub stopping: Option<Nanos>,
     /// How many rounds it has made.
     pub rounds: u64,
+    /// Its part in the quorum when it was looked at last.
+    pub part: Part,
 }
 
 /// The connections of a process.
@@ -87,12 +90,32 @@ pub struct Conn {
     pub end: (Wire, Side),
     /// What has come.
     pub frames: Frames,
-    /// The correlation ids of the requests that are not answered yet.
-    pub owed: VecDeque<i32>,
+    /// The requests that are not answered yet.
+    pub owed: VecDeque<Owed>,
     /// Whether an answer has begun, and goes on.
     pub answering: bool,
     /// Whether the machine has closed it: what still comes does not matter.
     pub closing: bool,
+}
+
+/// A request that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Owed {
+    /// What its answer is known by.
+    pub correlation: i32,
+    /// The vote that another node of the quorum asks for in it.
+    pub vote: Option<Vote>,
+}
+
+/// A vote that a node asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Vote {
+    /// The version of the request.
+    pub version: i16,
+    /// In which epoch.
+    pub epoch: i32,
+    /// For whom.
+    pub candidate: i32,
 }
 
 /// Jobs under way, and the reads they wait for.
@@ -124,6 +147,7 @@ impl Process {
             read_failed: false,
             stopping: None,
             rounds: 0,
+            part: Part::default(),
         }
     }
 

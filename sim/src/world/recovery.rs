@@ -53,7 +53,8 @@ impl World {
         let expired = self.nodes[at].latest_wall_ms.saturating_sub_unsigned(expiration);
         let quorum = self.setting.configs[at].storage.flush == FlushMode::Quorum;
         for view in process.machine.derived() {
-            let durable = quorum || &*view.partition.topic == METADATA_TOPIC;
+            // Of several voters a majority has it on its disks, not each: that is M6 of the quorum.
+            let durable = if &*view.partition.topic == METADATA_TOPIC { self.nodes.len() == 1 } else { quorum };
             self.judge.derived(at, &view, expired, durable);
         }
     }

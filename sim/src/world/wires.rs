@@ -139,7 +139,12 @@ impl World {
             && let Some(answers) = bytes.get(4..8).and_then(|id| id.first_chunk::<4>())
         {
             let (owed, answers) = (open.owed.front().copied(), i32::from_be_bytes(*answers));
+            let vote = owed.and_then(|owed| owed.vote);
+            let owed = owed.map(|owed| owed.correlation);
             self.judge.of_node(at, &Fact::Answered { conn: conn.0, owed, answers });
+            if let Some(vote) = vote {
+                self.judge_ballot(at, vote, &bytes);
+            }
         }
         self.send(at, conn, Outgoing::Bytes(bytes));
         self.end_answer(at, conn, last);

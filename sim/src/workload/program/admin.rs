@@ -6,6 +6,7 @@ use ottla_core::types::{Offset, TopicPartition};
 use super::{LOOK, base_config};
 use crate::client::Ctx;
 use crate::draw::Draw;
+use crate::metadata::ChangeId;
 use crate::time::{Nanos, SECOND};
 use crate::workload::Admin;
 use crate::workload::admin::{Change, draw_change};
@@ -17,8 +18,8 @@ pub struct Manager {
     partitions: i32,
     next_at: Nanos,
     until: Nanos,
-    /// The request that has not ended.
-    waiting: Option<u64>,
+    /// The request that has not ended, and what it is to leave in the metadata.
+    waiting: Option<(u64, Option<ChangeId>)>,
     asked: u64,
     over: bool,
 }
@@ -54,16 +55,23 @@ impl Manager {
             return None;
         }
         self.next_at = ctx.now + 1 + ctx.draw().exponential(self.params.every.0);
-        let request = self.request(draw_change(&self.params, self.partitions, ctx)?);
+        let change = draw_change(&self.params, self.partitions, ctx)?;
         self.asked += 1;
-        self.waiting = Some(self.asked);
+        self.waiting = Some((self.asked, change.ask(&self.params.topic, ctx)));
+        let request = self.request(change);
         Some(Command::Admin { token: self.asked, request: Box::new(request) })
     }
 
     /// Answers whether the event was to be expected.
-    pub(super) fn on_event(&mut self, _: &mut Ctx<'_>, event: &Event) -> bool {
+    pub(super) fn on_event(&mut self, ctx: &mut Ctx<'_>, event: &Event) -> bool {
         let (Event::AdminDone { token, .. } | Event::AdminFailed { token, .. }) = event else { return false };
-        self.waiting.take_if(|waiting| waiting == token).is_some()
+        let Some((_, change)) = self.waiting.take_if(|(waiting, _)| waiting == token) else { return false };
+        match (change, event) {
+            (Some(change), Event::AdminDone { .. }) => ctx.judge.metadata.done(ctx.now, change),
+            (Some(change), Event::AdminFailed { definite: true, .. }) => ctx.judge.metadata.refused(change),
+            _ => (),
+        }
+        true
     }
 
     fn request(&self, change: Change) -> AdminRequest {

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use ottla_core::client::{Client, ClientConfig, Command, Event};
 
 use crate::client::Ctx;
-use crate::client::hosted::ADDRESS;
 use crate::draw::Draw;
 use crate::network::Wire;
 use crate::time::{MILLISECOND, Nanos, SECOND};
@@ -129,7 +128,6 @@ impl Program {
 fn base_config(request_timeout: Nanos, draw: Draw) -> ClientConfig {
     let request_timeout_ms = (request_timeout / MILLISECOND).max(1);
     let mut config = ClientConfig {
-        bootstrap_servers: vec![ADDRESS.into()],
         metadata_max_age_ms: draw.and(1).log_between(1_000, 300_000),
         // Topics are made by the set-up, with all their partitions, or not at all.
         allow_auto_create_topics: false,

@@ -1,0 +1,54 @@
+//! M1 ElectionSafety: an epoch has one leader at most, over all history; a process that starts again leads in a new one.
+//! Source: Raft, figure 3; KAFKA-10527.
+
+use std::collections::BTreeMap;
+
+use super::Part;
+
+pub(super) const CODE: &str = "M1";
+
+/// Remembers who led each epoch: which node, and in which of its lives.
+#[derive(Clone, Debug, Default)]
+pub(in crate::invariants) struct ElectionSafety {
+    leaders: BTreeMap<i32, (usize, u64)>,
+}
+
+impl ElectionSafety {
+    /// Answers whether this is the first that is seen of a leader.
+    pub(super) fn check(&mut self, at: usize, part: &Part) -> Result<bool, String> {
+        if part.leads.is_none() {
+            return Ok(false);
+        }
+        let (epoch, me) = (part.epoch, (at, part.boots));
+        match self.leaders.insert(epoch, me) {
+            None => Ok(true),
+            Some(before) if before == me => Ok(false),
+            Some((other, _)) if other == at => Err(format!("n{at} leads in epoch {epoch}, as it did before its start")),
+            Some((other, _)) => Err(format!("n{at} leads in epoch {epoch}, and n{other} did")),
+        }
+    }
+
+    /// Who led an epoch, and in which life.
+    pub(super) fn leader(&self, epoch: i32) -> Option<(usize, u64)> {
+        self.leaders.get(&epoch).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::leads;
+    use super::*;
+
+    #[test]
+    fn an_epoch_has_one_leader_in_one_of_its_lives() {
+        let mut checker = ElectionSafety::default();
+        assert_eq!(checker.check(0, &leads(3, 0, None)), Ok(true));
+        assert_eq!(checker.check(0, &leads(3, 0, Some(9))), Ok(false));
+        assert_eq!(checker.check(1, &Part { epoch: 3, ..Part::default() }), Ok(false));
+        assert_eq!(checker.check(1, &leads(4, 5, None)), Ok(true));
+        assert!(checker.check(1, &leads(3, 5, None)).is_err());
+        let mut again = checker.clone();
+        assert!(again.check(1, &Part { boots: 2, ..leads(4, 5, None) }).is_err());
+        assert_eq!(checker.leader(4), Some((1, 1)));
+    }
+}
