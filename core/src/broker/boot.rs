@@ -38,7 +38,7 @@ const META_PROPERTIES: &str = "meta.properties";
 /// The metadata log lies in the first directory.
 const METADATA_DIR: LogDirId = LogDirId(0);
 
-/// How long a fetch of the metadata log waits at the quorum's leader for something to say, as in Kafka.
+/// How long a fetch of the metadata log waits at the quorum's leader for something to say at most, as in Kafka.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 
 /// Where a broker is on its way.
@@ -389,7 +389,9 @@ impl Broker {
             election_timeout: Duration::from_millis(quorum.election_timeout_ms),
             fetch_timeout: Duration::from_millis(quorum.fetch_timeout_ms),
             retry_backoff: Duration::from_millis(quorum.retry_backoff_ms),
-            fetch_wait: FETCH_WAIT,
+            // Who waits for longer than it has patience gives up a leader that has nothing to say.
+            fetch_wait: FETCH_WAIT
+                .min(Duration::from_millis(quorum.fetch_timeout_ms.min(quorum.request_timeout_ms) / 2)),
             join: quorum.auto_join.then(|| self.voter()),
         }
     }

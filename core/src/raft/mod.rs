@@ -393,6 +393,12 @@ impl Raft {
         self.high_watermark
     }
 
+    /// How far this node's log goes, as it knows.
+    #[must_use]
+    pub const fn log(&self) -> LogState {
+        self.log
+    }
+
     /// Whether this node leads.
     #[must_use]
     pub const fn is_leader(&self) -> bool {

@@ -26,6 +26,22 @@ fn three_nodes_become_one_quorum() {
     }
 }
 
+/// A follower has less patience than a fetch that has nothing to say waits at the leader by default.
+#[test]
+fn an_idle_quorum_keeps_its_leader_however_short_its_timeouts_are() {
+    const SHORT: [&[(&str, &str)]; 2] =
+        [&[("controller.quorum.fetch.timeout.ms", "400")], &[("controller.quorum.request.timeout.ms", "400")]];
+    for settings in SHORT {
+        let mut world = World::new(3, 0, Planted::default(), 1);
+        world.settings = settings;
+        world.run(10_000);
+        world.heal();
+        world.run(20_000);
+        world.check_settled();
+        assert_eq!(world.epochs(), 1, "{settings:?}");
+    }
+}
+
 /// A minute of trouble; how many epochs it had, and how many topics were acknowledged.
 fn troubled(planted: Planted, seed: u64) -> (usize, usize) {
     let mut world = World::new(if seed.is_multiple_of(4) { 5 } else { 3 }, 600, planted, seed);

@@ -102,6 +102,8 @@ pub struct World {
     cut: BTreeSet<(usize, usize)>,
     calm: bool,
     told: Told,
+    /// Settings of every node.
+    pub settings: &'static [(&'static str, &'static str)],
     leaders: BTreeMap<i32, usize>,
     images: BTreeMap<Offset, MetadataImage>,
 }
@@ -133,6 +135,7 @@ impl World {
             cut: BTreeSet::new(),
             calm: false,
             told: Told::default(),
+            settings: &[],
             leaders: BTreeMap::new(),
             images: BTreeMap::new(),
         };
@@ -271,7 +274,8 @@ impl World {
             ("controller.quorum.bootstrap.servers", servers.join(",")),
             ("controller.quorum.auto.join.enable", "true".to_owned()),
         ];
-        let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let settings = settings.iter().map(|(key, value)| (*key, value.as_str()));
+        let settings: Vec<_> = settings.chain(self.settings.iter().copied()).collect();
         let mut config = Config::new(BrokerConfig::for_test(i32::try_from(id).expect("small"), &settings));
         config.cluster_id = Some("the-cluster".to_owned());
         // The operator's word, on one node and once.

@@ -19,7 +19,7 @@ mod slow_disk;
 pub use clock::ClockFault;
 pub use compacted::Compacted;
 pub use connection::{ConnectionFault, How};
-pub use cut::{Cut, Direction};
+pub use cut::{Cut, Direction, Off};
 pub use disk_error::{DiskError, FailingOp};
 pub use full_disk::FullDisk;
 pub use kill::Kill;

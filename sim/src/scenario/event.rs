@@ -17,8 +17,30 @@ pub struct Event {
     pub when: When,
     /// How long it lasts, where that means something; to the end otherwise.
     pub lasts: Option<Nanos>,
+    /// Which nodes it happens to, where it happens to nodes.
+    pub target: Target,
     /// What happens.
     pub action: Action,
+}
+
+/// Which of several nodes something happens to. Whoever is not named is drawn or found when it happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// `any`: the one at which the event's trigger went off, or else one that is drawn.
+    #[default]
+    Any,
+    /// `node:1`
+    Node(u16),
+    /// `leader`: who leads the quorum then; if nobody does, one that is drawn.
+    Leader,
+    /// `follower`: one of the others.
+    Follower,
+    /// `minority`: less than half of them, drawn.
+    Minority,
+    /// `majority`: more than half of them, drawn.
+    Majority,
+    /// `all`
+    All,
 }
 
 /// When an event starts.
@@ -107,9 +129,10 @@ struct Timing {
     delay: Span,
     #[serde(rename = "for")]
     lasts: Option<Span>,
+    target: Option<String>,
 }
 
-const TIMING: [&str; 5] = ["name", "at", "on", "delay", "for"];
+const TIMING: [&str; 6] = ["name", "at", "on", "delay", "for", "target"];
 
 impl Event {
     pub(super) fn from_value(value: Value) -> Result<Self, ScenarioError> {
@@ -128,10 +151,13 @@ impl Event {
         }
         let on = timing.on.map(|text| Trigger::parse(&text));
         let on = on.transpose().map_err(|why| ScenarioError::new(&place, &why))?;
+        let target = timing.target.map_or(Ok(Target::Any), |text| Target::parse(&text));
+        let target = target.map_err(|why| ScenarioError::new(&place, &why))?;
         Ok(Self {
             name: timing.name,
             when: When { at: timing.at.0, on, delay: timing.delay.0 },
             lasts: timing.lasts.map(|span| span.0),
+            target,
             action: Value::Table(rest).try_into().map_err(wrong)?,
         })
     }
@@ -142,6 +168,25 @@ impl Action {
     #[must_use]
     pub const fn is_workload(&self) -> bool {
         matches!(self, Self::Produce(_) | Self::Read(_) | Self::Admin(_) | Self::Raw(_) | Self::Groups(_))
+    }
+}
+
+impl Target {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "any" => Ok(Self::Any),
+            "leader" => Ok(Self::Leader),
+            "follower" => Ok(Self::Follower),
+            "minority" => Ok(Self::Minority),
+            "majority" => Ok(Self::Majority),
+            "all" => Ok(Self::All),
+            _ => {
+                let node = text.strip_prefix("node:").and_then(|number| number.parse().ok());
+                node.map(Self::Node).ok_or_else(|| {
+                    format!("`{text}`: a target is any, node:N, leader, follower, minority, majority or all")
+                })
+            }
+        }
     }
 }
 

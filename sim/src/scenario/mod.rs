@@ -15,7 +15,7 @@ use std::fmt;
 use toml::{Table, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use event::{Action, Event, Trigger, When};
+pub use event::{Action, Event, Target, Trigger, When};
 pub use sections::{ClockSection, Cluster, DiskSection, NetworkSection, Span};
 
 use crate::draw::Draws;

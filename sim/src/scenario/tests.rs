@@ -73,5 +73,7 @@ fn what_is_unknown_is_named() {
     assert!(failure("format = 1\n[[event]]\nat = \"1s\"").contains("0 actions"));
     assert!(failure("format = 1\n[[event]]\nkill = {}\npause = {}").contains("2 actions"));
     assert!(failure("format = 1\n[[event]]\non = \"lunch:2\"\nkill = {}").contains("lunch"));
+    assert!(failure("format = 1\n[[event]]\ntarget = \"node:x\"\nkill = {}").contains("node:x"));
+    assert!(failure("format = 1\n[cluster]\nnodes = 8").contains("1 to 7"));
     assert!(failure("format = 1\n[[event]]\nkill = { up = \"1s\" }").contains("up"));
 }

@@ -11,8 +11,8 @@ use crate::time::Nanos;
 /// Something that is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// An event starts.
-    Start(usize),
+    /// An event starts; its trigger went off at this node.
+    Start(usize, Option<usize>),
     /// An event begins to wait for its trigger.
     Arm(usize),
     /// An event is over for a node.
@@ -109,7 +109,7 @@ impl Agenda {
         for (index, event) in events.iter().enumerate() {
             let when = &event.when;
             match when.on {
-                None => agenda.add(when.at.saturating_add(when.delay), Due::Start(index)),
+                None => agenda.add(when.at.saturating_add(when.delay), Due::Start(index, None)),
                 Some(_) => agenda.add(when.at, Due::Arm(index)),
             }
         }
@@ -145,10 +145,10 @@ impl Agenda {
         !self.armed.is_empty()
     }
 
-    /// A moment has come: the event that it sets off, which then waits no more.
-    pub fn on_moment(&mut self, moment: Moment) -> Option<usize> {
+    /// A moment has come, for those events that it `concerns`: the one that it sets off, which then waits no more.
+    pub fn on_moment(&mut self, moment: Moment, concerns: impl Fn(usize) -> bool) -> Option<usize> {
         for index in 0..self.armed.len() {
-            if self.armed[index].is_due(moment) {
+            if concerns(self.armed[index].event) && self.armed[index].is_due(moment) {
                 return Some(self.armed.remove(index).event);
             }
         }
@@ -160,7 +160,7 @@ impl Agenda {
         self.armed.clear();
         let stays = |due: &Due| match due {
             Due::StartNode(_) | Due::GraceOver(..) | Due::Replace(..) | Due::Rested | Due::GiveUp => true,
-            Due::Start(_) | Due::Arm(_) | Due::End(..) | Due::Heal => false,
+            Due::Start(..) | Due::Arm(_) | Due::End(..) | Due::Heal => false,
         };
         self.due.retain(|_, due| stays(due));
     }
@@ -195,9 +195,10 @@ mod tests {
         let mut agenda = Agenda::default();
         agenda.arm(7, Trigger::Write(2));
         let write = Moment::Issued(OperationKind::Write);
-        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::Sync)), None);
-        assert_eq!(agenda.on_moment(write), None);
-        assert_eq!(agenda.on_moment(write), Some(7));
+        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::Sync), |_| true), None);
+        assert_eq!(agenda.on_moment(write, |_| true), None);
+        assert_eq!(agenda.on_moment(write, |_| false), None);
+        assert_eq!(agenda.on_moment(write, |event| event == 7), Some(7));
         assert!(!agenda.is_armed());
     }
 
@@ -205,8 +206,8 @@ mod tests {
     fn an_effect_is_the_first_step_with_so_many() {
         let mut agenda = Agenda::default();
         agenda.arm(1, Trigger::Effect(3));
-        assert_eq!([1, 2, 1].map(|count| agenda.on_moment(Moment::Effects(count))), [None; 3]);
-        assert_eq!(agenda.on_moment(Moment::Effects(3)), Some(1));
+        assert_eq!([1, 2, 1].map(|count| agenda.on_moment(Moment::Effects(count), |_| true)), [None; 3]);
+        assert_eq!(agenda.on_moment(Moment::Effects(3), |_| true), Some(1));
     }
 
     #[test]

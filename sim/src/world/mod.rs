@@ -16,6 +16,7 @@ mod inherited;
 pub mod node;
 mod quorum;
 mod recovery;
+mod targets;
 mod trouble;
 mod wires;
 
@@ -250,7 +251,7 @@ impl World {
 
     fn on_agenda(&mut self) {
         match self.agenda.take(self.now) {
-            Some(Due::Start(event)) => self.start_event(event, 0),
+            Some(Due::Start(event, at)) => self.start_event(event, at),
             Some(Due::Arm(event)) => {
                 if let Some(trigger) = self.setting.scenario.events[event].when.on {
                     self.agenda.arm(event, trigger);

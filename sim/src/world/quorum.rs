@@ -33,12 +33,13 @@ impl World {
         if part == before {
             return;
         }
-        let voters = voters(raft);
+        let (voters, log) = (voters(raft), raft.log());
+        let end = (log.end.0, log.last_epoch.map(|epoch| epoch.0));
         if part.high_watermark != before.high_watermark {
             // The cluster is born: nobody may found it a second time.
             self.nodes[0].born = true;
         }
-        self.judge.quorum_seen(at, part, &voters);
+        self.judge.quorum_seen(at, part, end, &voters);
         self.judge_image(at);
         if part.leads.is_some() && (before.leads, before.epoch) != (part.leads, part.epoch) {
             let epoch = u64::from(part.epoch.unsigned_abs());
@@ -77,28 +78,30 @@ impl World {
         self.judge.metadata_appended(at, batch, part, named.as_deref());
     }
 
-    /// What a node's metadata log holds, if this may cut it, and not because it is found torn at a start.
-    pub(super) fn before_cut(&self, at: usize, operation: &Operation) -> Vec<BatchRef> {
-        let Operation::Action(action) = operation else { return Vec::new() };
+    /// What a node's metadata log holds, if this may cut it, and not because it is found torn at a start; and up to
+    /// where it is synced.
+    pub(super) fn before_cut(&self, at: usize, operation: &Operation) -> (Vec<BatchRef>, i64) {
+        let Operation::Action(action) = operation else { return (Vec::new(), 0) };
         let may_cut = matches!(**action, FileAction::SetLen { .. } | FileAction::Remove { .. });
         let machine = self.nodes[at].process.as_ref().map(|process| &process.machine);
         if !may_cut || self.nodes.len() == 1 || machine.and_then(Machine::quorum).is_none() {
-            return Vec::new();
+            return (Vec::new(), 0);
         }
         let log = self.judge.logs[at].get(&TopicPartition::new(METADATA_TOPIC, 0));
-        log.map(|log| log.batches.clone()).unwrap_or_default()
+        log.map(|log| (log.batches.clone(), log.synced)).unwrap_or_default()
     }
 
     /// It was carried out.
-    pub(super) fn after_cut(&mut self, at: usize, before: &[BatchRef]) {
+    pub(super) fn after_cut(&mut self, at: usize, (before, synced): &(Vec<BatchRef>, i64)) {
         let Some(last) = before.last() else { return };
         let log = self.judge.logs[at].get(&TopicPartition::new(METADATA_TOPIC, 0));
         let kept = log.map_or(0, |log| log.batches.len());
         if kept < before.len() {
             self.trace.event("cut", self.nodes[at].occurrence(last.base.unsigned_abs()));
             self.dose.truncations += 1;
-            let lost = &before[kept..];
-            self.judge.of_node(at, &Fact::Quorum(QuorumFact::Cut { lost }));
+            // What was never written, for want of room, was never there.
+            let lost: Vec<BatchRef> = before[kept..].iter().filter(|batch| batch.last < *synced).copied().collect();
+            self.judge.of_node(at, &Fact::Quorum(QuorumFact::Cut { lost: &lost }));
         }
     }
 

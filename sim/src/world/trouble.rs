@@ -4,14 +4,13 @@ use ottla_core::machine::Input;
 
 use super::World;
 use super::agenda::{Due, Moment};
+use super::targets::concerns;
 use crate::client::user::User;
 use crate::disk::{Hit, Loss, PAGE};
 use crate::draw::{Label, name_hash};
-use crate::faults::{
-    Class, ClockFault, ConnectionFault, Cut, Direction, DiskError, FailingOp, FullDisk, How, Rot, RotKind, SlowDisk,
-};
+use crate::faults::{Class, ClockFault, ConnectionFault, DiskError, FailingOp, FullDisk, How, Rot, RotKind, SlowDisk};
 use crate::logs::read_logs;
-use crate::network::{self, Endpoint, Listening};
+use crate::network::{self, Listening};
 use crate::scenario::Action;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 
@@ -23,18 +22,21 @@ const NOTICEABLE_STEP_MS: i64 = 60_000;
 impl World {
     /// Something happened that events wait for.
     pub(super) fn on_moment(&mut self, at: usize, moment: Moment) {
-        while let Some(event) = self.agenda.on_moment(moment) {
-            let delay = self.setting.scenario.events[event].when.delay;
+        let setting = std::sync::Arc::clone(&self.setting);
+        let events = &setting.scenario.events;
+        let leader = self.leader();
+        while let Some(event) = self.agenda.on_moment(moment, |event| concerns(events[event].target, at, leader)) {
+            let delay = events[event].when.delay;
             if delay == 0 {
-                self.start_event(event, at);
+                self.start_event(event, Some(at));
             } else {
-                self.agenda.add(self.now.saturating_add(delay), Due::Start(event));
+                self.agenda.add(self.now.saturating_add(delay), Due::Start(event, Some(at)));
             }
         }
     }
 
-    /// An event starts.
-    pub(super) fn start_event(&mut self, index: usize, at: usize) {
+    /// An event starts; its trigger went off at this node.
+    pub(super) fn start_event(&mut self, index: usize, at: Option<usize>) {
         let setting = std::sync::Arc::clone(&self.setting);
         let event = &setting.scenario.events[index];
         let until = event.lasts.map_or(u64::MAX, |lasts| self.now.saturating_add(lasts));
@@ -42,7 +44,24 @@ impl World {
         match &event.action {
             Action::Produce(_) | Action::Read(_) | Action::Admin(_) | Action::Raw(_) | Action::Groups(_) => {
                 self.add_clients(&event.action, until);
+                if until < u64::MAX {
+                    self.agenda.add(until, Due::End(index, 0));
+                }
             }
+            Action::Connection(fault) => self.disturb_connections(fault, &event.name),
+            _ => {
+                for at in self.targets(event, at) {
+                    self.strike(index, at, until);
+                }
+            }
+        }
+    }
+
+    /// A node meets a fault.
+    fn strike(&mut self, index: usize, at: usize, until: Nanos) {
+        let setting = std::sync::Arc::clone(&self.setting);
+        let event = &setting.scenario.events[index];
+        match &event.action {
             Action::Kill(kill) => self.kill(at, kill.down.0),
             Action::PowerLoss(loss) => self.lose_power(at, loss.down.0),
             Action::Restart(restart) => self.shut_down(at, restart.grace.0, restart.down.0),
@@ -52,9 +71,14 @@ impl World {
             Action::DiskError(error) => self.arm_error(at, error),
             Action::Rot(rot) => self.rot(at, rot, &event.name),
             Action::Clock(fault) => self.disturb_clock(at, fault, until),
-            Action::Cut(cut) => self.cut(at, cut, until),
-            Action::Connection(fault) => self.disturb_connections(fault, &event.name),
+            Action::Cut(cut) => self.cut(at, cut, &event.name, until),
             Action::Compacted(compacted) => self.inherit(at, compacted),
+            Action::Produce(_)
+            | Action::Read(_)
+            | Action::Admin(_)
+            | Action::Raw(_)
+            | Action::Groups(_)
+            | Action::Connection(_) => (),
         }
         if until < u64::MAX {
             self.agenda.add(until, Due::End(index, at));
@@ -83,7 +107,7 @@ impl World {
             self.dose.land(Class::Kill);
         }
         if self.nodes[at].process.is_some() {
-            self.trace.event("kill", self.nodes[at].boots);
+            self.trace.event("kill", self.nodes[at].occurrence(self.nodes[at].boots));
             self.end_process(at);
         }
         self.agenda.add(self.now.saturating_add(down), Due::StartNode(at));
@@ -268,25 +292,6 @@ impl World {
     pub(super) fn set_rate(&mut self, at: usize, rate: u64) {
         self.nodes[at].clock.set_rate(self.now, rate);
         self.nodes[at].refresh_deadline(self.now);
-    }
-
-    fn cut(&mut self, at: usize, cut: &Cut, until: Nanos) {
-        self.dose.give(Class::Cut);
-        let node = self.nodes[at].endpoint();
-        let client =
-            cut.client.map(|which| Endpoint::Client(which % u16::try_from(self.clients.len()).unwrap_or(1).max(1)));
-        let clients: Vec<Endpoint> = match client {
-            Some(client) => vec![client],
-            None => self.clients.iter().map(|client| Endpoint::Client(client.id())).collect(),
-        };
-        for client in clients {
-            if cut.direction != Direction::FromNode {
-                self.network.cut(client, Some(node), until);
-            }
-            if cut.direction != Direction::ToNode {
-                self.network.cut(node, Some(client), until);
-            }
-        }
     }
 
     fn disturb_connections(&mut self, fault: &ConnectionFault, name: &str) {

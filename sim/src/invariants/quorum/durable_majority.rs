@@ -43,7 +43,7 @@ mod tests {
     use crate::logs::Logs;
 
     fn verdict(logs: &[Logs], high_watermark: i64) -> Verdict {
-        let seen = Seen { part: leads(2, 0, Some(high_watermark)), voters: &[0, 1, 2], logs };
+        let seen = Seen { part: leads(2, 0, Some(high_watermark)), end: (2, Some(2)), voters: &[0, 1, 2], logs };
         DurableMajority::default().check(0, &seen, metadata(&logs[0]).expect("it is there"))
     }
 

@@ -25,7 +25,8 @@ impl HighWatermark {
         if let Some(before) = self.of_process.insert(at, now).filter(|before| now < *before) {
             return Err(format!("n{at} counts {now} as committed, and counted {before}"));
         }
-        if part.leads.is_some() {
+        // Before a record of its own epoch is committed a leader knows what it knew as a follower.
+        if part.leads.is_some_and(|start| start < now) {
             let earlier = self.of_epoch.range(..part.epoch).next_back();
             if let Some((epoch, before)) = earlier.filter(|(_, before)| now < **before) {
                 let leads = part.epoch;
@@ -48,6 +49,7 @@ mod tests {
         assert_eq!(checker.check(0, &leads(1, 0, Some(5))), Ok(()));
         assert!(checker.clone().check(0, &leads(1, 0, Some(4))).is_err());
         assert!(checker.clone().check(1, &leads(2, 3, Some(4))).is_err());
+        assert_eq!(checker.clone().check(1, &leads(2, 5, Some(4))), Ok(()));
         let follower = Part { boots: 1, epoch: 2, leads: None, high_watermark: Some(4) };
         assert_eq!(checker.check(1, &follower), Ok(()));
         checker.forget(0);

@@ -56,6 +56,8 @@ pub struct Part {
 pub struct Seen<'a> {
     /// Its own part.
     pub part: Part,
+    /// Where its log ends for it, and in which epoch. Behind a truncation the files say something else for a while.
+    pub end: (i64, Option<i32>),
     /// The voters that it knows, by their numbers.
     pub voters: &'a [i32],
     /// Every node's logs.
@@ -150,11 +152,13 @@ impl QuorumRules {
         of(epoch_monotone::CODE, self.epoch_monotone.check(at, part))?;
         let elected = self.election_safety.check(at, part).map_err(|what| of_code(election_safety::CODE, what))?;
         let rotten = seen.logs.iter().any(|logs| logs.rotten);
-        let Some(log) = metadata(&seen.logs[at]).filter(|_| !rotten) else { return Ok(()) };
+        let in_files = |log: &&FollowedLog| (log.end(), log.batches.last().map(|last| last.epoch)) == seen.end;
+        let log = metadata(&seen.logs[at]).filter(in_files).filter(|_| !rotten);
+        of(high_watermark::CODE, self.high_watermark.check(at, part))?;
+        let Some(log) = log else { return Ok(()) };
         if elected {
             of(leader_completeness::CODE, leader_completeness::check(at, part.epoch, log, &self.committed))?;
         }
-        of(high_watermark::CODE, self.high_watermark.check(at, part))?;
         let Some(high_watermark) = part.high_watermark else { return Ok(()) };
         let committed = &self.committed;
         of(state_machine_safety::CODE, state_machine_safety::check_log(at, log, high_watermark, committed))?;
