@@ -11,7 +11,7 @@ use crate::time::Nanos;
 #[derive(Clone, Debug)]
 pub enum User {
     /// One connection, and frames of its own making.
-    Frames(Client),
+    Frames(Box<Client>),
     /// Core's client.
     Core(Box<Hosted>),
 }

@@ -124,12 +124,12 @@ impl AdminActor {
     pub(super) fn on_answer(&mut self, ctx: &mut Ctx<'_>, ask: &Ask, body: &mut Reader<'_>) -> Result<(), DecodeError> {
         let Some(change) = self.waiting.take() else { return Ok(()) };
         let version = ask.api_version;
-        let error = match ask.api_key {
-            ApiKey::CreateTopics => CreateTopicsResponse::decode(body, version)?.topics.first().map(|it| it.error_code),
-            ApiKey::DeleteTopics => {
-                DeleteTopicsResponse::decode(body, version)?.responses.first().map(|it| it.error_code)
-            }
-            _ => IncrementalAlterConfigsResponse::decode(body, version)?.responses.first().map(|it| it.error_code),
+        let error = if ask.api_key == ApiKey::CreateTopics {
+            CreateTopicsResponse::decode(body, version)?.topics.first().map(|it| it.error_code)
+        } else if ask.api_key == ApiKey::DeleteTopics {
+            DeleteTopicsResponse::decode(body, version)?.responses.first().map(|it| it.error_code)
+        } else {
+            IncrementalAlterConfigsResponse::decode(body, version)?.responses.first().map(|it| it.error_code)
         };
         match error {
             Some(ErrorCode::NONE) => ctx.judge.metadata.done(ctx.now, change),

@@ -9,7 +9,6 @@ use ottla_core::types::TopicPartition;
 use super::agenda::Due;
 use super::node::Process;
 use super::{Stage, World};
-use crate::client::Client;
 use crate::client::user::User;
 use crate::draw::Label;
 use crate::logs::read_logs;
@@ -79,6 +78,11 @@ impl World {
             Ok(epoch) if epoch.0 == before => {
                 self.judge_metadata();
                 self.read_all();
+            }
+            // All that was sent again of a fetch may have been lost, too: then some other time is a quiet one.
+            _ if self.setting.scenario.network.loss_ppm > 0 => {
+                self.stage = Stage::Finishing;
+                self.advance_stage();
             }
             Ok(epoch) => {
                 let what = format!("epoch {before} became {epoch} when nothing troubled the quorum any more");
@@ -157,7 +161,9 @@ impl World {
         (0..self.nodes.len()).for_each(|at| self.judge_alarms(at));
         let mut starts: BTreeMap<usize, i64> = BTreeMap::new();
         for client in &self.clients {
-            if let User::Frames(Client { actor: Actor::Read(actor), .. }) = client {
+            if let User::Frames(client) = client
+                && let Actor::Read(actor) = &client.actor
+            {
                 starts.extend(actor.starts());
             }
         }

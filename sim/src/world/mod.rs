@@ -355,7 +355,7 @@ impl World {
 
     fn add_client(&mut self, actor: Actor, timeout: Nanos) {
         let client = Client::new(self.next_client(), actor, timeout);
-        self.clients.push(User::Frames(client));
+        self.clients.push(User::Frames(Box::new(client)));
     }
 
     /// Adds core's client, for a program that is made with a draw of its own.

@@ -49,7 +49,17 @@ impl World {
                 }
             }
             Action::Connection(fault) => self.disturb_connections(fault, &event.name),
-            _ => {
+            Action::Kill(_)
+            | Action::PowerLoss(_)
+            | Action::Restart(_)
+            | Action::Pause(_)
+            | Action::SlowDisk(_)
+            | Action::FullDisk(_)
+            | Action::DiskError(_)
+            | Action::Rot(_)
+            | Action::Clock(_)
+            | Action::Cut(_)
+            | Action::Compacted(_) => {
                 for at in self.targets(event, at) {
                     self.strike(index, at, until);
                 }
