@@ -205,7 +205,7 @@ impl Trigger {
             "send" => Ok(Self::Send(count)),
             "elected" => Ok(Self::Elected(count)),
             _ => Err(format!(
-                "`{text}`: an event waits for effect, disk-op, write, sync, sync-done, rename, recovery, send or elected"
+                "`{text}`: an event waits for effect, disk-op, write, sync, sync-done, rename, recovery, send, elected"
             )),
         }
     }

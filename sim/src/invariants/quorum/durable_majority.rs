@@ -1,5 +1,5 @@
-//! M6 DurableMajority: what a leader counts as committed is on the disks of a majority of the voters, and survives power
-//! loss there. Source: KIP-595; KAFKA-10533, 17332 (followers that fetched before they flushed).
+//! M6 DurableMajority: what a leader counts as committed is on the disks of a majority of the voters, and survives a
+//! power loss there. Source: KIP-595; KAFKA-10533, 17332 (followers that fetched before they flushed).
 
 use std::collections::BTreeMap;
 

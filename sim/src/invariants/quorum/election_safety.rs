@@ -1,5 +1,5 @@
-//! M1 ElectionSafety: an epoch has one leader at most, over all history; a process that starts again leads in a new one.
-//! Source: Raft, figure 3; KAFKA-10527.
+//! M1 ElectionSafety: an epoch has one leader at most, over all history, and a process that starts again leads in a new
+//! one. Source: Raft, figure 3; KAFKA-10527.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! M9 StateMachineSafety: what one node applies at an offset no other applies differently there. Source: Raft, figure 3.
-//! By the logs below each high watermark, and by the images that come of them.
+//! M9 StateMachineSafety: what one node applies at an offset, no other applies differently. Source: Raft, figure 3. By
+//! the logs below each high watermark, and by the images that come of them.
 
 use std::collections::BTreeMap;
 
