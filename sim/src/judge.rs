@@ -230,7 +230,7 @@ impl Judge {
         }
     }
 
-    /// A compacted log as it lies on the disk in the end.
+    /// A compacted log as it lies on the disk.
     pub fn kept(&mut self, partition: PartitionIndex, start: i64, kept: &Kept, tombstones_stay: bool) {
         if self.violation.is_none() {
             let fact = Fact::Kept { partition, start, kept, tombstones_stay, history: &self.history };

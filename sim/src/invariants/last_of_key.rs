@@ -3,8 +3,8 @@
 //!
 //! The model is the log as it would be without compaction: what was read, and what was acknowledged and is promised,
 //! each at its offset. Who reads everything in the end must come to the same last offset for each key, and so must who
-//! looks at the disk. Where the last is a tombstone nothing need be there after `delete.retention.ms`, but never what
-//! was before.
+//! looks at the disk, then and after each start. Where the last is a tombstone nothing need be there after
+//! `delete.retention.ms`, but never what was before.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,13 @@ use crate::stored::Kept;
 
 pub(super) const CODE: &str = "C1";
 
+/// Of each key the greatest offset, and what is there.
+type LastOf = BTreeMap<(PartitionIndex, u64), (i64, ValueId)>;
+
 /// Remembers of each key the greatest offset that was read, and the one that the last reader came to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastOfKey {
-    read: BTreeMap<(PartitionIndex, u64), (i64, ValueId)>,
+    read: LastOf,
     /// The last reader of each partition, who in the end reads everything.
     newest: BTreeMap<PartitionIndex, u16>,
     /// What the last reader that read a key came to.
@@ -47,10 +50,7 @@ impl LastOfKey {
     }
 
     fn note(&mut self, reader: u16, place: (PartitionIndex, u64), (offset, value): (i64, ValueId)) {
-        let known = self.read.entry(place).or_insert((offset, value));
-        if offset > known.0 {
-            *known = (offset, value);
-        }
+        raise(&mut self.read, place, (offset, value));
         let last = self.by_reader.entry(place).or_insert((reader, offset));
         if last.0 < reader || last.1 < offset {
             *last = (reader, offset);
@@ -59,15 +59,8 @@ impl LastOfKey {
 
     /// What the last readers came to. One may be overtaken by the deletion of a tombstone: that is judged at rest.
     fn check_readers(&mut self, history: &History, starts: &[i64]) -> Verdict {
-        for (value, write) in history.writes().filter(|(_, write)| write.promised) {
-            if let (Outcome::Acked { offset }, Some(key)) = (write.outcome, write.key)
-                && offset >= 0
-            {
-                let known = self.read.entry((write.partition, key)).or_insert((offset, value));
-                if offset > known.0 {
-                    *known = (offset, value);
-                }
-            }
+        for (place, last) in promised(history) {
+            raise(&mut self.read, place, last);
         }
         for (&(partition, key), &(offset, value)) in &self.read {
             let newest = self.newest.get(&partition);
@@ -81,7 +74,7 @@ impl LastOfKey {
         Ok(())
     }
 
-    /// What lies there in the end, by the model that was read and acknowledged until then.
+    /// What lies there after a start, or in the end, by the model that was read and acknowledged until then.
     fn check_kept(
         &self,
         (partition, start): (PartitionIndex, i64),
@@ -89,7 +82,13 @@ impl LastOfKey {
         tombstones_stay: bool,
         history: &History,
     ) -> Verdict {
-        for (&(_, key), &(offset, value)) in self.read.range((partition, 0)..=(partition, u64::MAX)) {
+        let read = self.read.range((partition, 0)..=(partition, u64::MAX));
+        let mut model: LastOf = read.map(|(place, last)| (*place, *last)).collect();
+        // What is promised now, a power loss may have to be forgiven for later.
+        for (place, last) in promised(history).filter(|((of, _), _)| *of == partition) {
+            raise(&mut model, place, last);
+        }
+        for ((_, key), (offset, value)) in model {
             let found = kept.get(&key).copied();
             let may_be_gone = deletes(history, value) && !tombstones_stay;
             let is_right = found.map_or(may_be_gone, |found| found >= offset);
@@ -99,6 +98,22 @@ impl LastOfKey {
         }
         Ok(())
     }
+}
+
+/// Raises the last value of a key.
+fn raise(model: &mut LastOf, place: (PartitionIndex, u64), last: (i64, ValueId)) {
+    let known = model.entry(place).or_insert(last);
+    if last.0 > known.0 {
+        *known = last;
+    }
+}
+
+/// What was acknowledged and is promised still, with a key.
+fn promised(history: &History) -> impl Iterator<Item = ((PartitionIndex, u64), (i64, ValueId))> + '_ {
+    history.writes().filter(|(_, write)| write.promised).filter_map(|(value, write)| match (write.outcome, write.key) {
+        (Outcome::Acked { offset }, Some(key)) if offset >= 0 => Some(((write.partition, key), (offset, value))),
+        _ => None,
+    })
 }
 
 fn deletes(history: &History, value: ValueId) -> bool {
@@ -172,5 +187,20 @@ mod tests {
         }
         assert_eq!(at_rest(&[], 0, false), Ok(()));
         assert!(at_rest(&[], 0, true).is_err(), "it had a week to stay");
+    }
+
+    #[test]
+    fn what_is_promised_is_there_after_a_start() {
+        let mut history = History::default();
+        history.partition(&TopicPartition::new("t", 0));
+        for (offset, promised) in [(3, true), (7, false)] {
+            history.invoke(Write { key: Some(5), promised, ..test_write(Outcome::Acked { offset }) });
+        }
+        let mut checker = LastOfKey::default();
+        for (kept, good) in [(None, false), (Some(3), true), (Some(7), true), (Some(2), false)] {
+            let kept = kept.map(|offset| (5, offset)).into_iter().collect();
+            let fact = Fact::Kept { partition: 0, start: 0, kept: &kept, tombstones_stay: true, history: &history };
+            assert_eq!(checker.check(&fact).is_ok(), good, "{kept:?}");
+        }
     }
 }

@@ -65,6 +65,8 @@ pub enum Trigger {
     Write(u64),
     /// `sync:2`: the second sync was issued.
     Sync(u64),
+    /// `sync-dir:2`: the second sync of a directory was issued: names have changed and are not durable.
+    SyncDir(u64),
     /// `sync-done:2`: the second sync ended, and the machine does not know yet.
     SyncDone(u64),
     /// `rename:1`: the first rename was issued.
@@ -199,13 +201,15 @@ impl Trigger {
             "disk-op" => Ok(Self::DiskOp(count)),
             "write" => Ok(Self::Write(count)),
             "sync" => Ok(Self::Sync(count)),
+            "sync-dir" => Ok(Self::SyncDir(count)),
             "sync-done" => Ok(Self::SyncDone(count)),
             "rename" => Ok(Self::Rename(count)),
             "recovery" => Ok(Self::Recovery(count)),
             "send" => Ok(Self::Send(count)),
             "elected" => Ok(Self::Elected(count)),
             _ => Err(format!(
-                "`{text}`: an event waits for effect, disk-op, write, sync, sync-done, rename, recovery, send, elected"
+                "`{text}`: an event waits for effect, disk-op, write, sync, sync-dir, sync-done, rename, recovery, \
+                 send, elected"
             )),
         }
     }

@@ -69,8 +69,10 @@ pub enum Moment {
 pub enum OperationKind {
     /// A write.
     Write,
-    /// A sync of a file or a directory.
+    /// A sync of a file.
     Sync,
+    /// A sync of a directory.
+    SyncDir,
     /// A rename.
     Rename,
     /// Another.
@@ -85,7 +87,7 @@ impl OperationKind {
             Operation::Write { .. } => Self::Write,
             Operation::Sync { .. } => Self::Sync,
             Operation::Action(action) => match **action {
-                FileAction::SyncDir { .. } => Self::Sync,
+                FileAction::SyncDir { .. } => Self::SyncDir,
                 FileAction::Rename { .. } => Self::Rename,
                 FileAction::MakeDir { .. }
                 | FileAction::List { .. }
@@ -173,7 +175,10 @@ impl Armed {
             (Trigger::Effect(wanted), Moment::Effects(count)) => return wanted == count,
             (Trigger::DiskOp(wanted), Moment::Issued(_)) => (true, wanted),
             (Trigger::Write(wanted), Moment::Issued(kind)) => (kind == OperationKind::Write, wanted),
-            (Trigger::Sync(wanted), Moment::Issued(kind)) => (kind == OperationKind::Sync, wanted),
+            (Trigger::Sync(wanted), Moment::Issued(kind)) => {
+                (matches!(kind, OperationKind::Sync | OperationKind::SyncDir), wanted)
+            }
+            (Trigger::SyncDir(wanted), Moment::Issued(kind)) => (kind == OperationKind::SyncDir, wanted),
             (Trigger::Rename(wanted), Moment::Issued(kind)) => (kind == OperationKind::Rename, wanted),
             (Trigger::SyncDone(wanted), Moment::SyncDone)
             | (Trigger::Recovery(wanted), Moment::Recovery)
@@ -200,6 +205,13 @@ mod tests {
         assert_eq!(agenda.on_moment(write, |_| false), None);
         assert_eq!(agenda.on_moment(write, |event| event == 7), Some(7));
         assert!(!agenda.is_armed());
+        // The sync of a directory is a sync.
+        for (event, trigger) in [(8, Trigger::Sync(1)), (9, Trigger::SyncDir(1))] {
+            agenda.arm(event, trigger);
+        }
+        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::Sync)), Some(8));
+        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::Sync)), None);
+        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::SyncDir)), Some(9));
     }
 
     #[test]

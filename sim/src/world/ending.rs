@@ -171,7 +171,7 @@ impl World {
         let count = self.judge.history.partitions().len();
         let starts: Vec<i64> = (0..count).map(|index| starts.get(&index).copied().unwrap_or(i64::MAX)).collect();
         self.judge.all_read(&starts);
-        self.judge_kept(&starts);
+        (0..self.nodes.len()).for_each(|at| self.judge_kept(at, &starts));
         for at in 0..self.nodes.len() {
             let images = read_logs(&self.nodes[at].disk);
             self.judge_indexes(at, &images);
@@ -181,8 +181,9 @@ impl World {
         }
     }
 
-    /// What is there of each key of the partitions that were written with keys.
-    fn judge_kept(&mut self, starts: &[i64]) {
+    /// What a node holds of each key of the partitions that were written with keys; `starts` says from where, where
+    /// that is known.
+    pub(super) fn judge_kept(&mut self, at: usize, starts: &[i64]) {
         let history = &self.judge.history;
         let keyed: BTreeSet<_> =
             history.writes().filter(|(_, it)| it.key.is_some()).map(|(_, it)| it.partition).collect();
@@ -190,7 +191,9 @@ impl World {
         let tombstones_stay = topic.compaction.delete_retention_ms >= A_WEEK_MS;
         for partition in keyed {
             let log = self.judge.history.name(partition).clone();
-            let at = self.judge.holder(&log);
+            if self.judge.holder(&log) != at {
+                continue;
+            }
             let Some(process) = self.nodes[at].process.as_ref().filter(|process| process.ready) else { continue };
             if self.judge.logs[at].get(&log).is_none_or(|log| log.damaged) {
                 continue;
@@ -199,7 +202,12 @@ impl World {
             let now = process.machine.derived().find(|view| view.partition == log);
             let now = now.map_or(i64::MAX, |view| view.offsets.log_start.0);
             let kept = stored::kept(&self.nodes[at].disk, &log);
-            self.judge.kept(partition, starts[partition].max(now), &kept, tombstones_stay);
+            self.judge.kept(
+                partition,
+                starts.get(partition).map_or(now, |start| now.max(*start)),
+                &kept,
+                tombstones_stay,
+            );
         }
     }
 }

@@ -33,6 +33,7 @@ impl World {
         self.judge_snapshots(at, &view);
         self.judge_indexes(at, &images);
         self.judge_derived(at);
+        self.judge_kept(at, &[]);
         self.judge.of_node(at, &Fact::Ready);
     }
 
