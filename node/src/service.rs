@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ottla_core::config::{BrokerConfig, Config, Endpoint, Source};
+use ottla_core::machine::ListenerId;
 
 use crate::cli::Failure;
 use crate::disk::LockError;
@@ -179,11 +180,14 @@ fn node_options(config: &BrokerConfig) -> Result<NodeOptions, Failure> {
     let network = &config.network;
     let defaults = NodeOptions::default();
     let bound = config.listeners.bound.iter();
+    let controllers = (0..).map(ListenerId).zip(bound.clone()).filter(|(_, listener)| listener.is_controller);
+    let controllers = controllers.map(|(id, _)| id).collect();
     let listeners = bound.map(|listener| resolve(&listener.endpoint)).collect::<Result<_, _>>()?;
     let threads = config.layers.sources("num.network.threads").next();
     let threads_given = threads.is_some_and(|(source, _)| source != Source::Default);
     Ok(NodeOptions {
         listeners,
+        controllers,
         log_dirs: config.storage.log_dirs().iter().map(PathBuf::from).collect(),
         network_threads: if threads_given { to_usize(network.network_threads) } else { defaults.network_threads },
         workers: defaults.workers,

@@ -14,6 +14,7 @@ use ottla_wire::api::broker_registration::{
     self as registration, BrokerRegistrationRequest, BrokerRegistrationResponse,
 };
 use ottla_wire::api::create_topics::{self, CreateTopicsRequest};
+use ottla_wire::api::describe_cluster::DescribeClusterRequest;
 use ottla_wire::api::fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use ottla_wire::api::{Request, Response};
 use ottla_wire::frame::{self, ResponseHeader};
@@ -27,6 +28,8 @@ use crate::machine::Answer;
 use crate::rpc;
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
+/// The endpoint type of a controllers' listener, in DescribeCluster (KIP-919).
+pub(super) const CONTROLLERS: i8 = 2;
 /// The security protocol's number of PLAINTEXT.
 const PLAINTEXT: i16 = 0;
 
@@ -182,6 +185,9 @@ pub(crate) fn with_request<T>(
 ) -> Option<T> {
     let any = i16::MAX;
     Some(match ask {
+        Ask::DescribeCluster => {
+            send(&DescribeClusterRequest { endpoint_type: CONTROLLERS, ..Default::default() }.into(), any)
+        }
         Ask::Register(it) => send(&registration_of(broker.cluster_id(), it).into(), any),
         Ask::Heartbeat(it) => send(&heartbeat_of(it).into(), any),
         Ask::AlterPartitions { sender, proposals } => send(&alteration_of(*sender, proposals).into(), any),
@@ -315,6 +321,9 @@ pub(crate) fn said(ask: &Ask, answer: &rpc::Answer) -> Option<Said> {
     }
     let wire = answer.decode().ok()?;
     match (ask, wire) {
+        (Ask::DescribeCluster, Response::DescribeCluster(it)) => {
+            checked(it.error_code, it.cluster_id.to_owned()).ok().map(Said::Cluster)
+        }
         (Ask::Register(_), Response::BrokerRegistration(it)) => {
             Some(Said::Registered(checked(it.error_code, BrokerEpoch(it.broker_epoch))))
         }

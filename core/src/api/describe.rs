@@ -10,26 +10,33 @@ use ottla_wire::api::describe_quorum::{
 };
 use ottla_wire::{ErrorCode, Message};
 
+use super::brokers::CONTROLLERS;
 use super::metadata::{CLUSTER_OPERATIONS, NOT_ASKED};
-use super::{Call, Handled, respond};
-use crate::broker::LogDirDescribed;
+use super::{Call, Handled, Reply, respond};
+use crate::broker::{Broker, LogDirDescribed};
 use crate::controller::METADATA_TOPIC;
 use crate::log::CleanerView;
+use crate::machine::Answer;
+use crate::raft::{Raft, VoterSet};
 
-/// Brokers are asked about; 2 would be controllers (KIP-919), on a controller's listener.
+/// The endpoint type of a listener for clients.
 const BROKERS: i8 = 1;
 
 pub(super) fn cluster(call: Call<'_>) -> Handled {
     let Call { broker, request, reply, .. } = call;
     let wire = DescribeClusterRequest::decode(&mut request.reader(), reply.head.api_version)?;
-    if wire.endpoint_type != BROKERS {
+    let here = if broker.is_controller_listener(reply.listener) { CONTROLLERS } else { BROKERS };
+    if wire.endpoint_type != here {
         let body = DescribeClusterResponse {
             error_code: ErrorCode::MISMATCHED_ENDPOINT_TYPE,
             error_message: Some("The request was sent to an endpoint of the wrong type."),
-            endpoint_type: BROKERS,
+            endpoint_type: here,
             ..Default::default()
         };
         return Ok(Some(respond(reply.head, &body)));
+    }
+    if here == CONTROLLERS {
+        return Ok(Some(controllers(broker, reply)));
     }
     let brokers = broker.endpoints(reply.listener).map(|it| DescribeClusterBroker {
         broker_id: it.id.0,
@@ -48,6 +55,29 @@ pub(super) fn cluster(call: Call<'_>) -> Handled {
         ..Default::default()
     };
     Ok(Some(respond(reply.head, &body)))
+}
+
+/// The cluster as it is told on a controllers' listener (KIP-919).
+fn controllers(broker: &Broker, reply: Reply) -> Answer {
+    let quorum = broker.quorum().map(|(raft, _)| raft);
+    let voters = quorum.and_then(Raft::voters).into_iter().flat_map(VoterSet::iter);
+    let brokers = voters.filter_map(|(key, voter)| {
+        let endpoint = voter.endpoints.first()?;
+        Some(DescribeClusterBroker {
+            broker_id: key.id.0,
+            host: &endpoint.host,
+            port: i32::from(endpoint.port),
+            ..Default::default()
+        })
+    });
+    let body = DescribeClusterResponse {
+        endpoint_type: CONTROLLERS,
+        cluster_id: broker.cluster_id(),
+        controller_id: quorum.and_then(Raft::leader).map_or(-1, |leader| leader.0),
+        brokers: brokers.collect(),
+        ..Default::default()
+    };
+    respond(reply.head, &body)
 }
 
 pub(super) fn log_dirs(call: Call<'_>) -> Handled {

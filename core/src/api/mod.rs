@@ -80,6 +80,7 @@ pub const QUORUM: &[ApiKey] = &[
     ApiKey::EndQuorumEpoch,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
+    ApiKey::DescribeCluster,
     ApiKey::BrokerRegistration,
     ApiKey::BrokerHeartbeat,
     ApiKey::AlterPartition,

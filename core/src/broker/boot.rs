@@ -4,6 +4,7 @@
 //! |-------------|--------------------------------------------------------------|
 //! | Recovering  | every log directory is read, every log recovered             |
 //! | Reading     | `meta.properties` of each directory, and `quorum-state`      |
+//! | Joining     | a node of the cluster that it is to join has said which that is |
 //! | Formatting  | the new `meta.properties` are durable                        |
 //! | Replaying   | the metadata log is read to its end                          |
 //! | Electing    | this node's vote is durable: it leads the quorum             |
@@ -47,6 +48,7 @@ pub(super) enum Phase {
     #[default]
     Recovering,
     Reading(Box<Reading>),
+    Joining(Box<Reading>),
     Formatting(Box<Reading>),
     Replaying(Box<Replaying>),
     Electing,
@@ -115,14 +117,24 @@ impl Broker {
 
     /// Stops in good order; `ShutdownDone` of the logs ends it.
     pub fn shutdown(&mut self, now: Now, out: &mut Effects) {
-        if matches!(self.phase, Phase::Stopping | Phase::Stopped) {
+        if matches!(self.phase, Phase::Stopping | Phase::Stopped) || self.begin_leaving(now, out) {
             return;
         }
+        self.stop(now, out);
+    }
+
+    /// Stops, as soon as everything is safe.
+    pub(super) fn stop(&mut self, now: Now, out: &mut Effects) {
         if self.phase == Phase::Recovering {
             // What a crash left is not repaired yet: there is nothing to save, and a clean mark would be a lie.
             return self.on_logs_closed(out);
         }
         self.phase = Phase::Stopping;
+        if !self.is_alone()
+            && let Some(outcome) = self.with_raft(|raft, _| raft.become_resigned(now))
+        {
+            self.on_raft(now, outcome, out);
+        }
         self.logs.shutdown(now, self.metadata.broker_epoch(), out);
     }
 
@@ -178,26 +190,47 @@ impl Broker {
 
     /// The small files are read: whose cluster is this?
     fn on_small_files_read(&mut self, now: Now, out: &mut Effects) {
-        let Phase::Reading(mut reading) = std::mem::take(&mut self.phase) else { return };
+        let Phase::Reading(reading) = std::mem::take(&mut self.phase) else { return };
         let known = reading.directories.iter().flatten().next().cloned();
         let cluster_id = match (&known, self.config.new_cluster) {
             (Some(meta), _) => meta.cluster_id.clone(),
             (None, true) => self.config.cluster_id.clone().unwrap_or_else(|| self.rng.uuid().to_string()),
-            // It joins, as an observer at first: to be a voter it has to be added.
-            (None, false) if self.config.several_voters && self.config.cluster_id.is_some() => {
-                self.config.cluster_id.clone().unwrap_or_default()
-            }
-            (None, false) => {
+            (None, false) if self.config.broker.quorum.bootstrap_servers.is_empty() => {
                 let why = "the log directories belong to no cluster yet: found one with `ottla dev`, or with \
-                           `ottla serve --new-cluster` on exactly one node";
+                           `ottla serve --new-cluster` on exactly one node; or set \
+                           controller.quorum.bootstrap.servers to join one";
                 return self.refuse(why, out);
             }
+            // It joins, as an observer at first: to be a voter it has to be added.
+            (None, false) => match self.config.cluster_id.clone() {
+                Some(cluster_id) => cluster_id,
+                None => {
+                    let servers = self.config.broker.quorum.bootstrap_servers.join(", ");
+                    out.note(Level::Info, format!("asks {servers} which cluster it is to join"));
+                    self.phase = Phase::Joining(reading);
+                    return;
+                }
+            },
         };
-        if let Err(why) = self.check_identity(&reading, &cluster_id) {
+        self.belong(now, reading, &cluster_id, out);
+    }
+
+    /// A node of the cluster says which it is.
+    pub(super) fn join(&mut self, now: Now, cluster_id: &str, out: &mut Effects) {
+        if matches!(self.phase, Phase::Joining(_))
+            && let Phase::Joining(reading) = std::mem::take(&mut self.phase)
+        {
+            self.belong(now, reading, cluster_id, out);
+        }
+    }
+
+    /// It is known of which cluster this node is.
+    fn belong(&mut self, now: Now, mut reading: Box<Reading>, cluster_id: &str, out: &mut Effects) {
+        if let Err(why) = self.check_identity(&reading, cluster_id) {
             return self.refuse(&why, out);
         }
-        self.metadata.cluster_id.clone_from(&cluster_id);
-        self.format(&mut reading, &cluster_id, out);
+        cluster_id.clone_into(&mut self.metadata.cluster_id);
+        self.format(&mut reading, cluster_id, out);
         if reading.outstanding > 0 {
             self.phase = Phase::Formatting(reading);
         } else {
@@ -242,7 +275,7 @@ impl Broker {
 
     /// A directory failed during the start, and another than the one with the metadata log: it goes on without it.
     pub(super) fn go_on_without(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
-        if let Phase::Reading(reading) | Phase::Formatting(reading) = &mut self.phase {
+        if let Phase::Reading(reading) | Phase::Joining(reading) | Phase::Formatting(reading) = &mut self.phase {
             reading.boot.offline.push(dir);
         }
         // What was asked is answered; what was to be saved never is.
@@ -355,11 +388,6 @@ impl Broker {
     fn elect(&mut self, now: Now, replaying: Replaying, out: &mut Effects) {
         let directory_id = self.metadata.directories.first().copied().unwrap_or_default();
         let node = VoterKey { id: self.node(), directory_id };
-        let count = replaying.voters.current().map_or(0, VoterSet::len);
-        if count > 1 && !self.config.several_voters {
-            let why = "this version can only be the single voter of its cluster";
-            return self.refuse(&format!("the quorum has {count} voters; {why}"), out);
-        }
         let is_birth = replaying.next == Offset::ZERO && self.config.new_cluster;
         let start = Start {
             node,

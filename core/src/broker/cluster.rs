@@ -40,14 +40,27 @@ pub struct PeerCall {
     /// Which one.
     pub id: PeerCallId,
     /// Whom.
-    pub to: BrokerId,
+    pub to: To,
     /// What.
     pub ask: Ask,
+}
+
+/// Whom a broker asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The controller, on this node.
+    Controller(BrokerId),
+    /// This broker.
+    Broker(BrokerId),
+    /// Any of `controller.quorum.bootstrap.servers`, another each time: the count of such calls.
+    Anyone(u64),
 }
 
 /// What a broker asks another.
 #[derive(Clone, Debug)]
 pub enum Ask {
+    /// A node of a cluster that it is to join: which cluster that is.
+    DescribeCluster,
     /// The controller: to be registered.
     Register(Registration),
     /// The controller: whether it is in service.
@@ -72,17 +85,11 @@ pub enum Ask {
     Fetch(Vec<FetchFrom>),
 }
 
-impl Ask {
-    /// Whether it goes to the controllers' listener of its node.
-    #[must_use]
-    pub const fn is_for_controller(&self) -> bool {
-        !matches!(self, Self::Fetch(_))
-    }
-}
-
 /// What was answered.
 #[derive(Clone, Debug)]
 pub enum Said {
+    /// To [`Ask::DescribeCluster`]: the cluster's id.
+    Cluster(String),
     /// To [`Ask::Register`].
     Registered(Result<BrokerEpoch, ErrorCode>),
     /// To [`Ask::Heartbeat`].
@@ -146,6 +153,7 @@ struct Calls {
 /// What a call is for.
 #[derive(Clone, Debug)]
 enum Purpose {
+    Join,
     Life,
     ProducerIds,
     Nothing,
@@ -155,7 +163,7 @@ enum Purpose {
 }
 
 impl Calls {
-    fn ask(&mut self, to: BrokerId, ask: Ask, purpose: Purpose) -> PeerCallId {
+    fn ask(&mut self, to: To, ask: Ask, purpose: Purpose) -> PeerCallId {
         self.last.0 += 1;
         self.open.insert(self.last, purpose);
         self.new.push(PeerCall { id: self.last, to, ask });
@@ -166,9 +174,14 @@ impl Calls {
 impl Broker {
     /// What is due is done and asked. Whether anything changed here that the logs must act on.
     pub(super) fn attend(&mut self, now: Now, out: &mut Effects) -> bool {
-        if !self.config.several_voters {
+        if self.is_alone() {
             return false;
         }
+        if self.is_running() && self.may_stop(now) {
+            self.stop(now, out);
+            return true;
+        }
+        self.attend_to_joining(now);
         self.attend_to_life(now);
         self.attend_to_forwards(now);
         self.attend_to_followed(now);
@@ -178,6 +191,9 @@ impl Broker {
 
     /// When [`Self::attend`] has something to do.
     pub(super) fn attention(&self) -> Option<Instant> {
+        if self.is_alone() {
+            return None;
+        }
         let deadlines = [
             self.life_deadline(),
             self.forwards_deadline(),
@@ -185,7 +201,7 @@ impl Broker {
             self.sessions_deadline(),
             self.isr_deadline(),
         ];
-        deadlines.into_iter().flatten().min().filter(|_| self.config.several_voters)
+        deadlines.into_iter().flatten().min()
     }
 
     /// What this broker asks others, since the last call.
@@ -196,6 +212,7 @@ impl Broker {
     /// What this broker asked was answered; `None` if that failed, and nobody knows what came of it.
     pub fn on_peer_answer(&mut self, now: Now, call: PeerCallId, said: Option<Said>, out: &mut Effects) {
         match self.cluster.calls.open.remove(&call) {
+            Some(Purpose::Join) => self.on_cluster_described(now, said, out),
             Some(Purpose::Life) => self.on_life_answer(now, said.as_ref()),
             Some(Purpose::ProducerIds) => self.on_producer_ids(said),
             Some(Purpose::Isr(logs)) => self.on_isr_answer(now, &logs, said),
@@ -211,6 +228,16 @@ impl Broker {
         let name = &self.config.broker.listeners.inter_broker;
         let endpoint = self.image().broker(id)?.endpoints.iter().find(|endpoint| endpoint.name == *name)?;
         Some((&endpoint.host, endpoint.port))
+    }
+
+    /// Whether there is nobody else: then nobody is asked anything, and no time is spent on it.
+    pub(super) fn is_alone(&self) -> bool {
+        let Some(raft) = self.metadata.raft() else {
+            return self.config.broker.quorum.bootstrap_servers.is_empty();
+        };
+        let node = self.node();
+        let only_voter = raft.voters().is_some_and(|voters| voters.iter().all(|(key, _)| key.id == node));
+        only_voter && self.image().brokers().all(|(id, _)| id == node)
     }
 
     /// Whether this node decides what the metadata says.

@@ -28,7 +28,7 @@ mod replicas;
 mod view;
 
 pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, ReplicaDescribed};
-pub use cluster::{Ask, FetchFrom, FetchedFrom, Follower, Heartbeat, PeerCall, PeerCallId, Said, Standing};
+pub use cluster::{Ask, FetchFrom, FetchedFrom, Follower, Heartbeat, PeerCall, PeerCallId, Said, Standing, To};
 pub use coordinator::{About, GroupAnswers};
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
 pub use offsets::{ListOffset, Listed, OffsetSpec};

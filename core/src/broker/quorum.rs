@@ -93,9 +93,7 @@ impl Broker {
 
     /// Carries out what concerns the others, and a follower's log.
     pub(super) fn carry_out_of_quorum(&mut self, now: Now, outcome: &mut raft::Outcome, out: &mut Effects) {
-        if self.config.several_voters {
-            self.metadata.traffic.calls.append(&mut outcome.calls);
-        }
+        self.metadata.traffic.calls.append(&mut outcome.calls);
         for (ticket, reply) in mem::take(&mut outcome.replies) {
             self.answer_quorum(ticket, reply, out);
         }

@@ -179,6 +179,7 @@ impl Broker {
         match self.phase {
             Phase::Recovering => "recovering",
             Phase::Reading(_) => "reading",
+            Phase::Joining(_) => "joining",
             Phase::Formatting(_) => "formatting",
             Phase::Replaying(_) => "replaying",
             Phase::Electing => "electing",

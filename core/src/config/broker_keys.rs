@@ -75,7 +75,7 @@ broker_keys! { BROKER;
         "Exceptions to max.connections.per.ip, ADDRESS:COUNT separated by commas.";
     "max.connection.creation.rate", int(0), "2147483647", PerBrokerOrCluster, Ignored,
         "New connections a second at most.";
-    "request.timeout.ms", int(1), "30000", Fixed, Ignored,
+    "request.timeout.ms", int(1), "30000", Fixed, Used,
         "How long a request to another node may take.";
     "controller.socket.timeout.ms", int_any(), "30000", Fixed, Ignored,
         "Socket timeout of Kafka's channel to the controllers.";
@@ -86,21 +86,21 @@ broker_keys! { BROKER;
         "HOST:PORT of controllers to ask who the quorum's leader is.";
     "controller.quorum.voters", List(&[]), "", Fixed, Refused,
         "Kafka's static quorum, ID@HOST:PORT; voters are kept in the metadata log here.";
-    "controller.quorum.auto.join.enable", Boolean, "false", Fixed, Ignored,
+    "controller.quorum.auto.join.enable", Boolean, "false", Fixed, Used,
         "A controller that is not a voter asks to become one.";
-    "controller.quorum.election.timeout.ms", int(0), "1000", Fixed, Ignored,
+    "controller.quorum.election.timeout.ms", int(0), "1000", Fixed, Used,
         "How long a candidate waits for votes before the next election.";
     "controller.quorum.election.backoff.max.ms", int(0), "1000", Fixed, Used,
         "The longest wait between two elections.";
-    "controller.quorum.fetch.timeout.ms", int(0), "2000", Fixed, Ignored,
+    "controller.quorum.fetch.timeout.ms", int(0), "2000", Fixed, Used,
         "A voter that cannot fetch for so long starts an election; a leader without a majority resigns.";
-    "controller.quorum.request.timeout.ms", int(0), "2000", Fixed, Ignored,
+    "controller.quorum.request.timeout.ms", int(0), "2000", Fixed, Used,
         "How long a request between controllers may take.";
     "controller.quorum.retry.backoff.ms", int(0), "20", Fixed, Used,
         "How long to wait before a request between controllers is sent again.";
     "controller.quorum.append.linger.ms", int(0), "25", Fixed, Ignored,
         "How long the quorum's leader gathers records before it writes them.";
-    "controller.quorum.fetch.max.bytes", int(1), "1048576", Fixed, Ignored,
+    "controller.quorum.fetch.max.bytes", int(1), "1048576", Fixed, Used,
         "Bytes of metadata records in one fetch at most.";
     "controller.quorum.fetch.snapshot.max.bytes", int(1), "1048576", Fixed, Ignored,
         "Bytes of a metadata snapshot in one fetch at most.";
@@ -128,7 +128,7 @@ broker_keys! { BROKER;
         "A broker that has not reported for so long is fenced.";
     "initial.broker.registration.timeout.ms", int(1), "60000", Fixed, Ignored,
         "How long a starting broker tries to register before it gives up.";
-    "controlled.shutdown.enable", Boolean, "true", Fixed, Ignored,
+    "controlled.shutdown.enable", Boolean, "true", Fixed, Used,
         "A stopping broker first hands its leaderships over.";
     // Topics.
     "num.partitions", int(1), "1", Fixed, Used,

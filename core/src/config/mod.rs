@@ -68,9 +68,6 @@ pub struct Config {
     pub cluster_id: Option<String>,
     /// The operator's word that a new cluster begins on this node, if its directories are empty.
     pub new_cluster: bool,
-    /// Whether this machine takes part in a quorum of several voters. No node does yet: brokers cannot speak to an
-    /// active controller that is another node.
-    pub several_voters: bool,
     /// The bugs that are planted: none but in the simulator's measurements.
     pub planted: Planted,
 }
@@ -79,6 +76,6 @@ impl Config {
     /// A machine of this configuration in an existing cluster, without planted bugs.
     #[must_use]
     pub fn new(broker: BrokerConfig) -> Self {
-        Self { broker, cluster_id: None, new_cluster: false, several_voters: false, planted: Planted::default() }
+        Self { broker, cluster_id: None, new_cluster: false, planted: Planted::default() }
     }
 }

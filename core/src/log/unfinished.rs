@@ -115,7 +115,14 @@ impl Recovery {
         if let DiskResult::Failed(error) = result {
             return match step {
                 Step::Opening => self.swap_is_bad(0, &error.to_string(), io),
-                _ => self.give_swaps_up(*error, io),
+                Step::Syncing
+                | Step::Walking
+                | Step::Retiring
+                | Step::RetireSync
+                | Step::Indexes
+                | Step::IndexSync
+                | Step::Naming
+                | Step::NameSync => self.give_swaps_up(*error, io),
             };
         }
         unfinished.left -= 1;

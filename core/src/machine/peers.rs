@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{ConnId, Effect, Effects};
 use crate::api::brokers::{self, FetchBounds};
 use crate::api::quorum::{self, Asker};
-use crate::broker::{Ask, Broker, PeerCall, PeerCallId};
+use crate::broker::{Ask, Broker, PeerCall, PeerCallId, To};
 use crate::clock::{Instant, Now};
 use crate::config::BrokerConfig;
 use crate::raft::{Call, CallId, Destination, Request};
@@ -145,14 +145,19 @@ impl Peers {
         let lane = match &call.ask {
             Ask::Fetch(_) => Lane::Fetch,
             Ask::Forward(_) | Ask::CreateTopics(_) => Lane::Slow,
-            Ask::Register(_) | Ask::Heartbeat(_) | Ask::AlterPartitions { .. } | Ask::AllocateProducerIds { .. } => {
-                Lane::Broker
-            }
+            Ask::DescribeCluster
+            | Ask::Register(_)
+            | Ask::Heartbeat(_)
+            | Ask::AlterPartitions { .. }
+            | Ask::AllocateProducerIds { .. } => Lane::Broker,
         };
-        let (peer, endpoint) = if call.ask.is_for_controller() {
-            (Peer::Controller(call.to), broker.quorum_endpoint(call.to))
-        } else {
-            (Peer::Broker(call.to), broker.broker_endpoint(call.to))
+        let (peer, endpoint) = match call.to {
+            To::Controller(id) => (Peer::Controller(id), broker.quorum_endpoint(id)),
+            To::Broker(id) => (Peer::Broker(id), broker.broker_endpoint(id)),
+            To::Anyone(count) => {
+                let place = count.checked_rem(u64::from(self.bootstrap))?;
+                (Peer::Bootstrap(u16::try_from(place).ok()?), None)
+            }
         };
         if let Some((host, port)) = endpoint {
             self.pool.set_address(peer, &format!("{host}:{port}"), &mut self.sink);

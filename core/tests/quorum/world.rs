@@ -280,7 +280,6 @@ impl World {
         config.cluster_id = Some("the-cluster".to_owned());
         // The operator's word, on one node and once.
         config.new_cluster = id == 0 && node.boots == 0;
-        config.several_voters = true;
         config.planted = self.planted;
         node.boots += 1;
         node.stopped = false;

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ottla_core::machine::Input;
+use ottla_core::machine::{Input, ListenerId};
 
 use crate::disk::{DirectoryLock, Disk, DiskOptions, LockError};
 use crate::net;
@@ -45,6 +45,8 @@ pub(crate) use round::Shared;
 pub struct NodeOptions {
     /// Where to listen, by [`ottla_core::machine::ListenerId`]. Port 0 is any free port.
     pub listeners: Vec<SocketAddr>,
+    /// Those of them that are the controllers': they accept before the machine is ready.
+    pub controllers: Vec<ListenerId>,
     /// `log.dirs`, by [`ottla_core::machine::LogDirId`]. They are made where missing.
     pub log_dirs: Vec<PathBuf>,
     /// `num.network.threads`
@@ -84,6 +86,7 @@ impl Default for NodeOptions {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             listeners: Vec::new(),
+            controllers: Vec::new(),
             log_dirs: Vec::new(),
             network_threads: if cores <= 4 { 1 } else { 3 },
             workers: 2,

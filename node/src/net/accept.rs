@@ -57,14 +57,18 @@ impl Acceptor {
         }
     }
 
-    /// Starts a task a listener. They begin when the machine is ready.
+    /// Starts a task a listener. Those for clients begin when the machine is ready; the controllers' at once, since no
+    /// broker is ready before the quorum has a leader.
     pub(super) fn start(self, listeners: Vec<TcpListener>) {
         let acceptor = Arc::new(self);
         for (index, listener) in listeners.into_iter().enumerate() {
             let id = ListenerId(u16::try_from(index).expect("listeners are few: the configuration names each"));
             let acceptor = Arc::clone(&acceptor);
+            let at_once = acceptor.options.controllers.contains(&id);
             tokio::spawn(async move {
-                acceptor.shared.ready().wait().await;
+                if !at_once {
+                    acceptor.shared.ready().wait().await;
+                }
                 match tokio::net::TcpListener::from_std(listener) {
                     Ok(listener) => acceptor.accept_all(&listener, id).await,
                     Err(error) => tracing::error!("listener {} cannot be registered: {error}", id.0),

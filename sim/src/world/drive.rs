@@ -51,7 +51,6 @@ impl World {
             cluster_id: several.then(|| CLUSTER_ID.to_owned()),
             // The operator's word, for one node, until something came of it.
             new_cluster: at == 0 && !self.nodes[at].born,
-            several_voters: several,
             planted: self.setting.planted,
         };
         let seed = self.draws.at(Label::MachineSeed, u64::from(self.nodes[at].id), self.nodes[at].boots).bits();

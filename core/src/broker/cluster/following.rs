@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_wire::{ErrorCode, Uuid};
 
-use super::{Ask, PeerCallId, Purpose, Said};
+use super::{Ask, PeerCallId, Purpose, Said, To};
 use crate::broker::Broker;
 use crate::clock::{Instant, Now};
 use crate::log::{AppendOrigin, Batch, LogId};
@@ -158,7 +158,7 @@ impl Broker {
             fetcher.not_before = later.unwrap_or(Instant(u64::MAX));
             return;
         }
-        let call = self.cluster.calls.ask(leader, Ask::Fetch(wanted), Purpose::Fetch(leader));
+        let call = self.cluster.calls.ask(To::Broker(leader), Ask::Fetch(wanted), Purpose::Fetch(leader));
         fetcher.under_way.push_back((call, epochs));
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Ask, Purpose, Said};
+use super::{Ask, Purpose, Said, To};
 use crate::broker::{Broker, Outcome};
 use crate::clock::{Instant, Now};
 use crate::controller::NewTopic;
@@ -34,7 +34,7 @@ struct Forward {
 impl Broker {
     /// Asks the controller what a client asks; its answer becomes this node's.
     pub fn forward(&mut self, now: Now, ticket: Ticket, request: &ingress::Request) {
-        if !self.config.several_voters {
+        if self.is_alone() {
             return self.release(ticket, Outcome::Close);
         }
         let timeout = Duration::from_millis(self.config.broker.network.request_timeout_ms);
@@ -47,7 +47,7 @@ impl Broker {
     /// Asks the controller for topics that clients need. They ask again until the topics are there.
     pub(in crate::broker) fn ask_for_topics(&mut self, topics: Vec<NewTopic>) {
         if let Some(controller) = self.controller() {
-            self.cluster.calls.ask(controller, Ask::CreateTopics(topics), Purpose::Nothing);
+            self.cluster.calls.ask(To::Controller(controller), Ask::CreateTopics(topics), Purpose::Nothing);
         }
     }
 
@@ -58,7 +58,11 @@ impl Broker {
         match self.controller() {
             _ if asked => {}
             Some(controller) => {
-                self.cluster.calls.ask(controller, Ask::AllocateProducerIds { sender }, Purpose::ProducerIds);
+                self.cluster.calls.ask(
+                    To::Controller(controller),
+                    Ask::AllocateProducerIds { sender },
+                    Purpose::ProducerIds,
+                );
             }
             None => self.take_producer_ids(None),
         }
@@ -91,7 +95,7 @@ impl Broker {
             };
             it.due = None;
             let ask = Ask::Forward(it.request.clone());
-            self.cluster.calls.ask(controller, ask, Purpose::Forward(which));
+            self.cluster.calls.ask(To::Controller(controller), ask, Purpose::Forward(which));
         }
     }
 

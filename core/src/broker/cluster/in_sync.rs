@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ottla_wire::ErrorCode;
 
-use super::{Ask, Purpose, Said};
+use super::{Ask, Purpose, Said, To};
 use crate::broker::Broker;
 use crate::clock::{Instant, Now};
 use crate::controller::IsrProposal;
@@ -106,7 +106,7 @@ impl Broker {
         match self.controller() {
             Some(controller) => {
                 let ask = Ask::AlterPartitions { sender: (node, epoch), proposals };
-                self.cluster.calls.ask(controller, ask, Purpose::Isr(asked));
+                self.cluster.calls.ask(To::Controller(controller), ask, Purpose::Isr(asked));
             }
             None => self.ask_again_for(now, &asked),
         }

@@ -2,9 +2,11 @@
 //!
 //! | it is | it asks the controller | until |
 //! |---|---|---|
+//! | of no cluster yet | anyone of `controller.quorum.bootstrap.servers`: which cluster theirs is | one says so |
 //! | not registered | to be registered | it has an epoch |
 //! | out of service | with heartbeats, soon one after the other | the metadata says that it is in service |
 //! | in service | with heartbeats, each `broker.heartbeat.interval.ms` | |
+//! | to stop | with heartbeats that say so | it leads nothing, or a session would have lapsed |
 //!
 //! It serves from when its *own* metadata says that this very process is in service: what was led before it was
 //! registered it does not lead (promise P1). The controller asks itself nothing: whether it is alive it knows.
@@ -13,11 +15,11 @@ use std::time::Duration;
 
 use ottla_wire::{ErrorCode, Uuid};
 
-use super::{Ask, Heartbeat, Purpose, Said};
+use super::{Ask, Heartbeat, Purpose, Said, Standing, To};
 use crate::broker::Broker;
 use crate::broker::boot::Phase;
 use crate::clock::{Instant, Now};
-use crate::controller::Registration;
+use crate::controller::{self, Registration};
 use crate::machine::Effects;
 
 /// How often a broker that is not in service yet asks whether it is.
@@ -31,6 +33,10 @@ pub(super) struct Life {
     /// When it asks next.
     due: Instant,
     asked: bool,
+    /// How often it asked which cluster it is to join.
+    joins: u64,
+    /// It was asked to stop, and does so then at the latest.
+    stops: Option<Instant>,
 }
 
 impl Broker {
@@ -70,6 +76,50 @@ impl Broker {
         }
     }
 
+    /// A node that belongs to no cluster asks which it is to join.
+    pub(super) fn attend_to_joining(&mut self, now: Now) {
+        let joins = matches!(self.phase, Phase::Joining(_));
+        if !joins || self.cluster.life.asked || self.cluster.life.due > now.monotonic {
+            return;
+        }
+        self.cluster.life.joins += 1;
+        self.cluster.life.asked = true;
+        self.cluster.calls.ask(To::Anyone(self.cluster.life.joins), Ask::DescribeCluster, Purpose::Join);
+    }
+
+    pub(super) fn on_cluster_described(&mut self, now: Now, said: Option<Said>, out: &mut Effects) {
+        self.cluster.life.asked = false;
+        self.cluster.life.due = now.monotonic + self.retry_backoff();
+        if let Some(Said::Cluster(cluster_id)) = said {
+            self.join(now, &cluster_id, out);
+        }
+    }
+
+    /// It is to stop, and others could lead what it leads: whether it waits for that (KIP-841).
+    pub(in crate::broker) fn begin_leaving(&mut self, now: Now, out: &mut Effects) -> bool {
+        let waits = self.config.broker.sessions.controlled_shutdown && !self.is_alone() && self.is_in_service();
+        if !waits || !self.is_running() || self.cluster.life.stops.is_some() {
+            return waits && self.cluster.life.stops.is_some();
+        }
+        let timeout = Duration::from_millis(self.config.broker.sessions.session_timeout_ms);
+        self.cluster.life.stops = Some(now.monotonic + timeout);
+        self.cluster.life.due = now.monotonic;
+        if self.is_controller() {
+            let image = self.metadata.controller.speculative();
+            let changes = controller::begin_shutdown(image, &self.config.broker, self.node());
+            self.append_changes(now, changes, out);
+        }
+        true
+    }
+
+    /// Whether it was asked to stop, and may: it leads nothing any more, or has waited long enough.
+    pub(in crate::broker) fn may_stop(&self, now: Now) -> bool {
+        let Some(stops) = self.cluster.life.stops else { return false };
+        let leaves = self.image().broker(self.node()).is_some_and(|own| own.shutting_down);
+        let leads = self.replicas.iter().any(|replica| replica.leader().is_some());
+        stops <= now.monotonic || leaves && !leads
+    }
+
     pub(super) fn attend_to_life(&mut self, now: Now) {
         let lives = matches!(self.phase, Phase::Electing | Phase::Running);
         if !lives || self.cluster.life.asked || self.cluster.life.due > now.monotonic {
@@ -87,16 +137,18 @@ impl Broker {
                 sender: (self.node(), epoch),
                 metadata: self.image().end(),
                 wants_fence: false,
-                wants_shutdown: false,
+                wants_shutdown: self.cluster.life.stops.is_some(),
             }),
         };
         self.cluster.life.asked = true;
-        self.cluster.calls.ask(controller, ask, Purpose::Life);
+        self.cluster.calls.ask(To::Controller(controller), ask, Purpose::Life);
     }
 
     pub(super) fn life_deadline(&self) -> Option<Instant> {
-        let lives = matches!(self.phase, Phase::Electing | Phase::Running);
-        (lives && !self.cluster.life.asked).then_some(self.cluster.life.due)
+        let lives = matches!(self.phase, Phase::Joining(_) | Phase::Electing | Phase::Running);
+        let due = (lives && !self.cluster.life.asked).then_some(self.cluster.life.due);
+        let stops = self.cluster.life.stops.filter(|_| self.is_running());
+        [due, stops].into_iter().flatten().min()
     }
 
     pub(super) fn on_life_answer(&mut self, now: Now, said: Option<&Said>) {
@@ -106,7 +158,11 @@ impl Broker {
                 self.metadata.set_broker_epoch(Some(*epoch));
                 Duration::ZERO
             }
-            Some(Said::Alive(Ok(standing))) if !standing.fenced && self.is_in_service() => interval,
+            Some(Said::Alive(Ok(Standing { fenced: false, .. })))
+                if self.is_in_service() && self.cluster.life.stops.is_none() =>
+            {
+                interval
+            }
             Some(Said::Alive(Err(ErrorCode::BROKER_ID_NOT_REGISTERED))) => {
                 // An operator has forgotten it, or it was never committed.
                 self.metadata.set_broker_epoch(None);
