@@ -1,6 +1,6 @@
 # What a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix interop crash-test durability bench bench-commands instructions fuzz sim swarm meta planted
+.PHONY: help run cluster test verify fix interop crash-test durability bench bench-commands instructions fuzz sim swarm meta planted
 
 CARGO := cargo
 OTTLA_BIN ?= $(CURDIR)/target/release/ottla
@@ -11,6 +11,10 @@ help:              ## this list
 
 run:               ## a broker on 127.0.0.1:9092, data in ./ottla-data (ARGS='--listen 127.0.0.1:9093')
 	$(CARGO) run --release -p ottla -- dev $(ARGS)
+
+NODES ?= 3
+cluster:           ## three nodes on 127.0.0.1:9092 to 9094, data in ./ottla-cluster (NODES=5 ARGS='--listen 127.0.0.1:19092')
+	$(CARGO) run --release -p ottla -- dev --nodes $(NODES) --data ottla-cluster $(ARGS)
 
 test:              ## every test that needs nothing but Rust
 	$(CARGO) test --workspace

@@ -19,6 +19,7 @@ mod group_offsets;
 mod groups;
 mod list_offsets;
 mod metadata;
+mod partitions;
 mod produce;
 mod producers;
 pub(crate) mod quorum;
@@ -70,6 +71,9 @@ pub const SUPPORTED: &[ApiKey] = &[
     ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
+    ApiKey::ElectLeaders,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
 ];
 
 /// What is answered on the listeners of `controller.listener.names` beside them, or in another way.
@@ -90,6 +94,8 @@ pub const QUORUM: &[ApiKey] = &[
     ApiKey::CreatePartitions,
     ApiKey::AlterConfigs,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::ElectLeaders,
+    ApiKey::AlterPartitionReassignments,
 ];
 
 /// What only the controller can do: another node asks it on.
@@ -99,6 +105,8 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::CreatePartitions,
     ApiKey::AlterConfigs,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::ElectLeaders,
+    ApiKey::AlterPartitionReassignments,
 ];
 
 /// Everything a handler is given.
@@ -187,6 +195,9 @@ pub(crate) fn handle(mut call: Call<'_>) -> Handled {
         ApiKey::BeginQuorumEpoch => quorum::begin(call),
         ApiKey::EndQuorumEpoch => quorum::end(call),
         ApiKey::AddRaftVoter => quorum::add_voter(call),
+        ApiKey::ElectLeaders => partitions::elect(call),
+        ApiKey::AlterPartitionReassignments => partitions::reassign(call),
+        ApiKey::ListPartitionReassignments => partitions::list_reassignments(&call),
         ApiKey::BrokerRegistration => brokers::register(call),
         ApiKey::BrokerHeartbeat => brokers::heartbeat(call),
         ApiKey::AlterPartition => brokers::alter_partition(call),
@@ -225,6 +236,8 @@ pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer 
             Answered::Registered(it) => brokers::encode_registered(reply, it),
             Answered::Alive(it) => brokers::encode_alive(reply, it),
             Answered::AlteredPartitions(it) => brokers::encode_altered(broker, reply, &it),
+            Answered::Reassigned(results) => partitions::encode_reassigned(reply, &results),
+            Answered::Elected(results) => partitions::encode_elected(reply, &results),
             Answered::ProducerIdBlock(it) => brokers::encode_allocated(reply, it),
         },
         Outcome::Groups(said) => encode_groups(broker, reply, &said),

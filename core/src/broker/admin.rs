@@ -18,6 +18,9 @@ use crate::types::{BrokerEpoch, Offset, TopicPartition};
 /// A topic that was taken away: its name and its id.
 pub type DeletedTopic = (Arc<str>, Uuid);
 
+/// What a request came to for each partition: topic, index, result.
+pub type PartitionResults = Vec<(String, i32, Result<(), Refused>)>;
+
 /// What an administrative request came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answered {
@@ -33,6 +36,10 @@ pub enum Answered {
     DeletedRecords(Vec<DeletedRecords>),
     /// InitProducerId.
     ProducerId(i64),
+    /// AlterPartitionReassignments: each partition.
+    Reassigned(PartitionResults),
+    /// ElectLeaders: each partition.
+    Elected(PartitionResults),
     /// BrokerRegistration: its epoch.
     Registered(Result<BrokerEpoch, ErrorCode>),
     /// BrokerHeartbeat.

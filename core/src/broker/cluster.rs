@@ -1,7 +1,8 @@
 //! This node as a broker among others: what it asks them, and what it is asked as the controller.
 //!
 //! * [`lifecycle`]: it is registered, says that it is alive, comes into service
-//! * [`controlling`]: what the leader of the metadata quorum decides about brokers and partitions
+//! * [`controlling`]: what the leader of the metadata quorum decides about brokers and partitions; [`moving`]: by an
+//!   operator's word
 //! * [`following`]: it fetches what others lead; [`in_sync`]: who keeps up with what it leads
 //! * [`forwarding`]: what only the controller can do, asked by a client of this node
 //!
@@ -13,6 +14,7 @@ mod following;
 mod forwarding;
 mod in_sync;
 mod lifecycle;
+mod moving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -138,6 +140,8 @@ pub(super) struct Cluster {
     following: following::Followed,
     in_sync: in_sync::InSync,
     forwarding: forwarding::Forwarding,
+    /// When preferred leaders are looked for next.
+    balance_at: Option<Instant>,
     calls: Calls,
 }
 
@@ -185,7 +189,7 @@ impl Broker {
         self.attend_to_life(now);
         self.attend_to_forwards(now);
         self.attend_to_followed(now);
-        let decided = self.attend_to_sessions(now, out);
+        let decided = self.attend_to_sessions(now, out) | self.attend_to_balance(now, out);
         self.attend_to_isr(now, out) || decided
     }
 
@@ -200,6 +204,7 @@ impl Broker {
             self.followed_deadline(),
             self.sessions_deadline(),
             self.isr_deadline(),
+            self.balance_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -421,10 +421,11 @@ impl Broker {
         let config = self.config.broker.topic(&self.overrides_of(&topic.name));
         let node = self.node();
         for (index, image) in (0..).zip(&topic.partitions) {
+            let partition = TopicPartition::new(Arc::clone(&topic.name), index);
             if !image.replicas.contains(&node) {
+                self.give_up_replica(now, &partition, out);
                 continue;
             }
-            let partition = TopicPartition::new(Arc::clone(&topic.name), index);
             let Some(log) = self.log_for(now, &partition, topic.id, &config, out) else { continue };
             self.logs.set_config(log, log_config(&config));
             self.replicas.set_config(log, &config);
@@ -510,6 +511,19 @@ impl Broker {
     /// Whether a log cannot be used by this process any more.
     fn is_storage_offline(&self, log: LogId) -> bool {
         self.replicas.is_damaged(log) || self.logs.view(log).is_none_or(|view| self.logs.is_offline(view.dir))
+    }
+
+    /// A partition has moved to others: what is here of it goes.
+    fn give_up_replica(&mut self, now: Now, partition: &TopicPartition, out: &mut Effects) {
+        let Some(log) = self.replicas.log(&partition.topic, partition.partition) else { return };
+        out.note(Level::Info, format!("{partition} has moved to other brokers: removed"));
+        self.resign_groups(log);
+        self.unfollow(log);
+        self.replicas.remove(log);
+        self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        self.fail_deletions(log);
+        self.wake_fetches(log, out);
+        self.logs.delete(now, log, out);
     }
 
     fn remove_topic(&mut self, now: Now, id: Uuid, out: &mut Effects) {

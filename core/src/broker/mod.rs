@@ -27,7 +27,7 @@ mod quorum;
 mod replicas;
 mod view;
 
-pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, ReplicaDescribed};
+pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, PartitionResults, ReplicaDescribed};
 pub use cluster::{Ask, FetchFrom, FetchedFrom, Follower, Heartbeat, PeerCall, PeerCallId, Said, Standing, To};
 pub use coordinator::{About, GroupAnswers};
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
@@ -234,7 +234,8 @@ impl Broker {
     }
 
     /// A connection is gone: nobody waits for its fetch any more, nor for what groups say to it.
-    pub fn on_closed(&mut self, conn: ConnId) {
+    pub fn on_closed(&mut self, now: Now, conn: ConnId) {
+        self.hasten_session(now, conn);
         self.coordinator.on_closed(conn);
         if let Some(key) = self.purgatory.parked_on(conn) {
             self.purgatory.take_fetch(key);

@@ -92,8 +92,8 @@ broker_keys! { BROKER;
         "How long a candidate waits for votes before the next election.";
     "controller.quorum.election.backoff.max.ms", int(0), "1000", Fixed, Used,
         "The longest wait between two elections.";
-    "controller.quorum.fetch.timeout.ms", int(0), "2000", Fixed, Used,
-        "A voter that cannot fetch for so long starts an election; a leader without a majority resigns.";
+    "controller.quorum.fetch.timeout.ms", int(0), "1000", Fixed, Used,
+        "A voter that cannot fetch for so long starts an election; a leader without a majority resigns. Kafka: 2000.";
     "controller.quorum.request.timeout.ms", int(0), "2000", Fixed, Used,
         "How long a request between controllers may take.";
     "controller.quorum.retry.backoff.ms", int(0), "20", Fixed, Used,
@@ -122,10 +122,10 @@ broker_keys! { BROKER;
     "metadata.max.retention.ms", long(-1), "604800000", Fixed, Ignored,
         "Age to which old metadata segments and snapshots are kept.";
     // Registration.
-    "broker.heartbeat.interval.ms", int(1), "2000", Fixed, Used,
-        "How often a broker reports to the controller.";
-    "broker.session.timeout.ms", int(1), "9000", Fixed, Used,
-        "A broker that has not reported for so long is fenced.";
+    "broker.heartbeat.interval.ms", int(1), "500", Fixed, Used,
+        "How often a broker reports to the controller. Kafka: 2000.";
+    "broker.session.timeout.ms", int(1), "1500", Fixed, Used,
+        "A broker that has not reported for so long is fenced: what it led is led by others. Kafka: 9000.";
     "initial.broker.registration.timeout.ms", int(1), "60000", Fixed, Ignored,
         "How long a starting broker tries to register before it gives up.";
     "controlled.shutdown.enable", Boolean, "true", Fixed, Used,
@@ -141,9 +141,9 @@ broker_keys! { BROKER;
         "Topics may be deleted.";
     "max.request.partition.size.limit", int(1), "2000", Fixed, Used,
         "Partitions in one answer to DescribeTopicPartitions at most.";
-    "auto.leader.rebalance.enable", Boolean, "true", Fixed, Ignored,
+    "auto.leader.rebalance.enable", Boolean, "true", Fixed, Used,
         "The controller returns leadership to preferred replicas.";
-    "leader.imbalance.check.interval.seconds", long(1), "300", Fixed, Ignored,
+    "leader.imbalance.check.interval.seconds", long(1), "300", Fixed, Used,
         "How often preferred leaders are looked at.";
     "unclean.leader.election.enable", Boolean, "false", PerBrokerOrCluster, Ignored,
         "A replica outside the in-sync set may be elected, losing records.";

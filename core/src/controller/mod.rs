@@ -20,6 +20,7 @@ mod image;
 mod internal;
 mod partitions;
 mod producer_ids;
+mod reassignment;
 mod records;
 mod topics;
 
@@ -32,6 +33,7 @@ pub use image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage, Reso
 pub use internal::{METADATA_TOPIC, METADATA_TOPIC_ID, OFFSETS_TOPIC, is_internal, offsets_topic};
 pub use partitions::{IsrProposal, alter_partition};
 pub use producer_ids::{BLOCK_SIZE, allocate};
+pub use reassignment::{ElectionType, Reassignment, elect, reassign, rebalance};
 pub use records::{BrokerDelta, Change, DecodeError, NewPartition, PartitionDelta, decode_batch, encode};
 pub use topics::{CreatedTopic, MorePartitions, NewTopic, TopicChoice, create, create_partitions, delete};
 

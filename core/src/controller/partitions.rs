@@ -14,6 +14,7 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use super::Refused;
 use super::image::{MetadataImage, PartitionImage, ResourceKind};
+use super::reassignment::{changed, finished};
 use super::records::{Change, PartitionDelta};
 use crate::config::{BrokerConfig, Overrides};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch};
@@ -170,13 +171,20 @@ pub fn alter_partition(
         return Err(refused(ErrorCode::INELIGIBLE_REPLICA));
     }
     let min_isr = min_insync_replicas(image, config, &topic.name);
-    let election = Election { partition, isr, unclean: None, min_isr, anew: false };
-    let delta = election.decide(|id| image.is_active(id));
-    let (topic_id, partition) = (proposal.topic_id, proposal.partition);
-    Ok(delta.map(|delta| Change::PartitionChange { topic_id, partition, delta }))
+    let index = proposal.partition;
+    let next = finished(PartitionImage { isr, ..partition.clone() });
+    let delta = changed(image, min_isr, partition, next);
+    // A leader that was elected uncleanly has recovered when it asks for others.
+    let recovering = partition.recovering.then_some(false);
+    let change = |delta| Change::PartitionChange {
+        topic_id: proposal.topic_id,
+        partition: index,
+        delta: PartitionDelta { recovering, ..delta },
+    };
+    Ok(delta.map(change))
 }
 
-fn min_insync_replicas(image: &MetadataImage, config: &BrokerConfig, topic: &str) -> usize {
+pub(super) fn min_insync_replicas(image: &MetadataImage, config: &BrokerConfig, topic: &str) -> usize {
     let none = Overrides::new();
     let overrides = image.overrides(ResourceKind::Topic, topic).unwrap_or(&none);
     usize::try_from(config.topic(overrides).safety.min_insync_replicas).unwrap_or(usize::MAX)

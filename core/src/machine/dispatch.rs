@@ -143,7 +143,7 @@ impl Machine {
     fn on_closed(&mut self, now: Now, conn: ConnId) {
         self.peers.on_closed(now, conn);
         self.connections.on_closed(conn);
-        self.broker.on_closed(conn);
+        self.broker.on_closed(now, conn);
     }
 
     fn answer_released(&mut self, out: &mut Effects) {

@@ -237,6 +237,9 @@ impl Peers {
                 }
             }
             Outcome::Down { route, .. } => {
+                if matches!(route, Route { peer: Peer::Controller(_), lane: Lane::Broker }) {
+                    broker.on_controller_lost(now);
+                }
                 for asked in self.take_waiting(route) {
                     fail(now, &asked, broker, out);
                 }

@@ -13,6 +13,9 @@ use crate::log::leader_epoch_cache::EpochEnd;
 use crate::planted::Plant;
 use crate::types::{LeaderEpoch, Offset};
 
+/// A leader whose connection failed has this part of the time left to answer.
+const HASTE: u32 = 4;
+
 impl Raft {
     /// Batches of an [`Outcome`] are in the log, or it does not take them.
     pub fn on_appended(&mut self, now: Now, taken: bool) -> Outcome {
@@ -113,6 +116,11 @@ impl Raft {
             return;
         }
         it.fetching = later;
+        if response.is_none() {
+            // Nobody answers there: it need not be silent for all of the time. Who still hears it will say so
+            // (KIP-996).
+            it.until = it.until.min(now.monotonic + self.config.fetch_timeout / HASTE);
+        }
         let Some(Response { error: ErrorCode::NONE, body, .. }) = response else { return };
         let ResponseBody::Fetch { high_watermark, diverging, records } = body else { return };
         it.heard = true;

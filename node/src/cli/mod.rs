@@ -5,6 +5,7 @@
 
 mod client;
 mod config_print;
+mod crowd;
 mod log;
 mod start;
 
@@ -29,7 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a broker for development: one node, data in ./ottla-data, topics made on first use
+    /// Start a broker for development: one node or --nodes N, data in ./ottla-data, topics made on first use
     Dev(DevArgs),
     /// Start a node from a properties file with Kafka's keys
     Serve(ServeArgs),
@@ -81,6 +82,9 @@ struct DevArgs {
     /// Where to listen for Kafka's clients
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     listen: String,
+    /// How many nodes, each a process of its own; the ports above --listen are theirs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    nodes: u16,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -186,6 +190,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let log = LogOptions { format: cli.log.log_format, filter: cli.log.log_level };
     logging::start(&log).map_err(Failure::usage)?;
     match cli.command {
+        Command::Dev(args) if args.nodes > 1 => crowd::run(&args),
         Command::Dev(args) => start::dev(&args),
         Command::Serve(args) => start::serve(&args),
         Command::Topic(command) => client::topic::run(&command),

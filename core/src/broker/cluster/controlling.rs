@@ -1,8 +1,9 @@
 //! The controller: what the leader of the metadata quorum decides about brokers and their partitions.
 //!
 //! A broker that is silent for `broker.session.timeout.ms` is fenced. Sessions are soft: a new controller gives every
-//! broker a whole one. Safety does not rest on them (promise P8): a fenced broker that thinks it leads can commit
-//! nothing without an ISR that no longer counts on it.
+//! broker a whole one. Who hangs up, or was the controller before, has a quarter of it left to show itself: a process
+//! that dies closes its connections, and one that lives comes back at once. Safety does not rest on sessions (promise
+//! P8): a fenced broker that thinks it leads can commit nothing without an ISR that no longer counts on it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::broker::admin::Answered;
 use crate::broker::{Broker, Outcome};
 use crate::clock::{Instant, Now};
 use crate::controller::{self, Change, IsrProposal, MetadataImage, Registration};
-use crate::machine::{Effects, Level, Ticket};
+use crate::machine::{ConnId, Effects, Level, Ticket};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
 /// Who is alive, as the controller sees it.
@@ -23,9 +24,16 @@ pub(super) struct Sessions {
     /// The quorum's epoch that they are of.
     epoch: LeaderEpoch,
     until: BTreeMap<BrokerId, Instant>,
+    /// Who speaks on which connection.
+    conns: BTreeMap<ConnId, BrokerId>,
+    /// The controller before, as long as this node is none.
+    before: Option<BrokerId>,
     /// Who is on its way out, and how far it must have read the metadata to know that it leads nothing.
     leaving: BTreeMap<BrokerId, Offset>,
 }
+
+/// Who is probably gone has this part of its session left.
+const HASTE: u32 = 4;
 
 impl Broker {
     /// A broker asks to be registered.
@@ -41,7 +49,7 @@ impl Broker {
                 if !decision.changes.is_empty() {
                     out.note(Level::Info, format!("broker {} is registered", id.0));
                 }
-                self.touch(now, id);
+                self.touch(now, id, ticket.conn);
                 self.commit(now, ticket, decision.changes, Answered::Registered(Ok(decision.answer)), out);
             }
         }
@@ -53,7 +61,7 @@ impl Broker {
         if let Err(error) = self.check_sender(id, epoch) {
             return self.release_admin(ticket, Answered::Alive(Err(error)));
         }
-        self.touch(now, id);
+        self.touch(now, id, ticket.conn);
         let (standing, changes) = self.judge_heartbeat(&heartbeat);
         if heartbeat.wants_shutdown {
             let end = self.metadata_end().unwrap_or_default() + i64::try_from(changes.len()).unwrap_or(0);
@@ -134,9 +142,23 @@ impl Broker {
         if known.epoch == epoch { Ok(()) } else { Err(ErrorCode::STALE_BROKER_EPOCH) }
     }
 
-    fn touch(&mut self, now: Now, id: BrokerId) {
+    fn touch(&mut self, now: Now, id: BrokerId, conn: ConnId) {
         let until = now.monotonic + self.session_timeout();
-        self.cluster.sessions.until.insert(id, until);
+        let sessions = &mut self.cluster.sessions;
+        sessions.until.insert(id, until);
+        sessions.conns.retain(|_, other| *other != id);
+        sessions.conns.insert(conn, id);
+    }
+
+    /// A connection is gone, perhaps with the broker that spoke on it.
+    pub(in crate::broker) fn hasten_session(&mut self, now: Now, conn: ConnId) {
+        let until = now.monotonic + self.session_timeout() / HASTE;
+        let sessions = &mut self.cluster.sessions;
+        if let Some(id) = sessions.conns.remove(&conn)
+            && let Some(session) = sessions.until.get_mut(&id)
+        {
+            *session = until.min(*session);
+        }
     }
 
     fn session_timeout(&self) -> Duration {
@@ -145,9 +167,15 @@ impl Broker {
 
     /// Fences who was silent for too long, and keeps this node itself in service.
     pub(super) fn attend_to_sessions(&mut self, now: Now, out: &mut Effects) -> bool {
-        let Some(raft) = self.metadata.raft().filter(|raft| raft.is_leader()) else { return false };
+        let Some(raft) = self.metadata.raft() else { return false };
+        if !raft.is_leader() {
+            self.cluster.sessions.before = raft.leader().or(self.cluster.sessions.before);
+            return false;
+        }
         if self.cluster.sessions.epoch != raft.epoch() {
-            self.cluster.sessions = Sessions { epoch: raft.epoch(), ..Sessions::default() };
+            let soon = now.monotonic + self.session_timeout() / HASTE;
+            let until = self.cluster.sessions.before.map(|before| (before, soon)).into_iter().collect();
+            self.cluster.sessions = Sessions { epoch: raft.epoch(), until, ..Sessions::default() };
         }
         let node = self.node();
         let timeout = self.session_timeout();

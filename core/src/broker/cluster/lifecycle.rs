@@ -76,6 +76,11 @@ impl Broker {
         }
     }
 
+    /// The connection to the controller is gone: it is told at once that this broker is not.
+    pub fn on_controller_lost(&mut self, now: Now) {
+        self.cluster.life.due = self.cluster.life.due.min(now.monotonic + self.retry_backoff());
+    }
+
     /// A node that belongs to no cluster asks which it is to join.
     pub(super) fn attend_to_joining(&mut self, now: Now) {
         let joins = matches!(self.phase, Phase::Joining(_));

@@ -1,0 +1,380 @@
+//! Partitions that move to other brokers (KIP-455), and elections that an operator asks for (KIP-183, KIP-460).
+//!
+//! | state | replicas | adding | removing |
+//! |---|---|---|---|
+//! | at rest | the target | | |
+//! | moving | the target, then who goes | who was not there | who goes |
+//! | taken back | those before | | |
+//!
+//! A move is over when everyone who is added is in sync: then who goes, goes, in the same change. Nobody leaves before
+//! that, so a move never makes the partition less safe than it was.
+
+use ottla_wire::{ErrorCode, Uuid};
+
+use super::Refused;
+use super::image::{MetadataImage, PartitionImage, TopicImage};
+use super::partitions::{Election, min_insync_replicas};
+use super::records::{Change, PartitionDelta};
+use crate::config::BrokerConfig;
+use crate::types::BrokerId;
+
+/// Where a partition is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reassignment {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's index.
+    pub partition: i32,
+    /// Who is to have it; `None` takes a move back.
+    pub replicas: Option<Vec<BrokerId>>,
+}
+
+/// Which leader an operator wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElectionType {
+    /// The first of the replicas, if it is in sync.
+    Preferred,
+    /// Anyone, though records are lost by it: who is in sync or eligible if somebody is.
+    Unclean,
+}
+
+/// Begins to move a partition, or takes a move back.
+///
+/// # Errors
+/// Kafka's codes.
+pub fn reassign(
+    image: &MetadataImage,
+    config: &BrokerConfig,
+    wanted: &Reassignment,
+    may_change_factor: bool,
+) -> Result<Option<Change>, Refused> {
+    let (topic, partition) = find(image, &wanted.topic, wanted.partition)?;
+    let before = without(&partition.replicas, &partition.adding);
+    let target = match &wanted.replicas {
+        None if partition.adding.is_empty() && partition.removing.is_empty() => {
+            return Err(refused(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS));
+        }
+        None => before.clone(),
+        Some(target) => {
+            check_target(image, target)?;
+            if !may_change_factor && target.len() != before.len() {
+                let why = format!(
+                    "The replication factor is changed from {} to {}, which the request does not allow.",
+                    before.len(),
+                    target.len()
+                );
+                return Err(Refused::new(ErrorCode::INVALID_REPLICATION_FACTOR, why));
+            }
+            target.clone()
+        }
+    };
+    let (adding, removing) = (without(&target, &before), without(&before, &target));
+    let mut next = partition.clone();
+    next.replicas = target.iter().chain(&removing).copied().collect();
+    (next.adding, next.removing) = (adding, removing);
+    // Who was on its way in and is not wanted any more.
+    next.isr.retain(|id| next.replicas.contains(id));
+    next.elr.retain(|id| next.replicas.contains(id));
+    if next.isr.is_empty() && !partition.isr.is_empty() {
+        let why = "Only replicas that are on their way in are in sync: the move cannot be taken back now.";
+        return Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
+    }
+    let min_isr = min_insync_replicas(image, config, &topic.name);
+    let topic_id = topic.id;
+    Ok(changed(image, min_isr, partition, finished(next)).map(|delta| change(topic_id, wanted.partition, delta)))
+}
+
+/// The partition with the move over, if everyone who is added is in sync.
+pub(super) fn finished(mut partition: PartitionImage) -> PartitionImage {
+    let moves = !partition.adding.is_empty() || !partition.removing.is_empty();
+    let left = without(&partition.isr, &partition.removing);
+    if moves && !left.is_empty() && partition.adding.iter().all(|id| partition.isr.contains(id)) {
+        partition.replicas = without(&partition.replicas, &partition.removing);
+        partition.elr = without(&partition.elr, &partition.removing);
+        partition.isr = left;
+        partition.adding.clear();
+        partition.removing.clear();
+    }
+    partition
+}
+
+/// What makes `next` of the partition, with an election among those who have it then.
+pub(super) fn changed(
+    image: &MetadataImage,
+    min_isr: usize,
+    partition: &PartitionImage,
+    next: PartitionImage,
+) -> Option<PartitionDelta> {
+    let election = Election { partition: &next, isr: next.isr.clone(), unclean: None, min_isr, anew: false };
+    let elected = election.decide(|id| image.is_active(id)).unwrap_or_default();
+    let isr = elected.isr.clone().unwrap_or_else(|| next.isr.clone());
+    let elr = elected.elr.clone().unwrap_or_else(|| next.elr.clone());
+    let moved = next.replicas != partition.replicas;
+    let delta = PartitionDelta {
+        isr: (isr != partition.isr).then_some(isr),
+        elr: (elr != partition.elr).then_some(elr),
+        replicas: moved.then(|| next.replicas.clone()),
+        directories: moved.then(|| directories(image, partition, &next.replicas)),
+        adding: (next.adding != partition.adding).then_some(next.adding),
+        removing: (next.removing != partition.removing).then_some(next.removing),
+        ..elected
+    };
+    (delta != PartitionDelta::default()).then_some(delta)
+}
+
+/// Each replica's directory: the one it had; for a new one its broker's, if that has one only (KIP-858).
+fn directories(image: &MetadataImage, partition: &PartitionImage, replicas: &[BrokerId]) -> Vec<Uuid> {
+    let directory = |id: &BrokerId| {
+        let place = partition.replicas.iter().position(|other| other == id);
+        let known = place.and_then(|place| partition.directories.get(place)).copied();
+        let only = || image.broker(*id).filter(|it| it.directories.len() == 1).map(|it| it.directories[0]);
+        known.or_else(only).unwrap_or_default()
+    };
+    replicas.iter().map(directory).collect()
+}
+
+/// Elects a leader by an operator's word.
+///
+/// # Errors
+/// Kafka's codes: there is no need, or nobody who could be elected.
+pub fn elect(
+    image: &MetadataImage,
+    config: &BrokerConfig,
+    kind: ElectionType,
+    (topic, index): (&str, i32),
+) -> Result<Change, Refused> {
+    let (topic, partition) = find(image, topic, index)?;
+    let delta = match kind {
+        ElectionType::Preferred => prefer(image, partition)?,
+        ElectionType::Unclean => {
+            let min_isr = min_insync_replicas(image, config, &topic.name);
+            elect_uncleanly(image, partition, min_isr)?
+        }
+    };
+    Ok(change(topic.id, index, delta))
+}
+
+/// The partitions whose preferred leader could lead and does not.
+#[must_use]
+pub fn rebalance(image: &MetadataImage, most: usize) -> Vec<Change> {
+    let all =
+        image.topics().flat_map(|topic| (0..).zip(&topic.partitions).map(move |(index, it)| (topic.id, index, it)));
+    let wanting = all.filter_map(|(topic, index, it)| prefer(image, it).ok().map(|delta| change(topic, index, delta)));
+    wanting.take(most).collect()
+}
+
+fn prefer(image: &MetadataImage, partition: &PartitionImage) -> Result<PartitionDelta, Refused> {
+    let preferred = partition.replicas.first().copied();
+    if preferred == partition.leader {
+        return Err(refused(ErrorCode::ELECTION_NOT_NEEDED));
+    }
+    match preferred.filter(|id| partition.isr.contains(id) && image.is_active(*id)) {
+        Some(leader) => Ok(PartitionDelta { leader: Some(Some(leader)), ..PartitionDelta::default() }),
+        None => Err(refused(ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE)),
+    }
+}
+
+fn elect_uncleanly(
+    image: &MetadataImage,
+    partition: &PartitionImage,
+    min_isr: usize,
+) -> Result<PartitionDelta, Refused> {
+    if partition.leader.is_some() {
+        return Err(refused(ErrorCode::ELECTION_NOT_NEEDED));
+    }
+    let election = Election { partition, isr: partition.isr.clone(), unclean: None, min_isr, anew: false };
+    if let Some(delta) = election.decide(|id| image.is_active(id)).filter(|delta| delta.leader.is_some()) {
+        return Ok(delta);
+    }
+    let known = partition.last_known_elr.iter().chain(&partition.replicas).copied();
+    let leader = known.into_iter().find(|id| image.is_active(*id));
+    let leader = leader.ok_or_else(|| refused(ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE))?;
+    Ok(PartitionDelta {
+        leader: Some(Some(leader)),
+        isr: Some(vec![leader]),
+        elr: Some(Vec::new()),
+        last_known_elr: Some(Vec::new()),
+        // So it is recorded (promise P7).
+        recovering: Some(true),
+        ..PartitionDelta::default()
+    })
+}
+
+fn find<'a>(
+    image: &'a MetadataImage,
+    topic: &str,
+    index: i32,
+) -> Result<(&'a TopicImage, &'a PartitionImage), Refused> {
+    let unknown = || refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    let topic = image.topic(topic).ok_or_else(unknown)?;
+    let partition = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index)).ok_or_else(unknown)?;
+    Ok((topic, partition))
+}
+
+fn check_target(image: &MetadataImage, target: &[BrokerId]) -> Result<(), Refused> {
+    let invalid = |why: String| Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
+    if target.is_empty() {
+        return invalid("The replica list is empty.".into());
+    }
+    for (place, id) in target.iter().enumerate() {
+        if target[..place].contains(id) {
+            return invalid(format!("The replica list has broker {} more than once.", id.0));
+        }
+        if image.broker(*id).is_none() {
+            return invalid(format!("The replica list has broker {}, which is not registered.", id.0));
+        }
+    }
+    Ok(())
+}
+
+fn without(ids: &[BrokerId], others: &[BrokerId]) -> Vec<BrokerId> {
+    ids.iter().copied().filter(|id| !others.contains(id)).collect()
+}
+
+const fn change(topic_id: Uuid, partition: i32, delta: PartitionDelta) -> Change {
+    Change::PartitionChange { topic_id, partition, delta }
+}
+
+fn refused(code: ErrorCode) -> Refused {
+    Refused::new(code, code.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::{BrokerImage, IsrProposal, NewPartition, alter_partition};
+    use crate::types::{BrokerEpoch, Offset};
+
+    fn ids(numbers: &[i32]) -> Vec<BrokerId> {
+        numbers.iter().copied().map(BrokerId).collect()
+    }
+
+    /// Five brokers, of which `fenced` are out of service, and one partition on the first three, led by the second.
+    fn image(isr: &[i32], leader: i32, fenced: &[i32]) -> MetadataImage {
+        let mut image = MetadataImage::default();
+        for id in 1..=5 {
+            let broker = BrokerImage {
+                epoch: BrokerEpoch(id.into()),
+                incarnation: Uuid(1),
+                endpoints: Vec::new(),
+                rack: None,
+                fenced: fenced.contains(&id),
+                shutting_down: false,
+                directories: vec![Uuid(100 + u128::from(id.unsigned_abs()))],
+            };
+            image.replay(Offset(1), &Change::RegisterBroker { id: BrokerId(id), broker });
+        }
+        image.replay(Offset(1), &Change::Topic { name: "t".into(), id: Uuid(7) });
+        let partition = PartitionImage {
+            replicas: ids(&[1, 2, 3]),
+            isr: ids(isr),
+            leader: (leader > 0).then_some(BrokerId(leader)),
+            directories: vec![Uuid(101), Uuid(102), Uuid(103)],
+            ..PartitionImage::default()
+        };
+        image.replay(Offset(1), &Change::Partition(NewPartition { topic_id: Uuid(7), partition: 0, image: partition }));
+        image
+    }
+
+    fn config() -> BrokerConfig {
+        BrokerConfig::for_test(1, &[])
+    }
+
+    fn moved(image: &mut MetadataImage, replicas: Option<&[i32]>) -> Result<PartitionImage, ErrorCode> {
+        let replicas = replicas.map(ids);
+        let wanted = Reassignment { topic: "t".into(), partition: 0, replicas };
+        let change = reassign(image, &config(), &wanted, true).map_err(|refused| refused.code)?;
+        change.iter().for_each(|change| image.replay(Offset(2), change));
+        Ok(image.partition("t", 0).unwrap().clone())
+    }
+
+    /// The leader asks for an ISR.
+    fn in_sync(image: &mut MetadataImage, isr: &[i32]) -> PartitionImage {
+        let it = image.partition("t", 0).unwrap();
+        let isr = ids(isr).into_iter().map(|id| (id, None)).collect();
+        let (leader_epoch, partition_epoch) = (it.leader_epoch, it.partition_epoch);
+        let proposal = IsrProposal { topic_id: Uuid(7), partition: 0, leader_epoch, partition_epoch, isr };
+        let change = alter_partition(image, &config(), it.leader.unwrap(), &proposal).unwrap();
+        change.iter().for_each(|change| image.replay(Offset(3), change));
+        image.partition("t", 0).unwrap().clone()
+    }
+
+    #[test]
+    fn a_move_is_over_when_all_who_are_added_are_in_sync() {
+        let mut image = image(&[1, 2, 3], 2, &[]);
+        let it = moved(&mut image, Some(&[4, 5, 1])).unwrap();
+        assert_eq!((&it.replicas, &it.adding, &it.removing), (&ids(&[4, 5, 1, 2, 3]), &ids(&[4, 5]), &ids(&[2, 3])));
+        assert_eq!((it.leader, it.leader_epoch.0), (Some(BrokerId(2)), 0), "nobody leaves yet");
+        assert_eq!(it.directories, [104, 105, 101, 102, 103].map(Uuid));
+        let it = in_sync(&mut image, &[1, 2, 3, 4]);
+        assert_eq!(it.adding, ids(&[4, 5]), "5 is missing");
+        let it = in_sync(&mut image, &[1, 2, 3, 4, 5]);
+        assert_eq!((&it.replicas, &it.isr), (&ids(&[4, 5, 1]), &ids(&[1, 4, 5])));
+        assert!(it.adding.is_empty() && it.removing.is_empty());
+        assert_eq!((it.leader, it.leader_epoch.0), (Some(BrokerId(4)), 1), "who led has gone");
+        assert_eq!(it.directories, [104, 105, 101].map(Uuid));
+    }
+
+    #[test]
+    fn a_move_is_taken_back() {
+        let mut image = image(&[1, 2, 3], 2, &[]);
+        assert_eq!(moved(&mut image, None), Err(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS));
+        moved(&mut image, Some(&[4, 5])).unwrap();
+        in_sync(&mut image, &[1, 2, 3, 4]);
+        let it = moved(&mut image, None).unwrap();
+        assert_eq!((&it.replicas, &it.isr), (&ids(&[1, 2, 3]), &ids(&[1, 2, 3])));
+        assert!(it.adding.is_empty() && it.removing.is_empty());
+    }
+
+    #[test]
+    fn replicas_only_go_at_once() {
+        let mut image = image(&[1, 2, 3], 2, &[]);
+        let it = moved(&mut image, Some(&[3, 1])).unwrap();
+        assert_eq!((&it.replicas, &it.isr, it.leader), (&ids(&[3, 1]), &ids(&[1, 3]), Some(BrokerId(3))));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let mut image = image(&[1, 2, 3], 2, &[]);
+        for target in [&[][..], &[1, 1], &[1, 9]] {
+            assert_eq!(moved(&mut image, Some(target)), Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT), "{target:?}");
+        }
+        let wanted = Reassignment { topic: "t".into(), partition: 0, replicas: Some(ids(&[1, 2])) };
+        let refused = reassign(&image, &config(), &wanted, false).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::INVALID_REPLICATION_FACTOR);
+    }
+
+    #[test]
+    fn the_preferred_leader_leads_if_it_is_in_sync() {
+        let elect = |image: &MetadataImage| {
+            let elected = elect(image, &config(), ElectionType::Preferred, ("t", 0));
+            elected.map(drop).map_err(|refused| refused.code)
+        };
+        assert_eq!(elect(&image(&[1, 2], 2, &[])), Ok(()));
+        assert_eq!(elect(&image(&[1, 2], 1, &[])), Err(ErrorCode::ELECTION_NOT_NEEDED));
+        assert_eq!(elect(&image(&[2, 3], 2, &[])), Err(ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE));
+        assert_eq!(elect(&image(&[1, 2], 2, &[1])), Err(ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE));
+        assert_eq!(rebalance(&image(&[1, 2], 2, &[]), 9).len(), 1);
+        assert_eq!(rebalance(&image(&[1, 2], 1, &[]), 9).len(), 0);
+    }
+
+    #[test]
+    fn an_unclean_election_is_recorded() {
+        let mut image = image(&[], 0, &[1, 2]);
+        let change = elect(&image, &config(), ElectionType::Unclean, ("t", 0)).unwrap();
+        image.replay(Offset(2), &change);
+        let it = image.partition("t", 0).unwrap().clone();
+        assert_eq!((it.leader, &it.isr, it.recovering), (Some(BrokerId(3)), &ids(&[3]), true));
+        let again = elect(&image, &config(), ElectionType::Unclean, ("t", 0));
+        assert_eq!(again.unwrap_err().code, ErrorCode::ELECTION_NOT_NEEDED);
+        image.replay(
+            Offset(3),
+            &Change::BrokerChange {
+                id: BrokerId(1),
+                epoch: BrokerEpoch(1),
+                delta: crate::controller::BrokerDelta { fenced: Some(false), ..Default::default() },
+            },
+        );
+        assert!(!in_sync(&mut image, &[3, 1]).recovering);
+    }
+}

@@ -1,0 +1,211 @@
+//! `ottla dev --nodes 3`: a cluster on this machine, each node a process of its own, with its own properties file.
+//!
+//! The nodes are `ottla serve`, started by this process and stopped with it. One that ends is reported with the command
+//! that starts it again: that is how failover is tried out.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{DevArgs, Failure, print};
+use crate::signals;
+
+/// Controllers listen so far above the clients' ports.
+const CONTROLLER_PORTS: u16 = 100;
+
+/// One node, as it is started.
+struct Member {
+    id: u16,
+    clients: String,
+    controllers: String,
+    data: PathBuf,
+    properties: PathBuf,
+    log: PathBuf,
+    pid: u32,
+}
+
+/// What happens to the nodes.
+enum Event {
+    Ready,
+    Ended(u16, io::Result<ExitStatus>),
+    /// This process is asked to stop.
+    Stop,
+}
+
+/// Starts the nodes, and returns when all have ended.
+pub(super) fn run(args: &DevArgs) -> Result<(), Failure> {
+    let mut members = plan(args)?;
+    // A cluster is born once: a node whose directory was lost must not found another beside those that are left.
+    let is_new = members.iter().all(|member| !member.data.exists());
+    fs::create_dir_all(&args.data)?;
+    let (tell, events) = mpsc::channel();
+    watch_signals(tell.clone())?;
+    for at in 0..members.len() {
+        fs::write(&members[at].properties, properties(&members, at, args))?;
+        let child = start(&members[at], is_new && at == 0)?;
+        members[at].pid = child.id();
+        watch(members[at].id, child, tell.clone());
+    }
+    follow(&members, &events)
+}
+
+fn plan(args: &DevArgs) -> Result<Vec<Member>, Failure> {
+    let wrong = || Failure::usage(format!("--listen {}: write HOST:PORT, as in 127.0.0.1:9092", args.listen));
+    let (host, port) = args.listen.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    let room = port > 0 && port.checked_add(CONTROLLER_PORTS + args.nodes).is_some();
+    if !room {
+        let last = u16::MAX - CONTROLLER_PORTS - args.nodes;
+        return Err(Failure::usage(format!("--listen {}: several nodes need a port from 1 to {last}", args.listen)));
+    }
+    let member = |id: u16| Member {
+        id,
+        clients: format!("{host}:{}", port + id - 1),
+        controllers: format!("{host}:{}", port + CONTROLLER_PORTS + id - 1),
+        data: args.data.join(format!("node-{id}")),
+        properties: args.data.join(format!("node-{id}.properties")),
+        log: args.data.join(format!("node-{id}.log")),
+        pid: 0,
+    };
+    Ok((1..=args.nodes).map(member).collect())
+}
+
+/// The properties file of a node: what `ottla dev` sets, for several.
+fn properties(members: &[Member], at: usize, args: &DevArgs) -> String {
+    let member = &members[at];
+    let replicas = members.len().min(3);
+    let controllers: Vec<&str> = members.iter().map(|member| member.controllers.as_str()).collect();
+    let pairs = [
+        ("process.roles", "broker,controller".to_owned()),
+        ("node.id", member.id.to_string()),
+        ("listeners", format!("PLAINTEXT://{},CONTROLLER://{}", member.clients, member.controllers)),
+        ("controller.listener.names", "CONTROLLER".to_owned()),
+        ("controller.quorum.bootstrap.servers", controllers.join(",")),
+        ("controller.quorum.auto.join.enable", "true".to_owned()),
+        ("log.dirs", member.data.display().to_string()),
+        ("default.replication.factor", replicas.to_string()),
+        ("min.insync.replicas", replicas.div_ceil(2).to_string()),
+        ("offsets.topic.replication.factor", replicas.to_string()),
+        ("transaction.state.log.replication.factor", replicas.to_string()),
+        ("transaction.state.log.min.isr", replicas.div_ceil(2).to_string()),
+        ("group.initial.rebalance.delay.ms", "0".to_owned()),
+        ("group.consumer.assignment.interval.ms", "0".to_owned()),
+    ];
+    let given = args.common.settings.iter().map(|(key, value)| (key.as_str(), value.clone()));
+    let mut text = String::new();
+    for (key, value) in pairs.into_iter().chain(given) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{key}={value}");
+    }
+    text
+}
+
+fn start(member: &Member, founds: bool) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("serve").arg("--config").arg(&member.properties);
+    if founds {
+        command.arg("--new-cluster");
+    }
+    let log = File::options().create(true).append(true).open(&member.log)?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()
+}
+
+/// Tells when the node is ready and when it has ended.
+fn watch(id: u16, mut child: Child, tell: Sender<Event>) {
+    let stdout = child.stdout.take();
+    thread::spawn(move || {
+        let lines = stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines());
+        for line in lines.map_while(Result::ok) {
+            if line.contains(" ready: ") {
+                // Nobody listens any more only when the process ends.
+                let _ = tell.send(Event::Ready);
+            }
+        }
+        let _ = tell.send(Event::Ended(id, child.wait()));
+    });
+}
+
+fn watch_signals(tell: Sender<Event>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let interrupted = {
+        let _inside = runtime.enter();
+        signals::interrupted()?
+    };
+    thread::spawn(move || {
+        runtime.block_on(interrupted);
+        let _ = tell.send(Event::Stop);
+        // A second signal is heard on this runtime.
+        runtime.block_on(std::future::pending::<()>());
+    });
+    Ok(())
+}
+
+fn follow(members: &[Member], events: &Receiver<Event>) -> Result<(), Failure> {
+    let (mut ready, mut stopping) = (0, false);
+    let mut running: BTreeSet<u16> = members.iter().map(|member| member.id).collect();
+    while !running.is_empty() {
+        let Ok(event) = events.recv() else { break };
+        match event {
+            Event::Ready => {
+                ready += 1;
+                if ready == members.len() {
+                    print(&summary(members))?;
+                }
+            }
+            Event::Ended(id, status) => {
+                running.remove(&id);
+                let member = members.iter().find(|member| member.id == id);
+                if let Some(member) = member.filter(|_| !stopping) {
+                    let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let (log, again) = (member.log.display(), again(&member.properties));
+                    print(&format!("node {id} ended: {how}; its log is {log}. Start it again with\n  {again}\n"))?;
+                }
+            }
+            Event::Stop => {
+                stopping = true;
+                members.iter().filter(|member| running.contains(&member.id)).for_each(terminate);
+            }
+        }
+    }
+    if stopping { Ok(()) } else { Err(Failure::new("every node has ended; their logs say why")) }
+}
+
+/// Asks a node to stop.
+fn terminate(member: &Member) {
+    if let Some(pid) = i32::try_from(member.pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+fn again(properties: &Path) -> String {
+    format!("ottla serve --config {}", properties.display())
+}
+
+fn summary(members: &[Member]) -> String {
+    let mut text =
+        format!("{} nodes are ready.\n\nNODE  CLIENTS          CONTROLLERS      PID      LOG\n", members.len());
+    for it in members {
+        let (id, clients, controllers, pid, log) = (it.id, &it.clients, &it.controllers, it.pid, it.log.display());
+        let _ = writeln!(text, "{id:<4}  {clients:<15}  {controllers:<15}  {pid:<7}  {log}");
+    }
+    let bootstrap: Vec<&str> = members.iter().map(|member| member.clients.as_str()).collect();
+    let (bootstrap, last) = (bootstrap.join(","), &members[members.len() - 1]);
+    let (pid, again) = (last.pid, again(&last.properties));
+    let _ = write!(
+        text,
+        "\nTry:\n  \
+         ottla topic create t -p 6 -b {bootstrap}\n  \
+         ottla topic describe t -b {bootstrap}\n  \
+         kill -9 {pid}    # others lead within two seconds what it led\n  \
+         {again}    # and it comes back\n\
+         Ctrl-C stops them all.\n",
+    );
+    text
+}
