@@ -169,7 +169,16 @@ impl Plant {
         Self::Idem11,
         Self::Idem14,
         Self::Raft01,
+        Self::Raft02,
+        Self::Raft04,
+        Self::Raft09,
+        Self::Raft10,
+        Self::Raft13,
+        Self::Raft15,
+        Self::Raft16,
+        Self::Raft17,
         Self::Raft31,
+        Self::Raft39,
         Self::Grp01,
         Self::Grp02,
         Self::Grp03,
@@ -193,19 +202,6 @@ impl Plant {
         Self::Cmp19,
         Self::Cmp20,
         Self::Cmp21,
-    ];
-
-    /// The bugs that only a quorum of several shows: `core/src/raft` plants them in a world of its own.
-    pub const QUORUM: &'static [Self] = &[
-        Self::Raft02,
-        Self::Raft04,
-        Self::Raft09,
-        Self::Raft10,
-        Self::Raft13,
-        Self::Raft15,
-        Self::Raft16,
-        Self::Raft17,
-        Self::Raft39,
     ];
 
     /// The catalogue's id: `LOG-01`.
@@ -270,8 +266,7 @@ impl Plant {
 /// The same in every build if none is switched on: a digest of a machine is one of its debug form.
 impl fmt::Debug for Planted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = Plant::ALL.iter().chain(Plant::QUORUM);
-        f.debug_set().entries(all.filter(|plant| self.has(**plant))).finish()
+        f.debug_set().entries(Plant::ALL.iter().filter(|plant| self.has(**plant))).finish()
     }
 }
 

@@ -15,6 +15,7 @@ mod power_loss;
 mod restart;
 mod rot;
 mod slow_disk;
+mod wipe;
 
 pub use clock::ClockFault;
 pub use compacted::Compacted;
@@ -28,6 +29,7 @@ pub use power_loss::PowerLoss;
 pub use restart::Restart;
 pub use rot::{Rot, RotKind};
 pub use slow_disk::SlowDisk;
+pub use wipe::Wipe;
 
 use std::fmt;
 

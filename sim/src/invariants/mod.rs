@@ -230,11 +230,14 @@ impl Invariants {
         if let Fact::Group { .. } = fact {
             return self.groups.check(fact);
         }
-        if let Fact::Quorum(_) = fact {
-            return self.quorum.check(at, fact);
-        }
         if self.nodes.len() <= at {
             self.nodes.resize_with(at + 1, OfNode::default);
+        }
+        if let Fact::Quorum(of_quorum) = fact {
+            if let QuorumFact::Wiped = of_quorum {
+                self.nodes[at] = OfNode::default();
+            }
+            return self.quorum.check(at, fact);
         }
         let node = &mut self.nodes[at];
         of(recovered_prefix::CODE, node.recovered_prefix.check(fact))?;

@@ -115,6 +115,8 @@ pub enum Action {
     Cut(faults::Cut),
     /// A connection is reset, or hangs.
     Connection(faults::ConnectionFault),
+    /// The disk is replaced.
+    Wipe(faults::Wipe),
     /// The process is started on logs that a cleaner went over.
     Compacted(faults::Compacted),
 }

@@ -440,6 +440,7 @@ impl World {
             | Action::Clock(_)
             | Action::Cut(_)
             | Action::Connection(_)
+            | Action::Wipe(_)
             | Action::Compacted(_) => (),
         }
     }
@@ -492,8 +493,13 @@ impl World {
     }
 }
 
+/// A disk with nothing on it: a node's first, or one that takes the place of another.
+fn new_disk(scenario: &Scenario, draws: Draws, id: u16, wipes: u64) -> Disk {
+    Disk::new(draws, u64::from(id) | wipes << 16, 1, scenario.disk.preset, scenario.disk.speeds())
+}
+
 fn new_node(scenario: &Scenario, draws: Draws, id: u16) -> Node {
-    let disk = Disk::new(draws, u64::from(id), 1, scenario.disk.preset, scenario.disk.speeds());
+    let disk = new_disk(scenario, draws, id, 0);
     let clock = if id == 0 { "clock/node".to_owned() } else { format!("clock/node-{id}") };
     Node::new(id, disk, drifting_clock(scenario, draws, &clock))
 }

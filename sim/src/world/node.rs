@@ -6,6 +6,8 @@ use ottla_core::config::{BrokerConfig, Config, ConfigError, Layers, Origin, Stat
 use ottla_core::job::Job;
 use ottla_core::machine::{ConnId, Effects, Input, JobId, Machine, OpId};
 
+use ottla_wire::Uuid;
+
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::frames::Frames;
@@ -24,6 +26,10 @@ pub struct Node {
     pub clock: Clock,
     /// How often a process was started.
     pub boots: u64,
+    /// How often its disk was replaced.
+    pub wipes: u64,
+    /// The id of the directory that its metadata log is in, as it was seen last.
+    pub directory: Uuid,
     /// The process, if one runs.
     pub process: Option<Process>,
     /// The process stands still until then.
@@ -116,6 +122,8 @@ pub struct Vote {
     pub epoch: i32,
     /// For whom.
     pub candidate: i32,
+    /// The directory in which that one has its log.
+    pub directory: Uuid,
 }
 
 /// Jobs under way, and the reads they wait for.
@@ -178,6 +186,8 @@ impl Node {
             disk,
             clock,
             boots: 0,
+            wipes: 0,
+            directory: Uuid::ZERO,
             process: None,
             paused_until: 0,
             born: false,

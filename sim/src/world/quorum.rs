@@ -7,17 +7,18 @@ use ottla_core::ingress::Request;
 use ottla_core::machine::{FileAction, LogDirId, Machine, Path};
 use ottla_core::raft::{ControlRecord, QuorumState, Raft, SavedElection, control_records};
 use ottla_core::record::RecordBatch;
-use ottla_core::types::{LeaderEpoch, TopicPartition};
+use ottla_core::types::{LeaderEpoch, Offset, TopicPartition};
 use ottla_wire::api::vote::{VoteRequest, VoteResponse};
 use ottla_wire::frame::{PREFIX_LEN, RequestHeader, ResponseHeader};
-use ottla_wire::{ApiKey, Message, Reader};
+use ottla_wire::{ApiKey, Message, Reader, Uuid};
 
 use super::agenda::Moment;
 use super::node::Vote;
-use super::{Stage, World};
+use super::{Stage, World, new_disk};
 use crate::disk::Operation;
 use crate::invariants::{Fact, Part, QuorumFact};
-use crate::logs::BatchRef;
+use crate::logs::{BatchRef, Logs};
+use crate::time::Nanos;
 
 impl World {
     /// A machine made a step: what became of its part in the quorum?
@@ -33,7 +34,10 @@ impl World {
         if part == before {
             return;
         }
-        let (voters, log) = (voters(raft), raft.log());
+        let directory = raft.node().directory_id;
+        self.nodes[at].directory = directory;
+        let Some((raft, _)) = self.quorum_of(at) else { return };
+        let (voters, log) = (self.voters_with_disks(raft), raft.log());
         let end = (log.end.0, log.last_epoch.map(|epoch| epoch.0));
         if part.high_watermark != before.high_watermark {
             // The cluster is born: nobody may found it a second time.
@@ -50,6 +54,39 @@ impl World {
         if self.stage == Stage::Finishing {
             self.advance_stage();
         }
+    }
+
+    fn quorum_of(&self, at: usize) -> Option<(&Raft, Offset)> {
+        self.nodes[at].process.as_ref()?.machine.quorum()
+    }
+
+    /// The voters that a node knows, by their numbers; -1 where the disk is gone on which one voted.
+    fn voters_with_disks(&self, raft: &Raft) -> Vec<i32> {
+        let voters = raft.voters().into_iter().flat_map(|voters| voters.iter());
+        let known = voters.map(|(key, _)| {
+            let node = usize::try_from(key.id.0).ok().and_then(|at| self.nodes.get(at));
+            let is_there = node.is_some_and(|node| node.directory == key.directory_id);
+            if is_there { key.id.0 } else { -1 }
+        });
+        known.collect()
+    }
+
+    /// The disk is replaced, if a majority of the voters keep theirs.
+    pub(super) fn wipe(&mut self, at: usize, down: Nanos) {
+        let raft = self.leader().and_then(|leader| self.quorum_of(leader)).map(|(raft, _)| raft);
+        let Some(voters) = raft.map(|raft| self.voters_with_disks(raft)) else { return };
+        let keep = voters.iter().filter(|voter| **voter >= 0 && **voter != number(at)).count();
+        if voters.len() < self.nodes.len() || keep * 2 <= voters.len() {
+            return;
+        }
+        self.trace.event("wipe", self.nodes[at].occurrence(0));
+        self.lose_power(at, down);
+        let node = &mut self.nodes[at];
+        node.wipes += 1;
+        node.directory = Uuid::ZERO;
+        node.disk = new_disk(&self.setting.scenario, self.draws, node.id, node.wipes);
+        self.judge.logs[at] = Logs::default();
+        self.judge.of_node(at, &Fact::Quorum(QuorumFact::Wiped));
     }
 
     fn judge_image(&mut self, at: usize) {
@@ -108,7 +145,7 @@ impl World {
     /// A candidate asks for votes: its own it has given itself.
     pub(super) fn judge_candidate(&mut self, vote: Vote) {
         if let Ok(candidate) = usize::try_from(vote.candidate)
-            && candidate < self.nodes.len()
+            && self.nodes.get(candidate).is_some_and(|node| node.directory == vote.directory)
         {
             self.judge_voted(candidate, vote);
         }
@@ -154,14 +191,13 @@ impl World {
     /// Whether one leads, every voter follows it, and all know all that is committed. If so, its epoch.
     pub(super) fn settled(&self) -> Result<LeaderEpoch, String> {
         let leader = self.leader().ok_or("nobody leads the quorum")?;
-        let quorum = |at: usize| self.nodes[at].process.as_ref().and_then(|process| process.machine.quorum());
-        let (raft, end) = quorum(leader).ok_or("nobody leads the quorum")?;
+        let (raft, end) = self.quorum_of(leader).ok_or("nobody leads the quorum")?;
         let missing: Vec<usize> = (0..self.nodes.len()).filter(|at| !voters(raft).contains(&number(*at))).collect();
         if !missing.is_empty() {
             return Err(format!("nodes {missing:?} are no voters yet"));
         }
         for at in 0..self.nodes.len() {
-            let Some((own, own_end)) = quorum(at) else { return Err(format!("n{at} is not up")) };
+            let Some((own, own_end)) = self.quorum_of(at) else { return Err(format!("n{at} is not up")) };
             let follows = own.epoch() == raft.epoch() && own.leader() == Some(raft.node().id);
             let knows = own_end == end && own.high_watermark() == Some(end);
             if !follows || !knows {
@@ -209,6 +245,6 @@ pub(super) fn vote_of(request: &Request) -> Option<Vote> {
     RequestHeader::decode(&mut reader).ok()?;
     let asked = VoteRequest::decode(&mut reader, version).ok()?;
     let stands = asked.topics.first()?.partitions.first()?;
-    let (epoch, candidate) = (stands.replica_epoch, stands.replica_id);
-    (!stands.pre_vote).then_some(Vote { version, epoch, candidate })
+    let (epoch, candidate, directory) = (stands.replica_epoch, stands.replica_id, stands.replica_directory_id);
+    (!stands.pre_vote).then_some(Vote { version, epoch, candidate, directory })
 }

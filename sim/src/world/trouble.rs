@@ -59,6 +59,7 @@ impl World {
             | Action::Rot(_)
             | Action::Clock(_)
             | Action::Cut(_)
+            | Action::Wipe(_)
             | Action::Compacted(_) => {
                 for at in self.targets(event, at) {
                     self.strike(index, at, until);
@@ -82,6 +83,7 @@ impl World {
             Action::Rot(rot) => self.rot(at, rot, &event.name),
             Action::Clock(fault) => self.disturb_clock(at, fault, until),
             Action::Cut(cut) => self.cut(at, cut, &event.name, until),
+            Action::Wipe(wipe) => self.wipe(at, wipe.down.0),
             Action::Compacted(compacted) => self.inherit(at, compacted),
             Action::Produce(_)
             | Action::Read(_)

@@ -16,7 +16,11 @@ pub(super) struct DurableMajority {
 
 impl DurableMajority {
     pub(super) fn check(&mut self, at: usize, seen: &Seen<'_>, log: &FollowedLog) -> Verdict {
-        let (Some(_), Some(high_watermark)) = (seen.part.leads, seen.part.high_watermark) else { return Ok(()) };
+        let (Some(start), Some(high_watermark)) = (seen.part.leads, seen.part.high_watermark) else { return Ok(()) };
+        // What it knew as a follower another leader has counted.
+        if high_watermark <= start {
+            return Ok(());
+        }
         let now = (seen.part.epoch, high_watermark);
         if self.judged.insert(at, now).is_some_and(|judged| judged >= now) {
             return Ok(());
@@ -26,8 +30,12 @@ impl DurableMajority {
             let theirs = metadata(logs).filter(|theirs| theirs.synced >= high_watermark);
             theirs.and_then(|theirs| theirs.find(last.base)).is_some_and(|theirs| is_same(theirs, last))
         };
-        let voters = seen.voters.iter().filter_map(|id| usize::try_from(*id).ok());
-        let durable = voters.filter(|voter| seen.logs.get(*voter).is_some_and(is_there)).count();
+        // What a disk had that is gone nobody can tell: its node may have said so before.
+        let has_it = |voter: &&i32| match usize::try_from(**voter) {
+            Ok(at) => seen.logs.get(at).is_some_and(is_there),
+            Err(_) => true,
+        };
+        let durable = seen.voters.iter().filter(has_it).count();
         if durable * 2 > seen.voters.len() {
             return Ok(());
         }
@@ -54,6 +62,9 @@ mod tests {
         logs[1].entry(&ottla_core::types::TopicPartition::new(super::super::METADATA_TOPIC, 0)).synced = 1;
         assert_eq!(verdict(&logs, 1), Ok(()));
         assert!(verdict(&logs, 2).is_err());
+        // One of them may have said that it had it before its disk was gone.
+        let seen = Seen { part: leads(2, 0, Some(2)), end: (2, Some(2)), voters: &[0, -1, 2], logs: &logs };
+        assert_eq!(DurableMajority::default().check(0, &seen, metadata(&logs[0]).expect("it is there")), Ok(()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Part;
+use super::{Part, Verdict};
 
 pub(super) const CODE: &str = "M1";
 
@@ -16,13 +16,15 @@ pub(in crate::invariants) struct ElectionSafety {
 impl ElectionSafety {
     /// Answers whether this is the first that is seen of a leader.
     pub(super) fn check(&mut self, at: usize, part: &Part) -> Result<bool, String> {
-        if part.leads.is_none() {
-            return Ok(false);
-        }
-        let (epoch, me) = (part.epoch, (at, part.boots));
-        match self.leaders.insert(epoch, me) {
-            None => Ok(true),
-            Some(before) if before == me => Ok(false),
+        self.judge(at, part)?;
+        Ok(part.leads.is_some() && self.leaders.insert(part.epoch, (at, part.boots)).is_none())
+    }
+
+    /// Whether who leads may.
+    pub(super) fn judge(&self, at: usize, part: &Part) -> Verdict {
+        let epoch = part.epoch;
+        match self.leader(epoch).filter(|known| part.leads.is_some() && *known != (at, part.boots)) {
+            None => Ok(()),
             Some((other, _)) if other == at => Err(format!("n{at} leads in epoch {epoch}, as it did before its start")),
             Some((other, _)) => Err(format!("n{at} leads in epoch {epoch}, and n{other} did")),
         }

@@ -15,6 +15,11 @@ pub(super) struct EpochMonotone {
 }
 
 impl EpochMonotone {
+    /// A node has another disk, and has done nothing.
+    pub(super) fn forget(&mut self, at: usize) {
+        self.acted.remove(&at);
+    }
+
     /// A node votes in an epoch.
     pub(super) fn acts(&mut self, at: usize, epoch: i32) {
         let acted = self.acted.entry(at).or_insert(epoch);

@@ -34,6 +34,8 @@ pub enum QuorumFact<'a> {
     Appended { batch: &'a BatchRef, part: Part, voters: Option<&'a [i32]>, logs: &'a [Logs] },
     /// A node cuts these from its metadata log, and not because it found them torn or not durable at its start.
     Cut { lost: &'a [BatchRef] },
+    /// A node's disk was replaced: it is another from now on.
+    Wiped,
     /// What a node takes for the committed metadata.
     Image { image: &'a MetadataImage },
 }
@@ -58,7 +60,7 @@ pub struct Seen<'a> {
     pub part: Part,
     /// Where its log ends for it, and in which epoch. Behind a truncation the files say something else for a while.
     pub end: (i64, Option<i32>),
-    /// The voters that it knows, by their numbers.
+    /// The voters that it knows, by their numbers; -1 where the disk is gone on which one voted.
     pub voters: &'a [i32],
     /// Every node's logs.
     pub logs: &'a [Logs],
@@ -135,12 +137,18 @@ impl QuorumRules {
                 of(vote_once::CODE, self.vote_once.check(at, (*epoch, *candidate), saved))
             }
             QuorumFact::Appended { batch, part, voters, logs } => {
-                of(log_matching::CODE, log_matching::check(at, batch, logs))?;
                 let leaders = &self.election_safety;
+                of(election_safety::CODE, leaders.judge(at, part))?;
+                of(log_matching::CODE, log_matching::check(at, batch, logs))?;
                 of(controller_fencing::CODE, controller_fencing::check(at, batch, part, logs, leaders))?;
                 of(config_safety::CODE, self.config_safety.check(&logs[at], batch, part, *voters))
             }
             QuorumFact::Cut { lost } => of(no_truncation::CODE, no_truncation::check(lost, &self.committed)),
+            QuorumFact::Wiped => {
+                self.vote_once.forget(at);
+                self.epoch_monotone.forget(at);
+                Ok(())
+            }
             QuorumFact::Image { image } => {
                 of(state_machine_safety::CODE, self.state_machine_safety.check_image(at, image))
             }

@@ -16,6 +16,11 @@ pub(super) struct VoteOnce {
 }
 
 impl VoteOnce {
+    /// A node has another disk, and is another voter if it is one.
+    pub(super) fn forget(&mut self, at: usize) {
+        self.votes.retain(|(voter, _), _| *voter != at);
+    }
+
     pub(super) fn check(
         &mut self,
         at: usize,
