@@ -34,8 +34,9 @@ enum Ended {
     /// Nobody knows: it may happen at any time, or never.
     Unknown,
     Done(Nanos),
-    /// It never happens.
-    Refused,
+    /// It found that there was nothing to do, or had it done itself, when it was asked for a second time on its way: a
+    /// broker asks the controller again where no answer comes, as Kafka's do. Later it does not happen.
+    Refused(Nanos),
 }
 
 /// Every change that was asked for.
@@ -59,9 +60,9 @@ impl Asked {
         self.acked += 1;
     }
 
-    /// It is told, for certain, that nothing came of it.
-    pub fn refused(&mut self, change: ChangeId) {
-        self.changes[change].ended = Ended::Refused;
+    /// It is told that there is nothing to do.
+    pub fn refused(&mut self, now: Nanos, change: ChangeId) {
+        self.changes[change].ended = Ended::Refused(now);
     }
 
     /// Compares every register with what is there now; answers what is wrong.
@@ -82,8 +83,7 @@ fn may_hold(changes: &[&Change]) -> BTreeSet<Content> {
     let last_asked = changes.iter().filter(|change| matches!(change.ended, Ended::Done(_))).map(|it| it.asked).max();
     let may_be_last = |change: &&&Change| match change.ended {
         Ended::Unknown => true,
-        Ended::Done(at) => last_asked.is_none_or(|asked| asked <= at),
-        Ended::Refused => false,
+        Ended::Done(at) | Ended::Refused(at) => last_asked.is_none_or(|asked| asked <= at),
     };
     let initial = last_asked.is_none().then_some(None);
     changes.iter().filter(may_be_last).map(|change| change.leaves.clone()).chain(initial).collect()
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_never_happens_and_what_is_unknown_may_at_any_time() {
+    fn what_was_refused_happened_before_or_never_and_what_is_unknown_may_at_any_time() {
         let mut asked = Asked::default();
         let refused = asked.ask(1, topic(), some("1"));
-        asked.refused(refused);
-        assert!(is_wrong(&asked, &some("1")) && !is_wrong(&asked, &None));
+        asked.refused(2, refused);
+        assert!(!is_wrong(&asked, &some("1")) && !is_wrong(&asked, &None));
         asked.ask(2, topic(), some("2"));
         let done = asked.ask(3, topic(), None);
         asked.done(4, done);
-        assert!(!is_wrong(&asked, &some("2")) && !is_wrong(&asked, &None));
+        assert!(is_wrong(&asked, &some("1")) && !is_wrong(&asked, &some("2")) && !is_wrong(&asked, &None));
     }
 }

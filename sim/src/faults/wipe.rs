@@ -1,5 +1,5 @@
-//! A node's disk is replaced by an empty one. What it voted for and wrote it knows no more, so it comes back as another:
-//! a quorum loses a voter with each. It is carried out only where a majority of voters keep their disks.
+//! A node's disk is replaced by an empty one. What it voted for and wrote it knows no more, so it comes back as
+//! somebody else: a quorum loses a voter with each. It happens only where a majority of voters keep their disks.
 
 use serde::Deserialize;
 

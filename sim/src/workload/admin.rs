@@ -134,7 +134,7 @@ impl AdminActor {
         match error {
             Some(ErrorCode::NONE) => ctx.judge.metadata.done(ctx.now, change),
             Some(ErrorCode::TOPIC_ALREADY_EXISTS | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
-                ctx.judge.metadata.refused(change);
+                ctx.judge.metadata.refused(ctx.now, change);
             }
             error => self.elsewhere = error == Some(ErrorCode::NOT_CONTROLLER),
         }

@@ -209,9 +209,9 @@ mod tests {
         for (event, trigger) in [(8, Trigger::Sync(1)), (9, Trigger::SyncDir(1))] {
             agenda.arm(event, trigger);
         }
-        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::Sync)), Some(8));
-        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::Sync)), None);
-        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::SyncDir)), Some(9));
+        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::Sync), |_| true), Some(8));
+        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::Sync), |_| true), None);
+        assert_eq!(agenda.on_moment(Moment::Issued(OperationKind::SyncDir), |_| true), Some(9));
     }
 
     #[test]

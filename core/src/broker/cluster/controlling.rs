@@ -191,7 +191,16 @@ impl Broker {
         if changes.is_empty() && self.is_fenced_by_mistake(image) {
             changes = controller::unfence(image, &self.config.broker, node);
         }
-        !changes.is_empty() && self.append_changes(now, changes, out).is_some()
+        if changes.is_empty() {
+            return false;
+        }
+        let appended = self.append_changes(now, changes, out).is_some();
+        if !appended {
+            // A log that takes nothing will not take it at once either: there is room later, or another leader.
+            let later = now.monotonic + self.retry_backoff();
+            self.cluster.sessions.until.values_mut().for_each(|until| *until = later.max(*until));
+        }
+        appended
     }
 
     /// Whether this process is registered and out of service, though it leads the quorum and so knows everything.

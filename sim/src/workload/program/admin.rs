@@ -68,7 +68,7 @@ impl Manager {
         let Some((_, change)) = self.waiting.take_if(|(waiting, _)| waiting == token) else { return false };
         match (change, event) {
             (Some(change), Event::AdminDone { .. }) => ctx.judge.metadata.done(ctx.now, change),
-            (Some(change), Event::AdminFailed { definite: true, .. }) => ctx.judge.metadata.refused(change),
+            (Some(change), Event::AdminFailed { definite: true, .. }) => ctx.judge.metadata.refused(ctx.now, change),
             _ => (),
         }
         true
