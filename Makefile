@@ -1,6 +1,6 @@
 # What a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test verify fix interop crash-test durability bench bench-commands instructions fuzz sim swarm meta planted
+.PHONY: help run cluster test verify fix interop crash-test crash-cluster durability bench bench-commands instructions fuzz sim swarm meta planted
 
 CARGO := cargo
 OTTLA_BIN ?= $(CURDIR)/target/release/ottla
@@ -37,6 +37,9 @@ interop: $(OTTLA_BIN)  ## unmodified clients and tools against Ottla (ARGS='--ag
 
 crash-test: $(OTTLA_BIN)  ## kill -9 in the middle of a load, a hundred times (ARGS='--rounds 20 --seed 7')
 	$(CARGO) run --release -p ottla-tests --features load --bin crash-test -- $(ARGS)
+
+crash-cluster: $(OTTLA_BIN)  ## leaders of three nodes killed with -9 and paused in turn, a hundred times (ARGS='--rounds 20 --seed 7')
+	$(CARGO) run --release -p ottla-tests --features load --bin crash-cluster -- $(ARGS)
 
 durability: $(OTTLA_BIN)  ## proof by strace that no acks=all answer leaves too soon, and that broken drivers fail it
 	$(CARGO) run --release -p ottla-tests --bin durability -- $(ARGS)

@@ -55,6 +55,10 @@ pub struct Plan {
     pub address: SocketAddr,
     /// The controller listener (for Kafka's one combined node).
     controller: SocketAddr,
+    /// `node.id`
+    pub node: usize,
+    /// The controller listeners of a cluster's nodes; empty for a node alone.
+    controllers: Vec<SocketAddr>,
     /// Holds `data/`, `server.properties` and `broker.log`.
     pub dir: PathBuf,
     /// Further properties, Kafka's names.
@@ -89,7 +93,19 @@ impl Plan {
         };
         let [address, controller] = free_addresses().map_err(explain)?;
         let (dir, properties, wrapper) = (dir.to_path_buf(), Vec::new(), Vec::new());
-        Ok(Self { kind, address, controller, dir, properties, wrapper, program })
+        Ok(Self { kind, address, controller, node: 1, controllers: Vec::new(), dir, properties, wrapper, program })
+    }
+
+    /// A cluster of Ottla: `count` nodes, their directories in `dir`. The first founds it.
+    pub fn several(workshop: &Workshop, count: usize, dir: &Path) -> Result<Vec<Self>, String> {
+        let plan = |node: usize| Self::new(workshop, Kind::Ottla, &dir.join(format!("node-{node}")));
+        let mut plans: Vec<Self> = (1..=count).map(plan).collect::<Result<_, _>>()?;
+        let controllers: Vec<SocketAddr> = plans.iter().map(|plan| plan.controller).collect();
+        for (node, plan) in (1..).zip(&mut plans) {
+            (plan.node, plan.controllers) = (node, controllers.clone());
+            plan.program.retain(|word| node == 1 || word != "--new-cluster");
+        }
+        Ok(plans)
     }
 
     /// The same with another build of Ottla.
@@ -133,13 +149,18 @@ impl Plan {
     }
 
     fn properties_text(&self) -> String {
-        let Self { address, controller, .. } = self;
+        let Self { address, controller, node, .. } = self;
+        let replicas = self.controllers.len().clamp(1, 3);
+        let servers = match &self.controllers[..] {
+            [] => controller.to_string(),
+            several => several.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(","),
+        };
         // The same file for both: Ottla takes Kafka's.
         let mut text = format!(
-            "node.id=1\nprocess.roles=broker,controller\n\
+            "node.id={node}\nprocess.roles=broker,controller\n\
              listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
              advertised.listeners=PLAINTEXT://{address}\ncontroller.listener.names=CONTROLLER\n\
-             controller.quorum.bootstrap.servers={controller}\noffsets.topic.replication.factor=1\n\
+             controller.quorum.bootstrap.servers={servers}\noffsets.topic.replication.factor={replicas}\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
              share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n"
         );
@@ -148,6 +169,10 @@ impl Plan {
         // A consumer group's member cannot choose how soon its silence is noticed: the broker's own are short for that.
         text += "group.consumer.min.session.timeout.ms=6000\ngroup.consumer.session.timeout.ms=6000\n";
         text += "group.consumer.min.heartbeat.interval.ms=1000\ngroup.consumer.heartbeat.interval.ms=1000\n";
+        if replicas > 1 {
+            text += &format!("default.replication.factor={replicas}\nmin.insync.replicas={}\n", replicas.div_ceil(2));
+            text += "controller.quorum.auto.join.enable=true\n";
+        }
         for (name, value) in &self.properties {
             text += &format!("{name}={value}\n");
         }
@@ -193,6 +218,16 @@ impl Broker {
             Some(status) => Ok(status),
             None => Err(format!("the broker did not stop within {STOP_LIMIT:?} of SIGTERM")),
         }
+    }
+
+    /// SIGSTOP: it does nothing until [`Self::resume`].
+    pub fn pause(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
     }
 
     /// SIGKILL, as `kill -9`.

@@ -14,10 +14,11 @@ use super::brokers::CONTROLLERS;
 use super::metadata::{CLUSTER_OPERATIONS, NOT_ASKED};
 use super::{Call, Handled, Reply, respond};
 use crate::broker::{Broker, LogDirDescribed};
+use crate::clock::WallTime;
 use crate::controller::METADATA_TOPIC;
 use crate::log::CleanerView;
 use crate::machine::Answer;
-use crate::raft::{Raft, VoterSet};
+use crate::raft::{QuorumState, Raft, ReplicaProgress, VoterKey, VoterSet};
 
 /// The endpoint type of a listener for clients.
 const BROKERS: i8 = 1;
@@ -103,19 +104,31 @@ pub(super) fn quorum(call: Call<'_>) -> Handled {
         let body = DescribeQuorumResponse { error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ..Default::default() };
         return Ok(Some(respond(reply.head, &body)));
     };
+    let QuorumState::Leader(leader) = raft.role() else {
+        let partition = PartitionData { error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER, ..Default::default() };
+        let topic = TopicData { topic_name: METADATA_TOPIC, partitions: vec![partition] };
+        return Ok(Some(respond(reply.head, &DescribeQuorumResponse { topics: vec![topic], ..Default::default() })));
+    };
     let voters = || raft.voters().into_iter().flat_map(|voters| voters.iter());
-    let current_voters = voters().map(|(key, _)| ReplicaState {
-        replica_id: key.id.0,
-        replica_directory_id: key.directory_id,
-        log_end_offset: log_end.0,
-        last_fetch_timestamp: now.wall.0,
-        last_caught_up_timestamp: now.wall.0,
-    });
+    let is_voter = |key: VoterKey| raft.voters().is_some_and(|voters| voters.contains(key));
+    let state = |(key, progress): (VoterKey, ReplicaProgress)| {
+        // Of itself the leader knows all there is, now.
+        let own = key == raft.node();
+        let time = |at: Option<WallTime>| if own { now.wall.0 } else { at.map_or(-1, |at| at.0) };
+        ReplicaState {
+            replica_id: key.id.0,
+            replica_directory_id: key.directory_id,
+            log_end_offset: if own { log_end.0 } else { progress.end.0 },
+            last_fetch_timestamp: time(progress.fetched_at),
+            last_caught_up_timestamp: time(progress.caught_up_at),
+        }
+    };
     let partition = PartitionData {
-        leader_id: if raft.is_leader() { raft.node().id.0 } else { -1 },
+        leader_id: raft.node().id.0,
         leader_epoch: raft.epoch().0,
         high_watermark: raft.high_watermark().map_or(-1, |offset| offset.0),
-        current_voters: current_voters.collect(),
+        current_voters: leader.replicas().filter(|(key, _)| is_voter(*key)).map(state).collect(),
+        observers: leader.replicas().filter(|(key, _)| !is_voter(*key)).map(state).collect(),
         ..Default::default()
     };
     let nodes = voters().map(|(key, voter)| {

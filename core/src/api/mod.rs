@@ -98,7 +98,7 @@ pub const QUORUM: &[ApiKey] = &[
     ApiKey::AlterPartitionReassignments,
 ];
 
-/// What only the controller can do: another node asks it on.
+/// What only the controller can do or knows: another node asks it on.
 const FORWARDED: &[ApiKey] = &[
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
@@ -107,6 +107,7 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
+    ApiKey::DescribeQuorum,
 ];
 
 /// Everything a handler is given.
@@ -153,7 +154,8 @@ pub(crate) fn handle(mut call: Call<'_>) -> Handled {
     if !of_quorum && !call.broker.is_running() && api_key != ApiKey::ApiVersions {
         return Ok(Some(Answer::Close));
     }
-    if FORWARDED.contains(&api_key) && !call.broker.is_controller() {
+    let is_looked_at = of_quorum && api_key == ApiKey::DescribeQuorum;
+    if FORWARDED.contains(&api_key) && !call.broker.is_controller() && !is_looked_at {
         return forward(&mut call);
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is supported is listed above")]

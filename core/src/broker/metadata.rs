@@ -208,6 +208,9 @@ impl Broker {
         }
         self.carry_out_of_quorum(now, &mut outcome, out);
         if let Some(lead) = outcome.lead {
+            if !self.is_alone() {
+                out.note(Level::Info, format!("leads the metadata quorum in epoch {}", lead.epoch.0));
+            }
             self.metadata.lead = Some((lead, None));
             self.lead_quorum(now, out);
         }

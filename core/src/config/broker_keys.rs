@@ -88,8 +88,8 @@ broker_keys! { BROKER;
         "Kafka's static quorum, ID@HOST:PORT; voters are kept in the metadata log here.";
     "controller.quorum.auto.join.enable", Boolean, "false", Fixed, Used,
         "A controller that is not a voter asks to become one.";
-    "controller.quorum.election.timeout.ms", int(0), "1000", Fixed, Used,
-        "How long a candidate waits for votes before the next election.";
+    "controller.quorum.election.timeout.ms", int(0), "500", Fixed, Used,
+        "How long a candidate waits for votes before the next election. Kafka: 1000.";
     "controller.quorum.election.backoff.max.ms", int(0), "1000", Fixed, Used,
         "The longest wait between two elections.";
     "controller.quorum.fetch.timeout.ms", int(0), "1000", Fixed, Used,

@@ -3,6 +3,8 @@
 //! Its fetch says how far its log goes *durably*, and it is sent only when all of the log is durable: the leader
 //! counts it (KAFKA-10533). The last epoch in it lets the leader find where the logs part (KIP-595).
 
+use std::time::Duration;
+
 use ottla_wire::ErrorCode;
 
 use super::messages::{AddVoterRequest, CallId, Destination, FetchRequest, Request, Response, ResponseBody};
@@ -13,7 +15,7 @@ use crate::log::leader_epoch_cache::EpochEnd;
 use crate::planted::Plant;
 use crate::types::{LeaderEpoch, Offset};
 
-/// A leader whose connection failed has this part of the time left to answer.
+/// A leader whose connection failed has about this part of the time left to answer.
 const HASTE: u32 = 4;
 
 impl Raft {
@@ -116,10 +118,12 @@ impl Raft {
             return;
         }
         it.fetching = later;
-        if response.is_none() {
+        let haste = self.config.fetch_timeout / HASTE;
+        if response.is_none() && it.until > now.monotonic + haste * 2 {
             // Nobody answers there: it need not be silent for all of the time. Who still hears it will say so
-            // (KIP-996).
-            it.until = it.until.min(now.monotonic + self.config.fetch_timeout / HASTE);
+            // (KIP-996). Those who lose it at one moment must not stand at one.
+            let jitter = self.rng.below(u64::try_from(haste.as_nanos()).unwrap_or(u64::MAX).max(1));
+            it.until = now.monotonic + haste / 2 + Duration::from_nanos(jitter);
         }
         let Some(Response { error: ErrorCode::NONE, body, .. }) = response else { return };
         let ResponseBody::Fetch { high_watermark, diverging, records } = body else { return };

@@ -67,6 +67,10 @@ impl Broker {
             let end = self.metadata_end().unwrap_or_default() + i64::try_from(changes.len()).unwrap_or(0);
             self.cluster.sessions.leaving.entry(id).or_insert(end);
         }
+        if changes.is_empty() {
+            // A quorum that commits slowly must not make a broker look silent that waits for its answer.
+            return self.release_admin(ticket, Answered::Alive(Ok(standing)));
+        }
         self.commit(now, ticket, changes, Answered::Alive(Ok(standing)), out);
     }
 
@@ -177,6 +181,10 @@ impl Broker {
             let until = self.cluster.sessions.before.map(|before| (before, soon)).into_iter().collect();
             self.cluster.sessions = Sessions { epoch: raft.epoch(), until, ..Sessions::default() };
         }
+        // After a pause everyone seems to have been silent: first the quorum says whether this node still leads it.
+        if raft.next_deadline().is_some_and(|due| due <= now.monotonic) {
+            return false;
+        }
         let node = self.node();
         let timeout = self.session_timeout();
         let image = self.metadata.controller.speculative();
@@ -184,7 +192,7 @@ impl Broker {
         for (id, _) in image.brokers().filter(|(id, broker)| *id != node && !broker.fenced) {
             let until = *self.cluster.sessions.until.entry(id).or_insert(now.monotonic + timeout);
             if until <= now.monotonic && changes.is_empty() {
-                out.note(Level::Warn, format!("broker {} was silent for {timeout:?}: it is fenced", id.0));
+                out.note(Level::Warn, format!("broker {} is silent: it is fenced", id.0));
                 changes = controller::fence(image, &self.config.broker, id);
             }
         }

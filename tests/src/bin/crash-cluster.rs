@@ -1,0 +1,211 @@
+//! `make crash-cluster`: leaders of a cluster of three are killed with -9 and paused in turn, under load.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program: its progress is its output")]
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lexopt::prelude::*;
+use ottla_tests::broker::{Broker, Plan};
+use ottla_tests::crash::failover::{self, Probe};
+use ottla_tests::crash::ledger::{Promise, contradictions};
+use ottla_tests::crash::load::{self, PARTITIONS, TOPICS};
+use ottla_tests::install::Workshop;
+use ottla_tests::records::Random;
+
+const HELP: &str = "\
+crash-cluster [--rounds N] [--seed N]
+
+Starts three nodes of OTTLA_BIN and a load of librdkafka producers with acks=all. In each round the leader of a
+partition is killed with -9, or paused, and comes back when others have taken its place. At the end every record
+that was acknowledged and every offset that was read is checked, and it is said how long writes stood still.";
+
+const NODES: usize = 3;
+/// Writes go on within this time of a leader's kill -9, at the default time-outs.
+const AFTER_KILL: Duration = Duration::from_secs(2);
+/// And of its pause, for a client whose requests have half a second.
+const AFTER_PAUSE: Duration = Duration::from_secs(3);
+/// Longer is no failover at all.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long writes stood still, by what was done.
+#[derive(Default)]
+struct Gaps {
+    killed: Vec<Duration>,
+    paused: Vec<Duration>,
+}
+
+fn main() -> ExitCode {
+    let (rounds, seed) = match parse() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("crash-cluster: {error}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    println!("crash-cluster --rounds {rounds} --seed {seed}");
+    match run(rounds, seed) {
+        Ok(wrong) if wrong.is_empty() => ExitCode::SUCCESS,
+        Ok(wrong) => {
+            wrong.iter().take(50).for_each(|text| println!("WRONG {text}"));
+            println!("{} violations; again with --seed {seed}", wrong.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("\ncrash-cluster: {error}\nagain with --seed {seed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse() -> Result<Option<(u32, u64)>, lexopt::Error> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (mut rounds, mut seed) = (100, u64::from(now.subsec_nanos()));
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("rounds") => rounds = arguments.value()?.parse()?,
+            Long("seed") => seed = arguments.value()?.parse()?,
+            Long("help") | Short('h') => return Ok(None),
+            Long(_) | Short(_) | Value(_) => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some((rounds, seed)))
+}
+
+/// What is wrong in the end, one sentence each.
+fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
+    let workshop = Workshop::open().map_err(|error| error.to_string())?;
+    let dir = workshop.out.join(format!("crash-cluster-{}", std::process::id()));
+    let mut plans = Plan::several(&workshop, NODES, &dir)?;
+    for plan in &mut plans {
+        plan.properties.push(("num.partitions".to_owned(), PARTITIONS.to_string()));
+        plan.properties.push(("log.segment.bytes".to_owned(), "1048576".to_owned()));
+        plan.prepare(&workshop)?;
+    }
+    let mut nodes = plans.iter().map(Plan::start).collect::<Result<Vec<Broker>, _>>()?;
+    let bootstrap = plans.iter().map(Plan::bootstrap).collect::<Vec<_>>().join(",");
+    let ledger = load::Shared::default();
+    let running = load::start(&bootstrap, &ledger, seed).map_err(|error| error.to_string())?;
+    let probe = Probe::start(&bootstrap).map_err(|error| error.to_string())?;
+    let (mut random, mut gaps) = (Random::new(seed), Gaps::default());
+    for round in 1..=rounds {
+        let partition = i32::try_from(random.below(failover::PARTITIONS.unsigned_abs().into())).unwrap_or(0);
+        let leader = settled(&probe, partition)?;
+        thread::sleep(Duration::from_millis(random.below(500)));
+        strike(round, (&probe, partition), &mut nodes[leader], &mut gaps)?;
+        progress(round, rounds, &ledger, &gaps);
+    }
+    settled(&probe, 0)?;
+    probe.finish();
+    let seen = running.finish()?;
+    let logs = load::read_all(&bootstrap)?;
+    for node in &mut nodes {
+        node.stop()?;
+    }
+    let promise =
+        |topic: &str| TOPICS.iter().find(|(name, _)| *name == topic).map_or(Promise::AtLeastOnce, |pair| pair.1);
+    let ledger = load::lock(&ledger);
+    let mut wrong = ledger.judge(&logs, promise);
+    wrong.extend(contradictions(&seen, &logs));
+    let read: usize = logs.values().map(Vec::len).sum();
+    println!(
+        "\n{rounds} rounds: {} records acknowledged, {read} read at the end, {} in doubt",
+        ledger.acknowledged(),
+        ledger.in_doubt()
+    );
+    wrong.extend(report("kill -9", &mut gaps.killed, AFTER_KILL));
+    wrong.extend(report("pause", &mut gaps.paused, AFTER_PAUSE));
+    if wrong.is_empty() {
+        fs::remove_dir_all(&dir).map_err(|error| error.to_string())?;
+    } else {
+        println!("the nodes' directories are in {}", dir.display());
+    }
+    Ok(wrong)
+}
+
+/// Waits until every partition has a leader and all replicas in sync; the place of the node that leads `partition`.
+fn settled(probe: &Probe, partition: i32) -> Result<usize, String> {
+    let begun = Instant::now();
+    loop {
+        let leaders = probe.leaders();
+        let whole = |it: &Option<(i32, usize)>| it.is_some_and(|(_, in_sync)| in_sync == NODES);
+        let all = leaders.len() == usize::try_from(failover::PARTITIONS).unwrap_or(0) && leaders.iter().all(whole);
+        let leader = usize::try_from(partition).ok().and_then(|place| leaders.get(place).copied().flatten());
+        if let Some((leader, _)) = leader.filter(|_| all) {
+            return usize::try_from(leader - 1).map_err(|error| error.to_string());
+        }
+        if begun.elapsed() > LIMIT {
+            return Err(format!("the replicas are not in sync again after {LIMIT:?}: {leaders:?}"));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Kills or pauses a leader, waits until writes go on, and has it back.
+fn strike(round: u32, (probe, partition): (&Probe, i32), node: &mut Broker, gaps: &mut Gaps) -> Result<(), String> {
+    let explain = |error: io::Error| error.to_string();
+    let kills = round % 2 == 1;
+    let moment = Instant::now();
+    if kills {
+        node.kill().map_err(explain)?;
+    } else {
+        node.pause().map_err(explain)?;
+    }
+    let gap = probe.resumed(partition, moment, LIMIT);
+    if kills {
+        *node = node.plan.clone().start()?;
+    } else {
+        node.resume().map_err(explain)?;
+    }
+    let what = if kills { "kill -9" } else { "pause" };
+    let gap = gap.ok_or_else(|| format!("round {round}: writes stand still {LIMIT:?} after a {what}"))?;
+    if kills {
+        gaps.killed.push(gap)
+    } else {
+        gaps.paused.push(gap)
+    }
+    Ok(())
+}
+
+/// Prints how long writes stood still; what is too long is a violation.
+fn report(what: &str, gaps: &mut [Duration], limit: Duration) -> Option<String> {
+    gaps.sort_unstable();
+    let (median, longest) = (gaps.get(gaps.len() / 2)?, gaps.last()?);
+    let late = gaps.iter().filter(|gap| **gap > limit).count();
+    let ms = |it: &Duration| it.as_millis();
+    println!(
+        "{what:<8} {:>3} times: writes went on after {:>5} ms p50, {:>5} ms at most",
+        gaps.len(),
+        ms(median),
+        ms(longest)
+    );
+    (late > 0)
+        .then(|| format!("{late} of {} times writes stood still for more than {limit:?} after a {what}", gaps.len()))
+}
+
+/// One line that is written over, or a line every ten rounds where the output is no terminal.
+fn progress(round: u32, rounds: u32, ledger: &load::Shared, gaps: &Gaps) {
+    let acknowledged = load::lock(ledger).acknowledged();
+    let longest = |gaps: &[Duration]| gaps.iter().max().map_or(0, Duration::as_millis);
+    let (killed, paused) = (longest(&gaps.killed), longest(&gaps.paused));
+    let text = format!(
+        "round {round} of {rounds}: {acknowledged} acknowledged, longest gap {killed} ms killed, {paused} ms paused"
+    );
+    let mut out = io::stdout();
+    // Progress only: a closed terminal must not end the run.
+    let written = if out.is_terminal() {
+        write!(out, "\r{text}    ")
+    } else if round.is_multiple_of(10) || round == rounds {
+        writeln!(out, "{text}")
+    } else {
+        Ok(())
+    };
+    drop(written.and_then(|()| out.flush()));
+}
