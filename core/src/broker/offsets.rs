@@ -162,6 +162,7 @@ impl Broker {
                 at(listed, self, start);
                 return Ok(false);
             }
+            _ if !self.knows_its_end(log) => return Err(ErrorCode::OFFSET_NOT_AVAILABLE),
             OffsetSpec::Latest => {
                 at(listed, self, upper);
                 return Ok(false);
@@ -179,6 +180,14 @@ impl Broker {
         }
         listed.found(plan);
         Ok(false)
+    }
+
+    /// Whether the high watermark has passed where this leader began: before that it may be lower than another leader
+    /// has told (KIP-207).
+    fn knows_its_end(&self, log: LogId) -> bool {
+        let leader = self.replicas.get(log).and_then(|replica| replica.leader());
+        let several = leader.filter(|leader| !leader.followers().is_empty());
+        several.is_none_or(|leader| self.replicas.high_watermark(log) >= leader.epoch_start())
     }
 
     fn readable_end(&self, log: LogId, read_committed: bool) -> Offset {

@@ -366,7 +366,7 @@ fn checked_placement(image: &MetadataImage, by_hand: &[Vec<i32>], count: usize) 
     Ok(by_hand.iter().map(|brokers| brokers.iter().copied().map(BrokerId).collect()).collect())
 }
 
-/// Spreads replicas over the active brokers, each partition starting one broker further.
+/// Spreads replicas over the active brokers and their racks, each partition starting one broker further.
 fn spread(
     image: &MetadataImage,
     partitions: usize,
@@ -390,8 +390,49 @@ fn spread(
         );
         return Err(Refused::new(ErrorCode::INVALID_REPLICATION_FACTOR, why));
     }
-    let first = usize::try_from(rng.below(usable.len() as u64)).unwrap_or(0);
-    let place =
-        |partition: usize| (0..replicas).map(|replica| usable[(first + partition + replica) % usable.len()]).collect();
-    Ok((0..partitions).map(place).collect())
+    let ring = striped(image, &usable);
+    let first = usize::try_from(rng.below(ring.len() as u64)).unwrap_or(0);
+    Ok((0..partitions).map(|partition| place(&ring, first + partition, replicas)).collect())
+}
+
+/// The brokers with their racks, one of each rack in turn: neighbours are in different ones.
+fn striped<'a>(image: &'a MetadataImage, usable: &[BrokerId]) -> Vec<(BrokerId, Option<&'a str>)> {
+    let mut racks: BTreeMap<Option<&str>, Vec<BrokerId>> = BTreeMap::new();
+    for id in usable {
+        racks.entry(image.broker(*id).and_then(|broker| broker.rack.as_deref())).or_default().push(*id);
+    }
+    let longest = racks.values().map(Vec::len).max().unwrap_or(0);
+    let turn = |turn: usize| racks.iter().filter_map(move |(rack, ids)| Some((*ids.get(turn)?, *rack)));
+    (0..longest).flat_map(turn).collect()
+}
+
+/// One partition's brokers, from a place of the ring on: in as many racks as there are, then whoever is next.
+fn place(ring: &[(BrokerId, Option<&str>)], start: usize, replicas: usize) -> Vec<BrokerId> {
+    let around = || (0..ring.len()).map(|step| ring[(start + step) % ring.len()]);
+    let mut chosen: Vec<(BrokerId, Option<&str>)> = Vec::with_capacity(replicas);
+    for (id, rack) in around() {
+        if chosen.len() < replicas && chosen.iter().all(|(_, other)| *other != rack) {
+            chosen.push((id, rack));
+        }
+    }
+    for (id, rack) in around() {
+        if chosen.len() < replicas && chosen.iter().all(|(other, _)| *other != id) {
+            chosen.push((id, rack));
+        }
+    }
+    chosen.into_iter().map(|(id, _)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_in_as_many_racks_as_there_are() {
+        let ring = [(1, "a"), (3, "b"), (2, "a"), (4, "a")].map(|(id, rack)| (BrokerId(id), Some(rack)));
+        let placed = |start| place(&ring, start, 3).into_iter().map(|id| id.0).collect::<Vec<_>>();
+        assert_eq!([placed(0), placed(1), placed(2), placed(3)], [[1, 3, 2], [3, 2, 4], [2, 3, 4], [4, 3, 1]]);
+        let alike = [1, 2, 3].map(|id| (BrokerId(id), None));
+        assert_eq!(place(&alike, 1, 2), [BrokerId(2), BrokerId(3)]);
+    }
 }
