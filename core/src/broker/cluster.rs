@@ -151,7 +151,9 @@ struct Calls {
     last: PeerCallId,
     /// To be sent.
     new: Vec<PeerCall>,
-    open: BTreeMap<PeerCallId, Purpose>,
+    open: BTreeMap<PeerCallId, (To, Purpose)>,
+    /// The controller, as it was when it was looked last.
+    controller: Option<BrokerId>,
 }
 
 /// What a call is for.
@@ -169,7 +171,7 @@ enum Purpose {
 impl Calls {
     fn ask(&mut self, to: To, ask: Ask, purpose: Purpose) -> PeerCallId {
         self.last.0 += 1;
-        self.open.insert(self.last, purpose);
+        self.open.insert(self.last, (to, purpose));
         self.new.push(PeerCall { id: self.last, to, ask });
         self.last
     }
@@ -185,12 +187,29 @@ impl Broker {
             self.stop(now, out);
             return true;
         }
+        self.forget_controller(now, out);
         self.attend_to_joining(now);
         self.attend_to_life(now);
         self.attend_to_forwards(now);
         self.attend_to_followed(now);
         let decided = self.attend_to_sessions(now, out) | self.attend_to_balance(now, out);
         self.attend_to_isr(now, out) || decided
+    }
+
+    /// Another node is the controller: what the one before was asked is asked anew. That one may be paused, and would be
+    /// waited for.
+    fn forget_controller(&mut self, now: Now, out: &mut Effects) {
+        let controller = self.controller();
+        if controller.is_none() || controller == self.cluster.calls.controller {
+            return;
+        }
+        self.cluster.calls.controller = controller;
+        let is_other = |to: &To| matches!(to, To::Controller(id) if Some(*id) != controller);
+        let open = self.cluster.calls.open.iter().filter(|(_, (to, _))| is_other(to));
+        let open: Vec<PeerCallId> = open.map(|(call, _)| *call).collect();
+        for call in open {
+            self.on_peer_answer(now, call, None, out);
+        }
     }
 
     /// When [`Self::attend`] has something to do.
@@ -216,7 +235,7 @@ impl Broker {
 
     /// What this broker asked was answered; `None` if that failed, and nobody knows what came of it.
     pub fn on_peer_answer(&mut self, now: Now, call: PeerCallId, said: Option<Said>, out: &mut Effects) {
-        match self.cluster.calls.open.remove(&call) {
+        match self.cluster.calls.open.remove(&call).map(|(_, purpose)| purpose) {
             Some(Purpose::Join) => self.on_cluster_described(now, said, out),
             Some(Purpose::Life) => self.on_life_answer(now, said.as_ref()),
             Some(Purpose::ProducerIds) => self.on_producer_ids(said),

@@ -53,7 +53,8 @@ impl Peers {
             request_timeout_ms: config.quorum.request_timeout_ms,
             socket_connection_setup_timeout_ms: config.quorum.request_timeout_ms,
             reconnect_backoff_ms: config.quorum.retry_backoff_ms,
-            reconnect_backoff_max_ms: config.quorum.election_backoff_max_ms,
+            // A node that comes back is to be followed soon.
+            reconnect_backoff_max_ms: config.quorum.retry_backoff_ms.saturating_mul(10),
             ..RpcConfig::default()
         };
         let mut pool = Pool::new(rpc, seed);

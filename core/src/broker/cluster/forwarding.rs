@@ -53,7 +53,7 @@ impl Broker {
 
     /// Asks the controller for a block of producer ids, unless it is asked already.
     pub(in crate::broker) fn ask_for_producer_ids(&mut self, epoch: BrokerEpoch) {
-        let asked = self.cluster.calls.open.values().any(|purpose| matches!(purpose, Purpose::ProducerIds));
+        let asked = self.cluster.calls.open.values().any(|(_, purpose)| matches!(purpose, Purpose::ProducerIds));
         let sender = (self.node(), epoch);
         match self.controller() {
             _ if asked => {}
