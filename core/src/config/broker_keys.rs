@@ -90,7 +90,7 @@ broker_keys! { BROKER;
         "A controller that is not a voter asks to become one.";
     "controller.quorum.election.timeout.ms", int(0), "500", Fixed, Used,
         "How long a candidate waits for votes before the next election. Kafka: 1000.";
-    "controller.quorum.election.backoff.max.ms", int(0), "1000", Fixed, Used,
+    "controller.quorum.election.backoff.max.ms", int(0), "1000", Fixed, Ignored,
         "The longest wait between two elections.";
     "controller.quorum.fetch.timeout.ms", int(0), "1000", Fixed, Used,
         "A voter that cannot fetch for so long starts an election; a leader without a majority resigns. Kafka: 2000.";
