@@ -196,8 +196,8 @@ impl Broker {
         self.attend_to_isr(now, out) || decided
     }
 
-    /// Another node is the controller: what the one before was asked is asked anew. That one may be paused, and would be
-    /// waited for.
+    /// Another node is the controller: what the one before was asked is asked anew. That one may be paused, and would
+    /// be waited for.
     fn forget_controller(&mut self, now: Now, out: &mut Effects) {
         let controller = self.controller();
         if controller.is_none() || controller == self.cluster.calls.controller {

@@ -257,6 +257,10 @@ impl Broker {
         for control in controls.into_iter().flatten() {
             let Some(raft) = &mut self.metadata.raft else { return };
             if let ControlRecord::Voters(voters) = control {
+                let ids: Vec<String> = voters.iter().map(|(key, _)| key.id.0.to_string()).collect();
+                if ids.len() > 1 {
+                    out.note(Level::Info, format!("the voters of the metadata quorum are {}", ids.join(", ")));
+                }
                 let outcome = raft.on_voters(now, offset, voters);
                 self.on_raft(now, outcome, out);
             }

@@ -90,6 +90,7 @@ fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
         plan.prepare(&workshop)?;
     }
     let mut nodes = plans.iter().map(Plan::start).collect::<Result<Vec<Broker>, _>>()?;
+    await_voters(&plans[0])?;
     let bootstrap = plans.iter().map(Plan::bootstrap).collect::<Vec<_>>().join(",");
     let ledger = load::Shared::default();
     let running = load::start(&bootstrap, &ledger, seed).map_err(|error| error.to_string())?;
@@ -128,6 +129,23 @@ fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
         println!("the nodes' directories are in {}", dir.display());
     }
     Ok(wrong)
+}
+
+/// Waits until every node is a voter: of fewer, one that is gone may be too many.
+fn await_voters(first: &Plan) -> Result<(), String> {
+    let begun = Instant::now();
+    let all = (1..=NODES).map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
+    let wanted = format!("voters of the metadata quorum are {all}");
+    loop {
+        let log = fs::read_to_string(first.dir.join("broker.log")).map_err(|error| error.to_string())?;
+        if log.contains(&wanted) {
+            return Ok(());
+        }
+        if begun.elapsed() > LIMIT {
+            return Err(format!("not every node has become a voter within {LIMIT:?}"));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Waits until every partition has a leader and all replicas in sync; the place of the node that leads `partition`.
