@@ -3,6 +3,8 @@
 //!
 //! Every value is unique: its first eight bytes are its number, counted from 1. A tombstone has it in a header.
 
+use std::collections::BTreeSet;
+
 use ottla_core::types::TopicPartition;
 
 use crate::time::Nanos;
@@ -66,6 +68,8 @@ pub struct History {
     partitions: Vec<TopicPartition>,
     writes: Vec<Write>,
     era: Era,
+    /// What was read since everything is read once more.
+    again: Option<BTreeSet<ValueId>>,
     /// Batches that were acknowledged.
     pub acked_batches: u64,
     /// Records that were read, each time counted.
@@ -129,9 +133,28 @@ impl History {
         write.promised
     }
 
+    /// A write is acknowledged, and that promises nothing.
+    pub fn withdraw(&mut self, value: ValueId) {
+        if let Some(write) = self.write_mut(value) {
+            write.promised = false;
+        }
+    }
+
+    /// From now on everything is read once more: what was read before counts as read no longer.
+    pub fn read_again(&mut self) {
+        self.again = Some(BTreeSet::new());
+    }
+
+    /// Whether a value was read, by those who read everything in the end if they are others than before.
+    #[must_use]
+    pub fn is_read(&self, value: ValueId, write: &Write) -> bool {
+        self.again.as_ref().map_or(write.read, |again| again.contains(&value))
+    }
+
     /// A value was read; `None` if nobody wrote it.
     pub fn read(&mut self, value: ValueId) -> Option<&Write> {
         self.records_read += 1;
+        self.again.as_mut().map(|again| again.insert(value));
         let write = self.write_mut(value)?;
         write.read = true;
         Some(write)

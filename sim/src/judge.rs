@@ -6,11 +6,17 @@ use ottla_core::types::TopicPartition;
 
 use crate::groups::{Groups, Op, Seen};
 use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
-use crate::invariants::{ByReader, Derived, Fact, Invariants, Part, ProducerRow, QuorumFact, QuorumSeen, Violation};
+use crate::invariants::{
+    ByReader, Derived, Fact, Invariants, Part, ProducerRow, QuorumFact, QuorumSeen, ReplicaEvent, Violation,
+};
 use crate::known::KnownBatches;
 use crate::logs::{BatchRef, Change, FollowedLog, Logs};
 use crate::metadata::Asked;
 use crate::stored::Kept;
+
+mod replicated;
+
+pub use replicated::Replicated;
 
 /// Everything that judges.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +37,8 @@ pub struct Judge {
     at: ByReader,
     /// Whether an acknowledgement of acks=all survives power loss (`flush=quorum`).
     pub durable_acks: bool,
+    /// Which topics have several replicas.
+    pub replicated: Replicated,
     /// Whether only the client history is judged: what somebody sees who has nothing but clients.
     pub history_alone: bool,
 }
@@ -140,7 +148,10 @@ impl Judge {
     /// An effect changed the followed logs of a node.
     pub fn changed(&mut self, at: usize, change: &Change) {
         match change {
-            Change::Appended { log, batch, end } => self.of_node(at, &Fact::Appended { log, batch, end: *end }),
+            Change::Appended { log, batch, end } => {
+                self.of_node(at, &Fact::Appended { log, batch, end: *end });
+                self.of_replica(at, log, ReplicaEvent::Appended { batch });
+            }
             Change::Rolled { log, segment, end } => {
                 self.of_node(at, &Fact::Rolled { log, segment: *segment, end: *end });
             }
@@ -176,7 +187,9 @@ impl Judge {
         let (Some(offset), Some(write)) = (offset, self.history.write(value).copied()) else { return };
         let log = self.history.name(write.partition).clone();
         // What an answer promises may have been lost while it was on its way.
-        if promised {
+        if self.is_replicated(&log) {
+            self.acked_by_replicas(&log, value, &write, offset);
+        } else if promised {
             self.check_ack(&log, value, &write, offset);
             let at = self.holder(&log);
             self.logs[at].entry(&log).promise(offset + 1, write.acks == -1);
@@ -259,6 +272,8 @@ impl Judge {
             self.fact(&Fact::Sought { reader, partition, to: Some(to) });
         }
         self.fact(&Fact::Polled { reader, partition, offset, value, write: write.as_ref() });
+        let log = self.history.name(partition).clone();
+        self.of_replica(0, &log, ReplicaEvent::Read { offset });
     }
 }
 

@@ -154,6 +154,19 @@ impl FollowedLog {
         self.batches.get(index).filter(|batch| batch.base <= offset)
     }
 
+    /// The last batch that begins below an offset.
+    #[must_use]
+    pub fn below(&self, offset: i64) -> Option<&BatchRef> {
+        let place = self.batches.partition_point(|batch| batch.base < offset);
+        place.checked_sub(1).map(|place| &self.batches[place])
+    }
+
+    /// Whether what lay at an offset is deleted from its front.
+    #[must_use]
+    pub fn deletes(&self, offset: i64) -> bool {
+        offset < self.deleted.max(self.retired)
+    }
+
     /// Whether this very batch was ever appended to this log.
     #[must_use]
     pub fn ever_held(&self, batch: &BatchRef) -> bool {

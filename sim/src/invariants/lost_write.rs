@@ -9,7 +9,9 @@ pub(super) const CODE: &str = "lost-write";
 pub(super) fn check(fact: &Fact<'_>) -> Verdict {
     let Fact::AllRead { history, starts } = fact else { return Ok(()) };
     // Of those with a key only the last need stay: see `last_of_key`.
-    let owed = history.writes().filter(|(_, write)| write.promised && !write.read && write.key.is_none());
+    let owed = history
+        .writes()
+        .filter(|(value, write)| write.promised && !history.is_read(*value, write) && write.key.is_none());
     for (value, write) in owed {
         let Outcome::Acked { offset } = write.outcome else { continue };
         // A partition that could not be read to its end is refused, not lost; it has no start.

@@ -1,5 +1,5 @@
-//! Invariants, one a file, named as the literature names them; [`CODES`], [`GROUP_CODES`] and [`QUORUM_CODES`] list
-//! them.
+//! Invariants, one a file, named as the literature names them; [`CODES`], [`GROUP_CODES`], [`QUORUM_CODES`] and
+//! [`REPLICA_CODES`] list them.
 //!
 //! Each is a small checker that looks at [`Fact`]s: what a step touched, what a client saw, what a restart
 //! found. It keeps what it needs of the past and knows nothing of the world, so that a synthetic history can
@@ -32,6 +32,7 @@ mod poll_skip;
 mod quorum;
 mod read_stability;
 mod recovered_prefix;
+mod replication;
 mod response_order;
 mod segment_order;
 mod send_order;
@@ -52,6 +53,7 @@ pub use coordinator_replay::Coordinated;
 pub use group::{CODES as GROUP_CODES, OLD};
 pub use live_equals_replay::{Derived, ProducerRow};
 pub use quorum::{CODES as QUORUM_CODES, Part, QuorumFact, Seen as QuorumSeen};
+pub use replication::{CODES as REPLICA_CODES, ReplicaEvent, ReplicaFact, holders, is_same, most_held};
 
 /// Something that a checker may look at.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +87,8 @@ pub enum Fact<'a> {
     Led { log: &'a TopicPartition, epoch: i32, saved: &'a [Option<i32>] },
     /// Something about the metadata quorum of several nodes.
     Quorum(QuorumFact<'a>),
+    /// Something about a replicated partition.
+    Replica(ReplicaFact<'a>),
     /// Where the machine has a log begin, and what it counts as committed.
     Begins { log: &'a TopicPartition, start: i64, high_watermark: i64 },
     /// The machine counts a log as committed up to an offset.
@@ -238,6 +242,9 @@ impl Invariants {
                 self.nodes[at] = OfNode::default();
             }
             return self.quorum.check(at, fact);
+        }
+        if let Fact::Replica(_) = fact {
+            return replication::check(at, fact);
         }
         let node = &mut self.nodes[at];
         of(recovered_prefix::CODE, node.recovered_prefix.check(fact))?;

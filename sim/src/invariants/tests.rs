@@ -69,10 +69,11 @@ pub(super) fn appended<T>(offset: i64, producer: i64, sequence: i32, check: impl
 
 #[test]
 fn every_checker_has_a_code_of_its_own() {
-    let mut codes: Vec<&str> = CODES.iter().chain(&GROUP_CODES).chain(&QUORUM_CODES).map(|(code, _)| *code).collect();
+    let mut codes: Vec<&str> =
+        [&CODES[..], &GROUP_CODES, &QUORUM_CODES, &REPLICA_CODES].concat().iter().map(|(code, _)| *code).collect();
     codes.sort_unstable();
     codes.dedup();
-    assert_eq!(codes.len(), CODES.len() + GROUP_CODES.len() + QUORUM_CODES.len());
+    assert_eq!(codes.len(), CODES.len() + GROUP_CODES.len() + QUORUM_CODES.len() + REPLICA_CODES.len());
 }
 
 #[test]

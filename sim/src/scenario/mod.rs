@@ -20,6 +20,7 @@ pub use sections::{ClockSection, Cluster, DiskSection, NetworkSection, Span};
 
 use crate::draw::Draws;
 use crate::time::Nanos;
+use crate::workload::Kind;
 use sections::Sections;
 
 /// The version of the format that this build reads.
@@ -152,6 +153,7 @@ impl Scenario {
             Some(_) => return Err(ScenarioError::new("event", "is not a list: write [[event]]")),
         };
         let sections: Sections = table.try_into().map_err(|error| ScenarioError::new("file", &format!("{error}")))?;
+        replicas_fit(&sections.cluster, &events)?;
         let config = sections.config.into_iter().map(|(key, value)| (key, property(&value)));
         Ok(Self {
             run_seed,
@@ -172,6 +174,23 @@ impl ScenarioError {
     /// Something is wrong at `place`.
     pub(crate) fn new(place: &str, why: &str) -> Self {
         Self { place: place.into(), why: why.trim_end().into() }
+    }
+}
+
+/// Partitions of several replicas have a leader that may be any node, and a client of frames knows one node.
+fn replicas_fit(cluster: &Cluster, events: &[Event]) -> Result<(), ScenarioError> {
+    if !(1..=i32::from(cluster.nodes)).contains(&i32::from(cluster.replicas)) {
+        let (replicas, nodes) = (cluster.replicas, cluster.nodes);
+        return Err(ScenarioError::new("cluster", &format!("{nodes} nodes have no room for {replicas} replicas")));
+    }
+    let frames = |action: &Action| {
+        matches!(action, Action::Produce(params) if params.client == Kind::Frames)
+            || matches!(action, Action::Read(params) if params.client == Kind::Frames)
+            || matches!(action, Action::Groups(_))
+    };
+    match events.iter().find(|event| cluster.replicas > 1 && frames(&event.action)) {
+        Some(event) => Err(ScenarioError::new(&event.name, "follows no leader: say client = \"core\"")),
+        None => Ok(()),
     }
 }
 

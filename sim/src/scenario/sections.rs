@@ -48,6 +48,8 @@ pub struct Cluster {
     /// How many nodes, from 1 to 7. The cluster is born on the first; the others join it as voters.
     #[serde(deserialize_with = "nodes")]
     pub nodes: u16,
+    /// How many replicas the partitions of these topics have.
+    pub replicas: i16,
     /// Topics that are there before the load starts, with their numbers of partitions.
     pub topics: BTreeMap<String, i32>,
     /// The time a node takes for one step, on average.
@@ -107,6 +109,7 @@ impl Default for Cluster {
     fn default() -> Self {
         Self {
             nodes: 1,
+            replicas: 1,
             topics: BTreeMap::from([("t".to_owned(), 1)]),
             step_time: Span(5 * MICROSECOND),
             restart_failed: Span(3 * SECOND),

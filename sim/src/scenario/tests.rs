@@ -77,3 +77,16 @@ fn what_is_unknown_is_named() {
     assert!(failure("format = 1\n[cluster]\nnodes = 8").contains("1 to 7"));
     assert!(failure("format = 1\n[[event]]\nkill = { up = \"1s\" }").contains("up"));
 }
+
+#[test]
+fn replicas_need_nodes_and_clients_that_follow_leaders() {
+    let with = |cluster: &str, client: &str| {
+        format!("format = 1\n[cluster]\n{cluster}\n[[event]]\nname = \"load\"\nread = {{ client = \"{client}\" }}")
+    };
+    let good = Template::parse(&with("nodes = 3\nreplicas = 3", "core")).and_then(|template| template.scenario(1));
+    assert_eq!(good.expect("a good file").cluster.replicas, 3);
+    assert!(failure(&with("nodes = 3\nreplicas = 3", "frames")).contains("follows no leader"));
+    for cluster in ["nodes = 2\nreplicas = 3", "replicas = 0"] {
+        assert!(failure(&with(cluster, "core")).contains("no room"), "{cluster}");
+    }
+}

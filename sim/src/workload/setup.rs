@@ -13,16 +13,17 @@ use crate::time::{MILLISECOND, Nanos};
 #[derive(Clone, Debug)]
 pub struct SetupActor {
     missing: BTreeMap<String, i32>,
+    replicas: i16,
     wait_until: Nanos,
     /// Whether the node that was asked does not lead the quorum.
     elsewhere: bool,
 }
 
 impl SetupActor {
-    /// Makes these topics, with so many partitions.
+    /// Makes these topics, with so many partitions, each of so many replicas.
     #[must_use]
-    pub const fn new(topics: BTreeMap<String, i32>) -> Self {
-        Self { missing: topics, wait_until: 0, elsewhere: false }
+    pub const fn new(topics: BTreeMap<String, i32>, replicas: i16) -> Self {
+        Self { missing: topics, replicas, wait_until: 0, elsewhere: false }
     }
 
     pub(super) fn next_wake(&self, in_flight: usize) -> Nanos {
@@ -45,7 +46,7 @@ impl SetupActor {
         let topics = self.missing.iter().map(|(name, partitions)| CreatableTopic {
             name,
             num_partitions: *partitions,
-            replication_factor: 1,
+            replication_factor: self.replicas,
             ..CreatableTopic::default()
         });
         let request = CreateTopicsRequest { topics: topics.collect(), ..CreateTopicsRequest::default() };

@@ -221,6 +221,7 @@ impl World {
             self.judge.changed(at, &change);
         }
         self.after_cut(at, &before);
+        self.judge_cut(at, &operation);
         let kind = OperationKind::of(&operation);
         let reads = matches!(&operation, Operation::Action(action) if matches!(**action, FileAction::Read { .. }));
         self.nodes[at].disk.issue(self.now, op, operation);

@@ -15,6 +15,7 @@ use crate::logs::read_logs;
 use crate::metadata::Register;
 use crate::stored;
 use crate::time::{MILLISECOND, Nanos, SECOND};
+use crate::workload::program::{Program, Reader};
 use crate::workload::{Actor, ReadActor, SoloActor};
 
 /// How long who reads everything waits for an answer: as long as Kafka's clients. Megabytes through a small window
@@ -74,8 +75,9 @@ impl World {
     /// Nothing has troubled several nodes for a while: the quorum must be as it was, and know all that it told.
     pub(super) fn rested(&mut self) {
         let Stage::Resting(before) = self.stage else { return };
+        let same = self.judge_replicas();
         match self.settled() {
-            Ok(epoch) if epoch.0 == before => {
+            Ok(epoch) if epoch.0 == before && same.is_ok() => {
                 self.judge_metadata();
                 self.read_all();
             }
@@ -84,9 +86,13 @@ impl World {
                 self.stage = Stage::Finishing;
                 self.advance_stage();
             }
-            Ok(epoch) => {
+            Ok(epoch) if epoch.0 != before => {
                 let what = format!("epoch {before} became {epoch} when nothing troubled the quorum any more");
                 self.judge.report("liveness", what);
+            }
+            Ok(_) => {
+                let why = same.err().unwrap_or_default();
+                self.judge.report("liveness", format!("replicas are at rest, and not the same: {why}"));
             }
             Err(why) => self.judge.report("liveness", format!("the quorum was at rest, and is not: {why}")),
         }
@@ -112,6 +118,9 @@ impl World {
 
     fn read_all(&mut self) {
         self.stage = Stage::Reading;
+        if self.setting.scenario.cluster.replicas > 1 {
+            return self.read_replicas();
+        }
         for (topic, partitions) in self.setting.scenario.cluster.topics.clone() {
             // Of several nodes only the quorum's leader serves partitions as yet, and not always those of a topic.
             let partition = TopicPartition::new(topic.as_str(), 0);
@@ -125,6 +134,18 @@ impl World {
         self.audit_groups();
         if self.nodes.len() > 1 {
             self.advance_stage();
+        }
+    }
+
+    /// Everything is read from whoever leads it, and nothing counts that was read before.
+    fn read_replicas(&mut self) {
+        self.judge.history.read_again();
+        let now = self.now;
+        for (topic, partitions) in self.setting.scenario.cluster.topics.clone() {
+            self.add_program(|id, draw| {
+                let (reader, config) = Reader::all(&topic, partitions, now, id, draw);
+                (Program::Read(Box::new(reader)), config)
+            });
         }
     }
 
@@ -161,10 +182,17 @@ impl World {
         (0..self.nodes.len()).for_each(|at| self.judge_alarms(at));
         let mut starts: BTreeMap<usize, i64> = BTreeMap::new();
         for client in &self.clients {
-            if let User::Frames(client) = client
-                && let Actor::Read(actor) = &client.actor
-            {
-                starts.extend(actor.starts());
+            match client {
+                User::Frames(client) => {
+                    if let Actor::Read(actor) = &client.actor {
+                        starts.extend(actor.starts());
+                    }
+                }
+                User::Core(client) => {
+                    if let Program::Read(reader) = &client.program {
+                        starts.extend(reader.starts());
+                    }
+                }
             }
         }
         self.judge.forget_weak_promises();

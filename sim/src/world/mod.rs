@@ -4,7 +4,7 @@
 //! world is another world: that is what branching is. Nothing here reads a clock or draws without a label.
 //!
 //! * [`node`]: what a node is made of; [`drive`]: how its machine is driven; [`wires`]: its connections
-//! * [`quorum`]: what is seen of the metadata quorum of several nodes
+//! * [`quorum`]: what is seen of the metadata quorum of several nodes; [`replicas`]: and of replicated partitions
 //! * [`agenda`]: what is to happen; [`trouble`]: faults, and what they do
 //! * [`inherited`]: logs that another broker wrote
 //! * [`ending`]: everything heals, all is read, and the history is judged
@@ -16,6 +16,7 @@ mod inherited;
 pub mod node;
 mod quorum;
 mod recovery;
+mod replicas;
 mod targets;
 mod trouble;
 mod wires;
@@ -159,6 +160,7 @@ impl World {
             cross: Cross::draw(draws).map(Box::new),
             setting: Arc::new(Setting { scenario, configs, planted: options.planted }),
         };
+        world.judge.replicated = replicas::replicated(&world.setting.scenario.cluster, &world.setting.configs[0]);
         let minutes = world.setting.configs[0].coordinators.offsets.retention_minutes;
         world.judge.groups.clocks.retention = minutes.saturating_mul(60 * SECOND);
         let session_ms = world.setting.configs[0].coordinators.consumer_groups.session_timeout_ms;
@@ -167,7 +169,10 @@ impl World {
             world.network.listen(node.endpoint(), Listening::Refused);
         }
         let topics = world.setting.scenario.cluster.topics.clone();
-        world.add_client(Actor::Setup(SetupActor::new(topics)), 2_000 * MILLISECOND);
+        world.add_client(
+            Actor::Setup(SetupActor::new(topics, world.setting.scenario.cluster.replicas)),
+            2_000 * MILLISECOND,
+        );
         Ok(world)
     }
 

@@ -205,6 +205,9 @@ impl World {
                 return Err(format!("n{at} is in epoch {epoch} with {committed:?} of {end} committed"));
             }
         }
+        if let Some(process) = &self.nodes[leader].process {
+            self.all_in_sync(process.machine.image())?;
+        }
         Ok(raft.epoch())
     }
 }

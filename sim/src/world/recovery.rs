@@ -54,8 +54,13 @@ impl World {
         let expired = self.nodes[at].latest_wall_ms.saturating_sub_unsigned(expiration);
         let quorum = self.setting.configs[at].storage.flush == FlushMode::Quorum;
         for view in process.machine.derived() {
-            // Of several voters a majority has it on its disks, not each: that is M6 of the quorum.
-            let durable = if &*view.partition.topic == METADATA_TOPIC { self.nodes.len() == 1 } else { quorum };
+            // Of several voters a majority has it on its disks, not each: that is M6 of the quorum, and R4 of replicas.
+            let replicated = self.judge.is_replicated(&view.partition);
+            if replicated {
+                self.judge.replica_counts(at, &view);
+            }
+            let voted = &*view.partition.topic == METADATA_TOPIC;
+            let durable = if voted { self.nodes.len() == 1 } else { quorum && !replicated };
             self.judge.derived(at, &view, expired, durable);
         }
     }
@@ -102,7 +107,8 @@ impl World {
         let nothing = LogImage::default();
         for (name, followed) in followed {
             let image = images.get(&name).unwrap_or(&nothing);
-            let served = served(view, &name);
+            // A replica owes what it has, whether or not it leads.
+            let served = if self.judge.is_replicated(&name) { hosted(view, &name) } else { served(view, &name) };
             let online = &*name.topic == METADATA_TOPIC || served.is_some();
             let batches = image.readable();
             let whole = image.segments.iter().all(|segment| segment.whole);
@@ -157,7 +163,11 @@ impl World {
             for (log, offset) in claims {
                 let damaged = self.judge.logs[at].get(&log).is_none_or(|log| log.damaged);
                 let Some(image) = images.get(&log).filter(|_| !damaged) else { continue };
-                let end = self.known_to(at, &log, image);
+                let mut end = self.known_to(at, &log, image);
+                // A follower's high watermark is its leader's, and what it has itself may not be durable yet.
+                if self.judge.is_replicated(&log) && file.starts_with("replication") {
+                    end = end.max(self.judge.replicas_end(&log));
+                }
                 if self.judge.durable_acks || file.starts_with("recovery") {
                     self.judge.of_node(at, &Fact::Claimed { file, log: &log, claims: offset.0, end });
                 }
@@ -201,6 +211,11 @@ fn snapshot_of(path: &str) -> Option<(TopicPartition, i64)> {
 
 /// A partition that the machine leads on a log that is whole.
 fn served<'a>(view: &'a View, name: &TopicPartition) -> Option<&'a PartitionView> {
+    hosted(view, name).filter(|it| it.leader_epoch.is_some())
+}
+
+/// A partition that the machine has on a log that is whole.
+fn hosted<'a>(view: &'a View, name: &TopicPartition) -> Option<&'a PartitionView> {
     let found = view.partitions.iter().find(|it| it.topic == *name.topic && it.partition == name.partition);
-    found.filter(|it| it.leader_epoch.is_some() && !it.damaged)
+    found.filter(|it| !it.damaged)
 }

@@ -42,6 +42,8 @@ pub struct Reader {
     seek_at: Nanos,
     until: Nanos,
     done: bool,
+    /// Whether it reads everything, once.
+    all: bool,
 }
 
 /// Where it is in one partition.
@@ -49,6 +51,8 @@ pub struct Reader {
 struct Place {
     partition: TopicPartition,
     index: Option<PartitionIndex>,
+    /// Where its log began, as it was told first.
+    from: Option<i64>,
     /// What comes next, once it is known.
     next: Option<i64>,
     assigned: bool,
@@ -84,6 +88,7 @@ impl Reader {
         let place = |partition| Place {
             partition: TopicPartition::new(params.topic.as_str(), partition),
             index: None,
+            from: None,
             next: None,
             assigned: false,
             leave: false,
@@ -102,8 +107,25 @@ impl Reader {
             seek_at: at.saturating_add(params.seek.0),
             until,
             done: false,
+            all: false,
         };
         (program, config)
+    }
+
+    /// A program that reads all there is, when load and faults are over.
+    #[must_use]
+    pub fn all(topic: &str, partitions: i32, at: Nanos, which: u16, draw: Draw) -> (Self, ClientConfig) {
+        let params = Read { topic: topic.to_owned(), ..Read::default() };
+        let (mut program, mut config) = Self::new(&params, partitions, at, u64::MAX, which, draw);
+        config.reader.max_partition_fetch_bytes = params.max_bytes;
+        (program.far, program.seek_at, program.all) = (usize::MAX, u64::MAX, true);
+        (program, config)
+    }
+
+    /// Where each log begins that one who reads everything has read to its end.
+    pub fn starts(&self) -> impl Iterator<Item = (PartitionIndex, i64)> {
+        let read = self.places.iter().filter(|_| self.all && self.done);
+        read.filter_map(|place| Some((place.index?, place.from?)))
     }
 
     pub(super) fn next_wake(&self) -> Nanos {
@@ -270,6 +292,7 @@ impl Place {
     /// Answers whether it is read at all.
     fn stand(&mut self, ctx: &mut Ctx<'_>, reader: u16, offset: i64) -> bool {
         self.next = Some(offset);
+        self.from.get_or_insert(offset);
         if let Some(partition) = self.index {
             ctx.judge.fact(&Fact::Sought { reader, partition, to: self.next });
         }

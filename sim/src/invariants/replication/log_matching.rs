@@ -1,0 +1,51 @@
+//! R5 LogMatching: if two replicas have a batch of the same offset and epoch, they are the same there and before.
+//! Source: KIP-101, KIP-279; Raft, figure 3. Judged at each append against every other replica, there and one batch
+//! before, so that the rest follows by induction.
+
+use super::super::Verdict;
+use super::{ReplicaFact, is_same};
+use crate::logs::BatchRef;
+
+pub(super) const CODE: &str = "R5";
+
+pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, batch: &BatchRef) -> Verdict {
+    let ReplicaFact { log, logs, .. } = *fact;
+    let Some(own) = logs[at].get(log) else { return Ok(()) };
+    for (other, theirs) in logs.iter().enumerate().filter(|(other, _)| *other != at) {
+        let Some(theirs) = theirs.get(log).filter(|theirs| !theirs.damaged && !own.damaged) else { continue };
+        let Some(same) = theirs.find(batch.base).filter(|same| same.epoch == batch.epoch) else { continue };
+        let (base, epoch) = (batch.base, batch.epoch);
+        if !is_same(batch, same) {
+            return Err(format!("n{at} and n{other} differ at {base} of {log} in epoch {epoch}"));
+        }
+        // One of them may have deleted what is before.
+        if let (Some(one), Some(another)) = (own.below(base), theirs.below(base))
+            && !is_same(one, another)
+        {
+            return Err(format!(
+                "n{at} and n{other} have the same at {base} of {log} in epoch {epoch}, and not before"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReplicaEvent::Appended;
+    use super::super::tests::{batch, logs, verdict};
+
+    #[test]
+    fn what_has_the_same_offset_and_epoch_is_the_same_and_so_is_what_is_before() {
+        let append = |own: &[(i32, u32)], theirs: &[(i32, u32)]| {
+            let logs = logs(&[(own, 0), (theirs, 0)]);
+            let (epoch, crc) = own[own.len() - 1];
+            let base = i64::try_from(own.len()).unwrap() - 1;
+            verdict(0, Appended { batch: &batch(base, epoch, crc) }, &logs)
+        };
+        assert_eq!(append(&[(1, 1), (1, 2)], &[(1, 1), (1, 2), (2, 3)]), None);
+        assert_eq!(append(&[(1, 1), (2, 9)], &[(1, 1), (1, 2)]), None);
+        assert_eq!(append(&[(1, 1), (1, 9)], &[(1, 1), (1, 2)]), Some("R5"));
+        assert_eq!(append(&[(1, 7), (2, 2)], &[(1, 1), (2, 2)]), Some("R5"));
+    }
+}

@@ -1,0 +1,32 @@
+//! R4 QuorumSuperset: what is below any replica's high watermark is durable on at least `min.insync.replicas` replicas,
+//! for it is the least over the maximal ISR of what is durable. Source: KIP-497, KIP-966; the TLA+ model of Kafka's
+//! replication (`AsyncIsr`).
+
+use super::super::Verdict;
+use super::{ReplicaFact, committed};
+
+pub(super) const CODE: &str = "R4";
+
+pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, high_watermark: i64) -> Verdict {
+    let Some(followed) = fact.logs.get(at).and_then(|logs| logs.get(fact.log)) else { return Ok(()) };
+    // Where the last lies, all before it lies, too: R5.
+    match followed.below(high_watermark) {
+        Some(last) => committed(fact, last.base)
+            .map_err(|why| format!("n{at} has its high watermark at {high_watermark}, and {why}")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReplicaEvent::Committed;
+    use super::super::tests::{logs, verdict};
+
+    #[test]
+    fn what_is_below_a_high_watermark_is_on_enough_disks() {
+        let logs = logs(&[(&[(1, 1), (1, 2), (1, 3)], 3), (&[(1, 1), (1, 2)], 2), (&[(1, 1), (1, 2), (1, 3)], 0)]);
+        for (high_watermark, expected) in [(0, None), (2, None), (3, Some("R4"))] {
+            assert_eq!(verdict(0, Committed { high_watermark }, &logs), expected, "{high_watermark}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Partitions of several replicas: what clients are told and read of them is held against every replica's log, and each
+//! replica owes what it had of the committed when somebody was told.
+
+use std::collections::BTreeSet;
+
+use ottla_core::log::DerivedView;
+use ottla_core::types::TopicPartition;
+
+use super::{Judge, verdict};
+use crate::history::{ValueId, Write};
+use crate::invariants::{Fact, ReplicaEvent, ReplicaFact, holders, most_held};
+use crate::logs::FollowedLog;
+
+/// Which topics have replicas.
+#[derive(Clone, Debug, Default)]
+pub struct Replicated {
+    topics: BTreeSet<String>,
+    needed: usize,
+}
+
+impl Replicated {
+    /// These have; so many of a partition's have what is committed on their disks.
+    #[must_use]
+    pub fn new(topics: impl Iterator<Item = String>, needed: usize) -> Self {
+        Self { topics: topics.collect(), needed }
+    }
+}
+
+impl Judge {
+    /// Whether a log is one of several replicas.
+    #[must_use]
+    pub fn is_replicated(&self, log: &TopicPartition) -> bool {
+        self.replicated.topics.contains(&*log.topic)
+    }
+
+    /// A replica has a high watermark: what lies below is promised by all that have it.
+    pub fn replica_counts(&mut self, at: usize, view: &DerivedView) {
+        let (log, high_watermark) = (&view.partition, view.high_watermark.0);
+        self.of_replica(at, log, ReplicaEvent::Committed { high_watermark });
+        let last = self.logs[at].get(log).and_then(|followed| followed.below(high_watermark)).copied();
+        if let Some(last) = last.filter(|last| last.last < high_watermark) {
+            self.replicas_owe(log, last.base, last.last + 1);
+        }
+    }
+
+    /// A node has cut its log, or a segment of it is gone.
+    pub fn replica_cut(&mut self, at: usize, log: &TopicPartition) {
+        self.of_replica(at, log, ReplicaEvent::Cut);
+    }
+
+    /// Shows what is between replicas to the rules for that.
+    pub(super) fn of_replica(&mut self, at: usize, log: &TopicPartition, what: ReplicaEvent<'_>) {
+        if self.violation.is_some() || !self.is_replicated(log) || self.is_rotten() {
+            return;
+        }
+        let fact = ReplicaFact { log, what, logs: &self.logs, needed: self.replicated.needed };
+        self.violation = verdict(&mut self.invariants, self.history_alone, at, &Fact::Replica(fact));
+    }
+
+    /// A client learns where its value lies. Who leads by its own word alone promises nothing: another may lead next.
+    pub(super) fn acked_by_replicas(&mut self, log: &TopicPartition, value: ValueId, write: &Write, offset: i64) {
+        if write.acks != -1 {
+            return self.history.withdraw(value);
+        }
+        if self.violation.is_none() {
+            let fact = Fact::Acked { log, value, write, offset, followed: None };
+            self.violation = verdict(&mut self.invariants, true, 0, &fact);
+        }
+        self.of_replica(0, log, ReplicaEvent::Acked { offset });
+        self.replicas_owe(log, offset, offset + 1);
+    }
+
+    /// Whoever has what lies at `offset` of the committed log has all below `end` for good.
+    fn replicas_owe(&mut self, log: &TopicPartition, offset: i64, end: i64) {
+        let Some((batch, _)) = most_held(&self.logs, log, offset) else { return };
+        let owing: Vec<usize> = holders(&self.logs, log, &batch).collect();
+        for at in owing {
+            self.logs[at].entry(log).promise(end, true);
+        }
+    }
+
+    /// Where any replica ends at most.
+    #[must_use]
+    pub fn replicas_end(&self, log: &TopicPartition) -> i64 {
+        self.logs.iter().filter_map(|logs| logs.get(log)).map(FollowedLog::end).max().unwrap_or(0)
+    }
+}
