@@ -68,7 +68,8 @@ impl Probe {
         config.set("bootstrap.servers", bootstrap).set("acks", "all").set("linger.ms", "0");
         config.set("request.timeout.ms", "500").set("socket.timeout.ms", "500").set("message.timeout.ms", "10000");
         config.set("reconnect.backoff.max.ms", "100").set("retry.backoff.ms", "20").set("retry.backoff.max.ms", "100");
-        config.set("topic.metadata.refresh.interval.ms", "1000").set("topic.metadata.refresh.fast.interval.ms", "50");
+        // A leader that is gone is named by the metadata until the controller knows: it is asked often.
+        config.set("topic.metadata.refresh.interval.ms", "100").set("topic.metadata.refresh.fast.interval.ms", "50");
         let producer: ThreadedProducer<Acks> = config.create_with_context(Acks(Arc::clone(&seen)))?;
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", bootstrap).set("reconnect.backoff.max.ms", "100").set("log_level", "0");

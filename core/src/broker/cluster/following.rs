@@ -7,7 +7,9 @@
 //! | a fetch to a leader is | when |
 //! |---|---|
 //! | sent | none is under way |
-//! | sent behind the one that waits there | what counts here has risen: the leader answers the one that waits |
+//! | sent behind the one that waits there | what counts here has risen, or what was refused is due again |
+//!
+//! The leader answers a fetch that waits when another comes behind it.
 //!
 //! Batches are taken as they are: offsets, epochs and producers are the leader's. One that does not continue the log,
 //! or whose CRC is wrong, is not taken, nor what follows it.
@@ -84,6 +86,8 @@ struct Fetcher {
     news: bool,
     /// Nothing is asked before this.
     not_before: Instant,
+    /// When a log that was refused is asked for again, beside what is under way.
+    again: Option<Instant>,
 }
 
 impl Broker {
@@ -132,8 +136,13 @@ impl Broker {
     }
 
     pub(super) fn followed_deadline(&self) -> Option<Instant> {
-        let idle = self.cluster.following.leaders.values().filter(|it| it.under_way.is_empty() && !it.logs.is_empty());
-        idle.map(|it| it.not_before).min()
+        let fetchers = self.cluster.following.leaders.values().filter(|it| !it.logs.is_empty());
+        let due = fetchers.filter_map(|it| match it.under_way.len() {
+            0 => Some(it.not_before),
+            1 => it.again.map(|again| again.max(it.not_before)),
+            _ => None,
+        });
+        due.min()
     }
 
     fn fetch_from(&mut self, now: Now, leader: BrokerId) {
@@ -152,7 +161,7 @@ impl Broker {
             wanted.push(self.fetch_of(*log, replica, following.leader_epoch));
         }
         let Some(fetcher) = self.cluster.following.leaders.get_mut(&leader) else { return };
-        fetcher.news = false;
+        (fetcher.news, fetcher.again) = (false, later);
         if wanted.is_empty() {
             // A log that is being cut says when that is done.
             fetcher.not_before = later.unwrap_or(Instant(u64::MAX));
@@ -244,8 +253,11 @@ impl Broker {
     }
 
     fn back_off(&mut self, now: Now, log: LogId, wait: Duration) {
-        if let Some(following) = self.replicas.get_mut(log).and_then(Replica::following_mut) {
-            following.not_before = now.monotonic + wait;
+        let Some(following) = self.replicas.get_mut(log).and_then(Replica::following_mut) else { return };
+        let at = now.monotonic + wait;
+        following.not_before = at;
+        if let Some(fetcher) = self.cluster.following.leaders.get_mut(&following.leader) {
+            fetcher.again = Some(fetcher.again.map_or(at, |again| again.min(at)));
         }
     }
 
@@ -334,7 +346,7 @@ impl Fetcher {
     fn is_due(&self, now: Instant) -> bool {
         let may = match self.under_way.len() {
             0 => true,
-            1 => self.news,
+            1 => self.news || self.again.is_some_and(|again| again <= now),
             _ => false,
         };
         may && !self.logs.is_empty() && self.not_before <= now
