@@ -70,6 +70,12 @@ pub enum Plant {
     Raft31,
     /// RAFT-39 (derived, KIP-853): a voter whose directory was replaced votes as before.
     Raft39,
+    /// REP-01 (KIP-101): a follower whose log differs from its leader's cuts to its own high watermark, not by epochs.
+    Rep01,
+    /// ISR-08 (KAFKA-15583): the high watermark moves while fewer are in sync than must be.
+    Isr08,
+    /// ISR-23 (derived, flush=quorum): what a follower has fetched counts before it is durable there.
+    Isr23,
     /// GRP-01 (KAFKA-16147): what a member is to give up and is to have again is its own, and nobody remembers that.
     Grp01,
     /// GRP-02 (crabka 521): a partition is given to its next owner before the last has given it up.
@@ -179,6 +185,9 @@ impl Plant {
         Self::Raft17,
         Self::Raft31,
         Self::Raft39,
+        Self::Rep01,
+        Self::Isr08,
+        Self::Isr23,
         Self::Grp01,
         Self::Grp02,
         Self::Grp03,
@@ -236,6 +245,9 @@ impl Plant {
             Self::Raft17 => "RAFT-17",
             Self::Raft31 => "RAFT-31",
             Self::Raft39 => "RAFT-39",
+            Self::Rep01 => "REP-01",
+            Self::Isr08 => "ISR-08",
+            Self::Isr23 => "ISR-23",
             Self::Grp01 => "GRP-01",
             Self::Grp02 => "GRP-02",
             Self::Grp03 => "GRP-03",

@@ -404,7 +404,7 @@ impl Broker {
 
     /// Something rose that the high watermark of a log that is led here depends on: with it those who wait for it.
     fn on_watermark(&mut self, now: Now, log: LogId, out: &mut Effects) {
-        let Some(high_watermark) = self.replicas.advance(log) else { return };
+        let Some(high_watermark) = self.replicas.advance(log, self.config.planted) else { return };
         self.logs.set_high_watermark(log, high_watermark);
         self.release_produces(log, Progress::Committed, high_watermark);
         self.on_groups_committed(now, log, high_watermark, out);

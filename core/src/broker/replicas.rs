@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::config::{CompressionType, TimestampType, TopicConfig};
 use crate::log::{CompactionRules, LogConfig, LogId};
+use crate::planted::{Plant, Planted};
 use crate::record::{self, Compression, TopicPolicy};
 use crate::replication::{Leader, Replica};
 use crate::types::{Offset, TopicPartition};
@@ -91,9 +92,10 @@ impl Replicas {
 
     /// Something rose that a log's high watermark depends on: where that moves to, if it does.
     #[must_use]
-    pub fn advance(&mut self, log: LogId) -> Option<Offset> {
+    pub fn advance(&mut self, log: LogId, planted: Planted) -> Option<Offset> {
         let hosted = self.by_log.get_mut(&log)?;
-        hosted.replica.advance(hosted.min_insync_replicas)
+        let needed = if planted.has(Plant::Isr08) { 1 } else { hosted.min_insync_replicas };
+        hosted.replica.advance(needed)
     }
 
     /// Whether acks=all can be promised: enough replicas are in sync.

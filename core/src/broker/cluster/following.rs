@@ -25,6 +25,7 @@ use crate::broker::Broker;
 use crate::clock::{Instant, Now};
 use crate::log::{AppendOrigin, Batch, LogId};
 use crate::machine::{Effects, Level};
+use crate::planted::Plant;
 use crate::record::{self, RecordBatch};
 use crate::replication::{Following, Replica};
 use crate::types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
@@ -270,6 +271,8 @@ impl Broker {
             Some(ours) => ours.end_offset,
             None => log_end,
         };
+        let own = self.replicas.high_watermark(log);
+        let to = if self.config.planted.has(Plant::Rep01) { own } else { to };
         if to >= log_end {
             return self.back_off(now, log, REFUSED_BACKOFF); // It makes no sense, and is asked again.
         }

@@ -11,6 +11,7 @@ use crate::clock::{Instant, Now};
 use crate::controller::IsrProposal;
 use crate::log::LogId;
 use crate::machine::Effects;
+use crate::planted::Plant;
 use crate::replication::FollowerFetch;
 use crate::types::{BrokerEpoch, BrokerId, Offset};
 
@@ -45,6 +46,7 @@ impl Broker {
         let registered = self.image().broker(follower.id).is_some_and(|known| known.epoch == follower.epoch);
         // One that does not say what is durable there counts only where what is written does.
         let counted = match counted {
+            _ if self.config.planted.has(Plant::Isr23) => log_end,
             Offset(-1) if self.counts_durable() => Offset::ZERO,
             Offset(-1) => log_end,
             counted => counted,
