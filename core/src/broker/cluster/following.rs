@@ -21,7 +21,7 @@ use bytes::Bytes;
 use ottla_wire::{ErrorCode, Uuid};
 
 use super::{Ask, PeerCallId, Purpose, Said, To};
-use crate::broker::Broker;
+use crate::broker::{Broker, Phase};
 use crate::clock::{Instant, Now};
 use crate::log::{AppendOrigin, Batch, LogId};
 use crate::machine::{Effects, Level};
@@ -127,7 +127,16 @@ impl Broker {
         }
     }
 
+    /// Whether this broker takes what leaders say. One that stops does not: its logs are said to be clean up to where
+    /// they end, and a cut would make that a lie.
+    const fn takes_fetched(&self) -> bool {
+        !matches!(self.phase, Phase::Stopping | Phase::Stopped)
+    }
+
     pub(super) fn attend_to_followed(&mut self, now: Now) {
+        if !self.takes_fetched() {
+            return;
+        }
         let due = |fetcher: &Fetcher| fetcher.is_due(now.monotonic);
         let leaders = self.cluster.following.leaders.iter().filter(|(_, fetcher)| due(fetcher));
         let leaders: Vec<BrokerId> = leaders.map(|(id, _)| *id).collect();
@@ -137,6 +146,9 @@ impl Broker {
     }
 
     pub(super) fn followed_deadline(&self) -> Option<Instant> {
+        if !self.takes_fetched() {
+            return None;
+        }
         let fetchers = self.cluster.following.leaders.values().filter(|it| !it.logs.is_empty());
         let due = fetchers.filter_map(|it| match it.under_way.len() {
             0 => Some(it.not_before),
@@ -200,6 +212,9 @@ impl Broker {
             fetcher.not_before = now.monotonic + backoff;
             return;
         };
+        if !self.takes_fetched() {
+            return;
+        }
         for it in fetched {
             let log = asked.iter().find(|(log, _)| {
                 let replica = self.replicas.get(**log);
