@@ -223,7 +223,7 @@ impl Leader {
         true
     }
 
-    /// The controller refuses what is proposed: the ISR is what it was.
+    /// What is proposed was not made, and will not be: the ISR is what it was.
     pub fn withdraw(&mut self) {
         self.proposal = None;
     }

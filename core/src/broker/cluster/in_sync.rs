@@ -166,19 +166,23 @@ impl Broker {
         }
     }
 
-    /// What became of a proposal: one that is refused is none any more, and the ISR is what it was.
+    /// What became of a proposal. It counts in the high watermark until it is certain that it was not made: what was
+    /// asked before, of this controller or another, may have been made though its answer was lost, and then who was
+    /// let in may lead. Only a controller that knows all that this leader does and finds somebody ineligible says so;
+    /// after any other answer the metadata tells what is.
     fn on_isr_decided(&mut self, now: Now, log: LogId, error: ErrorCode) {
         let again = now.monotonic + self.retry_backoff();
         let Some(leader) = self.replicas.get_mut(log).and_then(|replica| replica.leader_mut()) else { return };
         match error {
-            ErrorCode::NONE => {} // The metadata will say so.
-            ErrorCode::NOT_CONTROLLER => {
-                self.cluster.in_sync.due.insert(log, again);
-            }
-            _ => {
+            ErrorCode::INELIGIBLE_REPLICA => {
                 leader.withdraw();
                 self.cluster.in_sync.due.remove(&log);
             }
+            ErrorCode::NOT_CONTROLLER => {
+                self.cluster.in_sync.due.insert(log, again);
+            }
+            // Should the metadata not come, it is asked again after a request's time.
+            _ => {}
         }
     }
 
