@@ -24,6 +24,7 @@ use super::{Call, Handled, Reply, respond};
 use crate::broker::{Ask, Broker, FetchFrom, FetchedFrom, Heartbeat, Said, Standing};
 use crate::controller::{self, BrokerEndpoint, IsrProposal, NewTopic, Registration};
 use crate::ingress::Head;
+use crate::log::leader_epoch_cache::EpochEnd;
 use crate::machine::Answer;
 use crate::rpc;
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
@@ -362,7 +363,8 @@ fn fetched(topic_id: Uuid, it: &ottla_wire::api::fetch::PartitionData<'_>, frame
         error: it.error_code,
         high_watermark: Offset(it.high_watermark),
         log_start: Offset(it.log_start_offset),
-        diverging: (diverging.end_offset >= 0).then_some((LeaderEpoch(diverging.epoch), Offset(diverging.end_offset))),
+        diverging: (diverging.end_offset >= 0)
+            .then_some(EpochEnd { epoch: LeaderEpoch(diverging.epoch), end_offset: Offset(diverging.end_offset) }),
         records: records.map_or_else(Bytes::new, |records| frame.slice_ref(records)),
     }
 }

@@ -233,9 +233,10 @@ impl Broker {
         }
     }
 
-    /// A connection is gone: nobody waits for its fetch any more, nor for what groups say to it.
+    /// A connection is gone: nobody waits for its fetch any more, nor for what groups or the controller say to it.
     pub fn on_closed(&mut self, now: Now, conn: ConnId) {
         self.hasten_session(now, conn);
+        self.stop_forwarding_for(conn);
         self.coordinator.on_closed(conn);
         if let Some(key) = self.purgatory.parked_on(conn) {
             self.purgatory.take_fetch(key);

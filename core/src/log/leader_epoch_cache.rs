@@ -101,6 +101,16 @@ impl LeaderEpochCache {
         Some(EpochEnd { epoch: floor.unwrap_or(epoch), end_offset })
     }
 
+    /// Where a log that ends at `log_end_offset` is cut whose leader's log parts from it by `theirs`: the end of the
+    /// greatest epoch that both have (KIP-101, KIP-279). `None`: nothing is above it, so the leader makes no sense.
+    #[must_use]
+    pub fn cut_for(&self, theirs: EpochEnd, log_end_offset: Offset) -> Option<Offset> {
+        let ours = self.end_offset_for(theirs.epoch, log_end_offset)?;
+        let is_shared = ours.epoch == theirs.epoch;
+        let to = if is_shared { ours.end_offset.min(theirs.end_offset) } else { ours.end_offset };
+        (to < log_end_offset).then_some(to)
+    }
+
     /// The epoch of the record at `offset`; `None` below the first epoch.
     #[must_use]
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {

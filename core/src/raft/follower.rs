@@ -142,14 +142,10 @@ impl Raft {
         self.recount(now, out);
     }
 
-    /// The leader's log differs from here on: cuts to the end of the greatest epoch that both have (KIP-279).
+    /// The leader's log differs from here on.
     fn on_diverging(&mut self, theirs: EpochEnd, epochs: &Epochs, out: &mut Outcome) {
-        let Some(ours) = epochs.end_offset_for(theirs.epoch, self.log.end) else { return };
-        let same = ours.epoch == theirs.epoch;
-        let to = if same { ours.end_offset.min(theirs.end_offset) } else { ours.end_offset };
-        if to >= self.log.end {
-            return; // It makes no sense, and is asked again a little later.
-        }
+        // What makes no sense is asked again a little later.
+        let Some(to) = epochs.cut_for(theirs, self.log.end) else { return };
         if self.high_watermark.is_some_and(|committed| to < committed) {
             let committed = self.high_watermark.unwrap_or(Offset::ZERO);
             let why = format!("the leader has not what is committed: it goes on from {to}, committed is {committed}");

@@ -29,11 +29,12 @@ struct Member {
     properties: PathBuf,
     log: PathBuf,
     pid: u32,
+    is_ready: bool,
 }
 
 /// What happens to the nodes.
 enum Event {
-    Ready,
+    Ready(u16),
     Ended(u16, io::Result<ExitStatus>),
     /// This process is asked to stop.
     Stop,
@@ -53,7 +54,7 @@ pub(super) fn run(args: &DevArgs) -> Result<(), Failure> {
         members[at].pid = child.id();
         watch(members[at].id, child, tell.clone());
     }
-    follow(&members, &events)
+    follow(&mut members, &events)
 }
 
 fn plan(args: &DevArgs) -> Result<Vec<Member>, Failure> {
@@ -73,6 +74,7 @@ fn plan(args: &DevArgs) -> Result<Vec<Member>, Failure> {
         properties: args.data.join(format!("node-{id}.properties")),
         log: args.data.join(format!("node-{id}.log")),
         pid: 0,
+        is_ready: false,
     };
     Ok((1..=args.nodes).map(member).collect())
 }
@@ -125,7 +127,7 @@ fn watch(id: u16, mut child: Child, tell: Sender<Event>) {
         for line in lines.map_while(Result::ok) {
             if line.contains(" ready: ") {
                 // Nobody listens any more only when the process ends.
-                let _ = tell.send(Event::Ready);
+                let _ = tell.send(Event::Ready(id));
             }
         }
         let _ = tell.send(Event::Ended(id, child.wait()));
@@ -147,15 +149,15 @@ fn watch_signals(tell: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-fn follow(members: &[Member], events: &Receiver<Event>) -> Result<(), Failure> {
-    let (mut ready, mut stopping) = (0, false);
+fn follow(members: &mut [Member], events: &Receiver<Event>) -> Result<(), Failure> {
+    let mut stopping = false;
     let mut running: BTreeSet<u16> = members.iter().map(|member| member.id).collect();
     while !running.is_empty() {
         let Ok(event) = events.recv() else { break };
         match event {
-            Event::Ready => {
-                ready += 1;
-                if ready == members.len() {
+            Event::Ready(id) => {
+                members.iter_mut().filter(|member| member.id == id).for_each(|member| member.is_ready = true);
+                if members.iter().all(|member| member.is_ready) {
                     print(&summary(members))?;
                 }
             }
@@ -164,8 +166,7 @@ fn follow(members: &[Member], events: &Receiver<Event>) -> Result<(), Failure> {
                 let member = members.iter().find(|member| member.id == id);
                 if let Some(member) = member.filter(|_| !stopping) {
                     let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                    let (log, again) = (member.log.display(), again(&member.properties));
-                    print(&format!("node {id} ended: {how}; its log is {log}. Start it again with\n  {again}\n"))?;
+                    print(&report(member, &how))?;
                 }
             }
             Event::Stop => {
@@ -175,6 +176,23 @@ fn follow(members: &[Member], events: &Receiver<Event>) -> Result<(), Failure> {
         }
     }
     if stopping { Ok(()) } else { Err(Failure::new("every node has ended; their logs say why")) }
+}
+
+/// What is said of a node that ended by itself.
+fn report(member: &Member, how: &str) -> String {
+    let (id, log, again) = (member.id, member.log.display(), again(&member.properties));
+    if member.is_ready {
+        return format!("node {id} ended: {how}; its log is {log}. Start it again with\n  {again}\n");
+    }
+    let why = last_line(&member.log).map_or_else(String::new, |line| format!("\n  {line}\n"));
+    format!("node {id} did not start: {how}; its log is {log}.{why}")
+}
+
+/// The last line of a log that says anything.
+fn last_line(log: &Path) -> Option<String> {
+    let text = fs::read(log).ok()?;
+    let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(4096)..]).into_owned();
+    tail.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned)
 }
 
 /// Asks a node to stop.

@@ -23,6 +23,7 @@ use ottla_wire::{ErrorCode, Uuid};
 use super::{Ask, PeerCallId, Purpose, Said, To};
 use crate::broker::{Broker, Phase};
 use crate::clock::{Instant, Now};
+use crate::log::leader_epoch_cache::EpochEnd;
 use crate::log::{AppendOrigin, Batch, LogId};
 use crate::machine::{Effects, Level};
 use crate::planted::Plant;
@@ -66,7 +67,7 @@ pub struct FetchedFrom {
     /// Where its log starts.
     pub log_start: Offset,
     /// Where the two logs part.
-    pub diverging: Option<(LeaderEpoch, Offset)>,
+    pub diverging: Option<EpochEnd>,
     /// Whole batches.
     pub records: Bytes,
 }
@@ -277,20 +278,16 @@ impl Broker {
         }
     }
 
-    /// The leader's log differs: cuts to the end of the greatest epoch that both have.
-    fn on_diverging(&mut self, now: Now, log: LogId, (epoch, end): (LeaderEpoch, Offset), out: &mut Effects) {
+    /// The leader's log differs.
+    fn on_diverging(&mut self, now: Now, log: LogId, theirs: EpochEnd, out: &mut Effects) {
         let log_end = self.logs.offsets(log).unwrap_or_default().log_end;
-        let ours = self.logs.epochs(log).and_then(|epochs| epochs.end_offset_for(epoch, log_end));
-        let to = match ours {
-            Some(ours) if ours.epoch == epoch => ours.end_offset.min(end),
-            Some(ours) => ours.end_offset,
-            None => log_end,
+        let to = if self.config.planted.has(Plant::Rep01) {
+            Some(self.replicas.high_watermark(log)).filter(|to| *to < log_end)
+        } else {
+            self.logs.epochs(log).and_then(|epochs| epochs.cut_for(theirs, log_end))
         };
-        let own = self.replicas.high_watermark(log);
-        let to = if self.config.planted.has(Plant::Rep01) { own } else { to };
-        if to >= log_end {
-            return self.back_off(now, log, REFUSED_BACKOFF); // It makes no sense, and is asked again.
-        }
+        // What makes no sense is asked again.
+        let Some(to) = to else { return self.back_off(now, log, REFUSED_BACKOFF) };
         let Some(replica) = self.replicas.get_mut(log) else { return };
         let (partition, committed) = (replica.partition.clone(), replica.high_watermark());
         let level = if to < committed { Level::Warn } else { Level::Info };

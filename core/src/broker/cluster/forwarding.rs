@@ -12,7 +12,7 @@ use crate::broker::{Broker, Outcome};
 use crate::clock::{Instant, Now};
 use crate::controller::NewTopic;
 use crate::ingress;
-use crate::machine::Ticket;
+use crate::machine::{ConnId, Ticket};
 use crate::types::BrokerEpoch;
 
 /// Clients' requests that are on their way to the controller.
@@ -66,6 +66,11 @@ impl Broker {
             }
             None => self.take_producer_ids(None),
         }
+    }
+
+    /// A client is gone: nobody waits for what is asked on for it.
+    pub(in crate::broker) fn stop_forwarding_for(&mut self, conn: ConnId) {
+        self.cluster.forwarding.waiting.retain(|_, it| it.ticket.conn != conn);
     }
 
     pub(super) fn on_producer_ids(&mut self, said: Option<Said>) {
