@@ -4,7 +4,8 @@
 //! Listing -> Reading -> Unmarking -> Recovering -> done; or offline, if the directory cannot be read.
 //!
 //! The clean-shutdown mark is removed, and the removal synced, *before* anything is loaded that could be written:
-//! a crash during the load must not leave a mark over dirty logs (KAFKA-10471).
+//! a crash during the load must not leave a mark over dirty logs (KAFKA-10471). So are the recovery points, which are
+//! written with it: nobody writes them while logs are cut, and they would claim what is not there any more.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ struct DirStart {
     left: u8,
     /// There is a mark of a clean shutdown, whatever it says.
     is_marked: bool,
+    /// There are recovery points, which are true of the logs as they lie there.
+    has_points: bool,
     is_clean: bool,
     broker_epoch: Option<BrokerEpoch>,
     /// The flush journal is damaged: its claims may be too low.
@@ -89,10 +92,8 @@ impl Starting {
             (_, DiskResult::Failed(error)) => self.give_up(dir, error, io),
             (BootOp::Root, DiskResult::Entries(entries)) => self.on_listed(dir, &entries, io),
             (BootOp::Root, _) => {}
-            (BootOp::Unmark, _) => {
-                let path = Path::root(dir);
-                io.storage.act(dir, Owner::Boot(BootOp::UnmarkSync), FileAction::SyncDir { path }, io.out);
-            }
+            (BootOp::Unmark, _) => self.unmark_points(dir, io),
+            (BootOp::UnmarkPoints, _) => unmark_sync(dir, io),
             (BootOp::UnmarkSync, _) => self.recover_in(dir, io),
         }
     }
@@ -102,6 +103,7 @@ impl Starting {
         start.step = Step::Reading;
         let root = Path::root(dir);
         for entry in entries {
+            start.has_points |= &*entry.name == names::RECOVERY_POINT_CHECKPOINT;
             let slot = match &*entry.name {
                 names::CLEAN_SHUTDOWN => CLEAN,
                 JOURNAL => CLAIMS,
@@ -168,9 +170,15 @@ impl Starting {
             let path = Path::new(dir, names::CLEAN_SHUTDOWN);
             return io.storage.act(dir, Owner::Boot(BootOp::Unmark), FileAction::Remove { path }, io.out);
         }
-        // What the last process renamed may be seen and not be durable. It is, before anything rests on it.
-        let path = Path::root(dir);
-        io.storage.act(dir, Owner::Boot(BootOp::UnmarkSync), FileAction::SyncDir { path }, io.out);
+        self.unmark_points(dir, io);
+    }
+
+    fn unmark_points(&self, dir: LogDirId, io: &mut Io<'_>) {
+        if !self.dirs[usize::from(dir.0)].has_points {
+            return unmark_sync(dir, io);
+        }
+        let path = Path::new(dir, names::RECOVERY_POINT_CHECKPOINT);
+        io.storage.act(dir, Owner::Boot(BootOp::UnmarkPoints), FileAction::Remove { path }, io.out);
     }
 
     fn recover_in(&mut self, dir: LogDirId, io: &mut Io<'_>) {
@@ -298,6 +306,7 @@ impl DirStart {
             logs: Vec::new(),
             left: 0,
             is_marked: false,
+            has_points: false,
             is_clean: false,
             broker_epoch: None,
             unsure: false,
@@ -323,6 +332,12 @@ impl DirStart {
             DirName::Stray | DirName::Other => {}
         }
     }
+}
+
+/// What the last process renamed may be seen and not be durable, too. It is, before anything rests on it.
+fn unmark_sync(dir: LogDirId, io: &mut Io<'_>) {
+    let path = Path::root(dir);
+    io.storage.act(dir, Owner::Boot(BootOp::UnmarkSync), FileAction::SyncDir { path }, io.out);
 }
 
 /// A log that the journal knows and the directory lacks.

@@ -105,9 +105,11 @@ pub(crate) enum LogOp {
 pub(crate) enum BootOp {
     /// The entries of a log directory.
     Root,
-    /// The removal of the marks of the last run.
+    /// The removal of the mark that the last run has left.
     Unmark,
-    /// That removal's sync.
+    /// That of its recovery points.
+    UnmarkPoints,
+    /// Their sync.
     UnmarkSync,
     /// The entries of a log's directory, or a segment opened: by the recovery's number.
     Log(u32),

@@ -77,6 +77,21 @@ fn a_clean_stop_is_known_at_the_start_and_only_once() {
 }
 
 #[test]
+fn recovery_points_do_not_outlive_the_stop_that_wrote_them() {
+    const POINTS: &str = "recovery-point-offset-checkpoint";
+    for crash in [Crash::Kill, Crash::Power(1)] {
+        let (mut world, _) = filled(10);
+        world.shutdown();
+        let has_points = |world: &World| world.disk.names().iter().any(|name| name.ends_with(POINTS));
+        assert!(has_points(&world));
+        world.restart(crash);
+        assert!(!has_points(&world), "logs may be cut from now on, and nobody would write the points anew");
+        world.restart(Crash::Power(2));
+        assert!(!has_points(&world), "the removal is durable when the start is over");
+    }
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_damage_is_not() {
     let (mut world, batches) = filled(30);
     let end = world.offsets().log_end;
