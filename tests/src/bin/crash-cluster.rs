@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program: its progress is its output")]
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,8 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lexopt::prelude::*;
 use ottla_tests::broker::{Broker, Plan};
 use ottla_tests::crash::failover::{self, Probe};
-use ottla_tests::crash::ledger::{Promise, contradictions};
-use ottla_tests::crash::load::{self, PARTITIONS, TOPICS};
+use ottla_tests::crash::ledger::contradictions;
+use ottla_tests::crash::load::{self, PARTITIONS};
+use ottla_tests::crash::{self, verdict};
 use ottla_tests::install::Workshop;
 use ottla_tests::records::Random;
 
@@ -50,18 +51,7 @@ fn main() -> ExitCode {
         }
     };
     println!("crash-cluster --rounds {rounds} --seed {seed}");
-    match run(rounds, seed) {
-        Ok(wrong) if wrong.is_empty() => ExitCode::SUCCESS,
-        Ok(wrong) => {
-            wrong.iter().take(50).for_each(|text| println!("WRONG {text}"));
-            println!("{} violations; again with --seed {seed}", wrong.len());
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("\ncrash-cluster: {error}\nagain with --seed {seed}");
-            ExitCode::FAILURE
-        }
-    }
+    verdict("crash-cluster", run(rounds, seed), seed)
 }
 
 fn parse() -> Result<Option<(u32, u64)>, lexopt::Error> {
@@ -110,10 +100,8 @@ fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
     for node in &mut nodes {
         node.stop()?;
     }
-    let promise =
-        |topic: &str| TOPICS.iter().find(|(name, _)| *name == topic).map_or(Promise::AtLeastOnce, |pair| pair.1);
     let ledger = load::lock(&ledger);
-    let mut wrong = ledger.judge(&logs, promise);
+    let mut wrong = ledger.judge(&logs, load::promise);
     wrong.extend(contradictions(&seen, &logs));
     let read: usize = logs.values().map(Vec::len).sum();
     println!(
@@ -208,7 +196,7 @@ fn report(what: &str, gaps: &mut [Duration], limit: Duration) -> Option<String> 
         .then(|| format!("{late} of {} times writes stood still for more than {limit:?} after a {what}", gaps.len()))
 }
 
-/// One line that is written over, or a line every ten rounds where the output is no terminal.
+/// How far it is.
 fn progress(round: u32, rounds: u32, ledger: &load::Shared, gaps: &Gaps) {
     let acknowledged = load::lock(ledger).acknowledged();
     let longest = |gaps: &[Duration]| gaps.iter().max().map_or(0, Duration::as_millis);
@@ -216,14 +204,5 @@ fn progress(round: u32, rounds: u32, ledger: &load::Shared, gaps: &Gaps) {
     let text = format!(
         "round {round} of {rounds}: {acknowledged} acknowledged, longest gap {killed} ms killed, {paused} ms paused"
     );
-    let mut out = io::stdout();
-    // Progress only: a closed terminal must not end the run.
-    let written = if out.is_terminal() {
-        write!(out, "\r{text}    ")
-    } else if round.is_multiple_of(10) || round == rounds {
-        writeln!(out, "{text}")
-    } else {
-        Ok(())
-    };
-    drop(written.and_then(|()| out.flush()));
+    crash::progress(round, rounds, &text);
 }

@@ -2,15 +2,15 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program: its progress is its output")]
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lexopt::prelude::*;
 use ottla_tests::broker::{Kind, Plan};
-use ottla_tests::crash::ledger::{Promise, contradictions};
-use ottla_tests::crash::load::{self, PARTITIONS, Shared, TOPICS};
+use ottla_tests::crash::ledger::contradictions;
+use ottla_tests::crash::load::{self, PARTITIONS, Shared};
+use ottla_tests::crash::{self, verdict};
 use ottla_tests::install::Workshop;
 use ottla_tests::records::Random;
 
@@ -56,18 +56,7 @@ fn main() -> ExitCode {
         }
     };
     println!("crash-test --against {} --rounds {} --seed {}", options.kind.name(), options.rounds, options.seed);
-    match run(&options) {
-        Ok(wrong) if wrong.is_empty() => ExitCode::SUCCESS,
-        Ok(wrong) => {
-            wrong.iter().take(50).for_each(|text| println!("WRONG {text}"));
-            println!("{} violations; again with --seed {}", wrong.len(), options.seed);
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("\ncrash-test: {error}\nagain with --seed {}", options.seed);
-            ExitCode::FAILURE
-        }
-    }
+    verdict("crash-test", run(&options), options.seed)
 }
 
 /// What is wrong in the end, one sentence each.
@@ -99,10 +88,8 @@ fn run(options: &Options) -> Result<Vec<String>, String> {
     let seen = running.finish()?;
     let logs = load::read_all(&plan.bootstrap())?;
     broker.stop()?;
-    let promise =
-        |topic: &str| TOPICS.iter().find(|(name, _)| *name == topic).map_or(Promise::AtLeastOnce, |pair| pair.1);
     let ledger = load::lock(&ledger);
-    let mut wrong = ledger.judge(&logs, promise);
+    let mut wrong = ledger.judge(&logs, load::promise);
     wrong.extend(contradictions(&seen, &logs));
     let read: usize = logs.values().map(Vec::len).sum();
     let tailed: usize = seen.values().map(|records| records.len()).sum();
@@ -120,19 +107,10 @@ fn run(options: &Options) -> Result<Vec<String>, String> {
     Ok(wrong)
 }
 
-/// One line that is written over, or a line every ten rounds where the output is no terminal.
+/// How far it is.
 fn progress(round: u32, rounds: u32, ledger: &Shared) {
     let ledger = load::lock(ledger);
     let text =
         format!("crash {round} of {rounds}: {} acknowledged, {} in doubt", ledger.acknowledged(), ledger.in_doubt());
-    let mut out = io::stdout();
-    // Progress only: a closed terminal must not end the run.
-    let written = if out.is_terminal() {
-        write!(out, "\r{text}    ")
-    } else if round.is_multiple_of(10) || round == rounds {
-        writeln!(out, "{text}")
-    } else {
-        Ok(())
-    };
-    drop(written.and_then(|()| out.flush()));
+    crash::progress(round, rounds, &text);
 }

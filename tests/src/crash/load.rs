@@ -31,6 +31,11 @@ const LAST_LIMIT: Duration = Duration::from_secs(120);
 pub const TOPICS: [(&str, Promise); 2] =
     [("crash-idempotent", Promise::ExactlyOnce), ("crash-plain", Promise::AtLeastOnce)];
 
+/// What `topic` is promised.
+pub fn promise(topic: &str) -> Promise {
+    TOPICS.iter().find(|(name, _)| *name == topic).map_or(Promise::AtLeastOnce, |pair| pair.1)
+}
+
 /// The ledger, shared by everything that runs.
 pub type Shared = Arc<Mutex<Ledger>>;
 
