@@ -1,6 +1,7 @@
 //! A file that is there whole or not at all: written beside, synced, renamed into place, the directory synced.
 //!
-//! Creating -> Renaming -> Naming -> done. The first step's open, write and sync are issued together; the rename
+//! Creating -> Renaming -> Naming -> done; for the parent's own files, whose directory may be as new as they are,
+//! Naming -> NamingDirectory -> done. The first step's open, write and sync are issued together; the rename
 //! waits for them, and the directory's sync for the rename. Saves of one path wait for each other, so that the
 //! last one called is the one that stays. A save that finds no room starts again when there is some. In a directory
 //! [`MOST_UNDER_WAY`] are under way at a time: each has a file open, and ten thousand topics may be made at once.
@@ -86,6 +87,7 @@ enum Step {
     Creating(u8),
     Renaming,
     Naming,
+    NamingDirectory,
     /// What was written of a superseded file goes.
     Removing,
     /// No room; operations that have not completed.
@@ -206,7 +208,12 @@ impl Storage {
                 self.act(dir, Owner::Save(id), FileAction::SyncDir { path }, out);
                 self.step_save(id, Step::Naming);
             }
-            Step::Naming | Step::Removing => self.finish_save(id, out),
+            Step::Naming if matches!(save.owner, SaveOwner::Parent(_)) && save.path.name.contains('/') => {
+                let path = Path::root(dir);
+                self.act(dir, Owner::Save(id), FileAction::SyncDir { path }, out);
+                self.step_save(id, Step::NamingDirectory);
+            }
+            Step::Naming | Step::NamingDirectory | Step::Removing => self.finish_save(id, out),
             Step::Failing(left) => self.save_failing(dir, id, left, out),
         }
     }
@@ -216,7 +223,7 @@ impl Storage {
         self.run_out(now, dir);
         match self.saves.by_id.get(&id).map(|save| save.step) {
             Some(Step::Creating(left) | Step::Failing(left)) => self.save_failing(dir, id, left, out),
-            Some(Step::Waiting | Step::Renaming | Step::Naming | Step::Removing) => self.step_save(id, Step::Waiting),
+            Some(_) => self.step_save(id, Step::Waiting),
             None => {}
         }
     }
@@ -298,9 +305,12 @@ impl Storage {
             let key = (save.path.dir, id);
             match step {
                 Step::Waiting => self.saves.under_way.remove(&key),
-                Step::Creating(_) | Step::Renaming | Step::Naming | Step::Removing | Step::Failing(_) => {
-                    self.saves.under_way.insert(key)
-                }
+                Step::Creating(_)
+                | Step::Renaming
+                | Step::Naming
+                | Step::NamingDirectory
+                | Step::Removing
+                | Step::Failing(_) => self.saves.under_way.insert(key),
             };
         }
     }
