@@ -240,10 +240,26 @@ impl Broker {
             Some(Purpose::Life) => self.on_life_answer(now, said.as_ref()),
             Some(Purpose::ProducerIds) => self.on_producer_ids(said),
             Some(Purpose::Isr(logs)) => self.on_isr_answer(now, &logs, said),
-            Some(Purpose::Forward(which)) => self.on_forwarded(now, which, said),
+            Some(Purpose::Forward(which)) => self.on_forwarded(which, said),
             Some(Purpose::Fetch(leader)) => self.on_fetched(now, (leader, call), said, out),
             Some(Purpose::Nothing) | None => {}
         }
+    }
+
+    /// What this broker asked was not sent: for certain nothing came of it.
+    pub fn on_peer_unsent(&mut self, now: Now, call: PeerCallId, out: &mut Effects) {
+        if let Some((_, Purpose::Forward(which))) = self.cluster.calls.open.get(&call) {
+            let which = *which;
+            self.cluster.calls.open.remove(&call);
+            return self.forward_again(now, which);
+        }
+        self.on_peer_answer(now, call, None, out);
+    }
+
+    /// Whether somebody here waits for the answer to a call.
+    #[must_use]
+    pub fn awaits(&self, call: PeerCallId) -> bool {
+        self.cluster.calls.open.contains_key(&call)
     }
 
     /// Where another broker takes what brokers ask each other.

@@ -234,7 +234,10 @@ impl Peers {
             },
             Outcome::Up { route } => {
                 for asked in self.take_waiting(route) {
-                    self.ask(now, asked, broker, out);
+                    // One that was given up meanwhile would be carried out behind what took its place.
+                    if !matches!(&asked, Asked::Broker(call) if !broker.awaits(call.id)) {
+                        self.ask(now, asked, broker, out);
+                    }
                 }
             }
             Outcome::Down { route, .. } => {
@@ -274,9 +277,10 @@ impl Peers {
     }
 }
 
+/// It was not sent.
 fn fail(now: Now, asked: &Asked, broker: &mut Broker, out: &mut Effects) {
     match asked {
         Asked::Quorum(call) => broker.on_quorum_response(now, call.id, None, out),
-        Asked::Broker(call) => broker.on_peer_answer(now, call.id, None, out),
+        Asked::Broker(call) => broker.on_peer_unsent(now, call.id, out),
     }
 }

@@ -1,8 +1,9 @@
 //! What only the controller can do, asked by a client of this node: it is asked on, as it came, and so answered.
 //!
-//! While there is no controller, or a call to it fails, it is asked again, until `request.timeout.ms` is over: then the
-//! client's connection is closed, and it asks somebody itself. That may make it twice, as with any client that asks
-//! again; what is made already says so.
+//! While there is no controller, or it cannot be reached, it waits, until `request.timeout.ms` is over. What was sent
+//! and is not answered is not sent again, or it might be carried out for a second time behind what others asked since:
+//! the client's connection is closed, and the client, who knows what it can make of that, asks anew. (Kafka's brokers
+//! ask again.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -108,19 +109,20 @@ impl Broker {
         self.cluster.forwarding.waiting.values().filter_map(|it| it.due).min()
     }
 
-    pub(super) fn on_forwarded(&mut self, now: Now, which: u64, said: Option<Said>) {
-        let backoff = self.retry_backoff();
-        match said {
-            Some(Said::Forwarded(version, frame)) => {
-                if let Some(it) = self.cluster.forwarding.waiting.remove(&which) {
-                    self.release(it.ticket, Outcome::Forwarded { version, frame });
-                }
-            }
-            _ => {
-                if let Some(it) = self.cluster.forwarding.waiting.get_mut(&which) {
-                    it.due = Some(now.monotonic + backoff);
-                }
-            }
+    pub(super) fn on_forwarded(&mut self, which: u64, said: Option<Said>) {
+        let Some(it) = self.cluster.forwarding.waiting.remove(&which) else { return };
+        let outcome = match said {
+            Some(Said::Forwarded(version, frame)) => Outcome::Forwarded { version, frame },
+            _ => Outcome::Close,
+        };
+        self.release(it.ticket, outcome);
+    }
+
+    /// It was not sent.
+    pub(super) fn forward_again(&mut self, now: Now, which: u64) {
+        let due = now.monotonic + self.retry_backoff();
+        if let Some(it) = self.cluster.forwarding.waiting.get_mut(&which) {
+            it.due = Some(due);
         }
     }
 }
