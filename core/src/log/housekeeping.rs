@@ -56,7 +56,9 @@ struct Stopping {
 enum Step {
     /// Everything is being made durable, and checkpoints are made.
     Settling,
-    /// The recovery points and the other offset checkpoints.
+    /// The high watermarks.
+    Watermarks,
+    /// The recovery points.
     Checkpoints,
     /// The clean marks.
     Marks,
@@ -214,9 +216,11 @@ impl LogManager {
         }
     }
 
+    /// What is committed may not be durable here yet, and a power loss must not leave a file that claims it.
     fn save_high_watermarks(&mut self, dir: LogDirId, out: &mut Effects) {
         let logs = self.logs.iter().flatten().map(|log| &**log).filter(|log| log.dir() == dir);
-        let bytes = checkpoint_of(logs, |log| log.high_watermark);
+        let storage = &self.parts.storage;
+        let bytes = checkpoint_of(logs, |log| log.high_watermark.min(log.offsets(storage).durable));
         let path = Path::new(dir, names::HIGH_WATERMARK_CHECKPOINT);
         self.parts.storage.save(path, bytes, SaveOwner::HighWatermarks(dir), out);
     }
@@ -236,7 +240,6 @@ impl LogManager {
         }
         for dir in self.online_dirs() {
             self.parts.storage.directory(dir).want_round();
-            self.save_high_watermarks(dir, out);
         }
     }
 
@@ -263,6 +266,12 @@ impl LogManager {
         }
         match step {
             Step::Settling if self.is_settled() => {
+                for dir in self.online_dirs() {
+                    self.save_high_watermarks(dir, out);
+                }
+                self.stop_step(Step::Watermarks);
+            }
+            Step::Watermarks => {
                 for dir in self.online_dirs() {
                     self.save_recovery_points(dir, out);
                 }

@@ -464,8 +464,10 @@ impl LogManager {
             SaveOwner::Swap(_, number) => self.on_cleaner_saved(number, out),
             SaveOwner::LogStart(dir) => self.on_log_starts_saved(dir, out),
             SaveOwner::Cleaned(dir) => self.on_cleaned_saved(dir, out),
-            SaveOwner::Epochs(_) | SaveOwner::Indexes(_) | SaveOwner::HighWatermarks(_) => {}
-            SaveOwner::RecoveryPoints(dir) | SaveOwner::CleanMark(dir) => self.on_shutdown_saved(dir),
+            SaveOwner::Epochs(_) | SaveOwner::Indexes(_) => {}
+            SaveOwner::HighWatermarks(dir) | SaveOwner::RecoveryPoints(dir) | SaveOwner::CleanMark(dir) => {
+                self.on_shutdown_saved(dir);
+            }
         }
     }
 
