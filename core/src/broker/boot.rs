@@ -18,6 +18,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_wire::Uuid;
 
 use super::replicas::log_config;
 use super::{Broker, Pending};
@@ -33,7 +34,7 @@ use crate::raft::{
 };
 use crate::record::{self, RecordBatch};
 use crate::rng::Rng;
-use crate::types::{LeaderEpoch, Offset, TopicPartition};
+use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 
 const META_PROPERTIES: &str = "meta.properties";
 /// The metadata log lies in the first directory.
@@ -74,6 +75,8 @@ pub(super) struct Replaying {
     last_epoch: Option<LeaderEpoch>,
     voters: VoterHistory,
     election: Option<SavedElection>,
+    /// All that had counted is there.
+    intact: bool,
 }
 
 /// What the boot asks the disk for.
@@ -310,7 +313,7 @@ impl Broker {
         let Reading { boot, directories, election, .. } = reading;
         let online = (0..).map(LogDirId).zip(directories).filter(|(dir, _)| !boot.offline.contains(dir));
         self.metadata.directories = online.filter_map(|(_, meta)| meta).map(|meta| meta.directory_id).collect();
-        self.metadata.intact = self.is_intact(&boot);
+        let intact = self.is_intact(&boot);
         self.metadata.missing = boot.missing.into_iter().map(|(_, partition, id)| (partition, id)).collect();
         let partition = TopicPartition::new(METADATA_TOPIC, 0);
         let (found, logs): (Vec<FoundLog>, Vec<FoundLog>) =
@@ -332,16 +335,15 @@ impl Broker {
         self.logs.set_config(log, config);
         self.metadata.set_log(log);
         let next = self.logs.offsets(log).unwrap_or_default().log_start;
-        self.phase = Phase::Replaying(Box::new(Replaying { next, election, ..Replaying::default() }));
+        self.phase = Phase::Replaying(Box::new(Replaying { next, election, intact, ..Replaying::default() }));
         self.read_on(log, next, out);
     }
 
-    /// Whether all that counted is still here: what is durable was verified against the journal, and where less than
+    /// Whether all logs that are here have all that counted: what is durable was verified against the journal, and where less than
     /// that counts, every directory was closed in good order.
     fn is_intact(&self, boot: &Boot) -> bool {
-        let whole = boot.offline.is_empty() && boot.missing.is_empty();
         let sound = boot.logs.iter().all(|found| found.damage.is_none());
-        whole && sound && (self.counts_durable() || boot.clean.iter().all(Option::is_some))
+        boot.offline.is_empty() && sound && (self.counts_durable() || boot.clean.iter().all(Option::is_some))
     }
 
     fn read_on(&mut self, log: LogId, from: Offset, out: &mut Effects) {
@@ -388,6 +390,7 @@ impl Broker {
     fn elect(&mut self, now: Now, replaying: Replaying, out: &mut Effects) {
         let directory_id = self.metadata.directories.first().copied().unwrap_or_default();
         let node = VoterKey { id: self.node(), directory_id };
+        self.metadata.proven = self.proven_epoch(replaying.intact);
         let is_birth = replaying.next == Offset::ZERO && self.config.new_cluster;
         let start = Start {
             node,
@@ -409,6 +412,20 @@ impl Broker {
                 self.on_metadata_progress(now, out);
             }
         }
+    }
+
+    /// The last registration that the disk knows, if all that counted by then is there. The journal may go on claiming
+    /// what was taken away by the metadata's word.
+    fn proven_epoch(&self, intact: bool) -> Option<BrokerEpoch> {
+        let (image, node) = (self.metadata.controller.speculative(), self.node());
+        let is_ours = |(partition, id): &(TopicPartition, Uuid)| {
+            let topic = image.topic_by_id(*id);
+            let place = usize::try_from(partition.partition).ok();
+            let it = topic.zip(place).and_then(|(topic, place)| topic.partitions.get(place));
+            it.is_some_and(|it| it.replicas.contains(&node))
+        };
+        let is_whole = intact && !self.metadata.missing.iter().any(is_ours);
+        image.broker(node).filter(|_| is_whole).map(|known| known.epoch)
     }
 
     fn raft_config(&self) -> RaftConfig {

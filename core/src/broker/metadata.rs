@@ -38,8 +38,8 @@ pub(super) struct Metadata {
     pub(super) found: Vec<FoundLog>,
     /// The logs that were durable once and are not there.
     pub(super) missing: BTreeSet<(TopicPartition, Uuid)>,
-    /// Whether the start found all that had counted.
-    pub(super) intact: bool,
+    /// This broker's last registration that its disk knew at the start, if all that had counted by then is there.
+    pub(super) proven: Option<BrokerEpoch>,
     log: Option<LogId>,
     raft: Option<Raft>,
     /// The first batch of the epoch that this node leads, and where it ends once it is in the log.
@@ -58,7 +58,7 @@ impl Metadata {
             directories: Vec::new(),
             found: Vec::new(),
             missing: BTreeSet::new(),
-            intact: false,
+            proven: None,
             log: None,
             raft: None,
             lead: None,
@@ -99,11 +99,6 @@ impl Metadata {
 
     pub(super) const fn broker_epoch(&self) -> Option<BrokerEpoch> {
         self.broker_epoch
-    }
-
-    /// The epoch of this broker's last registration, if it has lost nothing since that counted.
-    pub(super) fn proven_epoch(&self, node: BrokerId) -> Option<BrokerEpoch> {
-        self.controller.speculative().broker(node).filter(|_| self.intact).map(|broker| broker.epoch)
     }
 
     pub(super) fn set_broker_epoch(&mut self, epoch: Option<BrokerEpoch>) {
@@ -430,6 +425,7 @@ impl Broker {
         for (index, image) in (0..).zip(&topic.partitions) {
             let partition = TopicPartition::new(Arc::clone(&topic.name), index);
             if !image.replicas.contains(&node) {
+                self.metadata.missing.remove(&(partition.clone(), topic.id));
                 self.give_up_replica(now, &partition, out);
                 continue;
             }

@@ -49,7 +49,8 @@ pub struct Registration {
     pub rack: Option<String>,
     /// Its log directories.
     pub directories: Vec<Uuid>,
-    /// The epoch of its last registration, if it can prove that it has lost nothing since that counted.
+    /// The last registration that its disk knew when it started, if it can prove that it has lost nothing that counted
+    /// by then.
     pub previous: Option<BrokerEpoch>,
     /// Whether it may lead at once: it has read all of the metadata. Others wait for a heartbeat that says so.
     pub ready: bool,
@@ -66,6 +67,7 @@ pub fn bootstrap() -> Vec<Change> {
 ///
 /// What its earlier incarnation led, somebody else leads from now on, or itself in a new epoch, if it is ready and
 /// nobody else can. Unless it proves that it has lost nothing, its copies count no more until they are in sync again.
+/// (Kafka wants the very last registration to be proven, and only a clean shutdown does that.)
 ///
 /// # Errors
 /// There is no such offset.
@@ -75,7 +77,8 @@ pub fn register(
     registration: Registration,
     next: Offset,
 ) -> Result<Decision<BrokerEpoch>, Refused> {
-    let Registration { id, incarnation, endpoints, rack, directories, previous, ready } = registration;
+    let unclean = may_have_lost(image, &registration);
+    let Registration { id, incarnation, endpoints, rack, directories, ready, .. } = registration;
     let known = image.broker(id);
     if let Some(known) = known
         && known.incarnation == incarnation
@@ -85,12 +88,10 @@ pub fn register(
     if next.0 < 0 {
         return Err(Refused::new(ErrorCode::INVALID_REQUEST, "a registration has an offset"));
     }
-    let unclean = known.is_some_and(|known| {
-        let lost = known.directories.iter().any(|directory| !directories.contains(directory));
-        lost || previous != Some(known.epoch)
-    });
     let epoch = BrokerEpoch(next.0);
-    let broker = BrokerImage { epoch, incarnation, endpoints, rack, fenced: !ready, shutting_down: false, directories };
+    let counted = known.filter(|_| !ready && !unclean).map_or(epoch, |known| known.counted);
+    let (fenced, shutting_down) = (!ready, false);
+    let broker = BrokerImage { epoch, counted, incarnation, endpoints, rack, fenced, shutting_down, directories };
     let mut changes = vec![Change::RegisterBroker { id, broker }];
     if ready {
         changes.extend(come_back(image, config, id, unclean));
@@ -98,6 +99,17 @@ pub fn register(
         changes.extend(partitions::leave(image, config, id, unclean));
     }
     Ok(Decision { changes, answer: epoch })
+}
+
+/// Whether a broker that was registered before cannot prove that it has all that counted.
+#[must_use]
+pub fn may_have_lost(image: &MetadataImage, registration: &Registration) -> bool {
+    let Registration { id, incarnation, directories, previous, .. } = registration;
+    image.broker(*id).filter(|known| known.incarnation != *incarnation).is_some_and(|known| {
+        let lost = known.directories.iter().any(|directory| !directories.contains(directory));
+        // Of a registration in which it was never in service its disk may know nothing, and need not.
+        lost || previous.is_none_or(|previous| previous < known.counted)
+    })
 }
 
 /// A broker that is ready is back: what it led it leads anew, unless others are in sync or its copy counts no more.

@@ -70,6 +70,9 @@ pub struct PartitionImage {
 pub struct BrokerImage {
     /// The offset of its registration.
     pub epoch: BrokerEpoch,
+    /// The last registration in which it was in service, or came without proof. Nothing was counted on its logs after
+    /// that: whoever has all that they had then has all.
+    pub counted: BrokerEpoch,
     /// Drawn at each start of the process.
     pub incarnation: Uuid,
     /// Where it is reached.
@@ -356,6 +359,9 @@ impl MetadataImage {
 impl BrokerImage {
     fn change(&mut self, delta: &BrokerDelta) {
         self.fenced = delta.fenced.unwrap_or(self.fenced);
+        if !self.fenced {
+            self.counted = self.epoch;
+        }
         self.shutting_down |= delta.shutting_down;
         if let Some(directories) = &delta.directories {
             self.directories.clone_from(directories);

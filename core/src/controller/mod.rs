@@ -27,7 +27,9 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
-pub use brokers::{FEATURES, Feature, Registration, begin_shutdown, bootstrap, fence, register, unfence};
+pub use brokers::{
+    FEATURES, Feature, Registration, begin_shutdown, bootstrap, fence, may_have_lost, register, unfence,
+};
 pub use configs::{Alteration, ConfigChange, Operation, alter};
 pub use image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage, Resource, ResourceKind, TopicImage};
 pub use internal::{METADATA_TOPIC, METADATA_TOPIC_ID, OFFSETS_TOPIC, is_internal, offsets_topic};

@@ -255,6 +255,7 @@ mod tests {
         for id in 1..=5 {
             let broker = BrokerImage {
                 epoch: BrokerEpoch(id.into()),
+                counted: BrokerEpoch(id.into()),
                 incarnation: Uuid(1),
                 endpoints: Vec::new(),
                 rack: None,

@@ -186,6 +186,7 @@ fn register_broker(id: BrokerId, broker: &BrokerImage) -> MetadataRecord<'_> {
         fenced: broker.fenced,
         in_controlled_shutdown: broker.shutting_down,
         log_dirs: broker.directories.clone(),
+        counted_epoch: if broker.counted == broker.epoch { -1 } else { broker.counted.0 },
         ..Default::default()
     })
 }
@@ -336,6 +337,7 @@ fn broker_image(it: RegisterBrokerRecord<'_>) -> BrokerImage {
     });
     BrokerImage {
         epoch: BrokerEpoch(it.broker_epoch),
+        counted: BrokerEpoch(if it.counted_epoch < 0 { it.broker_epoch } else { it.counted_epoch }),
         incarnation: it.incarnation_id,
         endpoints: endpoints.collect(),
         rack: it.rack.map(str::to_owned),

@@ -27,7 +27,8 @@ impl World {
             let index = usize::try_from(log.partition).unwrap_or(usize::MAX);
             let it = topic.partitions.get(index).ok_or_else(|| format!("{log} is not there"))?;
             if it.leader.is_none() {
-                return Err(format!("nobody leads {log}"));
+                let (isr, elr, last) = (&it.isr, &it.elr, &it.last_known_elr);
+                return Err(format!("nobody leads {log}: in sync {isr:?}, eligible {elr:?}, last known {last:?}"));
             }
             if it.isr.len() < it.replicas.len() {
                 return Err(format!("of {log} only {:?} are in sync", it.isr));

@@ -43,11 +43,14 @@ impl Broker {
             return self.release_admin(ticket, Answered::Registered(Err(ErrorCode::NOT_CONTROLLER)));
         };
         let image = self.metadata.controller.speculative();
+        let unclean = controller::may_have_lost(image, &registration);
         match controller::register(image, &self.config.broker, registration, place) {
             Err(refused) => self.release_admin(ticket, Answered::Registered(Err(refused.code))),
             Ok(decision) => {
                 if !decision.changes.is_empty() {
-                    out.note(Level::Info, format!("broker {} is registered", id.0));
+                    let (level, but) =
+                        if unclean { (Level::Warn, "; it may have lost records") } else { (Level::Info, "") };
+                    out.note(level, format!("broker {} is registered{but}", id.0));
                 }
                 self.touch(now, id, ticket.conn);
                 self.commit(now, ticket, decision.changes, Answered::Registered(Ok(decision.answer)), out);

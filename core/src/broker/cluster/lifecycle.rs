@@ -21,6 +21,7 @@ use crate::broker::boot::Phase;
 use crate::clock::{Instant, Now};
 use crate::controller::{self, Registration};
 use crate::machine::Effects;
+use crate::types::Offset;
 
 /// How often a broker that is not in service yet asks whether it is.
 const SOON: Duration = Duration::from_millis(50);
@@ -53,7 +54,7 @@ impl Broker {
             endpoints: self.advertised(),
             rack: self.config.broker.node.rack.clone(),
             directories: self.metadata.directories.clone(),
-            previous: self.metadata.proven_epoch(self.node()),
+            previous: self.metadata.proven,
             ready,
         }
     }
@@ -140,13 +141,19 @@ impl Broker {
             None => Ask::Register(self.registration(false)),
             Some(epoch) => Ask::Heartbeat(Heartbeat {
                 sender: (self.node(), epoch),
-                metadata: self.image().end(),
+                // What the disk does not know yet a crash makes unknown: this broker could not prove it afterwards.
+                metadata: self.image().end().min(self.durable_metadata()),
                 wants_fence: false,
                 wants_shutdown: self.cluster.life.stops.is_some(),
             }),
         };
         self.cluster.life.asked = true;
         self.cluster.calls.ask(To::Controller(controller), ask, Purpose::Life);
+    }
+
+    fn durable_metadata(&self) -> Offset {
+        let offsets = self.metadata.log().and_then(|log| self.logs.offsets(log));
+        offsets.map_or(Offset::ZERO, |offsets| offsets.durable)
     }
 
     pub(super) fn life_deadline(&self) -> Option<Instant> {

@@ -22,6 +22,8 @@ message! {
     } tagged {
         0 log_dirs: Vec<Uuid> [3..],
         1 cordoned_log_dirs: Option<Vec<Uuid>> [4..],
+        /// Ottla's own: the last registration in which it was in service, where that is an earlier one.
+        10000 counted_epoch: i64 [0..] = -1,
     }
 
     /// An address of the broker on one listener.
