@@ -96,9 +96,10 @@ impl Plan {
         Ok(Self { kind, address, controller, node: 1, controllers: Vec::new(), dir, properties, wrapper, program })
     }
 
-    /// A cluster of Ottla: `count` nodes, their directories in `dir`. The first founds it.
-    pub fn several(workshop: &Workshop, count: usize, dir: &Path) -> Result<Vec<Self>, String> {
-        let plan = |node: usize| Self::new(workshop, Kind::Ottla, &dir.join(format!("node-{node}")));
+    /// A cluster of `count` nodes, their directories in `dir`. The first node of Ottla founds it; Kafka's are given
+    /// their voters.
+    pub fn several(workshop: &Workshop, kind: Kind, count: usize, dir: &Path) -> Result<Vec<Self>, String> {
+        let plan = |node: usize| Self::new(workshop, kind, &dir.join(format!("node-{node}")));
         let mut plans: Vec<Self> = (1..=count).map(plan).collect::<Result<_, _>>()?;
         let controllers: Vec<SocketAddr> = plans.iter().map(|plan| plan.controller).collect();
         for (node, plan) in (1..).zip(&mut plans) {
@@ -139,8 +140,10 @@ impl Plan {
                 "-t",
                 "AAAAAAAAAAAAAAAAAAAAAQ",
             ]);
-            let finished = process::run(format.args(["--standalone", "-c"]).arg(&file), &self.dir, START_LIMIT)
-                .map_err(|e| e.to_string())?;
+            // A cluster's voters stand in its configuration.
+            format.args(self.controllers.is_empty().then_some("--standalone"));
+            let finished =
+                process::run(format.arg("-c").arg(&file), &self.dir, START_LIMIT).map_err(|e| e.to_string())?;
             if !finished.succeeded() {
                 return Err(format!("kafka-storage format failed:\n{}", finished.transcript()));
             }
@@ -151,16 +154,24 @@ impl Plan {
     fn properties_text(&self) -> String {
         let Self { address, controller, node, .. } = self;
         let replicas = self.controllers.len().clamp(1, 3);
-        let servers = match &self.controllers[..] {
-            [] => controller.to_string(),
-            several => several.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(","),
+        let join = |servers: Vec<String>| servers.join(",");
+        let servers = match (&self.controllers[..], self.kind) {
+            ([], _) => format!("controller.quorum.bootstrap.servers={controller}"),
+            (several, Kind::Ottla) => {
+                let servers = join(several.iter().map(SocketAddr::to_string).collect());
+                format!("controller.quorum.bootstrap.servers={servers}\ncontroller.quorum.auto.join.enable=true")
+            }
+            (several, Kind::Kafka) => {
+                let voters = (1..).zip(several).map(|(node, address)| format!("{node}@{address}"));
+                format!("controller.quorum.voters={}", join(voters.collect()))
+            }
         };
         // The same file for both: Ottla takes Kafka's.
         let mut text = format!(
             "node.id={node}\nprocess.roles=broker,controller\n\
              listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
              advertised.listeners=PLAINTEXT://{address}\ncontroller.listener.names=CONTROLLER\n\
-             controller.quorum.bootstrap.servers={servers}\noffsets.topic.replication.factor={replicas}\n\
+             {servers}\noffsets.topic.replication.factor={replicas}\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
              share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n"
         );
@@ -171,7 +182,6 @@ impl Plan {
         text += "group.consumer.min.heartbeat.interval.ms=1000\ngroup.consumer.heartbeat.interval.ms=1000\n";
         if replicas > 1 {
             text += &format!("default.replication.factor={replicas}\nmin.insync.replicas={}\n", replicas.div_ceil(2));
-            text += "controller.quorum.auto.join.enable=true\n";
         }
         for (name, value) in &self.properties {
             text += &format!("{name}={value}\n");
@@ -182,9 +192,7 @@ impl Plan {
     /// Starts the process and waits until it answers.
     pub fn start(&self) -> Result<Broker, String> {
         let mut broker = self.spawn()?;
-        let child = &mut broker.child;
-        let ready = probe::wait_until_ready(self.address, START_LIMIT, || Ok(child.try_wait()?.is_none()));
-        ready.map_err(|error| format!("{error}; the end of its log:\n{}", broker.log_tail()))?;
+        broker.wait_until_ready()?;
         Ok(broker)
     }
 
@@ -204,6 +212,13 @@ impl Plan {
 }
 
 impl Broker {
+    /// Waits until it answers.
+    pub fn wait_until_ready(&mut self) -> Result<(), String> {
+        let child = &mut self.child;
+        let ready = probe::wait_until_ready(self.plan.address, START_LIMIT, || Ok(child.try_wait()?.is_none()));
+        ready.map(drop).map_err(|error| format!("{error}; the end of its log:\n{}", self.log_tail()))
+    }
+
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod cases;
 pub mod client;
+mod cluster;
 mod compaction;
 pub mod groups;
 pub mod judge;

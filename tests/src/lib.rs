@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod broker;
+pub mod cluster;
 pub mod crash;
 pub mod dev;
 pub mod durability;

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lexopt::prelude::*;
-use ottla_tests::broker::{Broker, Plan};
+use ottla_tests::broker::{Broker, Kind};
+use ottla_tests::cluster;
 use ottla_tests::crash::failover::{self, Probe};
 use ottla_tests::crash::ledger::contradictions;
 use ottla_tests::crash::load::{self, PARTITIONS};
@@ -73,15 +74,11 @@ fn parse() -> Result<Option<(u32, u64)>, lexopt::Error> {
 fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
     let workshop = Workshop::open().map_err(|error| error.to_string())?;
     let dir = workshop.out.join(format!("crash-cluster-{}", std::process::id()));
-    let mut plans = Plan::several(&workshop, NODES, &dir)?;
-    for plan in &mut plans {
-        plan.properties.push(("num.partitions".to_owned(), PARTITIONS.to_string()));
-        plan.properties.push(("log.segment.bytes".to_owned(), "1048576".to_owned()));
-        plan.prepare(&workshop)?;
-    }
-    let mut nodes = plans.iter().map(Plan::start).collect::<Result<Vec<Broker>, _>>()?;
-    await_voters(&plans[0])?;
-    let bootstrap = plans.iter().map(Plan::bootstrap).collect::<Vec<_>>().join(",");
+    let partitions = PARTITIONS.to_string();
+    let properties = [("num.partitions", partitions.as_str()), ("log.segment.bytes", "1048576")];
+    let plans = cluster::plan(&workshop, (Kind::Ottla, NODES), &dir, &properties)?;
+    let mut nodes = cluster::start(&plans)?;
+    let bootstrap = cluster::bootstrap(&plans);
     let ledger = load::Shared::default();
     let running = load::start(&bootstrap, &ledger, seed).map_err(|error| error.to_string())?;
     let probe = Probe::start(&bootstrap).map_err(|error| error.to_string())?;
@@ -117,23 +114,6 @@ fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
         println!("the nodes' directories are in {}", dir.display());
     }
     Ok(wrong)
-}
-
-/// Waits until every node is a voter: of fewer, one that is gone may be too many.
-fn await_voters(first: &Plan) -> Result<(), String> {
-    let begun = Instant::now();
-    let all = (1..=NODES).map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
-    let wanted = format!("voters of the metadata quorum are {all}");
-    loop {
-        let log = fs::read_to_string(first.dir.join("broker.log")).map_err(|error| error.to_string())?;
-        if log.contains(&wanted) {
-            return Ok(());
-        }
-        if begun.elapsed() > LIMIT {
-            return Err(format!("not every node has become a voter within {LIMIT:?}"));
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Waits until every partition has a leader and all replicas in sync; the place of the node that leads `partition`.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use lexopt::prelude::*;
 use ottla_tests::broker::{Kind, Plan};
+use ottla_tests::cluster;
 use ottla_tests::install::Workshop;
 use ottla_tests::interop::bench::Bench;
 use ottla_tests::interop::cases::{CASES, KNOWN_DEFECTS};
@@ -15,14 +16,15 @@ use ottla_tests::interop::report::{self, Cell};
 use ottla_tests::interop::{groups, matrix, tools};
 
 const HELP: &str = "\
-interop [--against ottla|kafka|both] [--client NAME]… [--case NAME]…
+interop [--against ottla|kafka|both] [--nodes N] [--client NAME]… [--case NAME]…
 
-Runs unmodified Kafka clients and tools. OTTLA_BIN names the ottla program. A case that fails with
+Runs unmodified Kafka clients and tools against one node, or against a cluster of N. OTTLA_BIN names the ottla program. A case that fails with
 Ottla is run with Apache Kafka too; the exit code is 1 if one fails that passes there.";
 
 /// What was asked for; an empty list means all.
 struct Selection {
     against: Vec<Kind>,
+    nodes: usize,
     clients: Vec<String>,
     cases: Vec<String>,
     /// Only these (case, client) pairs: a second look at what failed.
@@ -31,7 +33,8 @@ struct Selection {
 
 impl Selection {
     fn parse() -> Result<Option<Self>, lexopt::Error> {
-        let mut selection = Self { against: vec![Kind::Ottla], clients: Vec::new(), cases: Vec::new(), pairs: None };
+        let against = vec![Kind::Ottla];
+        let mut selection = Self { against, nodes: 1, clients: Vec::new(), cases: Vec::new(), pairs: None };
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
@@ -41,6 +44,10 @@ impl Selection {
                         "both" => vec![Kind::Kafka, Kind::Ottla],
                         one => vec![one.parse().map_err(|error| format!("{error}, or both"))?],
                     }
+                }
+                Long("nodes") => {
+                    let wanted = arguments.value()?.parse()?;
+                    selection.nodes = (wanted > 0).then_some(wanted).ok_or("--nodes is 1 or more")?;
                 }
                 Long("client") => selection.clients.push(known(&arguments.value()?.string()?, client::names())?),
                 Long("case") => selection.cases.push(known(&arguments.value()?.string()?, case_names())?),
@@ -80,7 +87,7 @@ fn case_names() -> impl Iterator<Item = &'static str> {
         .iter()
         .map(|(name, _)| *name)
         .chain(of_groups)
-        .chain(tools::CASES.iter().map(|(name, _)| *name))
+        .chain(tools::CASES.iter().chain(tools::cases(2)).map(|(name, _)| *name))
         .chain(["matrix", "tools"])
 }
 
@@ -126,7 +133,7 @@ fn run_all(selection: &Selection) -> Result<bool, String> {
     for kind in &selection.against {
         let mut cells = run(&workshop, *kind, selection)?;
         if *kind == Kind::Ottla && cells.iter().any(Cell::is_failure) {
-            compare_with_kafka(&workshop, &mut cells)?;
+            compare_with_kafka(&workshop, selection.nodes, &mut cells)?;
         }
         println!("\n{}", tables(*kind, &cells));
         println!("{}", report::details(&cells));
@@ -149,10 +156,10 @@ fn tables(kind: Kind, cells: &[Cell]) -> String {
 }
 
 /// Runs what failed with Ottla with Kafka too, and marks what fails there as well.
-fn compare_with_kafka(workshop: &Workshop, cells: &mut [Cell]) -> Result<(), String> {
+fn compare_with_kafka(workshop: &Workshop, nodes: usize, cells: &mut [Cell]) -> Result<(), String> {
     let failed = cells.iter().filter(|cell| cell.is_failure()).map(|cell| (cell.row.clone(), cell.column.clone()));
-    let selection =
-        Selection { against: vec![Kind::Kafka], clients: Vec::new(), cases: Vec::new(), pairs: Some(failed.collect()) };
+    let (against, pairs) = (vec![Kind::Kafka], Some(failed.collect()));
+    let selection = Selection { against, nodes, clients: Vec::new(), cases: Vec::new(), pairs };
     let with_kafka = run(workshop, Kind::Kafka, &selection)?;
     for cell in cells.iter_mut().filter(|cell| cell.is_failure()) {
         let same = |other: &&Cell| other.row == cell.row && other.column == cell.column;
@@ -167,13 +174,12 @@ fn run(workshop: &Workshop, kind: Kind, selection: &Selection) -> Result<Vec<Cel
     let reference = Client::install(workshop, client::REFERENCE)?;
     // A directory of its own, so that two runs do not meet.
     let dir = workshop.out.join(format!("run-{}-{}", kind.name(), std::process::id()));
-    let plan = Plan::new(workshop, kind, &dir)?;
-    plan.prepare(workshop)?;
-    let mut broker = plan.start()?;
+    let plans = cluster::plan(workshop, (kind, selection.nodes), &dir, &[])?;
+    let mut nodes = cluster::start(&plans)?;
     let scratch = dir.join("scratch");
     std::fs::create_dir_all(&scratch).map_err(|error| error.to_string())?;
     let ours = Client::install(workshop, "ottla");
-    let bench = Bench::new(plan.bootstrap(), scratch, reference, ours);
+    let bench = Bench::new(cluster::bootstrap(&plans), scratch, reference, ours);
     for client in &clients {
         for (case, check) in CASES.iter().filter(|(case, _)| selection.wants(case, client.name)) {
             let defect = KNOWN_DEFECTS.iter().find(|(name, known, _)| *name == client.name && known == case);
@@ -181,22 +187,25 @@ fn run(workshop: &Workshop, kind: Kind, selection: &Selection) -> Result<Vec<Cel
             cells.push(timed(case, client.name, || defect.map_or_else(|| check(&bench, client), Err)));
         }
         for (case, check) in groups::CASES.iter().filter(|(case, _)| selection.wants(case, client.name)) {
-            cells.push(timed(case, client.name, || check(&bench, client, &mut broker)));
+            cells.push(timed(case, client.name, || check(&bench, client, &mut nodes[0])));
         }
     }
     clients.retain(|client| selection.wants_matrix(client.name));
     cross_matrix(&bench, &clients, &mut cells);
-    for (case, check) in tools::CASES.iter().filter(|(case, _)| selection.wants_tool(case)) {
-        let mut tools = tools::Tools::new(workshop, &bench, &mut broker)?;
+    for (case, check) in tools::cases(nodes.len()).filter(|(case, _)| selection.wants_tool(case)) {
+        let mut tools = tools::Tools::new(workshop, &bench, &mut nodes)?;
         cells.push(timed(case, tools::COLUMN, || check(&mut tools)));
     }
-    if broker.has_crashed().map_err(|error| error.to_string())? {
-        println!("the broker ended; the end of its log:\n{}", broker.log_tail());
+    for node in &mut nodes {
+        if node.has_crashed().map_err(|error| error.to_string())? {
+            println!("broker {} ended; the end of its log:\n{}", node.plan.node, node.log_tail());
+        }
     }
-    drop(broker);
-    // What is left behind can be gigabytes; after a failure the broker's log stays.
-    let done = if cells.iter().any(Cell::is_failure) { plan.data() } else { dir };
-    std::fs::remove_dir_all(done).map_err(|error| error.to_string())?;
+    drop(nodes);
+    // What is left behind can be gigabytes; after a failure the brokers' logs stay.
+    let failed = cells.iter().any(Cell::is_failure);
+    let done = if failed { plans.iter().map(Plan::data).collect() } else { vec![dir] };
+    done.iter().try_for_each(std::fs::remove_dir_all).map_err(|error| error.to_string())?;
     Ok(cells)
 }
 

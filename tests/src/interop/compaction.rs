@@ -38,19 +38,19 @@ pub fn compaction(tools: &mut Tools<'_>) -> Result<(), Stop> {
     let latest = write(tools, &topic)?;
     expect_equal("records before", &UPDATES, &read(tools, tools.bench.bootstrap(), &topic, &latest)?)?;
 
-    let directory = tools.broker.plan.data().join(format!("{topic}-0"));
+    let directory = tools.nodes[0].plan.data().join(format!("{topic}-0"));
     let before = size(&directory)?;
     let alter = ["--alter", "--entity-type", "topics", "--entity-name", &topic, "--add-config"];
     tools.run("kafka.admin.ConfigCommand", &[&alter[..], &[&policy("compact")]].concat())?;
     wait_until_smaller(&directory, before)?;
-    tools.broker.kill()?;
-    *tools.broker = tools.broker.plan.start().map_err(Stop::Failed)?;
+    tools.nodes[0].kill()?;
+    tools.nodes[0] = tools.nodes[0].plan.start().map_err(Stop::Failed)?;
     read(tools, tools.bench.bootstrap(), &topic, &latest)?;
     // The last segments are still written; what they have is there twice at the most.
     wait_until_smaller(&directory, before / 10)?;
     let kept = read(tools, tools.bench.bootstrap(), &topic, &latest)?;
 
-    tools.broker.stop().map_err(Stop::Failed)?;
+    tools.nodes[0].stop().map_err(Stop::Failed)?;
     for file in files(std::slice::from_ref(&directory), &["log"])? {
         let output = tools.offline("DumpLogSegments", &["--deep-iteration", "--files", &file.to_string_lossy()], "")?;
         expect_text(&output, &["baseOffset: "], COMPLAINTS)?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::bench::{Bench, Manner, Seen, Writing};
 use super::cases::now_ms;
 use super::client::{Client, Stop};
+use super::cluster;
 use super::compaction::compaction;
 use super::judge::{counts, expect_equal, expect_same};
 use crate::broker::Broker;
@@ -53,19 +54,29 @@ pub const CASES: &[Case] = &[
     ("kafka-dump-log", dump_log),
 ];
 
+/// Those of them that are about the one broker that there is, and its files.
+const ALONE: &[&str] = &["kafka-topics", "kafka-log-dirs", "restart", "compaction", "kafka-dump-log"];
+
+/// The cases for so many nodes.
+pub fn cases(nodes: usize) -> impl Iterator<Item = &'static Case> {
+    let general = CASES.iter().filter(move |(name, _)| nodes == 1 || !ALONE.contains(name));
+    general.chain(cluster::CASES.iter().filter(move |_| nodes > 1))
+}
+
 /// What a case works with.
 #[derive(Debug)]
 pub struct Tools<'a> {
     class_path: String,
     pub(super) workshop: &'a Workshop,
     pub(super) bench: &'a Bench,
-    pub(super) broker: &'a mut Broker,
+    /// The one broker, or the nodes of a cluster.
+    pub(super) nodes: &'a mut [Broker],
 }
 
 impl<'a> Tools<'a> {
     /// Installs the tools.
-    pub fn new(workshop: &'a Workshop, bench: &'a Bench, broker: &'a mut Broker) -> Result<Self, String> {
-        Ok(Self { class_path: workshop.java()?, workshop, bench, broker })
+    pub fn new(workshop: &'a Workshop, bench: &'a Bench, nodes: &'a mut [Broker]) -> Result<Self, String> {
+        Ok(Self { class_path: workshop.java()?, workshop, bench, nodes })
     }
 
     /// Runs a tool, by default of `org.apache.kafka.tools`, that must succeed; gives its output.
@@ -388,13 +399,13 @@ fn restart(tools: &mut Tools<'_>) -> Result<(), Stop> {
     let (topic, mut records) = segmented(tools)?;
     for is_clean in [true, false] {
         if is_clean {
-            let status = tools.broker.stop().map_err(Stop::Failed)?;
+            let status = tools.nodes[0].stop().map_err(Stop::Failed)?;
             // The JVM ends with 128 + 15 after SIGTERM.
             expect_equal("exit code", &true, &matches!(status.code(), Some(0 | 143)))?;
         } else {
-            tools.broker.kill()?;
+            tools.nodes[0].kill()?;
         }
-        *tools.broker = tools.broker.plan.start().map_err(Stop::Failed)?;
+        tools.nodes[0] = tools.nodes[0].plan.start().map_err(Stop::Failed)?;
         let more = Record::new(0, None, Some(b"after the restart"));
         let told =
             tools.bench.write(tools.bench.reference(), &topic, std::slice::from_ref(&more), Writing::default())?;
@@ -424,8 +435,8 @@ const COMPLAINTS: &[&str] = &[
 /// Every file of a topic, and the metadata log, over the directory of a stopped broker.
 fn dump_log(tools: &mut Tools<'_>) -> Result<(), Stop> {
     let (topic, records) = segmented(tools)?;
-    tools.broker.stop().map_err(Stop::Failed)?;
-    let data = tools.broker.plan.data();
+    tools.nodes[0].stop().map_err(Stop::Failed)?;
+    let data = tools.nodes[0].plan.data();
     let of_topic = [data.join(format!("{topic}-0")), data.join(format!("{topic}-1"))];
     let logs = files(&of_topic, &["log"])?;
     if logs.len() < 4 {

@@ -203,7 +203,7 @@ func franzCreate(request *Request) (Answer, error) {
 	for name, value := range request.Configs {
 		configs[name] = &value
 	}
-	if _, err = admin.CreateTopic(stop, int32(request.Partitions), 1, configs, request.Topic); err != nil {
+	if _, err = admin.CreateTopic(stop, int32(request.Partitions), -1, configs, request.Topic); err != nil {
 		return nil, franzErr(err)
 	}
 	_, err = until(func() (bool, error) {
