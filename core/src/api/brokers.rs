@@ -16,6 +16,7 @@ use ottla_wire::api::broker_registration::{
 use ottla_wire::api::create_topics::{self, CreateTopicsRequest};
 use ottla_wire::api::describe_cluster::DescribeClusterRequest;
 use ottla_wire::api::fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
+use ottla_wire::api::unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 use ottla_wire::api::{Request, Response};
 use ottla_wire::frame::{self, ResponseHeader};
 use ottla_wire::{ErrorCode, Message, Uuid, Writer};
@@ -57,6 +58,19 @@ pub(super) fn register(call: Call<'_>) -> Handled {
     };
     broker.register_broker(now, ticket, registration, out);
     Ok(None)
+}
+
+pub(super) fn unregister(call: Call<'_>) -> Handled {
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
+    let wire = UnregisterBrokerRequest::decode(&mut request.reader(), reply.head.api_version)?;
+    broker.unregister_broker(now, ticket, BrokerId(wire.broker_id), out);
+    Ok(None)
+}
+
+pub(super) fn encode_unregistered(reply: Reply, result: Result<(), ErrorCode>) -> Answer {
+    let error_code = result.err().unwrap_or(ErrorCode::NONE);
+    let error_message = error_code.is_error().then(|| error_code.message());
+    respond(reply.head, &UnregisterBrokerResponse { error_code, error_message, ..Default::default() })
 }
 
 pub(super) fn heartbeat(call: Call<'_>) -> Handled {

@@ -74,6 +74,9 @@ pub const SUPPORTED: &[ApiKey] = &[
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
+    ApiKey::UnregisterBroker,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
 ];
 
 /// What is answered on the listeners of `controller.listener.names` beside them, or in another way.
@@ -84,6 +87,8 @@ pub const QUORUM: &[ApiKey] = &[
     ApiKey::EndQuorumEpoch,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
+    ApiKey::UnregisterBroker,
     ApiKey::DescribeCluster,
     ApiKey::BrokerRegistration,
     ApiKey::BrokerHeartbeat,
@@ -107,8 +112,14 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
+    ApiKey::UnregisterBroker,
     ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
 ];
+
+/// What controllers that do not lead answer themselves: who leads, or what they know.
+const OF_EVERY_CONTROLLER: &[ApiKey] = &[ApiKey::DescribeQuorum, ApiKey::AddRaftVoter, ApiKey::RemoveRaftVoter];
 
 /// Everything a handler is given.
 pub(crate) struct Call<'a> {
@@ -154,8 +165,8 @@ pub(crate) fn handle(mut call: Call<'_>) -> Handled {
     if !of_quorum && !call.broker.is_running() && api_key != ApiKey::ApiVersions {
         return Ok(Some(Answer::Close));
     }
-    let is_looked_at = of_quorum && api_key == ApiKey::DescribeQuorum;
-    if FORWARDED.contains(&api_key) && !call.broker.is_controller() && !is_looked_at {
+    let is_answered = of_quorum && OF_EVERY_CONTROLLER.contains(&api_key);
+    if FORWARDED.contains(&api_key) && !call.broker.is_controller() && !is_answered {
         return forward(&mut call);
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is supported is listed above")]
@@ -197,6 +208,8 @@ pub(crate) fn handle(mut call: Call<'_>) -> Handled {
         ApiKey::BeginQuorumEpoch => quorum::begin(call),
         ApiKey::EndQuorumEpoch => quorum::end(call),
         ApiKey::AddRaftVoter => quorum::add_voter(call),
+        ApiKey::RemoveRaftVoter => quorum::remove_voter(call),
+        ApiKey::UnregisterBroker => brokers::unregister(call),
         ApiKey::ElectLeaders => partitions::elect(call),
         ApiKey::AlterPartitionReassignments => partitions::reassign(call),
         ApiKey::ListPartitionReassignments => partitions::list_reassignments(&call),
@@ -236,6 +249,7 @@ pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer 
             Answered::ProducerId(producer_id) => producers::encode_init(reply, producer_id),
             Answered::Metadata { topics, refused } => metadata::encode(broker, reply, &topics, &refused),
             Answered::Registered(it) => brokers::encode_registered(reply, it),
+            Answered::Unregistered(it) => brokers::encode_unregistered(reply, it),
             Answered::Alive(it) => brokers::encode_alive(reply, it),
             Answered::AlteredPartitions(it) => brokers::encode_altered(broker, reply, &it),
             Answered::Reassigned(results) => partitions::encode_reassigned(reply, &results),

@@ -1,5 +1,5 @@
 //! What the nodes of the metadata quorum ask each other, on both sides: Vote (52), BeginQuorumEpoch (53),
-//! EndQuorumEpoch (54), AddRaftVoter (80), and Fetch (1) of the metadata log.
+//! EndQuorumEpoch (54), AddRaftVoter (80), RemoveRaftVoter (81), and Fetch (1) of the metadata log.
 //!
 //! Each speaks of one partition. A request that names another cluster is refused (KIP-595). An answer names the leader
 //! that its sender knows, with its address (KIP-853).
@@ -11,9 +11,10 @@ use ottla_wire::api::add_raft_voter::{AddRaftVoterRequest, AddRaftVoterResponse,
 use ottla_wire::api::begin_quorum_epoch::{self as begin, BeginQuorumEpochRequest, BeginQuorumEpochResponse};
 use ottla_wire::api::end_quorum_epoch::{self as end, EndQuorumEpochRequest, EndQuorumEpochResponse};
 use ottla_wire::api::fetch::{self, FetchRequest, FetchResponse};
+use ottla_wire::api::remove_raft_voter::{RemoveRaftVoterRequest, RemoveRaftVoterResponse};
 use ottla_wire::api::vote::{self, VoteRequest, VoteResponse};
 use ottla_wire::api::{Request, Response};
-use ottla_wire::{ErrorCode, Message, Records, Uuid};
+use ottla_wire::{ApiKey, ErrorCode, Message, Records, Uuid};
 
 use super::{Call, Handled, Reply, respond};
 use crate::broker::Broker;
@@ -94,6 +95,14 @@ pub(super) fn add_voter(mut call: Call<'_>) -> Handled {
     ask(&mut call, ours.then_some(request), &refusal)
 }
 
+pub(super) fn remove_voter(mut call: Call<'_>) -> Handled {
+    let wire = RemoveRaftVoterRequest::decode(&mut call.request.reader(), call.reply.head.api_version)?;
+    let key = VoterKey { id: BrokerId(wire.voter_id), directory_id: wire.voter_directory_id };
+    let ours = is_ours(call.broker, wire.cluster_id);
+    let refusal = RemoveRaftVoterResponse { error_code: ErrorCode::INCONSISTENT_CLUSTER_ID, ..Default::default() };
+    ask(&mut call, ours.then_some(raft::Request::RemoveVoter(key)), &refusal)
+}
+
 /// Whether a fetch reads the metadata log as a node of the quorum does.
 pub(super) fn is_metadata_fetch(wire: &FetchRequest<'_>) -> bool {
     wire.topics.iter().any(|topic| topic.topic == TOPIC || topic.topic_id == TOPIC_ID)
@@ -166,6 +175,10 @@ pub(super) fn encode(broker: &Broker, reply: Reply, said: &raft::Reply, records:
         }
         ReplyBody::Voters => {
             let error_message = error.is_error().then_some(error.message());
+            if reply.head.api_key == ApiKey::RemoveRaftVoter {
+                let body = RemoveRaftVoterResponse { error_code: error, error_message, ..Default::default() };
+                return respond(reply.head, &body);
+            }
             respond(reply.head, &AddRaftVoterResponse { error_code: error, error_message, ..Default::default() })
         }
     }
@@ -274,6 +287,10 @@ pub(crate) fn request_of<'a>(asker: Asker<'a>, request: &'a raft::Request) -> Re
                 ack_when_committed: it.when_committed,
             }
             .into()
+        }
+        raft::Request::RemoveVoter(it) => {
+            let (voter_id, voter_directory_id) = (it.id.0, it.directory_id);
+            RemoveRaftVoterRequest { cluster_id, voter_id, voter_directory_id }.into()
         }
     }
 }

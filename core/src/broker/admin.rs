@@ -42,6 +42,8 @@ pub enum Answered {
     Elected(PartitionResults),
     /// BrokerRegistration: its epoch.
     Registered(Result<BrokerEpoch, ErrorCode>),
+    /// UnregisterBroker.
+    Unregistered(Result<(), ErrorCode>),
     /// BrokerHeartbeat.
     Alive(Result<Standing, ErrorCode>),
     /// AlterPartition: topic, partition and outcome of each.

@@ -130,6 +130,18 @@ fn come_back(image: &MetadataImage, config: &BrokerConfig, id: BrokerId, unclean
     })
 }
 
+/// Forgets a broker. Whoever comes with its id later is another, so nothing that it has counts any more.
+///
+/// # Errors
+/// It is not registered.
+pub fn unregister(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Result<Vec<Change>, Refused> {
+    let unknown = || Refused::new(ErrorCode::BROKER_ID_NOT_REGISTERED, ErrorCode::BROKER_ID_NOT_REGISTERED.message());
+    let epoch = image.broker(id).ok_or_else(unknown)?.epoch;
+    let mut changes = partitions::leave(image, config, id, true);
+    changes.push(Change::UnregisterBroker { id, epoch });
+    Ok(changes)
+}
+
 /// Takes a broker out of service: it was silent for too long. What it led others lead, or nobody until it is back.
 #[must_use]
 pub fn fence(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<Change> {
@@ -158,4 +170,64 @@ pub fn begin_shutdown(image: &MetadataImage, config: &BrokerConfig, id: BrokerId
     let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
     changes.extend(partitions::leave(image, config, id, false));
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A registration of broker 1 by a process that asks with this proof, and the state after it.
+    fn registered(
+        image: &mut MetadataImage,
+        process: u128,
+        previous: Option<i64>,
+        next: i64,
+    ) -> (bool, BrokerEpoch, BrokerEpoch) {
+        let registration = Registration {
+            id: BrokerId(1),
+            incarnation: Uuid(process),
+            endpoints: Vec::new(),
+            rack: None,
+            directories: vec![Uuid(7)],
+            previous: previous.map(BrokerEpoch),
+            ready: false,
+        };
+        let unclean = may_have_lost(image, &registration);
+        let config = BrokerConfig::for_test(1, &[]);
+        let decision = register(image, &config, registration, Offset(next)).unwrap();
+        decision.changes.iter().for_each(|change| image.replay(Offset(next), change));
+        let known = image.broker(BrokerId(1)).unwrap();
+        (unclean, known.epoch, known.counted)
+    }
+
+    fn serve(image: &mut MetadataImage) {
+        let changes = unfence(image, &BrokerConfig::for_test(1, &[]), BrokerId(1));
+        changes.iter().for_each(|change| image.replay(Offset(0), change));
+    }
+
+    #[test]
+    fn the_last_registration_that_was_in_service_is_to_be_proven() {
+        let mut image = MetadataImage::default();
+        assert_eq!(registered(&mut image, 1, None, 10), (false, BrokerEpoch(10), BrokerEpoch(10)));
+        serve(&mut image);
+        // Two processes in a row that die before their disk knows that they are registered.
+        assert_eq!(registered(&mut image, 2, Some(10), 20), (false, BrokerEpoch(20), BrokerEpoch(10)));
+        assert_eq!(registered(&mut image, 3, Some(10), 30), (false, BrokerEpoch(30), BrokerEpoch(10)));
+        serve(&mut image);
+        assert_eq!(image.broker(BrokerId(1)).unwrap().counted, BrokerEpoch(30));
+        // A disk that has not been there since cannot prove that it has all.
+        assert_eq!(registered(&mut image, 4, Some(20), 40), (true, BrokerEpoch(40), BrokerEpoch(40)));
+        assert_eq!(registered(&mut image, 5, None, 50), (true, BrokerEpoch(50), BrokerEpoch(50)));
+    }
+
+    #[test]
+    fn who_is_forgotten_is_another_when_it_comes_back() {
+        let (mut image, config) = (MetadataImage::default(), BrokerConfig::for_test(1, &[]));
+        assert_eq!(unregister(&image, &config, BrokerId(1)).unwrap_err().code, ErrorCode::BROKER_ID_NOT_REGISTERED);
+        registered(&mut image, 1, None, 10);
+        let changes = unregister(&image, &config, BrokerId(1)).unwrap();
+        assert_eq!(changes, [Change::UnregisterBroker { id: BrokerId(1), epoch: BrokerEpoch(10) }]);
+        changes.iter().for_each(|change| image.replay(Offset(11), change));
+        assert_eq!(image.broker(BrokerId(1)), None);
+    }
 }

@@ -226,7 +226,7 @@ impl MetadataImage {
             Change::RegisterBroker { id, broker } => {
                 self.brokers.insert(*id, Arc::new(broker.clone()));
             }
-            Change::UnregisterBroker { id } => {
+            Change::UnregisterBroker { id, .. } => {
                 self.brokers.remove(id);
             }
             Change::BrokerChange { id, epoch, delta } => {

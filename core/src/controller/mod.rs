@@ -28,7 +28,7 @@ mod topics;
 mod tests;
 
 pub use brokers::{
-    FEATURES, Feature, Registration, begin_shutdown, bootstrap, fence, may_have_lost, register, unfence,
+    FEATURES, Feature, Registration, begin_shutdown, bootstrap, fence, may_have_lost, register, unfence, unregister,
 };
 pub use configs::{Alteration, ConfigChange, Operation, alter};
 pub use image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage, Resource, ResourceKind, TopicImage};

@@ -20,7 +20,7 @@ pub enum Change {
     /// A broker started; it takes the place of its earlier incarnation.
     RegisterBroker { id: BrokerId, broker: BrokerImage },
     /// A broker is gone for good.
-    UnregisterBroker { id: BrokerId },
+    UnregisterBroker { id: BrokerId, epoch: BrokerEpoch },
     /// What changes of a broker's registration, if it is still the one of this epoch.
     BrokerChange { id: BrokerId, epoch: BrokerEpoch, delta: BrokerDelta },
     /// A topic; its partitions follow.
@@ -133,8 +133,9 @@ pub fn decode_batch(batch: &RecordBatch<'_>, inflated_limit: u64) -> Result<Vec<
 fn encode_change(change: &Change, out: &mut Writer) {
     let (record, version) = match change {
         Change::RegisterBroker { id, broker } => (register_broker(*id, broker), 3),
-        Change::UnregisterBroker { id } => {
-            (MetadataRecord::UnregisterBroker(UnregisterBrokerRecord { broker_id: id.0, broker_epoch: -1 }), 0)
+        Change::UnregisterBroker { id, epoch } => {
+            let record = UnregisterBrokerRecord { broker_id: id.0, broker_epoch: epoch.0 };
+            (MetadataRecord::UnregisterBroker(record), 0)
         }
         Change::BrokerChange { id, epoch, delta } => (broker_change(*id, *epoch, delta), 2),
         Change::Topic { name, id } => (MetadataRecord::Topic(TopicRecord { name, topic_id: *id }), 0),
@@ -262,7 +263,9 @@ fn from_wire(record: MetadataRecord<'_>) -> Change {
         MetadataRecord::RegisterBroker(it) => {
             Change::RegisterBroker { id: BrokerId(it.broker_id), broker: broker_image(it) }
         }
-        MetadataRecord::UnregisterBroker(it) => Change::UnregisterBroker { id: BrokerId(it.broker_id) },
+        MetadataRecord::UnregisterBroker(it) => {
+            Change::UnregisterBroker { id: BrokerId(it.broker_id), epoch: BrokerEpoch(it.broker_epoch) }
+        }
         MetadataRecord::FenceBroker(it) => fence(it.id, it.epoch, true),
         MetadataRecord::UnfenceBroker(it) => fence(it.id, it.epoch, false),
         MetadataRecord::BrokerRegistrationChange(it) => broker_change_from(it),

@@ -169,7 +169,7 @@ impl Peers {
     fn route_in_quorum(&mut self, call: &Call, broker: &Broker) -> Option<Route> {
         let lane = match &call.request {
             Request::Fetch(_) => Lane::Fetch,
-            Request::AddVoter(_) => Lane::Slow,
+            Request::AddVoter(_) | Request::RemoveVoter(_) => Lane::Slow,
             Request::Vote(_) | Request::Begin(_) | Request::End(_) => Lane::Control,
         };
         let peer = match call.to {

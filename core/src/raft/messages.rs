@@ -6,6 +6,7 @@
 //! | Begin | a leader | each voter that has not fetched | that it leads |
 //! | End | a leader that resigns | each voter | who should stand next |
 //! | Fetch | a follower; who looks for a leader | the leader; anyone | how far its *durable* log goes |
+//! | RemoveVoter | an operator | the leader | who is a voter no more (KIP-853) |
 //! | AddVoter | a node that would be a voter | the leader | where it is reached (KIP-853, KIP-1186) |
 
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub enum Request {
     End(EndRequest),
     Fetch(FetchRequest),
     AddVoter(AddVoterRequest),
+    /// A voter is to be none any more.
+    RemoveVoter(VoterKey),
 }
 
 /// A node asks for a vote.

@@ -2,14 +2,17 @@
 //!
 //! A change is refused before a record of the leader's own epoch is committed: two leaders could each have begun one
 //! that the other does not know (RAFT-09). And while another is not committed (RAFT-10). A new voter has the log up to
-//! what was committed when it asked, so that it does not stand in the way of the next commit.
+//! what was committed when it asked, so that it does not stand in the way of the next commit. A leader that is to go
+//! leads until that is committed, and is not counted for it.
+
+use std::iter;
 
 use ottla_wire::ErrorCode;
 
-use super::leader::Waiting;
+use super::leader::{Leader, Waiting};
 use super::messages::{AddVoterRequest, ReplyBody};
 use super::quorum_state::QuorumState;
-use super::voter_set::VoterSet;
+use super::voter_set::{VoterKey, VoterSet};
 use super::{Outcome, Raft, records};
 use crate::clock::Now;
 use crate::machine::Ticket;
@@ -37,14 +40,22 @@ impl Raft {
         }
     }
 
-    pub(super) fn on_add_voter(&mut self, now: Now, ticket: Ticket, add: &AddVoterRequest, out: &mut Outcome) {
-        let error = match self.check_new_voter(add) {
+    /// Writes other voters, unless they may not be changed.
+    pub(super) fn change_voters(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        voters: Result<VoterSet, ErrorCode>,
+        when_committed: bool,
+        out: &mut Outcome,
+    ) {
+        let error = match voters {
             Ok(voters) => {
                 let epoch = self.ballot.epoch;
                 out.change = Some(records::voters(epoch, &voters, now.wall));
                 let place = self.log.end;
                 if let QuorumState::Leader(leader) = &mut self.role
-                    && add.when_committed
+                    && when_committed
                 {
                     return leader.wait_for(Waiting::Voters { ticket, offset: place });
                 }
@@ -55,7 +66,8 @@ impl Raft {
         self.reply(ticket, error, ReplyBody::Voters, out);
     }
 
-    fn check_new_voter(&self, add: &AddVoterRequest) -> Result<VoterSet, ErrorCode> {
+    /// The leader, the voters that it may change now, and what is committed.
+    fn changeable(&self) -> Result<(&Leader, &VoterSet, Offset), ErrorCode> {
         let QuorumState::Leader(leader) = &self.role else { return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
         let committed = self.high_watermark.unwrap_or(Offset::ZERO);
         let own_epoch_committed = committed > leader.epoch_start() || self.planted.has(Plant::Raft09);
@@ -64,15 +76,30 @@ impl Raft {
             return Err(ErrorCode::REQUEST_TIMED_OUT);
         }
         let voters = self.voters().ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
+        Ok((leader, voters, committed))
+    }
+
+    /// The voters with one more.
+    pub(super) fn check_new_voter(&self, add: &AddVoterRequest) -> Result<VoterSet, ErrorCode> {
+        let (leader, voters, committed) = self.changeable()?;
         if voters.iter().any(|(voter, _)| voter.id == add.key.id) {
             return Err(ErrorCode::DUPLICATE_VOTER);
         }
         if leader.progress(add.key).is_none_or(|progress| progress.end < committed) {
             return Err(ErrorCode::REQUEST_TIMED_OUT);
         }
-        let mut all: std::collections::BTreeMap<_, _> =
-            voters.iter().map(|(key, voter)| (key, voter.clone())).collect();
-        all.insert(add.key, add.voter.clone());
-        VoterSet::new(all).ok_or(ErrorCode::DUPLICATE_VOTER)
+        let added = iter::once((add.key, add.voter.clone()));
+        let all = voters.iter().map(|(key, voter)| (key, voter.clone())).chain(added);
+        VoterSet::new(all.collect()).ok_or(ErrorCode::DUPLICATE_VOTER)
+    }
+
+    /// The voters without one of them. The last one stays: nobody would be left to elect a leader.
+    pub(super) fn check_leaving_voter(&self, leaves: VoterKey) -> Result<VoterSet, ErrorCode> {
+        let (_, voters, _) = self.changeable()?;
+        if !voters.contains(leaves) {
+            return Err(ErrorCode::VOTER_NOT_FOUND);
+        }
+        let left = voters.iter().filter(|(key, _)| *key != leaves).map(|(key, voter)| (key, voter.clone()));
+        VoterSet::new(left.collect()).ok_or(ErrorCode::INVALID_REQUEST)
     }
 }

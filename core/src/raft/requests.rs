@@ -31,7 +31,14 @@ impl Raft {
                 self.reply(ticket, error, ReplyBody::End, &mut out);
             }
             Request::Fetch(fetch) => self.on_fetch(now, ticket, &fetch, epochs, &mut out),
-            Request::AddVoter(add) => self.on_add_voter(now, ticket, &add, &mut out),
+            Request::AddVoter(add) => {
+                let voters = self.check_new_voter(&add);
+                self.change_voters(now, ticket, voters, add.when_committed, &mut out);
+            }
+            Request::RemoveVoter(key) => {
+                let voters = self.check_leaving_voter(key);
+                self.change_voters(now, ticket, voters, true, &mut out);
+            }
         }
         self.settle(now, out)
     }

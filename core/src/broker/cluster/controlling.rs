@@ -58,6 +58,14 @@ impl Broker {
         }
     }
 
+    /// An operator has a broker forgotten.
+    pub fn unregister_broker(&mut self, now: Now, ticket: Ticket, id: BrokerId, out: &mut Effects) {
+        let image = self.metadata.controller.speculative();
+        let decided = controller::unregister(image, &self.config.broker, id);
+        let answer = decided.as_ref().map(|_| ()).map_err(|refused| refused.code);
+        self.commit(now, ticket, decided.unwrap_or_default(), Answered::Unregistered(answer), out);
+    }
+
     /// A broker says how it is.
     pub fn heartbeat_of_broker(&mut self, now: Now, ticket: Ticket, heartbeat: Heartbeat, out: &mut Effects) {
         let (id, epoch) = heartbeat.sender;
