@@ -39,7 +39,7 @@ mod turn;
 pub use admin::{
     AdminReply, AdminRequest, BrokerDescription, ClusterDescription, CommittedOffset, CompactionDescription,
     ConfigEntry, ConfigSource, GroupDescription, GroupMember, ListedGroup, LogDescription, PartitionDescription,
-    Resource, TopicDescription,
+    QuorumDescription, QuorumMember, Resource, TopicDescription,
 };
 pub use boundary::{
     ClientEffect, ClientEffects, ClientError, ClientInput, Command, CommittedPosition, Event, FetchedRecord,

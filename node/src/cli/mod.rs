@@ -49,6 +49,9 @@ enum Command {
     /// Look at a cluster
     #[command(subcommand)]
     Cluster(client::cluster::ClusterCommand),
+    /// Look at the metadata quorum, take votes away
+    #[command(subcommand)]
+    Quorum(client::quorum::QuorumCommand),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -199,6 +202,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Group(command) => client::group::run(&command),
         Command::Bench(args) => client::bench::run(&args),
         Command::Cluster(command) => client::cluster::run(&command),
+        Command::Quorum(command) => client::quorum::run(&command),
         Command::Config(ConfigCommand::Print(args)) => config_print::run(&args),
         Command::Log(command) => log::run(&command),
         Command::Version => print(concat!("ottla ", env!("CARGO_PKG_VERSION"), "\n")),

@@ -2,7 +2,7 @@
 
 use ottla_core::client::{
     AdminReply, AdminRequest, ClientConfig, ClientError, ClusterDescription, CommittedOffset, ConfigEntry,
-    GroupDescription, ListedGroup, LogDescription, Resource,
+    GroupDescription, ListedGroup, LogDescription, QuorumDescription, Resource,
 };
 use ottla_core::types::{BrokerId, Offset, TopicPartition};
 use ottla_wire::{ErrorCode, Uuid};
@@ -66,6 +66,17 @@ impl Admin {
     /// The cluster and these topics; each says itself if it is not there.
     pub async fn describe_topics(&self, names: &[&str]) -> Result<ClusterDescription, Error> {
         self.describe(Some(names.iter().copied().map(Into::into).collect())).await
+    }
+
+    /// The metadata quorum.
+    pub async fn describe_quorum(&self) -> Result<QuorumDescription, Error> {
+        let AdminReply::Quorum(quorum) = self.request(AdminRequest::DescribeQuorum).await? else { unexpected() };
+        Ok(*quorum)
+    }
+
+    /// Takes the vote of a node with this directory away; done when that is committed.
+    pub async fn remove_voter(&self, voter: BrokerId, directory_id: Uuid) -> Result<(), Error> {
+        self.change(AdminRequest::RemoveVoter { voter, directory_id }).await
     }
 
     /// Creates a topic. Its id is zero from brokers before Kafka 2.8.

@@ -42,7 +42,7 @@ pub use ottla_core::client::{
     Acks, AdminReply, AdminRequest, AutoOffsetReset, BrokerDescription, ClientConfig, ClientError, ClusterDescription,
     CommittedOffset, CompactionDescription, ConfigEntry, ConfigSource, FetchedRecord, GroupConfig, GroupDescription,
     GroupMember, IsolationLevel, ListedGroup, LogDescription, PartitionDescription, PolledRecords, ProduceRecord,
-    ReadError, Resource, Start, TopicDescription,
+    QuorumDescription, QuorumMember, ReadError, Resource, Start, TopicDescription,
 };
 pub use ottla_core::record::{Codec, Compression};
 pub use ottla_core::types::{BrokerId, LeaderEpoch, Offset, TopicPartition};

@@ -4,13 +4,15 @@
 //! broker, which forwards it), and again while the error may pass, until `default.api.timeout.ms` is over. What was
 //! sent and not answered may have been done: such a failure is not definite.
 //!
-//! * `request`, `reply`: what can be asked, and what comes back; `groups`: both, of groups
+//! * `request`, `reply`: what can be asked, and what comes back; `groups`, `quorum`: both, of them
 
 mod groups;
+mod quorum;
 mod reply;
 mod request;
 
 pub use groups::{CommittedOffset, GroupDescription, GroupMember, ListedGroup};
+pub use quorum::{QuorumDescription, QuorumMember};
 pub use reply::{
     AdminReply, BrokerDescription, ClusterDescription, CompactionDescription, ConfigEntry, ConfigSource,
     LogDescription, PartitionDescription, TopicDescription,

@@ -10,6 +10,7 @@ use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 use super::super::boundary::ClientError;
 use super::groups::{self, CommittedOffset, GroupDescription, ListedGroup};
+use super::quorum::{self, QuorumDescription};
 
 /// What an [`AdminRequest`](super::AdminRequest) is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum AdminReply {
     Offset { offset: Offset, leader_epoch: LeaderEpoch, timestamp_ms: i64 },
     /// The brokers, and the topics that were asked for.
     Cluster(Box<ClusterDescription>),
+    /// The metadata quorum.
+    Quorum(Box<QuorumDescription>),
     /// Settings, in the broker's order.
     Configs(Vec<ConfigEntry>),
     /// The logs that were asked for, in the order of their indexes.
@@ -226,6 +229,10 @@ pub(super) fn reply(response: &Response<'_>) -> Result<AdminReply, Refusal> {
             Refusal::check(response.error_code, None)?;
             Ok(AdminReply::Cluster(Box::new(cluster(response))))
         }
+        Response::DescribeQuorum(response) => {
+            quorum::described(response).map(|quorum| AdminReply::Quorum(Box::new(quorum)))
+        }
+        Response::RemoveRaftVoter(response) => done(response.error_code, response.error_message),
         Response::DescribeLogDirs(response) => {
             Refusal::check(response.error_code, None)?;
             Ok(AdminReply::Logs(logs(response)))

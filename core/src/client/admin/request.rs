@@ -18,7 +18,7 @@ use ottla_wire::{ErrorCode, Uuid};
 use crate::types::{BrokerId, Offset, TopicPartition};
 
 use super::super::coordination::LAST_WITH_NAMES;
-use super::groups;
+use super::{groups, quorum};
 
 /// One thing to change or to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,10 @@ pub enum AdminRequest {
     ListOffset { partition: TopicPartition, timestamp: i64 },
     /// The brokers and these topics; `None`: all topics. Nothing is created. Answered by `Cluster`.
     Describe { topics: Option<Vec<Box<str>>> },
+    /// The metadata quorum. Answered by `Quorum`.
+    DescribeQuorum,
+    /// Take the vote of a node with this directory away.
+    RemoveVoter { voter: BrokerId, directory_id: Uuid },
     /// A topic's partitions on a broker. Answered by `Logs`. The broker is one that a `Describe` named.
     DescribeLogs { broker: BrokerId, topic: Box<str>, partitions: Vec<i32> },
     /// The groups that a broker coordinates. Answered by `Groups`. The broker is one that a `Describe` named.
@@ -89,6 +93,8 @@ impl AdminRequest {
             | Self::CreatePartitions { .. }
             | Self::AlterConfigs { .. }
             | Self::DescribeConfigs { .. }
+            | Self::DescribeQuorum
+            | Self::RemoveVoter { .. }
             | Self::Describe { .. } => Addressee::Any,
         }
     }
@@ -125,6 +131,8 @@ impl AdminRequest {
             Self::DescribeConfigs { resource, name } => describe_configs(resource.code(), name),
             Self::ListOffset { partition, timestamp } => list_offset(partition, *timestamp, current, timeout_ms),
             Self::Describe { topics } => describe(topics.as_deref()),
+            Self::DescribeQuorum => quorum::describe(),
+            Self::RemoveVoter { voter, directory_id } => quorum::remove(*voter, *directory_id),
             Self::DescribeLogs { topic, partitions, .. } => describe_logs(topic, partitions),
             Self::ListGroups { .. } => ListGroupsRequest::default().into(),
             Self::DescribeGroup { group, kip_848 } => groups::describe(group, *kip_848),

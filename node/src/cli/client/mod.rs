@@ -9,6 +9,7 @@ pub(super) mod group;
 mod place;
 pub(super) mod produce;
 mod progress;
+pub(super) mod quorum;
 pub(super) mod topic;
 
 use std::fmt::Write as _;
