@@ -34,7 +34,7 @@ func franzWrite(request *Request) (Answer, error) {
 		return nil, err
 	}
 	options := []kgo.Opt{
-		kgo.SeedBrokers(request.Bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowAutoTopicCreation(),
+		kgo.SeedBrokers(request.servers()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowAutoTopicCreation(),
 		kgo.ProducerBatchCompression(franzCodecs[request.Codec]), kgo.RequiredAcks(franzAcks[request.Acks]),
 		kgo.ProducerBatchMaxBytes(maxBatch), kgo.ProducerLinger(20 * time.Millisecond),
 		kgo.BrokerMaxWriteBytes(100 << 20), kgo.UnknownTopicRetries(20),
@@ -74,7 +74,7 @@ func franzRead(request *Request) (Answer, error) {
 	for partition, offset := range request.Starts {
 		starts[partition] = kgo.NewOffset().At(offset)
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(request.Bootstrap), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{request.Topic: starts}),
+	client, err := kgo.NewClient(kgo.SeedBrokers(request.servers()...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{request.Topic: starts}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.FetchMaxWait(500*time.Millisecond))
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func franzRead(request *Request) (Answer, error) {
 }
 
 func franzMember(request *Request) (Answer, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(request.Bootstrap), kgo.ConsumerGroup(request.Group), kgo.ConsumeTopics(request.Topic),
+	client, err := kgo.NewClient(kgo.SeedBrokers(request.servers()...), kgo.ConsumerGroup(request.Group), kgo.ConsumeTopics(request.Topic),
 		kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(time.Second))
 	if err != nil {
@@ -134,7 +134,7 @@ func franzMember(request *Request) (Answer, error) {
 }
 
 func franzAdminClient(request *Request) (*kadm.Client, context.Context, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(request.Bootstrap), kgo.MetadataMinAge(10*time.Millisecond))
+	client, err := kgo.NewClient(kgo.SeedBrokers(request.servers()...), kgo.MetadataMinAge(10*time.Millisecond))
 	if err != nil {
 		return nil, nil, err
 	}

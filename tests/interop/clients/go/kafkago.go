@@ -45,7 +45,7 @@ func kafkaGoWrite(request *Request) (Answer, error) {
 	}
 	done := newAcks(len(records))
 	writer := &kafka.Writer{
-		Addr: kafka.TCP(request.Bootstrap), Topic: request.Topic, AllowAutoTopicCreation: true, BatchBytes: maxBatch,
+		Addr: kafka.TCP(request.servers()...), Topic: request.Topic, AllowAutoTopicCreation: true, BatchBytes: maxBatch,
 		RequiredAcks: kafkaGoAcks[request.Acks], Compression: kafkaGoCodecs[request.Codec], BatchTimeout: 20 * time.Millisecond,
 		Balancer: kafka.BalancerFunc(func(message kafka.Message, _ ...int) int { return int(records[message.WriterData.(int)].Partition) }),
 		Completion: func(messages []kafka.Message, err error) {
@@ -93,7 +93,7 @@ func kafkaGoRead(request *Request) (Answer, error) {
 			continue
 		}
 		reader := kafka.NewReader(kafka.ReaderConfig{
-			Brokers: []string{request.Bootstrap}, Topic: request.Topic, Partition: int(number), MaxBytes: 10 << 20, MaxWait: 500 * time.Millisecond, MaxAttempts: 3,
+			Brokers: request.servers(), Topic: request.Topic, Partition: int(number), MaxBytes: 10 << 20, MaxWait: 500 * time.Millisecond, MaxAttempts: 3,
 		})
 		if err := reader.SetOffset(request.Starts[number]); err != nil {
 			return nil, kafkaGoErr(err)
@@ -117,7 +117,7 @@ func kafkaGoRead(request *Request) (Answer, error) {
 }
 
 func kafkaGoClient(request *Request) (*kafka.Client, context.Context) {
-	return &kafka.Client{Addr: kafka.TCP(request.Bootstrap), Transport: &kafka.Transport{MetadataTTL: 50 * time.Millisecond}}, context.Background()
+	return &kafka.Client{Addr: kafka.TCP(request.servers()...), Transport: &kafka.Transport{MetadataTTL: 50 * time.Millisecond}}, context.Background()
 }
 
 func kafkaGoOffsets(request *Request) (Answer, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -29,6 +30,11 @@ type Request struct {
 	Group      string
 	Count      int
 	IdleMs     int64 `json:"idle_ms"`
+}
+
+// servers are the addresses of the brokers that are asked first.
+func (request *Request) servers() []string {
+	return strings.Split(request.Bootstrap, ",")
 }
 
 func (r *Request) deadline() time.Duration { return time.Duration(r.DeadlineMs) * time.Millisecond }

@@ -56,7 +56,7 @@ func saramaWrite(request *Request) (Answer, error) {
 		config.Producer.Idempotent = true
 		config.Net.MaxOpenRequests = 1
 	}
-	producer, err := sarama.NewAsyncProducer([]string{request.Bootstrap}, config)
+	producer, err := sarama.NewAsyncProducer(request.servers(), config)
 	if err != nil {
 		return nil, saramaErr(err)
 	}
@@ -107,7 +107,7 @@ func saramaWrite(request *Request) (Answer, error) {
 func saramaRead(request *Request) (Answer, error) {
 	config := saramaConfig()
 	config.Consumer.Return.Errors = true
-	consumer, err := sarama.NewConsumer([]string{request.Bootstrap}, config)
+	consumer, err := sarama.NewConsumer(request.servers(), config)
 	if err != nil {
 		return nil, saramaErr(err)
 	}
@@ -139,7 +139,7 @@ func saramaRead(request *Request) (Answer, error) {
 }
 
 func saramaOffsets(request *Request) (Answer, error) {
-	client, err := sarama.NewClient([]string{request.Bootstrap}, saramaConfig())
+	client, err := sarama.NewClient(request.servers(), saramaConfig())
 	if err != nil {
 		return nil, saramaErr(err)
 	}
@@ -153,7 +153,7 @@ func saramaOffsets(request *Request) (Answer, error) {
 }
 
 func saramaMetadata(request *Request) (Answer, error) {
-	client, err := sarama.NewClient([]string{request.Bootstrap}, saramaConfig())
+	client, err := sarama.NewClient(request.servers(), saramaConfig())
 	if err != nil {
 		return nil, saramaErr(err)
 	}
@@ -162,7 +162,7 @@ func saramaMetadata(request *Request) (Answer, error) {
 }
 
 func saramaCreate(request *Request) (Answer, error) {
-	admin, err := sarama.NewClusterAdmin([]string{request.Bootstrap}, saramaConfig())
+	admin, err := sarama.NewClusterAdmin(request.servers(), saramaConfig())
 	if err != nil {
 		return nil, saramaErr(err)
 	}
@@ -178,7 +178,7 @@ func saramaAdmin(request *Request) (Answer, error) {
 	if _, err := saramaCreate(request); err != nil {
 		return nil, err
 	}
-	admin, err := sarama.NewClusterAdmin([]string{request.Bootstrap}, saramaConfig())
+	admin, err := sarama.NewClusterAdmin(request.servers(), saramaConfig())
 	if err != nil {
 		return nil, saramaErr(err)
 	}

@@ -9,7 +9,7 @@ CompressionCodecs[CompressionTypes.LZ4] = new LZ4().codec
 
 const codecs = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy, lz4: CompressionTypes.LZ4 }
 
-const connect = request => new Kafka({ clientId: 'interop', brokers: [request.bootstrap], logLevel: logLevel.ERROR, retry: { retries: 5 } })
+const connect = request => new Kafka({ clientId: 'interop', brokers: request.bootstrap.split(','), logLevel: logLevel.ERROR, retry: { retries: 5 } })
 
 /** Names the broker's error code. */
 function translated (operation) {
