@@ -4,7 +4,7 @@
 
 use std::any::Any;
 
-use ottla_core::broker::{CompactionView, GroupsView, PartitionView, View};
+use ottla_core::broker::{ClusterView, CompactionView, GroupsView, PartitionView, View};
 use ottla_core::machine::Machine;
 
 use crate::metrics::{Family, Point, Points};
@@ -37,6 +37,7 @@ impl crate::service::Seen for Seen {
         )];
         if let Some(view) = &self.view {
             families.extend(of_broker(view));
+            families.extend(of_cluster(&view.cluster));
             families.extend(of_groups(&view.groups));
             families.extend(of_partitions(&view.partitions));
             families.extend(of_cleaner(view));
@@ -76,6 +77,36 @@ fn of_broker(view: &View) -> Vec<Family> {
         Family::gauge("ottla_metadata_epoch", "Epoch of the metadata quorum", f64::from(metadata.epoch)),
         Family::gauge("ottla_metadata_high_watermark", "Committed metadata records", metadata.high_watermark as f64),
         Family::gauge("ottla_metadata_log_end_offset", "End of the metadata log", metadata.log_end as f64),
+    ]
+}
+
+fn of_cluster(it: &ClusterView) -> Vec<Family> {
+    let gauge = |name, help, count: usize| Family::gauge(name, help, count as f64);
+    vec![
+        gauge("ottla_brokers_active", "Brokers in service, as this node knows", it.active_brokers),
+        gauge("ottla_brokers_fenced", "Registered brokers out of service, as this node knows", it.fenced_brokers),
+        gauge("ottla_partitions_offline", "Partitions of the cluster that nobody leads", it.offline),
+        gauge(
+            "ottla_partitions_not_preferred",
+            "Partitions of the cluster that another than the preferred replica leads",
+            it.led_by_others,
+        ),
+        gauge("ottla_partitions_reassigning", "Partitions of the cluster that are being moved", it.reassigning),
+        gauge(
+            "ottla_partitions_under_replicated",
+            "Partitions led here with fewer replicas in sync than there are",
+            it.under_replicated,
+        ),
+        gauge(
+            "ottla_partitions_under_min_isr",
+            "Partitions led here with fewer replicas in sync than min.insync.replicas",
+            it.under_min_isr,
+        ),
+        gauge(
+            "ottla_partitions_at_min_isr",
+            "Partitions led here with just min.insync.replicas in sync",
+            it.at_min_isr,
+        ),
     ]
 }
 

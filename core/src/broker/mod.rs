@@ -33,7 +33,7 @@ pub use coordinator::{About, GroupAnswers};
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
 pub use offsets::{ListOffset, Listed, OffsetSpec};
 pub use produce::{ProduceBatch, ProduceRequest, Produced};
-pub use view::{CompactionView, GroupsView, LogDirView, MetadataView, PartitionView, View};
+pub use view::{ClusterView, CompactionView, GroupsView, LogDirView, MetadataView, PartitionView, View};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -21,6 +21,8 @@ pub struct View {
     pub broker_epoch: Option<i64>,
     /// The metadata log.
     pub metadata: MetadataView,
+    /// The brokers, and how the partitions stand.
+    pub cluster: ClusterView,
     /// Every log directory.
     pub log_dirs: Vec<LogDirView>,
     /// Requests that wait.
@@ -59,6 +61,27 @@ pub struct LogDirView {
     pub path: String,
     /// `online`; `full`, which is read and not written; or `offline` for this process.
     pub health: &'static str,
+}
+
+/// The cluster, by this node's committed metadata: counts of brokers and of partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClusterView {
+    /// Brokers in service.
+    pub active_brokers: usize,
+    /// Registered brokers that are out of service.
+    pub fenced_brokers: usize,
+    /// Partitions that nobody leads.
+    pub offline: usize,
+    /// Partitions that another than the preferred replica leads.
+    pub led_by_others: usize,
+    /// Of what this broker leads: partitions with fewer in sync than replicas.
+    pub under_replicated: usize,
+    /// Those with fewer in sync than `min.insync.replicas`: they take no acks=all.
+    pub under_min_isr: usize,
+    /// Those with just as many.
+    pub at_min_isr: usize,
+    /// Partitions that are being moved.
+    pub reassigning: usize,
 }
 
 /// The metadata log and its quorum.
@@ -140,6 +163,7 @@ impl Broker {
             node_id: self.node().0,
             broker_epoch: self.metadata.broker_epoch().map(|epoch| epoch.0),
             metadata: self.metadata_view(),
+            cluster: self.cluster_view(),
             log_dirs: self.log_dirs_view(),
             purgatory: self.purgatory.len(),
             fetch_sessions: self.sessions.len(),
@@ -162,6 +186,30 @@ impl Broker {
             (false, false) => "full",
         };
         dirs.map(|(dir, path)| LogDirView { path: path.clone(), health: health(dir) }).collect()
+    }
+
+    fn cluster_view(&self) -> ClusterView {
+        let (image, node) = (self.image(), self.node());
+        let mut view = ClusterView::default();
+        for (_, broker) in image.brokers() {
+            *(if broker.fenced { &mut view.fenced_brokers } else { &mut view.active_brokers }) += 1;
+        }
+        for topic in image.topics() {
+            let least = self.config.broker.topic(&self.overrides_of(&topic.name)).safety.min_insync_replicas;
+            for it in &topic.partitions {
+                let (in_sync, least) = (it.isr.len(), usize::try_from(least).unwrap_or(0).min(it.replicas.len()));
+                let is_ours = it.leader == Some(node);
+                view.offline += usize::from(it.leader.is_none());
+                view.led_by_others += usize::from(it.leader.is_some() && it.leader.as_ref() != it.replicas.first());
+                view.reassigning += usize::from(!it.adding.is_empty() || !it.removing.is_empty());
+                // Replicas that a move adds are not missed before they are there.
+                let settled = it.replicas.len() - it.adding.len();
+                view.under_replicated += usize::from(is_ours && it.isr.len() < settled);
+                view.under_min_isr += usize::from(is_ours && in_sync < least);
+                view.at_min_isr += usize::from(is_ours && in_sync == least);
+            }
+        }
+        view
     }
 
     fn metadata_view(&self) -> MetadataView {
