@@ -339,8 +339,8 @@ impl Broker {
         self.read_on(log, next, out);
     }
 
-    /// Whether all logs that are here have all that counted: what is durable was verified against the journal, and where less than
-    /// that counts, every directory was closed in good order.
+    /// Whether all logs that are here have all that counted: what is durable was verified against the journal, and
+    /// where less than that counts, every directory was closed in good order.
     fn is_intact(&self, boot: &Boot) -> bool {
         let sound = boot.logs.iter().all(|found| found.damage.is_none());
         boot.offline.is_empty() && sound && (self.counts_durable() || boot.clean.iter().all(Option::is_some))

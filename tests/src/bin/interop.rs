@@ -18,8 +18,9 @@ use ottla_tests::interop::{groups, matrix, tools};
 const HELP: &str = "\
 interop [--against ottla|kafka|both] [--nodes N] [--client NAME]… [--case NAME]…
 
-Runs unmodified Kafka clients and tools against one node, or against a cluster of N. OTTLA_BIN names the ottla program. A case that fails with
-Ottla is run with Apache Kafka too; the exit code is 1 if one fails that passes there.";
+Runs unmodified Kafka clients and tools against one node, or against a cluster of N. OTTLA_BIN names the
+ottla program. A case that fails with Ottla is run with Apache Kafka too; the exit code is 1 if one fails
+that passes there.";
 
 /// What was asked for; an empty list means all.
 struct Selection {

@@ -7,7 +7,6 @@ use ottla_wire::api::describe_quorum::{
 use ottla_wire::api::remove_raft_voter::RemoveRaftVoterRequest;
 use ottla_wire::{ErrorCode, Uuid};
 
-use crate::controller::METADATA_TOPIC;
 use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 use super::reply::Refusal;
@@ -44,7 +43,7 @@ pub struct QuorumMember {
 
 pub(super) fn describe() -> Request<'static> {
     let partitions = vec![DescribeQuorumPartition { partition_index: 0 }];
-    DescribeQuorumRequest { topics: vec![DescribeQuorumTopic { topic_name: METADATA_TOPIC, partitions }] }.into()
+    DescribeQuorumRequest { topics: vec![DescribeQuorumTopic { topic_name: "__cluster_metadata", partitions }] }.into()
 }
 
 pub(super) fn described(response: &DescribeQuorumResponse<'_>) -> Result<QuorumDescription, Refusal> {
