@@ -7,6 +7,8 @@
 //! a figure; a line that cannot be run says why.
 
 pub mod admin;
+#[cfg(feature = "load")]
+mod clustered;
 pub mod connections;
 pub mod end_to_end;
 pub mod fleet;

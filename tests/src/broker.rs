@@ -18,6 +18,9 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long a controlled shutdown may take.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
+/// A node of Ottla that founds a cluster is told so.
+const NEW_CLUSTER: &str = "--new-cluster";
+
 /// Which broker is under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -104,14 +107,16 @@ impl Plan {
         let controllers: Vec<SocketAddr> = plans.iter().map(|plan| plan.controller).collect();
         for (node, plan) in (1..).zip(&mut plans) {
             (plan.node, plan.controllers) = (node, controllers.clone());
-            plan.program.retain(|word| node == 1 || word != "--new-cluster");
+            plan.program.retain(|word| node == 1 || word != NEW_CLUSTER);
         }
         Ok(plans)
     }
 
     /// The same with another build of Ottla.
     pub fn with_program(mut self, program: &Path) -> Result<Self, String> {
+        let founds = self.program.iter().any(|word| word == NEW_CLUSTER);
         self.program = serve(program)?;
+        self.program.retain(|word| founds || word != NEW_CLUSTER);
         Ok(self)
     }
 
@@ -277,7 +282,7 @@ fn ottla_program() -> Result<Vec<String>, String> {
 
 fn serve(program: &Path) -> Result<Vec<String>, String> {
     let path = fs::canonicalize(program).map_err(|error| format!("{}: {error}", program.display()))?;
-    Ok([&path.to_string_lossy(), "serve", "--new-cluster", "--config"].map(str::to_owned).to_vec())
+    Ok([&path.to_string_lossy(), "serve", NEW_CLUSTER, "--config"].map(str::to_owned).to_vec())
 }
 
 /// Ports that were free a moment ago. They are held together, so that they differ.

@@ -10,6 +10,8 @@ pub mod failover;
 pub mod ledger;
 #[cfg(feature = "load")]
 pub mod load;
+#[cfg(feature = "load")]
+mod ours;
 
 /// One line that is written over, or a line every ten rounds where the output is no terminal.
 pub fn progress(round: u32, rounds: u32, text: &str) {

@@ -11,7 +11,12 @@ use std::process::{Child, Command, Stdio};
 
 use super::sink;
 use crate::broker::{Broker, Kind, Plan};
+use crate::cluster;
 use crate::install::Workshop;
+
+/// Nodes of a cluster, and partitions of its topics.
+const NODES: usize = 3;
+const PARTITIONS: usize = 3;
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,8 +49,23 @@ pub struct Fleet {
     dir: PathBuf,
     before: Option<PathBuf>,
     running: BTreeMap<(Who, Flush), Broker>,
+    clusters: BTreeMap<(Who, Flush), Cluster>,
     sink: Option<Sink>,
     plans: u32,
+}
+
+/// Three nodes.
+#[derive(Debug)]
+pub struct Cluster {
+    /// In the order of their ids, from 1.
+    pub nodes: Vec<Broker>,
+}
+
+impl Cluster {
+    /// The addresses of all nodes, as clients are given them.
+    pub fn bootstrap(&self) -> String {
+        self.nodes.iter().map(|node| node.plan.bootstrap()).collect::<Vec<_>>().join(",")
+    }
 }
 
 /// Where requests go, and whose CPU counts.
@@ -114,7 +134,7 @@ impl Fleet {
     pub fn new(workshop: Workshop, before: Option<PathBuf>) -> io::Result<Self> {
         let dir = workshop.out.join(format!("bench-{}", std::process::id()));
         std::fs::create_dir_all(&dir)?;
-        Ok(Self { workshop, dir, before, running: BTreeMap::new(), sink: None, plans: 0 })
+        Ok(Self { workshop, dir, before, running: BTreeMap::new(), clusters: BTreeMap::new(), sink: None, plans: 0 })
     }
 
     /// Where the brokers' directories are.
@@ -142,6 +162,28 @@ impl Fleet {
     pub fn data(&self, target: &Target) -> Option<PathBuf> {
         let broker = self.running.values().find(|broker| broker.id() == target.process)?;
         Some(broker.plan.data())
+    }
+
+    /// The cluster that stays up; it is started if it does not run.
+    pub fn cluster(&mut self, who: Who, flush: Flush) -> Result<&mut Cluster, String> {
+        if !self.clusters.contains_key(&(who, flush)) {
+            let kind = if who.is_kafka() { Kind::Kafka } else { Kind::Ottla };
+            let dir = self.dir.join(format!("{}-{}-cluster", who.name(), flush.name()));
+            let mode = match (kind, flush) {
+                (Kind::Ottla, _) => ("flush", flush.name()),
+                (Kind::Kafka, Flush::Quorum) => ("log.flush.interval.messages", "1"),
+                (Kind::Kafka, Flush::Async) => ("log.retention.ms", "-1"),
+            };
+            let partitions = PARTITIONS.to_string();
+            let properties = [("num.partitions", &*partitions), ("log.segment.delete.delay.ms", "1000"), mode];
+            let mut plans = cluster::plan(&self.workshop, (kind, NODES), &dir, &properties)?;
+            if let (Who::Before, Some(program)) = (who, &self.before) {
+                let plans_of_it: Result<_, _> = plans.into_iter().map(|plan| plan.with_program(program)).collect();
+                plans = plans_of_it?;
+            }
+            self.clusters.insert((who, flush), Cluster { nodes: cluster::start(&plans)? });
+        }
+        self.clusters.get_mut(&(who, flush)).ok_or_else(|| "no cluster".to_owned())
     }
 
     /// A plan for a broker that a line has for itself.
@@ -209,6 +251,7 @@ impl Drop for Own {
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.running.clear();
+        self.clusters.clear();
         // What is left behind can be gigabytes; nothing can be done about what cannot be removed.
         drop(std::fs::remove_dir_all(&self.dir));
     }

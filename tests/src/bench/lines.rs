@@ -51,6 +51,13 @@ pub enum Work {
     Restart(u64),
     /// So many bytes of updates, until the cleaner has gone over them.
     Clean(u64),
+    /// Every record on three nodes.
+    Replicated {
+        /// The size of a value.
+        value_bytes: usize,
+    },
+    /// A leader of three nodes is killed.
+    Failover,
 }
 
 /// A load of producers.
@@ -133,6 +140,7 @@ impl Line {
             Work::Consume { cold, .. } => !cold,
             Work::EndToEnd { .. } | Work::Partitions(_) | Work::Connections(_) => false,
             Work::Start | Work::Loaded | Work::Restart(_) | Work::Clean(_) => false,
+            Work::Replicated { .. } | Work::Failover => false,
         }
     }
 
@@ -142,7 +150,9 @@ impl Line {
             Work::Restart(_) | Work::Clean(_) | Work::Connections(_) | Work::Partitions(_) => rounds.min(2),
             Work::Start if who == Who::Ottla || who == Who::Before => rounds.max(5),
             Work::Start | Work::Loaded => rounds.min(3),
+            Work::Failover => 1,
             Work::Produce(_) | Work::OneRecord { .. } | Work::Consume { .. } | Work::EndToEnd { .. } => rounds,
+            Work::Replicated { .. } => rounds,
         }
     }
 }
@@ -190,6 +200,12 @@ pub fn all() -> Vec<Line> {
         add(format!("restart/{gigabytes}GB"), Work::Restart(gigabytes * 1_000_000_000), Flush::Quorum);
     }
     add("clean/1GB".to_owned(), Work::Clean(1_000_000_000), Flush::Async);
+    // Last: clusters stay up, and take something from everybody else.
+    for (value_bytes, flush) in pairs(&[100, 1024], &[Flush::Async, Flush::Quorum]) {
+        let name = format!("three-nodes/{}/acks=all/{}/3p/librdkafka", size(value_bytes), flush.name());
+        add(name, Work::Replicated { value_bytes }, flush);
+    }
+    add("three-nodes/failover".to_owned(), Work::Failover, Flush::Quorum);
     lines
 }
 

@@ -90,6 +90,8 @@ impl Stage {
             Work::Loaded => self.loaded(who),
             Work::Restart(bytes) => self.restart(*bytes, who),
             Work::Clean(bytes) => self.clean(*bytes, who),
+            Work::Replicated { value_bytes } => self.replicated(*value_bytes, who, flush),
+            Work::Failover => self.failover(who, flush),
         }
     }
 
@@ -371,14 +373,14 @@ impl Stage {
         Ok(Sample { sync, ..sample? })
     }
 
-    fn sync_times(&self, flush: Flush) -> Result<Option<SyncTimes>, String> {
+    pub(super) fn sync_times(&self, flush: Flush) -> Result<Option<SyncTimes>, String> {
         match flush {
             Flush::Quorum => SyncTimes::measure(self.fleet.dir()).map(Some).map_err(text),
             Flush::Async => Ok(None),
         }
     }
 
-    fn topic_name(&mut self, partitions: i32, value_bytes: usize) -> String {
+    pub(super) fn topic_name(&mut self, partitions: i32, value_bytes: usize) -> String {
         self.topics += 1;
         sink::topic("bench", self.topics, partitions, value_bytes)
     }
@@ -394,7 +396,7 @@ fn measured(target: &Target, work: impl FnOnce() -> Result<Sample, String>) -> R
     Ok(Sample { broker, client, ..sample })
 }
 
-fn of_records(records: u64, value_bytes: usize, elapsed: Duration) -> Sample {
+pub(super) fn of_records(records: u64, value_bytes: usize, elapsed: Duration) -> Sample {
     let figures = vec![Figure::rate("records", records, elapsed)];
     Sample { figures, bytes: records * value_bytes as u64, records, elapsed, ..Sample::default() }
 }
@@ -517,6 +519,6 @@ fn read_once(dir: &Path) -> io::Result<()> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-fn text(error: io::Error) -> String {
+pub(super) fn text(error: io::Error) -> String {
     error.to_string()
 }

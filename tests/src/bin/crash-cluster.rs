@@ -20,9 +20,10 @@ use ottla_tests::records::Random;
 const HELP: &str = "\
 crash-cluster [--rounds N] [--seed N]
 
-Starts three nodes of OTTLA_BIN and a load of librdkafka producers with acks=all. In each round the leader of a
-partition is killed with -9, or paused, and comes back when others have taken its place. At the end every record
-that was acknowledged and every offset that was read is checked, and it is said how long writes stood still.";
+Starts three nodes of OTTLA_BIN and a load of librdkafka producers and Ottla's own with acks=all. In each round
+the leader of a partition is killed with -9, or paused, and comes back when others have taken its place. At the end
+every record that was acknowledged and every offset that was read is checked, and it is said how long writes stood
+still.";
 
 const NODES: usize = 3;
 /// Writes go on within this time of a leader's kill -9, at the default time-outs.
@@ -85,12 +86,12 @@ fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
     let (mut random, mut gaps) = (Random::new(seed), Gaps::default());
     for round in 1..=rounds {
         let partition = i32::try_from(random.below(failover::PARTITIONS.unsigned_abs().into())).unwrap_or(0);
-        let leader = settled(&probe, partition)?;
+        let leader = probe.settled(partition, NODES, LIMIT)?;
         thread::sleep(Duration::from_millis(random.below(500)));
         strike(round, (&probe, partition), &mut nodes[leader], &mut gaps)?;
         progress(round, rounds, &ledger, &gaps);
     }
-    settled(&probe, 0)?;
+    probe.settled(0, NODES, LIMIT)?;
     probe.finish();
     let seen = running.finish()?;
     let logs = load::read_all(&bootstrap)?;
@@ -114,24 +115,6 @@ fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
         println!("the nodes' directories are in {}", dir.display());
     }
     Ok(wrong)
-}
-
-/// Waits until every partition has a leader and all replicas in sync; the place of the node that leads `partition`.
-fn settled(probe: &Probe, partition: i32) -> Result<usize, String> {
-    let begun = Instant::now();
-    loop {
-        let leaders = probe.leaders();
-        let whole = |it: &Option<(i32, usize)>| it.is_some_and(|(_, in_sync)| in_sync == NODES);
-        let all = leaders.len() == usize::try_from(failover::PARTITIONS).unwrap_or(0) && leaders.iter().all(whole);
-        let leader = usize::try_from(partition).ok().and_then(|place| leaders.get(place).copied().flatten());
-        if let Some((leader, _)) = leader.filter(|_| all) {
-            return usize::try_from(leader - 1).map_err(|error| error.to_string());
-        }
-        if begun.elapsed() > LIMIT {
-            return Err(format!("the replicas are not in sync again after {LIMIT:?}: {leaders:?}"));
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Kills or pauses a leader, waits until writes go on, and has it back.

@@ -18,8 +18,9 @@ const HELP: &str = "\
 crash-test [--against ottla|kafka] [--rounds N] [--seed N]
 
 Starts the broker in OTTLA_BIN and a load of librdkafka producers with acks=all, with and without
-idempotence, kills the broker at moments drawn from the seed, starts it again on the same directory and
-port, and at the end checks every record that was acknowledged and every offset that was read.";
+idempotence, and of Ottla's own, kills the broker at moments drawn from the seed, starts it again on the
+same directory and port, and at the end checks every record that was acknowledged and every offset that
+was read.";
 
 struct Options {
     kind: Kind,

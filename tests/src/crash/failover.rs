@@ -11,6 +11,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 /// Partitions of the probe's topic.
@@ -52,6 +53,15 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Who leads each partition of what was asked for, and how many are in sync; `None` where nobody leads.
+pub fn standing(metadata: &Metadata) -> Vec<Option<(i32, usize)>> {
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let mut found: Vec<(i32, Option<(i32, usize)>)> =
+        partitions.map(|it| (it.id(), (it.leader() >= 0).then_some((it.leader(), it.isr().len())))).collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, leader)| leader).collect()
+}
+
 /// A client that writes all the time.
 pub struct Probe {
     seen: Arc<Mutex<Seen>>,
@@ -82,12 +92,26 @@ impl Probe {
 
     /// Who leads each partition, and how many are in sync; `None` where nobody leads.
     pub fn leaders(&self) -> Vec<Option<(i32, usize)>> {
-        let Ok(metadata) = self.looker.fetch_metadata(Some(TOPIC), LIMIT) else { return Vec::new() };
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        let mut found: Vec<(i32, Option<(i32, usize)>)> =
-            partitions.map(|it| (it.id(), (it.leader() >= 0).then_some((it.leader(), it.isr().len())))).collect();
-        found.sort_unstable();
-        found.into_iter().map(|(_, leader)| leader).collect()
+        self.looker.fetch_metadata(Some(TOPIC), LIMIT).map_or_else(|_| Vec::new(), |metadata| standing(&metadata))
+    }
+
+    /// Waits until every partition has a leader and `nodes` replicas in sync; the place of the node, by its id from 1,
+    /// that leads `partition`.
+    pub fn settled(&self, partition: i32, nodes: usize, limit: Duration) -> Result<usize, String> {
+        let begun = Instant::now();
+        loop {
+            let leaders = self.leaders();
+            let whole = |it: &Option<(i32, usize)>| it.is_some_and(|(_, in_sync)| in_sync == nodes);
+            let all = i32::try_from(leaders.len()) == Ok(PARTITIONS) && leaders.iter().all(whole);
+            let leader = usize::try_from(partition).ok().and_then(|place| leaders.get(place).copied().flatten());
+            if let Some((leader, _)) = leader.filter(|_| all) {
+                return usize::try_from(leader - 1).map_err(|error| error.to_string());
+            }
+            if begun.elapsed() > limit {
+                return Err(format!("the replicas are not in sync again after {limit:?}: {leaders:?}"));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// How long after `moment` the partition took a record that was sent after it; `None` within `limit`.

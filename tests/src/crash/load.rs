@@ -1,4 +1,5 @@
-//! The load: librdkafka producers that live through every crash, a reader that runs all the time, and the last reading.
+//! The load: producers of librdkafka and of Ottla's own that live through every crash, a reader that runs all the
+//! time, and the last reading.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +16,24 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::ledger::{Ledger, Log, Partition, Promise};
+use super::ours;
 use crate::records::Random;
 
 /// Partitions of each topic.
 pub const PARTITIONS: i32 = 3;
 /// Records between two breaths of a producer, and how long a breath is: about 3,000 records a second.
-const BURST: u64 = 30;
-const BREATH: Duration = Duration::from_millis(10);
+pub(super) const BURST: u64 = 30;
+pub(super) const BREATH: Duration = Duration::from_millis(10);
 /// A producer waits when so many are unanswered: the broker is down.
-const MAX_IN_DOUBT: usize = 4_000;
+pub(super) const MAX_IN_DOUBT: usize = 4_000;
 /// How long the end may take.
 const LAST_LIMIT: Duration = Duration::from_secs(120);
 
 /// The topics and what each is promised.
-pub const TOPICS: [(&str, Promise); 2] =
-    [("crash-idempotent", Promise::ExactlyOnce), ("crash-plain", Promise::AtLeastOnce)];
+pub const TOPICS: [(&str, Promise); 3] =
+    [("crash-idempotent", Promise::ExactlyOnce), ("crash-plain", Promise::AtLeastOnce), (OURS, Promise::ExactlyOnce)];
+/// The topic that Ottla's own client writes to.
+const OURS: &str = "crash-ottla";
 
 /// What `topic` is promised.
 pub fn promise(topic: &str) -> Promise {
@@ -80,7 +84,7 @@ pub fn lock(ledger: &Shared) -> std::sync::MutexGuard<'_, Ledger> {
 /// Everything that runs beside the crashes.
 pub struct Running {
     stop: Arc<AtomicBool>,
-    producers: Vec<JoinHandle<Result<(), KafkaError>>>,
+    producers: Vec<JoinHandle<Result<(), String>>>,
     reader: JoinHandle<Result<Seen, KafkaError>>,
 }
 
@@ -89,9 +93,15 @@ pub fn start(bootstrap: &str, ledger: &Shared, seed: u64) -> Result<Running, Kaf
     let stop = Arc::new(AtomicBool::new(false));
     let mut producers = Vec::new();
     for (number, (topic, promise)) in (0..).zip(TOPICS) {
+        let (stop, shared, random) = (Arc::clone(&stop), Arc::clone(ledger), Random::new(seed ^ number));
+        if topic == OURS {
+            let bootstrap = bootstrap.to_owned();
+            producers.push(thread::spawn(move || ours::produce((&bootstrap, topic), &shared, &stop, random)));
+            continue;
+        }
         let producer = producer(bootstrap, promise, ledger)?;
-        let (stop, ledger, random) = (Arc::clone(&stop), Arc::clone(ledger), Random::new(seed ^ number));
-        producers.push(thread::spawn(move || produce(&producer, topic, &ledger, &stop, random)));
+        let produce = move || produce(&producer, topic, &shared, &stop, random).map_err(|error| error.to_string());
+        producers.push(thread::spawn(produce));
     }
     let (consumer, stopped) = (consumer(bootstrap)?, Arc::clone(&stop));
     Ok(Running { stop, producers, reader: thread::spawn(move || tail(&consumer, &stopped)) })
@@ -146,11 +156,8 @@ fn send_one(
     ledger: &Shared,
     random: &mut Random,
 ) -> Result<(), KafkaError> {
-    let partition = i32::try_from(random.next() % u64::from(PARTITIONS.unsigned_abs())).unwrap_or(0);
-    let place = (topic.to_owned(), partition);
-    let number = lock(ledger).send(&place);
-    let padding = usize::try_from(random.below(400)).unwrap_or(0);
-    let value = format!("{number}:{}", "x".repeat(padding));
+    let (place, number, value) = next_value(topic, ledger, random);
+    let partition = place.1;
     let mut record =
         BaseRecord::<(), _, _>::with_opaque_to(topic, Box::new((place, number))).partition(partition).payload(&value);
     loop {
@@ -163,6 +170,16 @@ fn send_one(
             Err((error, _)) => return Err(error),
         }
     }
+}
+
+/// The next record of a topic: where it goes, its number there, and what it says.
+pub(super) fn next_value(topic: &str, ledger: &Shared, random: &mut Random) -> (Partition, u64, String) {
+    let partition = i32::try_from(random.next() % u64::from(PARTITIONS.unsigned_abs())).unwrap_or(0);
+    let place = (topic.to_owned(), partition);
+    let number = lock(ledger).send(&place);
+    let padding = usize::try_from(random.below(400)).unwrap_or(0);
+    let value = format!("{number}:{}", "x".repeat(padding));
+    (place, number, value)
 }
 
 fn consumer(bootstrap: &str) -> Result<BaseConsumer<Silent>, KafkaError> {
