@@ -4,7 +4,7 @@
 //! |---|---|
 //! | fetches at an offset | its log ends there, in this leader's epoch (after the check for divergence) |
 //! | says an offset is flushed | so far it counts under `flush=quorum`; under `flush=async` the fetched offset does |
-//! | has all below the watermark, and all that was there when the epoch began | it may come into the ISR (KIP-497) |
+//! | counts for all below the watermark, and all that was there when the epoch began | it may come into the ISR (KIP-497) |
 //! | has not had all of the log for `replica.lag.time.max.ms` | it leaves the ISR |
 //!
 //! A change of the ISR is the controller's to make. Until it answers, the watermark counts over the *maximal* ISR: what
@@ -210,8 +210,8 @@ impl Leader {
         };
         let joins = |id: BrokerId| {
             let Some(it) = self.followers.get(&id) else { return false };
-            let far_enough = it.log_end.is_some_and(|end| end >= self.epoch_start) && it.counted >= high_watermark;
-            far_enough && may_join(id, it.broker_epoch)
+            // An earlier leader may have committed all that was there when the epoch began, beyond the watermark here.
+            it.log_end.is_some() && it.counted >= high_watermark.max(self.epoch_start) && may_join(id, it.broker_epoch)
         };
         let in_sync = |id: BrokerId| if self.state.isr.contains(&id) { stays(id) } else { joins(id) };
         let isr: Vec<BrokerId> = self.state.replicas.iter().copied().filter(|id| in_sync(*id)).collect();
@@ -287,9 +287,13 @@ mod tests {
 
     #[test]
     fn who_comes_in_has_all_of_the_epoch_and_all_that_is_committed() {
-        for (log_end, counted, active, joins) in
-            [(100, 100, true, true), (99, 99, true, false), (100, 89, true, false), (100, 100, false, false)]
-        {
+        for (log_end, counted, active, joins) in [
+            (100, 100, true, true),
+            (99, 99, true, false),
+            (100, 89, true, false),
+            (100, 95, true, false),
+            (100, 100, false, false),
+        ] {
             let mut it = leader(&[1]);
             fetch(&mut it, 1, 2, log_end, counted);
             let proposed = it.propose(at(1), (Offset(90), Offset(200)), MAX_LAG, |_, _| active);
