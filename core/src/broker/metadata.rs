@@ -407,17 +407,6 @@ impl Broker {
         self.replicas.mark_damaged(log);
     }
 
-    /// A log that was not found may lie in a directory that is offline: it is not made anew, empty, elsewhere (P9).
-    fn take_for_missing(&mut self, topics: &[Arc<TopicImage>]) {
-        for topic in topics {
-            let partitions = (0..).zip(&topic.partitions).map(|(index, _)| index);
-            let absent = partitions.filter(|index| self.replicas.log(&topic.name, *index).is_none());
-            let absent: Vec<_> =
-                absent.map(|index| (TopicPartition::new(Arc::clone(&topic.name), index), topic.id)).collect();
-            self.metadata.missing.extend(absent);
-        }
-    }
-
     /// Makes the logs of a topic, leads what it is to lead, and applies its settings.
     fn apply_topic(&mut self, now: Now, topic: &TopicImage, out: &mut Effects) {
         let config = self.config.broker.topic(&self.overrides_of(&topic.name));
@@ -450,7 +439,11 @@ impl Broker {
         if let Some(log) = self.replicas.log(&partition.topic, partition.partition) {
             return Some(log);
         }
-        if self.metadata.missing.contains(&(partition.clone(), topic_id)) {
+        let lost = (partition.clone(), topic_id);
+        if self.metadata.missing.contains(&lost) && self.may_begin_anew(partition) {
+            self.metadata.missing.remove(&lost);
+        }
+        if self.metadata.missing.contains(&lost) {
             let lost =
                 "its log is not in any directory that can be read: it is not led. Restore it, or delete the topic";
             out.note(Level::Error, format!("{partition}: {lost}"));

@@ -19,6 +19,7 @@ mod cluster;
 mod coordinator;
 mod fetch;
 mod metadata;
+mod missing;
 mod offsets;
 mod produce;
 mod producer_ids;
