@@ -120,6 +120,12 @@ impl Judge {
         if self.violation.is_some() || followed.damaged || followed.end() != view.offsets.log_end.0 {
             return;
         }
+        // Behind a truncation that waits as much may have been appended as is to be cut: then the ends are the same.
+        let last = followed.batches.last().map(|last| last.epoch);
+        let derived = view.leader_epochs.last().map(|(epoch, _)| epoch.0);
+        if view.offsets.written.0 < followed.end() && last < derived {
+            return;
+        }
         let log = &view.partition;
         let producers: Vec<ProducerRow> = view.producers.iter().filter_map(row).collect();
         let epochs: Vec<(i32, i64)> = view.leader_epochs.iter().map(|(epoch, start)| (epoch.0, start.0)).collect();

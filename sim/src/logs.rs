@@ -330,6 +330,14 @@ impl Logs {
         Some(name)
     }
 
+    /// A log has moved to other nodes: nothing of it is owed here. A start may find it yet, and go on with it.
+    pub fn forget(&mut self, name: &TopicPartition) {
+        if let Some(log) = self.logs.get_mut(name) {
+            let ever = std::mem::take(&mut log.ever);
+            *log = FollowedLog { ever, damaged: log.damaged, ..FollowedLog::default() };
+        }
+    }
+
     /// A sync ended; answers its log.
     pub fn on_synced(&mut self, op: u64, good: bool) -> Option<TopicPartition> {
         let (name, end) = self.syncing.remove(&op)?;

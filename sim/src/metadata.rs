@@ -27,6 +27,8 @@ struct Change {
     leaves: Content,
     asked: Nanos,
     ended: Ended,
+    /// Who asked was told that there is such a topic already.
+    exists: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub struct Asked {
 impl Asked {
     /// Somebody asks that a register hold this.
     pub fn ask(&mut self, asked: Nanos, register: Register, leaves: Content) -> ChangeId {
-        self.changes.push(Change { register, leaves, asked, ended: Ended::Unknown });
+        self.changes.push(Change { register, leaves, asked, ended: Ended::Unknown, exists: false });
         self.changes.len() - 1
     }
 
@@ -63,6 +65,12 @@ impl Asked {
     /// It is told that there is nothing to do.
     pub fn refused(&mut self, now: Nanos, change: ChangeId) {
         self.changes[change].ended = Ended::Refused(now);
+    }
+
+    /// It is told that there is such a topic already: somebody has made it.
+    pub fn exists(&mut self, now: Nanos, change: ChangeId) {
+        self.refused(now, change);
+        self.changes[change].exists = true;
     }
 
     /// Compares every register with what is there now; answers what is wrong.
@@ -85,7 +93,9 @@ fn may_hold(changes: &[&Change]) -> BTreeSet<Content> {
         Ended::Unknown => true,
         Ended::Done(at) | Ended::Refused(at) => last_asked.is_none_or(|asked| asked <= at),
     };
-    let initial = last_asked.is_none().then_some(None);
+    // Who is told that there is a topic already has seen that somebody made it.
+    let seen = changes.iter().any(|change| change.exists);
+    let initial = (last_asked.is_none() && !seen).then_some(None);
     changes.iter().filter(may_be_last).map(|change| change.leaves.clone()).chain(initial).collect()
 }
 
@@ -135,6 +145,8 @@ mod tests {
         let refused = asked.ask(1, topic(), some("1"));
         asked.refused(2, refused);
         assert!(!is_wrong(&asked, &some("1")) && !is_wrong(&asked, &None));
+        asked.exists(2, refused);
+        assert!(is_wrong(&asked, &None), "it was seen");
         asked.ask(2, topic(), some("2"));
         let done = asked.ask(3, topic(), None);
         asked.done(4, done);

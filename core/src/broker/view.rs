@@ -1,12 +1,15 @@
 //! What can be seen of a broker from outside: for the state page, the metrics, and the simulator's invariants.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::Broker;
 use super::boot::Phase;
-use crate::log::{CleanerTotals, CleanerView, DerivedView, LogView};
+use crate::log::{CleanerTotals, CleanerView, DerivedView, LogId, LogView};
 use crate::machine::LogDirId;
-use crate::types::{LeaderEpoch, Offset};
+use crate::replication::Replica;
+use crate::types::{BrokerEpoch, LeaderEpoch, Offset};
 
 /// A look at a broker. It borrows nothing and is made when somebody asks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -176,6 +179,24 @@ impl Broker {
     /// What each log here has derived from its batches, the metadata log's included.
     pub fn derived(&self) -> impl Iterator<Item = DerivedView> {
         self.logs.derived()
+    }
+
+    /// Each partition that this broker holds a replica of.
+    pub fn held(&self) -> impl Iterator<Item = &Replica> {
+        self.replicas.iter()
+    }
+
+    /// Where a log begins, and where it ends.
+    #[must_use]
+    pub fn log_range(&self, log: LogId) -> Range<Offset> {
+        let offsets = self.logs.offsets(log).unwrap_or_default();
+        offsets.log_start..offsets.log_end
+    }
+
+    /// The epoch of this process's registration.
+    #[must_use]
+    pub const fn registered(&self) -> Option<BrokerEpoch> {
+        self.metadata.broker_epoch()
     }
 
     fn log_dirs_view(&self) -> Vec<LogDirView> {

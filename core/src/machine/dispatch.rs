@@ -10,9 +10,10 @@ use crate::config::Config;
 use crate::controller::MetadataImage;
 use crate::coordinator::ShardView;
 use crate::ingress::{Malformed, Request};
-use crate::log::DerivedView;
+use crate::log::{DerivedView, LogId};
 use crate::raft::Raft;
-use crate::types::{Offset, TopicPartition};
+use crate::replication::Replica;
+use crate::types::{BrokerEpoch, Offset, TopicPartition};
 
 /// A node's whole logic.
 #[derive(Clone, Debug)]
@@ -81,6 +82,23 @@ impl Machine {
     /// What each log has derived from its batches, for invariant S8.
     pub fn derived(&self) -> impl Iterator<Item = DerivedView> {
         self.broker.derived()
+    }
+
+    /// Each partition that this node holds a replica of, for the invariants of replication.
+    pub fn replicas(&self) -> impl Iterator<Item = &Replica> {
+        self.broker.held()
+    }
+
+    /// Where a replica's log begins, and where it ends.
+    #[must_use]
+    pub fn log_range(&self, log: LogId) -> std::ops::Range<Offset> {
+        self.broker.log_range(log)
+    }
+
+    /// The epoch of this process's registration, if it has one.
+    #[must_use]
+    pub const fn registered(&self) -> Option<BrokerEpoch> {
+        self.broker.registered()
     }
 
     /// What each shard of the group coordinator takes for committed, and its log, for invariant S8.

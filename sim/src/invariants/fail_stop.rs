@@ -16,6 +16,11 @@ pub(super) struct FailStop {
 }
 
 impl FailStop {
+    /// The log has moved to other nodes: who has it again here begins anew.
+    pub(super) fn forget(&mut self, log: &TopicPartition) {
+        self.failed.remove(log);
+    }
+
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Booted = fact {
             self.failed.clear();

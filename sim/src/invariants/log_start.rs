@@ -19,6 +19,11 @@ pub(super) struct LogStart {
 }
 
 impl LogStart {
+    /// The log has moved to other nodes: who has it again here begins anew.
+    pub(super) fn forget(&mut self, log: &TopicPartition) {
+        self.starts.remove(log);
+    }
+
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Booted = fact {
             self.starts.clear();

@@ -53,7 +53,7 @@ pub use coordinator_replay::Coordinated;
 pub use group::{CODES as GROUP_CODES, OLD};
 pub use live_equals_replay::{Derived, ProducerRow};
 pub use quorum::{CODES as QUORUM_CODES, Part, QuorumFact, Seen as QuorumSeen};
-pub use replication::{CODES as REPLICA_CODES, ReplicaEvent, ReplicaFact, holders, is_same, most_held};
+pub use replication::{CODES as REPLICA_CODES, ReplicaEvent, ReplicaFact, Stands, holders, is_same, most_held};
 
 /// Something that a checker may look at.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,8 @@ pub enum Fact<'a> {
     /// The machine leads a log in an epoch; the epochs of its vote that a power loss may leave: `None` where it may
     /// leave nothing that can be read.
     Led { log: &'a TopicPartition, epoch: i32, saved: &'a [Option<i32>] },
+    /// A partition has moved from the node to others.
+    Moved { log: &'a TopicPartition },
     /// Something about the metadata quorum of several nodes.
     Quorum(QuorumFact<'a>),
     /// Something about a replicated partition.
@@ -164,6 +166,7 @@ pub struct Invariants {
     last_of_key: last_of_key::LastOfKey,
     groups: group::GroupRules,
     quorum: quorum::QuorumRules,
+    replication: replication::ReplicationRules,
 }
 
 /// The checkers of what one node does with its own logs: another's log of the same name is another log to them.
@@ -176,6 +179,17 @@ struct OfNode {
     no_duplicate: no_duplicate::NoDuplicate,
     sequence_contiguity: sequence_contiguity::SequenceContiguity,
     log_start: log_start::LogStart,
+}
+
+impl OfNode {
+    fn forget(&mut self, log: &TopicPartition) {
+        self.segment_order.forget(log);
+        self.fail_stop.forget(log);
+        self.offset_uniqueness.forget(log);
+        self.no_duplicate.forget(log);
+        self.sequence_contiguity.forget(log);
+        self.log_start.forget(log);
+    }
 }
 
 /// Every code, with what it says.
@@ -244,9 +258,13 @@ impl Invariants {
             return self.quorum.check(at, fact);
         }
         if let Fact::Replica(_) = fact {
-            return replication::check(at, fact);
+            return self.replication.check(at, fact);
         }
         let node = &mut self.nodes[at];
+        if let Fact::Moved { log } = fact {
+            node.forget(log);
+            return Ok(());
+        }
         of(recovered_prefix::CODE, node.recovered_prefix.check(fact))?;
         of(indexes_agree::CODE, indexes_agree::check(fact))?;
         of(no_bad_crc::CODE, no_bad_crc::check(fact))?;

@@ -19,6 +19,11 @@ pub(super) struct NoDuplicate {
 }
 
 impl NoDuplicate {
+    /// The log has moved to other nodes: who has it again here begins anew.
+    pub(super) fn forget(&mut self, log: &TopicPartition) {
+        self.seen.retain(|(known, ..), _| known != log);
+    }
+
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Recovered { log, found } = fact {
             self.recover(log, found.batches);

@@ -25,6 +25,12 @@ struct Epoch {
 }
 
 impl OffsetUniqueness {
+    /// The log has moved to other nodes: who has it again here begins anew.
+    pub(super) fn forget(&mut self, log: &TopicPartition) {
+        self.content.retain(|(known, _), _| known != log);
+        self.own.remove(log);
+    }
+
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Booted = fact {
             self.own.clear();

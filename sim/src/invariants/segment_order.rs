@@ -16,6 +16,11 @@ pub(super) struct SegmentOrder {
 }
 
 impl SegmentOrder {
+    /// The log has moved to other nodes: who has it again here begins anew.
+    pub(super) fn forget(&mut self, log: &TopicPartition) {
+        self.segments.remove(log);
+    }
+
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Booted = fact {
             // A start opens all segments again, in any order.

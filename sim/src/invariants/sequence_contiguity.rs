@@ -30,6 +30,11 @@ struct Appended {
 }
 
 impl SequenceContiguity {
+    /// The log has moved to other nodes: who has it again here begins anew.
+    pub(super) fn forget(&mut self, log: &TopicPartition) {
+        self.last.retain(|(known, ..), _| known != log);
+    }
+
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Appended { log, batch, .. } = fact {
             return self.append(log, batch);

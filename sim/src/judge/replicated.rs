@@ -15,14 +15,19 @@ use crate::logs::FollowedLog;
 #[derive(Clone, Debug, Default)]
 pub struct Replicated {
     topics: BTreeSet<String>,
-    needed: usize,
+    /// On so many disks is what is committed.
+    pub needed: usize,
+    /// Whose disks were replaced, until they have all again.
+    pub lost: BTreeSet<usize>,
+    /// Those of them that the controller does not know of yet: no process has registered since.
+    pub unknown: BTreeSet<usize>,
 }
 
 impl Replicated {
     /// These have; so many of a partition's have what is committed on their disks.
     #[must_use]
     pub fn new(topics: impl Iterator<Item = String>, needed: usize) -> Self {
-        Self { topics: topics.collect(), needed }
+        Self { topics: topics.collect(), needed, lost: BTreeSet::new(), unknown: BTreeSet::new() }
     }
 }
 
@@ -49,11 +54,14 @@ impl Judge {
     }
 
     /// Shows what is between replicas to the rules for that.
-    pub(super) fn of_replica(&mut self, at: usize, log: &TopicPartition, what: ReplicaEvent<'_>) {
+    pub fn of_replica(&mut self, at: usize, log: &TopicPartition, what: ReplicaEvent<'_>) {
         if self.violation.is_some() || !self.is_replicated(log) || self.is_rotten() {
             return;
         }
-        let fact = ReplicaFact { log, what, logs: &self.logs, needed: self.replicated.needed };
+        let Replicated { needed, lost, unknown, .. } = &self.replicated;
+        // A disk that is gone had it, too.
+        let needed = needed.saturating_sub(lost.len());
+        let fact = ReplicaFact { log, what, logs: &self.logs, needed, unknown };
         self.violation = verdict(&mut self.invariants, self.history_alone, at, &Fact::Replica(fact));
     }
 

@@ -44,6 +44,8 @@ pub struct Scenario {
     pub recovery: Nanos,
     /// Invariants whose violation is what this file is for: some seed must show one.
     pub expect: Vec<String>,
+    /// Whether what acks=all acknowledges survives all that happens here, though it is not synced (promise P3).
+    pub lossless: bool,
     /// Brokers and topics.
     pub cluster: Cluster,
     /// The network.
@@ -160,6 +162,7 @@ impl Scenario {
             duration: sections.duration.0,
             recovery: sections.recovery.0,
             expect: sections.expect,
+            lossless: sections.lossless,
             cluster: sections.cluster,
             network: sections.network,
             disk: sections.disk,

@@ -30,6 +30,8 @@ pub(super) struct Sections {
     #[serde(default)]
     pub expect: Vec<String>,
     #[serde(default)]
+    pub lossless: bool,
+    #[serde(default)]
     pub cluster: Cluster,
     #[serde(default)]
     pub network: NetworkSection,

@@ -1,8 +1,12 @@
-//! A client that changes topics: makes and deletes its own, deletes records, alters settings.
+//! A client that changes topics: makes and deletes its own, deletes records, alters settings, moves partitions.
 
+use ottla_wire::api::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
 use ottla_wire::api::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use ottla_wire::api::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_wire::api::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use ottla_wire::api::elect_leaders::ElectLeadersRequest;
 use ottla_wire::api::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
@@ -33,6 +37,10 @@ pub struct Admin {
     pub delete_records: bool,
     /// Whether settings change.
     pub alter_configs: bool,
+    /// Among so many brokers its partitions move, three to each; 0: they stay. Only frames ask for that.
+    pub moves: u16,
+    /// Whether preferred leaders are elected. Only frames ask for that.
+    pub elections: bool,
 }
 
 impl Default for Admin {
@@ -44,6 +52,8 @@ impl Default for Admin {
             topics: true,
             delete_records: false,
             alter_configs: true,
+            moves: 0,
+            elections: false,
         }
     }
 }
@@ -73,6 +83,10 @@ pub(super) enum Change {
     DeleteRecords { partition: i32, before: Option<i64> },
     /// A setting of the topic changes, or goes back to its default.
     Alter { key: &'static str, value: Option<String> },
+    /// A partition moves to these brokers, or a move under way is taken back.
+    Move { partition: i32, replicas: Option<Vec<i32>> },
+    /// Preferred leaders lead again.
+    Elect,
 }
 
 impl Change {
@@ -82,7 +96,7 @@ impl Change {
             Self::Create { name, partitions } => (Register::Topic(name.clone()), Some(partitions.to_string())),
             Self::Delete { name } => (Register::Topic(name.clone()), None),
             Self::Alter { key, value } => (Register::Setting(topic.to_owned(), (*key).to_owned()), value.clone()),
-            Self::DeleteRecords { .. } => return None,
+            Self::DeleteRecords { .. } | Self::Move { .. } | Self::Elect => return None,
         };
         Some(ctx.judge.metadata.ask(ctx.now, register, leaves))
     }
@@ -133,7 +147,8 @@ impl AdminActor {
         };
         match error {
             Some(ErrorCode::NONE) => ctx.judge.metadata.done(ctx.now, change),
-            Some(ErrorCode::TOPIC_ALREADY_EXISTS | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
+            Some(ErrorCode::TOPIC_ALREADY_EXISTS) => ctx.judge.metadata.exists(ctx.now, change),
+            Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
                 ctx.judge.metadata.refused(ctx.now, change);
             }
             error => self.elsewhere = error == Some(ErrorCode::NOT_CONTROLLER),
@@ -171,6 +186,19 @@ impl AdminActor {
                 let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000 };
                 Ask::new(ApiKey::DeleteRecords, version(3), 0, &request)
             }
+            Change::Move { partition, replicas } => {
+                let partition = ReassignablePartition { partition_index: *partition, replicas: replicas.clone() };
+                let topic = ReassignableTopic { name: &self.params.topic, partitions: vec![partition] };
+                let request = AlterPartitionReassignmentsRequest {
+                    topics: vec![topic],
+                    ..AlterPartitionReassignmentsRequest::default()
+                };
+                Ask::new(ApiKey::AlterPartitionReassignments, version(2), 0, &request)
+            }
+            Change::Elect => {
+                let request = ElectLeadersRequest { topic_partitions: None, ..ElectLeadersRequest::default() };
+                Ask::new(ApiKey::ElectLeaders, version(3), 0, &request)
+            }
             Change::Alter { key, value } => {
                 let config_operation = if value.is_some() { SET } else { DELETE };
                 let config = AlterableConfig { name: key, config_operation, value: value.as_deref() };
@@ -188,6 +216,12 @@ impl AdminActor {
 
 /// Draws a change of the kinds that `params` allows, if it allows any.
 pub(super) fn draw_change(params: &Admin, partitions: i32, ctx: &mut Ctx<'_>) -> Option<Change> {
+    if params.moves > 0 && ctx.draw().chance(0.5) {
+        return Some(move_partition(ctx, partitions, params.moves));
+    }
+    if params.elections && ctx.draw().chance(0.5) {
+        return Some(Change::Elect);
+    }
     let mut kinds: Vec<fn(&mut Ctx<'_>, i32) -> Change> = Vec::new();
     if params.topics {
         kinds.extend([create as fn(&mut Ctx<'_>, i32) -> Change, delete]);
@@ -219,6 +253,16 @@ fn delete_records(ctx: &mut Ctx<'_>, partitions: i32) -> Change {
         _ => Some(i64::try_from(ctx.draw().below(written.unsigned_abs())).unwrap_or(0) / 2),
     };
     Change::DeleteRecords { partition, before }
+}
+
+fn move_partition(ctx: &mut Ctx<'_>, partitions: i32, brokers: u16) -> Change {
+    let partition = i32::try_from(ctx.draw().below(u64::from(partitions.unsigned_abs()))).unwrap_or(0);
+    if ctx.draw().chance(0.1) {
+        return Change::Move { partition, replicas: None };
+    }
+    let mut left: Vec<i32> = (0..i32::from(brokers)).collect();
+    let replicas = (0..3.min(brokers)).map(|_| left.remove(ctx.draw().index(left.len()))).collect();
+    Change::Move { partition, replicas: Some(replicas) }
 }
 
 fn alter(ctx: &mut Ctx<'_>, _: i32) -> Change {

@@ -128,6 +128,7 @@ impl World {
             process.effects = effects;
         }
         self.look_at_quorum(at);
+        self.look_at_replicas(at);
         if self.trace.steps().is_multiple_of(DERIVED_STEPS) {
             self.judge_derived(at);
         }
@@ -214,6 +215,7 @@ impl World {
             if let Change::Appended { log, batch, .. } = &change {
                 self.judge_vote(at, log, batch.epoch);
                 self.on_metadata_appended(at, log, batch, &operation);
+                self.on_replica_appended(at, log, batch.epoch);
                 if !was_written {
                     self.judge_clean_mark(at, log);
                 }

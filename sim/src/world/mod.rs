@@ -139,7 +139,8 @@ impl World {
         let configs = (0..count).map(|id| broker_config(id, count, &scenario.config));
         let configs = configs.collect::<Result<Vec<_>, _>>()?;
         // Where loss is expected, it is looked for.
-        let durable_acks = configs[0].storage.flush == FlushMode::Quorum || !scenario.expect.is_empty();
+        let looked_for = scenario.lossless || !scenario.expect.is_empty();
+        let durable_acks = configs[0].storage.flush == FlushMode::Quorum || looked_for;
         let nodes: Vec<Node> = (0..count).map(|id| new_node(&scenario, draws, id)).collect();
         let mut agenda = Agenda::new(&scenario.events);
         (0..nodes.len()).for_each(|at| agenda.add(0, Due::StartNode(at)));

@@ -6,6 +6,7 @@ use ottla_core::config::{BrokerConfig, Config, ConfigError, Layers, Origin, Stat
 use ottla_core::job::Job;
 use ottla_core::machine::{ConnId, Effects, Input, JobId, Machine, OpId};
 
+use ottla_core::types::TopicPartition;
 use ottla_wire::Uuid;
 
 use crate::clock::Clock;
@@ -73,6 +74,8 @@ pub struct Process {
     pub rounds: u64,
     /// Its part in the quorum when it was looked at last.
     pub part: Part,
+    /// How it stood to its replicas then: topic, high watermark, log start, and the epoch that it leads in.
+    pub stands: BTreeMap<TopicPartition, (Uuid, i64, i64, Option<i32>)>,
 }
 
 /// The connections of a process.
@@ -156,6 +159,7 @@ impl Process {
             stopping: None,
             rounds: 0,
             part: Part::default(),
+            stands: BTreeMap::new(),
         }
     }
 

@@ -76,7 +76,7 @@ impl World {
         let raft = self.leader().and_then(|leader| self.quorum_of(leader)).map(|(raft, _)| raft);
         let Some(voters) = raft.map(|raft| self.voters_with_disks(raft)) else { return };
         let keep = voters.iter().filter(|voter| **voter >= 0 && **voter != number(at)).count();
-        if voters.len() < self.nodes.len() || keep * 2 <= voters.len() {
+        if voters.len() < self.nodes.len() || keep * 2 <= voters.len() || !self.may_lose_disk(at) {
             return;
         }
         self.trace.event("wipe", self.nodes[at].occurrence(0));
@@ -86,6 +86,8 @@ impl World {
         node.directory = Uuid::ZERO;
         node.disk = new_disk(&self.setting.scenario, self.draws, node.id, node.wipes);
         self.judge.logs[at] = Logs::default();
+        self.judge.replicated.lost.insert(at);
+        self.judge.replicated.unknown.insert(at);
         self.judge.of_node(at, &Fact::Quorum(QuorumFact::Wiped));
     }
 
@@ -94,6 +96,7 @@ impl World {
             let image = process.machine.image();
             self.judge.of_node(at, &Fact::Quorum(QuorumFact::Image { image }));
         }
+        self.judge_decided(at);
     }
 
     /// A node appends to its metadata log.

@@ -105,8 +105,9 @@ impl World {
     fn judge_logs(&mut self, at: usize, view: &View, images: &BTreeMap<TopicPartition, LogImage>) {
         let followed: Vec<_> = self.judge.logs[at].iter().map(|(name, log)| (name.clone(), log.clone())).collect();
         let nothing = LogImage::default();
-        for (name, followed) in followed {
+        for (name, mut followed) in followed {
             let image = images.get(&name).unwrap_or(&nothing);
+            followed.deleted = followed.deleted.max(self.deleted_elsewhere(at, &name));
             // A replica owes what it has, whether or not it leads.
             let served = if self.judge.is_replicated(&name) { hosted(view, &name) } else { served(view, &name) };
             let online = &*name.topic == METADATA_TOPIC || served.is_some();
@@ -116,6 +117,22 @@ impl World {
             let found = Recovered { batches: &batches, whole, followed: &followed, online, start, next };
             self.judge.of_node(at, &Fact::Recovered { log: &name, found });
         }
+    }
+
+    /// Below it another replica's log is deleted: a follower begins where its leader's log does, before it serves.
+    fn deleted_elsewhere(&self, at: usize, log: &TopicPartition) -> i64 {
+        if !self.judge.is_replicated(log) {
+            return 0;
+        }
+        let others = (0..self.nodes.len()).filter(|other| *other != at);
+        let starts = others.clone().filter_map(|other| {
+            let machine = &self.nodes[other].process.as_ref()?.machine;
+            let replica = machine.replicas().find(|replica| replica.partition == *log)?;
+            Some(machine.log_range(replica.log).start.0)
+        });
+        let followed =
+            others.filter_map(|other| self.judge.logs[other].get(log)).map(|log| log.deleted.max(log.retired));
+        starts.chain(followed).max().unwrap_or(0)
     }
 
     /// A start leaves nothing that tells of producers above the end of its log: other records may come there.

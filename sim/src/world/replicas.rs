@@ -1,13 +1,15 @@
 //! What is seen of replicated partitions: that all replicas are in sync when all is healed, and the same at rest.
 
+use std::collections::BTreeMap;
+
 use ottla_core::config::{BrokerConfig, FlushMode, Overrides};
 use ottla_core::controller::MetadataImage;
 use ottla_core::machine::FileAction;
-use ottla_core::types::TopicPartition;
+use ottla_core::types::{BrokerId, TopicPartition};
 
 use super::World;
 use crate::disk::Operation;
-use crate::invariants::is_same;
+use crate::invariants::{Fact, ReplicaEvent, Stands, is_same};
 use crate::judge::Replicated;
 use crate::logs::{BatchRef, read_logs};
 use crate::scenario::Cluster;
@@ -33,6 +35,9 @@ impl World {
             if it.isr.len() < it.replicas.len() {
                 return Err(format!("of {log} only {:?} are in sync", it.isr));
             }
+            if !it.adding.is_empty() || !it.removing.is_empty() {
+                return Err(format!("{log} is moving still"));
+            }
         }
         Ok(())
     }
@@ -44,7 +49,8 @@ impl World {
         let images: Vec<_> = self.nodes.iter().map(|node| read_logs(&node.disk)).collect();
         for log in logs {
             let end = self.judge.replicas_end(&log);
-            for at in 0..self.nodes.len() {
+            let having: Vec<usize> = (0..self.nodes.len()).filter(|at| self.should_have(*at, &log)).collect();
+            for at in having.iter().copied() {
                 let Some(process) = &self.nodes[at].process else { return Err(format!("n{at} is not up")) };
                 let view = process.machine.derived().find(|view| view.partition == log);
                 let Some(view) = view else { return Err(format!("n{at} has no {log}")) };
@@ -54,15 +60,99 @@ impl World {
                 }
             }
             let on_disk = |at: usize| images[at].get(&log).map(|image| image.readable()).unwrap_or_default();
-            let first = on_disk(0);
-            for at in 1..images.len() {
+            let Some((one, others)) = having.split_first() else { continue };
+            let first = on_disk(*one);
+            for at in others.iter().copied() {
                 let own = on_disk(at);
                 if let Some(offset) = difference(&first, &own) {
-                    self.judge.report("R5", format!("at rest n0 and n{at} differ at {offset} of {log}"));
+                    self.judge.report("R5", format!("at rest n{one} and n{at} differ at {offset} of {log}"));
                 }
             }
         }
         Ok(())
+    }
+
+    /// A machine made a step: how does it stand to its replicas?
+    pub(super) fn look_at_replicas(&mut self, at: usize) {
+        if self.setting.scenario.cluster.replicas == 1 {
+            return;
+        }
+        let Some(process) = &mut self.nodes[at].process else { return };
+        let mut now = BTreeMap::new();
+        let mut changed = Vec::new();
+        for replica in process.machine.replicas().filter(|replica| self.judge.is_replicated(&replica.partition)) {
+            let leads = replica.leader().map(|leader| leader.leader_epoch().0);
+            let range = process.machine.log_range(replica.log);
+            let stands = (replica.topic_id, replica.high_watermark().0, range.start.0, leads);
+            let before = process.stands.get(&replica.partition).filter(|(id, ..)| *id == replica.topic_id);
+            if before != Some(&stands) {
+                let (_, high_watermark, log_start, leads) = stands;
+                let (before, led) = (before.map(|(_, before, ..)| *before), before.and_then(|(.., led)| *led));
+                let stands = Stands { high_watermark, before, log_start, log_end: range.end.0, leads, led };
+                changed.push((replica.partition.clone(), stands));
+            }
+            now.insert(replica.partition.clone(), stands);
+        }
+        process.stands = now;
+        for (log, stands) in changed {
+            self.judge.of_replica(at, &log, ReplicaEvent::Stands(stands));
+        }
+    }
+
+    /// A node appends to a replica: by its own word, if it leads.
+    pub(super) fn on_replica_appended(&mut self, at: usize, log: &TopicPartition, epoch: i32) {
+        let boots = self.nodes[at].boots;
+        let Some(process) = self.nodes[at].process.as_ref().filter(|_| self.judge.is_replicated(log)) else { return };
+        let leader = process.machine.replicas().find(|it| it.partition == *log).and_then(|it| it.leader());
+        if leader.is_some_and(|leader| leader.leader_epoch().0 == epoch) {
+            self.judge.of_replica(at, log, ReplicaEvent::Led { epoch, boots });
+        }
+    }
+
+    /// A node knows more of the metadata: what it says of replicated partitions.
+    pub(super) fn judge_decided(&mut self, at: usize) {
+        let Some(process) = &self.nodes[at].process else { return };
+        let image = process.machine.image();
+        let logs: Vec<TopicPartition> = self.replicated().collect();
+        let active = image.brokers().map(|(id, _)| id).filter(|id| image.is_active(*id));
+        let in_service: Vec<i32> = active.map(|id| id.0).collect();
+        let known = |at: &usize| self.is_registered(*at, image);
+        let registered: Vec<usize> = self.judge.replicated.unknown.iter().copied().filter(known).collect();
+        let all = |at: &usize| self.has_all(*at, image);
+        let again: Vec<usize> = self.judge.replicated.lost.iter().copied().filter(all).collect();
+        let of = |log: &TopicPartition| image.partition(&log.topic, log.partition).cloned();
+        let decided: Vec<_> = logs.into_iter().filter_map(|log| of(&log).map(|it| (log, it))).collect();
+        self.judge.replicated.unknown.retain(|at| !registered.contains(at));
+        self.judge.replicated.lost.retain(|at| !again.contains(at));
+        for (log, partition) in decided {
+            if !partition.replicas.contains(&broker_of(at)) {
+                // It has moved to others, and nothing of it is owed here any more.
+                self.judge.logs[at].forget(&log);
+                self.judge.of_node(at, &Fact::Moved { log: &log });
+            }
+            let what = ReplicaEvent::Decided { partition: &partition, in_service: &in_service };
+            self.judge.of_replica(at, &log, what);
+        }
+    }
+
+    /// Whether the present process of a node is the one that is registered.
+    fn is_registered(&self, at: usize, image: &MetadataImage) -> bool {
+        let registered = self.nodes[at].process.as_ref().and_then(|process| process.machine.registered());
+        image.broker(broker_of(at)).is_some_and(|broker| Some(broker.epoch) == registered)
+    }
+
+    /// Whether a node whose disk was replaced is in sync again wherever it should be, as its present process.
+    fn has_all(&self, at: usize, image: &MetadataImage) -> bool {
+        let id = broker_of(at);
+        let mut all = self.replicated().filter_map(|log| image.partition(&log.topic, log.partition));
+        self.is_registered(at, image) && all.all(|it| !it.replicas.contains(&id) || it.isr.contains(&id))
+    }
+
+    /// Whether the promises allow that a node loses its disk: one fewer than must be in sync may lose theirs (P5).
+    pub(super) fn may_lose_disk(&self, at: usize) -> bool {
+        let replicated = &self.judge.replicated;
+        let others = replicated.lost.iter().filter(|other| **other != at).count();
+        self.setting.scenario.cluster.replicas == 1 || others + 1 < replicated.needed
     }
 
     /// What a file operation takes away may be the end of a replica's log.
@@ -74,8 +164,23 @@ impl World {
             return;
         }
         let logs: Vec<TopicPartition> = self.replicated().collect();
-        logs.iter().for_each(|log| self.judge.replica_cut(at, log));
+        for log in logs {
+            if self.should_have(at, &log) {
+                self.judge.replica_cut(at, &log);
+            }
+        }
     }
+
+    /// Whether a node is to have a replica, as far as it knows itself.
+    fn should_have(&self, at: usize, log: &TopicPartition) -> bool {
+        let process = self.nodes[at].process.as_ref();
+        let known = process.and_then(|process| process.machine.image().partition(&log.topic, log.partition));
+        known.is_none_or(|partition| partition.replicas.contains(&broker_of(at)))
+    }
+}
+
+fn broker_of(at: usize) -> BrokerId {
+    BrokerId(i32::try_from(at).unwrap_or(i32::MAX))
 }
 
 /// The first offset, from where both begin, at which two logs are not the same.

@@ -162,7 +162,7 @@ impl QuorumRules {
         let rotten = seen.logs.iter().any(|logs| logs.rotten);
         let in_files = |log: &&FollowedLog| (log.end(), log.batches.last().map(|last| last.epoch)) == seen.end;
         let log = metadata(&seen.logs[at]).filter(in_files).filter(|_| !rotten);
-        of(high_watermark::CODE, self.high_watermark.check(at, part))?;
+        of(high_watermark::CODE, self.high_watermark.check(at, part, seen.end.0))?;
         let Some(log) = log else { return Ok(()) };
         if elected {
             of(leader_completeness::CODE, leader_completeness::check(at, part.epoch, log, &self.committed))?;

@@ -1,5 +1,5 @@
-//! The rules of replicated partitions, one a file. They see every replica's log: R3's and R17's witness is what clients
-//! read in the end, R5 and what a high watermark counts are judged here, while the run goes on.
+//! The rules of replicated partitions, one a file. They see every replica's log, what each node counts as committed and
+//! leads after each of its steps, and what the controller decides.
 //!
 //! A record counts as committed when so many replicas as `min.insync.replicas` says have it on their disks: no fewer
 //! are in sync while the high watermark moves (KIP-966), and under `flush=quorum` only what is durable counts. What
@@ -7,12 +7,20 @@
 //! cut (R16). What is not committed a follower may cut as it likes.
 
 mod ack_rule;
+mod admission;
+mod candidates;
+mod leader_completeness;
 mod log_matching;
 mod no_truncation;
 mod no_uncommitted_read;
+mod one_appender;
 mod quorum_superset;
+mod watermark;
 
-use ottla_core::types::TopicPartition;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ottla_core::controller::PartitionImage;
+use ottla_core::types::{BrokerId, TopicPartition};
 
 use super::{Fact, Violation, of};
 use crate::logs::{BatchRef, Logs};
@@ -28,6 +36,8 @@ pub struct ReplicaFact<'a> {
     pub logs: &'a [Logs],
     /// How many replicas have at least what is committed.
     pub needed: usize,
+    /// The nodes whose disks were replaced, where the controller cannot know that yet.
+    pub unknown: &'a BTreeSet<usize>,
 }
 
 /// What happened.
@@ -43,28 +53,144 @@ pub enum ReplicaEvent<'a> {
     Read { offset: i64 },
     /// The node counts its log as committed below an offset.
     Committed { high_watermark: i64 },
+    /// A step has changed how the node stands to its replica.
+    Stands(Stands),
+    /// The node appends by its own word, in this epoch, in its process of this number.
+    Led { epoch: i32, boots: u64 },
+    /// The node learns what the controller has decided, and who is in service.
+    Decided { partition: &'a PartitionImage, in_service: &'a [i32] },
+}
+
+/// How a node stands to its replica of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stands {
+    /// Below it, it counts its log as committed.
+    pub high_watermark: i64,
+    /// The same before, if it had the replica then.
+    pub before: Option<i64>,
+    /// Where its log begins.
+    pub log_start: i64,
+    /// Where it ends.
+    pub log_end: i64,
+    /// The epoch that it leads in, if it does.
+    pub leads: Option<i32>,
+    /// The same before.
+    pub led: Option<i32>,
+}
+
+/// What no node knows for certain: what is committed, who may be elected, who appends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReplicationRules {
+    known: BTreeMap<TopicPartition, Known>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// The greatest high watermark that any node had, and the last batch below it.
+    committed: Option<(i64, BatchRef)>,
+    /// Below it some node has it deleted: an operator, or retention, does so from one leader on.
+    start: i64,
+    decided: Option<Candidates>,
+    /// By leader epoch, the node and the number of its process.
+    appenders: BTreeMap<i32, (usize, u64)>,
+}
+
+/// Who may be elected, as of a change of the partition.
+#[derive(Clone, Debug, Default)]
+struct Candidates {
+    partition_epoch: i32,
+    isr: Vec<BrokerId>,
+    elr: Vec<BrokerId>,
+}
+
+impl Candidates {
+    /// Their places.
+    fn candidates(&self) -> impl Iterator<Item = usize> + '_ {
+        self.isr.iter().chain(&self.elr).filter_map(|id| usize::try_from(id.0).ok())
+    }
+}
+
+impl Known {
+    /// The last batch that is committed, with where that ends, unless it is deleted.
+    fn last(&self) -> Option<(i64, BatchRef)> {
+        self.committed.filter(|(_, last)| last.last >= self.start)
+    }
+
+    /// What a node counts as committed is: others may have been told so.
+    fn learn(&mut self, at: usize, fact: &ReplicaFact<'_>, high_watermark: i64) -> bool {
+        let more = self.committed.is_none_or(|(end, _)| high_watermark > end);
+        let followed = fact.logs.get(at).and_then(|logs| logs.get(fact.log)).filter(|_| more);
+        let last = followed.and_then(|own| own.below(high_watermark)).filter(|last| last.last < high_watermark);
+        if let Some(last) = last {
+            self.committed = Some((high_watermark, *last));
+        }
+        last.is_some()
+    }
 }
 
 /// Every code, with what it says. R5 is judged at rest, too: then whole logs are the same.
-pub const CODES: [(&str, &str); 5] = [
+pub const CODES: [(&str, &str); 11] = [
     (quorum_superset::CODE, "what is below a high watermark is durable on as many replicas as must be in sync"),
     (log_matching::CODE, "two replicas that have the same offset in the same epoch have the same there and before"),
     (no_uncommitted_read::CODE, "nothing is served that is not committed"),
     (ack_rule::CODE, "what acks=all acknowledges is durable on as many replicas as must be in sync"),
     (no_truncation::CODE, "a replica does not cut what it has of the committed"),
+    (candidates::CODE, "who may be elected has all that is committed on its disk"),
+    (candidates::NOWHERE, "what is committed is somewhere"),
+    (leader_completeness::CODE, "who begins to lead has all that is committed"),
+    (watermark::CODE, "what a process counts as committed of its replica never falls, and ends within its log"),
+    (admission::CODE, "who is in sync is in service, and who leads is in sync"),
+    (one_appender::CODE, "in each leader epoch one process appends by its own word"),
 ];
 
-/// Shows a fact to every rule.
-pub(super) fn check(at: usize, fact: &Fact<'_>) -> Result<(), Violation> {
-    let Fact::Replica(fact) = fact else { return Ok(()) };
-    match fact.what {
-        ReplicaEvent::Appended { batch } => of(log_matching::CODE, log_matching::check(at, fact, batch)),
-        ReplicaEvent::Cut => of(no_truncation::CODE, no_truncation::check(at, fact)),
-        ReplicaEvent::Acked { offset } => of(ack_rule::CODE, ack_rule::check(fact, offset)),
-        ReplicaEvent::Read { offset } => of(no_uncommitted_read::CODE, no_uncommitted_read::check(fact, offset)),
-        ReplicaEvent::Committed { high_watermark } => {
-            of(quorum_superset::CODE, quorum_superset::check(at, fact, high_watermark))
+impl ReplicationRules {
+    /// Shows a fact to every rule.
+    pub(super) fn check(&mut self, at: usize, fact: &Fact<'_>) -> Result<(), Violation> {
+        let Fact::Replica(fact) = fact else { return Ok(()) };
+        match fact.what {
+            ReplicaEvent::Appended { batch } => of(log_matching::CODE, log_matching::check(at, fact, batch)),
+            ReplicaEvent::Cut => of(no_truncation::CODE, no_truncation::check(at, fact)),
+            ReplicaEvent::Acked { offset } => of(ack_rule::CODE, ack_rule::check(fact, offset)),
+            ReplicaEvent::Read { offset } => of(no_uncommitted_read::CODE, no_uncommitted_read::check(fact, offset)),
+            ReplicaEvent::Committed { high_watermark } => {
+                of(quorum_superset::CODE, quorum_superset::check(at, fact, high_watermark))
+            }
+            ReplicaEvent::Stands(stands) => self.on_stands(at, fact, &stands),
+            ReplicaEvent::Led { epoch, boots } => {
+                let known = self.known.entry(fact.log.clone()).or_default();
+                of(one_appender::CODE, one_appender::check(at, fact, (epoch, boots), known))
+            }
+            ReplicaEvent::Decided { partition, in_service } => {
+                of(admission::CODE, admission::check(fact, partition, in_service))?;
+                let known = self.known.entry(fact.log.clone()).or_default();
+                let epoch = partition.partition_epoch;
+                if known.decided.as_ref().is_some_and(|decided| decided.partition_epoch > epoch) {
+                    return Ok(());
+                }
+                let (isr, elr) = (partition.isr.clone(), partition.elr.clone());
+                known.decided = Some(Candidates { partition_epoch: epoch, isr, elr });
+                of(candidates::CODE, candidates::check(fact, known))?;
+                of(candidates::NOWHERE, candidates::check_somewhere(fact, known))
+            }
         }
+    }
+
+    fn on_stands(&mut self, at: usize, fact: &ReplicaFact<'_>, stands: &Stands) -> Result<(), Violation> {
+        of(watermark::CODE, watermark::check(at, fact, stands))?;
+        // Where only what is written counts, power may take it: that is for clients to see.
+        if fact.needed == 0 {
+            return Ok(());
+        }
+        let known = self.known.entry(fact.log.clone()).or_default();
+        known.start = known.start.max(stands.log_start);
+        of(leader_completeness::CODE, leader_completeness::check(at, fact, stands, known))?;
+        if stands.before.is_none_or(|before| stands.high_watermark > before) {
+            of(quorum_superset::CODE, quorum_superset::check(at, fact, stands.high_watermark))?;
+        }
+        if known.learn(at, fact, stands.high_watermark) {
+            of(candidates::CODE, candidates::check(fact, known))?;
+        }
+        Ok(())
     }
 }
 
@@ -84,12 +210,13 @@ pub fn holders<'a>(logs: &'a [Logs], log: &'a TopicPartition, batch: &'a BatchRe
     logs.iter().enumerate().filter(move |(_, logs)| holds(logs) == Some(true)).map(|(at, _)| at)
 }
 
-/// Of what lies at an offset of any log, the batch that most nodes have on their disks, with how many that are. What
-/// some node has deleted was committed once.
+/// Of what lies at an offset of any log, the batch that most nodes have on their disks, with how many that are. Of two
+/// that as many have, as when a disk was replaced, it is that of the later epoch: who led then had what was committed.
 #[must_use]
 pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64) -> Option<(BatchRef, usize)> {
     let found = logs.iter().filter_map(|logs| logs.get(log)?.find(offset));
-    found.map(|batch| (*batch, holders(logs, log, batch).count())).max_by_key(|(_, count)| *count)
+    let held = found.map(|batch| (*batch, holders(logs, log, batch).count()));
+    held.max_by_key(|(batch, count)| (*count, batch.epoch))
 }
 
 /// Whether what lies at an offset is on the disks of as many as must have it; a sentence if not.
@@ -131,10 +258,40 @@ mod tests {
         nodes.iter().map(of_node).collect()
     }
 
+    /// Rules that remember.
+    #[derive(Default)]
+    pub(super) struct Judged {
+        rules: ReplicationRules,
+        pub(super) unknown: BTreeSet<usize>,
+    }
+
+    impl Judged {
+        pub(super) fn verdict(&mut self, at: usize, what: ReplicaEvent<'_>, logs: &[Logs]) -> Option<&'static str> {
+            let log = log();
+            let fact = ReplicaFact { log: &log, what, logs, needed: 2, unknown: &self.unknown };
+            self.rules.check(at, &Fact::Replica(fact)).err().map(|violation| violation.invariant)
+        }
+    }
+
     pub(super) fn verdict(at: usize, what: ReplicaEvent<'_>, logs: &[Logs]) -> Option<&'static str> {
-        let log = log();
-        let fact = ReplicaFact { log: &log, what, logs, needed: 2 };
-        check(at, &Fact::Replica(fact)).err().map(|violation| violation.invariant)
+        Judged::default().verdict(at, what, logs)
+    }
+
+    /// A node with a log of two records.
+    pub(super) fn stands(high_watermark: i64, leads: Option<i32>) -> Stands {
+        Stands { high_watermark, leads, log_end: 2, ..Stands::default() }
+    }
+
+    /// A partition that node 0 leads.
+    pub(super) fn partition(partition_epoch: i32, isr: &[i32], elr: &[i32]) -> PartitionImage {
+        let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect();
+        PartitionImage {
+            partition_epoch,
+            leader: Some(BrokerId(0)),
+            isr: ids(isr),
+            elr: ids(elr),
+            ..PartitionImage::default()
+        }
     }
 
     #[test]

@@ -1,0 +1,33 @@
+//! R3 LeaderCompleteness: who begins to lead has all that is committed. Source: KIP-101, KIP-279; Raft, figure 3. There
+//! are no unclean elections here, for no operator asks for one (promise P7).
+
+use super::super::Verdict;
+use super::{Known, ReplicaFact, Stands, is_same};
+
+pub(super) const CODE: &str = "R3";
+
+pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, stands: &Stands, known: &Known) -> Verdict {
+    let begins = stands.leads.filter(|epoch| stands.led != Some(*epoch));
+    let (Some(epoch), Some((end, last))) = (begins, known.last()) else { return Ok(()) };
+    let Some(own) = fact.logs.get(at).and_then(|logs| logs.get(fact.log)) else { return Ok(()) };
+    if own.deletes(last.last) || own.find(last.base).is_some_and(|batch| is_same(batch, &last)) {
+        return Ok(());
+    }
+    Err(format!("n{at} leads {} in epoch {epoch}, and has not what is committed below {end}", fact.log))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReplicaEvent::Stands;
+    use super::super::tests::{Judged, logs, stands};
+
+    #[test]
+    fn who_leads_has_what_is_committed() {
+        for (other, expected) in [(&[(1, 1), (1, 2), (1, 3)][..], None), (&[(1, 1)], Some("R3"))] {
+            let logs = logs(&[(&[(1, 1), (1, 2)], 2), (other, 1), (&[(1, 1), (1, 2)], 2)]);
+            let mut judged = Judged::default();
+            assert_eq!(judged.verdict(0, Stands(stands(2, Some(1))), &logs), None);
+            assert_eq!(judged.verdict(1, Stands(stands(0, Some(2))), &logs), expected);
+        }
+    }
+}
