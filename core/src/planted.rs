@@ -52,8 +52,12 @@ pub enum Plant {
     Raft01,
     /// RAFT-02 (Redpanda 19): the vote is forgotten by who steps down within its epoch.
     Raft02,
+    /// RAFT-03 (KAFKA-10527): a node that led its epoch when it died leads on in it.
+    Raft03,
     /// RAFT-04 (KAFKA-10533): a follower says that it has what is not durable there.
     Raft04,
+    /// RAFT-05 (KAFKA-17332): who is no voter yet says that it has what is not durable there.
+    Raft05,
     /// RAFT-09 (KIP-853): voters are changed before the leader has committed a record of its own epoch.
     Raft09,
     /// RAFT-10 (Redpanda 17675): voters are changed while the last change is not committed.
@@ -66,16 +70,86 @@ pub enum Plant {
     Raft16,
     /// RAFT-17 (openraft f076cf6f): the ends of the voters' logs are not sorted before the middle one is taken.
     Raft17,
+    /// RAFT-25 (etcd-raft 8ecce32): a node's high watermark falls with its leader's.
+    Raft25,
+    /// RAFT-26 (KAFKA-14275): a follower passes over a record that it cannot apply: that a topic goes.
+    Raft26,
+    /// RAFT-27 (KAFKA-6082): a controller that leads no more goes on deciding, in the epoch that it led.
+    Raft27,
+    /// RAFT-29 (KAFKA-13173): brokers that are silent at one time are all fenced as of the same metadata.
+    Raft29,
     /// RAFT-31 (etcd 14370): a lone voter counts its own records as committed before they are durable.
     Raft31,
+    /// RAFT-32 (Redpanda 11840): a follower takes what it appends for committed.
+    Raft32,
     /// RAFT-39 (derived, KIP-853): a voter whose directory was replaced votes as before.
     Raft39,
+    /// RAFT-41 (derived): a change of the metadata is acknowledged when it is appended.
+    Raft41,
+    /// RAFT-42 (derived, as Redpanda 3003): what waits to be committed is acknowledged when the controller steps down.
+    Raft42,
+    /// RAFT-43 (derived, KIP-595): the leader compares where logs end, and not their epochs.
+    Raft43,
+    /// RAFT-44 (Raft, figure 8): what earlier leaders left counts as committed as soon as a majority has it.
+    Raft44,
+    /// RAFT-49 (KAFKA-13141 of the quorum): what a node says of its log counts though the log is not the leader's.
+    Raft49,
     /// REP-01 (KIP-101): a follower whose log differs from its leader's cuts to its own high watermark, not by epochs.
     Rep01,
+    /// REP-02 (KIP-279): the leader tells where an epoch ends, and not which it found; batches of earlier epochs are
+    /// taken.
+    Rep02,
+    /// REP-06 (KAFKA-7786): answers of an earlier leader, or of an earlier epoch, are taken for this one's.
+    Rep06,
+    /// REP-08 (KAFKA-14704): a follower takes its leader's high watermark before it cuts what differs.
+    Rep08,
+    /// REP-09 (KAFKA-15510): a follower does not say which epoch its log ends in: nobody sees that it differs.
+    Rep09,
+    /// REP-10 (KAFKA-13141): a follower's fetch counts though its log differs.
+    Rep10,
+    /// REP-13 (Redpanda 17895): a batch that a follower has already makes it cut its log to there.
+    Rep13,
+    /// REP-14 (Redpanda 3003): what waits to be committed is acknowledged when the leader steps down.
+    Rep14,
+    /// REP-17 (KAFKA-9491): who begins anew where its leader's log starts keeps its high watermark.
+    Rep17,
+    /// REP-18 (KAFKA-6975): a follower does not take a batch that begins before its leader's log start.
+    Rep18,
+    /// REP-22 (derived): a follower's high watermark is its leader's, though its own log does not go so far.
+    Rep22,
+    /// ISR-01 (Jepsen, Kafka 0.8): `min.insync.replicas` is not looked at.
+    Isr01,
+    /// ISR-02 (KIP-106): where nobody who is in sync can lead, anybody does.
+    Isr02,
+    /// ISR-03 (KAFKA-7128): who has all below the high watermark comes into the ISR, whatever the epoch began with.
+    Isr03,
+    /// ISR-04 (KIP-497): the high watermark counts over the ISR that is proposed, before the controller has said so.
+    Isr04,
+    /// ISR-06 (KIP-903): who comes into the ISR may have been another process when it had what that takes.
+    Isr06,
     /// ISR-08 (KAFKA-15583): the high watermark moves while fewer are in sync than must be.
     Isr08,
+    /// ISR-09 (KAFKA-15586): nobody notices that a broker comes back with less than it had.
+    Isr09,
+    /// ISR-19 (KAFKA-769): a start takes all that it finds for committed.
+    Isr19,
+    /// ISR-22 (derived): who waits to be answered waits on when another leads, and is acknowledged when the leader is
+    /// back.
+    Isr22,
     /// ISR-23 (derived, flush=quorum): what a follower has fetched counts before it is durable there.
     Isr23,
+    /// ISR-24 (derived, KIP-497): who is proposed for the ISR does not count before the controller has said so.
+    Isr24,
+    /// ISR-25 (derived, flush=quorum): the leader counts what is not durable with itself.
+    Isr25,
+    /// ISR-26 (derived, KIP-966): who is eligible stays so while enough are in sync, and the high watermark moves.
+    Isr26,
+    /// ISR-27 (derived): a leader begins with a high watermark of nothing.
+    Isr27,
+    /// ISR-28 (KAFKA-14405): a broker that is out of service is elected.
+    Isr28,
+    /// ISR-29 (derived, as KAFKA-10527): a broker that comes back leads on in the same epoch.
+    Isr29,
     /// GRP-01 (KAFKA-16147): what a member is to give up and is to have again is its own, and nobody remembers that.
     Grp01,
     /// GRP-02 (crabka 521): a partition is given to its next owner before the last has given it up.
@@ -176,18 +250,54 @@ impl Plant {
         Self::Idem14,
         Self::Raft01,
         Self::Raft02,
+        Self::Raft03,
         Self::Raft04,
+        Self::Raft05,
         Self::Raft09,
         Self::Raft10,
         Self::Raft13,
         Self::Raft15,
         Self::Raft16,
         Self::Raft17,
+        Self::Raft25,
+        Self::Raft26,
+        Self::Raft27,
+        Self::Raft29,
         Self::Raft31,
+        Self::Raft32,
         Self::Raft39,
+        Self::Raft41,
+        Self::Raft42,
+        Self::Raft43,
+        Self::Raft44,
+        Self::Raft49,
         Self::Rep01,
+        Self::Rep02,
+        Self::Rep06,
+        Self::Rep08,
+        Self::Rep09,
+        Self::Rep10,
+        Self::Rep13,
+        Self::Rep14,
+        Self::Rep17,
+        Self::Rep18,
+        Self::Rep22,
+        Self::Isr01,
+        Self::Isr02,
+        Self::Isr03,
+        Self::Isr04,
+        Self::Isr06,
         Self::Isr08,
+        Self::Isr09,
+        Self::Isr19,
+        Self::Isr22,
         Self::Isr23,
+        Self::Isr24,
+        Self::Isr25,
+        Self::Isr26,
+        Self::Isr27,
+        Self::Isr28,
+        Self::Isr29,
         Self::Grp01,
         Self::Grp02,
         Self::Grp03,
@@ -236,18 +346,54 @@ impl Plant {
             Self::Idem14 => "IDEM-14",
             Self::Raft01 => "RAFT-01",
             Self::Raft02 => "RAFT-02",
+            Self::Raft03 => "RAFT-03",
             Self::Raft04 => "RAFT-04",
+            Self::Raft05 => "RAFT-05",
             Self::Raft09 => "RAFT-09",
             Self::Raft10 => "RAFT-10",
             Self::Raft13 => "RAFT-13",
             Self::Raft15 => "RAFT-15",
             Self::Raft16 => "RAFT-16",
             Self::Raft17 => "RAFT-17",
+            Self::Raft25 => "RAFT-25",
+            Self::Raft26 => "RAFT-26",
+            Self::Raft27 => "RAFT-27",
+            Self::Raft29 => "RAFT-29",
             Self::Raft31 => "RAFT-31",
+            Self::Raft32 => "RAFT-32",
             Self::Raft39 => "RAFT-39",
+            Self::Raft41 => "RAFT-41",
+            Self::Raft42 => "RAFT-42",
+            Self::Raft43 => "RAFT-43",
+            Self::Raft44 => "RAFT-44",
+            Self::Raft49 => "RAFT-49",
             Self::Rep01 => "REP-01",
+            Self::Rep02 => "REP-02",
+            Self::Rep06 => "REP-06",
+            Self::Rep08 => "REP-08",
+            Self::Rep09 => "REP-09",
+            Self::Rep10 => "REP-10",
+            Self::Rep13 => "REP-13",
+            Self::Rep14 => "REP-14",
+            Self::Rep17 => "REP-17",
+            Self::Rep18 => "REP-18",
+            Self::Rep22 => "REP-22",
+            Self::Isr01 => "ISR-01",
+            Self::Isr02 => "ISR-02",
+            Self::Isr03 => "ISR-03",
+            Self::Isr04 => "ISR-04",
+            Self::Isr06 => "ISR-06",
             Self::Isr08 => "ISR-08",
+            Self::Isr09 => "ISR-09",
+            Self::Isr19 => "ISR-19",
+            Self::Isr22 => "ISR-22",
             Self::Isr23 => "ISR-23",
+            Self::Isr24 => "ISR-24",
+            Self::Isr25 => "ISR-25",
+            Self::Isr26 => "ISR-26",
+            Self::Isr27 => "ISR-27",
+            Self::Isr28 => "ISR-28",
+            Self::Isr29 => "ISR-29",
             Self::Grp01 => "GRP-01",
             Self::Grp02 => "GRP-02",
             Self::Grp03 => "GRP-03",

@@ -459,7 +459,7 @@ impl Broker {
         let log = self.metadata.log().expect("a leader has a log");
         let end = self.logs.offsets(log).unwrap_or_default().log_end;
         let place = end + i64::try_from(changes.len()).unwrap_or(0);
-        match controller::register(image, &self.config.broker, registration, place) {
+        match controller::register(image, &self.config, registration, place) {
             Err(refused) => self.refuse(&format!("the registration was refused: {}", refused.message), out),
             Ok(decision) => {
                 changes.extend(decision.changes);

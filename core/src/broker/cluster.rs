@@ -283,7 +283,7 @@ impl Broker {
     /// Whether this node decides what the metadata says.
     #[must_use]
     pub fn is_controller(&self) -> bool {
-        self.metadata.raft().is_some_and(crate::raft::Raft::is_leader)
+        self.metadata.raft().is_some_and(crate::raft::Raft::is_leader) || self.leads_for_ever()
     }
 
     /// Who does, if that is another node.

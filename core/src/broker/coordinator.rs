@@ -279,7 +279,7 @@ impl Broker {
         let log = self.coordinator.shards.get(&partition).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.log;
         let leader = self.replicas.get(log).and_then(|replica| replica.leader());
         let epoch = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch();
-        if !self.replicas.has_enough_in_sync(log) {
+        if !self.replicas.has_enough_in_sync(log, self.config.planted) {
             return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
         }
         let mut builder = BatchBuilder::new(BatchOptions { compression: self.offsets_codec(), ..Default::default() });

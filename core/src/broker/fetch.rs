@@ -17,6 +17,7 @@ use super::{Broker, Follower, Outcome, Pending, TopicRef};
 use crate::clock::{Instant, Now};
 use crate::log::{LogId, ReadPlan, ReadRequest};
 use crate::machine::{Effects, FileRange, Ticket};
+use crate::planted::Plant;
 use crate::replication::{Fetching, SessionPartition, SessionRefusal, Told};
 use crate::storage::Pin;
 use crate::types::{LeaderEpoch, Offset};
@@ -188,7 +189,7 @@ impl Broker {
     fn note_follower(&mut self, now: Now, follower: Follower, fetching: &Fetching, out: &mut Effects) {
         for partition in &fetching.partitions {
             let Ok(log) = self.fetchable(partition) else { continue };
-            if self.diverged(log, partition).is_none() {
+            if self.diverged(log, partition).is_none() || self.config.planted.has(Plant::Rep10) {
                 self.on_follower(now, log, follower, (partition.fetch_offset, partition.counted), out);
             }
         }
@@ -332,7 +333,8 @@ impl Broker {
     fn diverged(&self, log: LogId, partition: &SessionPartition) -> Option<(LeaderEpoch, Offset)> {
         let last = LeaderEpoch(partition.last_fetched_epoch);
         let (epoch, end) = self.logs.end_offset_for_epoch(log, last).filter(|_| last.0 >= 0)?;
-        (epoch < last || end < partition.fetch_offset).then_some((epoch, end))
+        let earlier = epoch < last && !self.config.planted.has(Plant::Rep02);
+        (earlier || end < partition.fetch_offset).then_some((epoch, end))
     }
 }
 

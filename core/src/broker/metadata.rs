@@ -144,9 +144,11 @@ impl Broker {
         out: &mut Effects,
     ) {
         let seen = self.metadata.controller.speculative().end();
+        let early = !changes.is_empty() && self.config.planted.has(Plant::Raft41);
         let end = if changes.is_empty() { Some(seen) } else { self.append_changes(now, changes, out) };
         match end {
             None => self.release(ticket, Outcome::Close),
+            Some(_) if early => self.release(ticket, Outcome::Admin(Box::new(answer))),
             Some(end) if end <= self.image().end() => self.release(ticket, Outcome::Admin(Box::new(answer))),
             Some(end) => self.metadata.waiting.push_back((end, ticket, Box::new(answer))),
         }
@@ -154,12 +156,23 @@ impl Broker {
 
     /// Appends one atomic batch to the metadata log: the offset after it, or `None` if the log does not take it.
     pub(super) fn append_changes(&mut self, now: Now, changes: Vec<Change>, out: &mut Effects) -> Option<Offset> {
-        let raft = self.metadata.raft.as_ref().filter(|raft| raft.is_leader())?;
-        let epoch = raft.epoch();
+        let epoch = self.led_epoch()?;
         let end = self.append_metadata(now, epoch, controller::encode(&changes, now.wall.0), out)?;
         self.metadata.controller.on_appended(end, changes);
         self.on_metadata_progress(now, out);
         Some(end)
+    }
+
+    pub(super) fn leads_for_ever(&self) -> bool {
+        self.config.planted.has(Plant::Raft27) && self.metadata.lead.is_some()
+    }
+
+    /// The epoch of the quorum in which this node may write.
+    fn led_epoch(&self) -> Option<LeaderEpoch> {
+        if let Some((lead, _)) = self.metadata.lead.as_ref().filter(|_| self.config.planted.has(Plant::Raft27)) {
+            return Some(lead.epoch);
+        }
+        self.metadata.raft.as_ref().filter(|raft| raft.is_leader()).map(Raft::epoch)
     }
 
     fn append_metadata(&mut self, now: Now, epoch: LeaderEpoch, batch: Vec<u8>, out: &mut Effects) -> Option<Offset> {
@@ -280,14 +293,17 @@ impl Broker {
 
     /// This node leads no more: what it decided may be committed or not.
     pub(super) fn forget_leadership(&mut self) {
-        self.metadata.lead = None;
+        if !self.config.planted.has(Plant::Raft27) {
+            self.metadata.lead = None;
+        }
         self.refuse_producer_ids();
-        for (_, ticket, _) in std::mem::take(&mut self.metadata.waiting) {
-            self.release(ticket, Outcome::Close);
+        let done = self.config.planted.has(Plant::Raft42);
+        for (_, ticket, answer) in std::mem::take(&mut self.metadata.waiting) {
+            self.release(ticket, if done { Outcome::Admin(answer) } else { Outcome::Close });
         }
     }
 
-    fn on_metadata_committed(&mut self, now: Now, end: Offset, out: &mut Effects) {
+    pub(super) fn on_metadata_committed(&mut self, now: Now, end: Offset, out: &mut Effects) {
         if let Some(log) = self.metadata.log {
             self.logs.set_high_watermark(log, end);
         }
@@ -396,6 +412,7 @@ impl Broker {
             return;
         };
         let config = self.config.broker.topic(&self.overrides_of(&topic.name));
+        let high_watermark = if self.config.planted.has(Plant::Isr19) { offsets.log_end } else { high_watermark };
         self.replicas.insert(Replica::new(partition, topic.id, log, high_watermark), &config);
         let why = match damage {
             Some(damage) => format!("is damaged ({damage}); nothing of it is served or cut"),
@@ -473,7 +490,10 @@ impl Broker {
             _ => {}
         }
         let epoch = state.leader_epoch;
-        replica.become_leader(Leader::new(node, state, offsets.log_end, now.monotonic));
+        if self.config.planted.has(Plant::Isr27) {
+            replica.on_cut(offsets.log_start);
+        }
+        replica.become_leader(Leader::new(node, state, offsets.log_end, now.monotonic, self.config.planted));
         self.unfollow(log);
         self.logs.begin_epoch(log, epoch);
         let counted = if self.counts_durable() { offsets.durable } else { offsets.written };
@@ -498,7 +518,12 @@ impl Broker {
         }
         if led {
             self.resign_groups(log);
-            self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            if self.config.planted.has(Plant::Rep14) {
+                self.release_produces(log, super::purgatory::Progress::Committed, Offset(i64::MAX));
+            }
+            if !self.config.planted.has(Plant::Isr22) {
+                self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            }
             self.fail_deletions(log);
             self.wake_fetches(log, out);
         }

@@ -58,6 +58,7 @@ use crate::controller::{METADATA_TOPIC, is_internal};
 use crate::job::Report;
 use crate::log::{self, LogEvent, LogId, LogManager};
 use crate::machine::{ConnId, DiskError, DiskResult, Effects, JobId, Level, ListenerId, LogDirId, OpId, Ticket};
+use crate::planted::Plant;
 use crate::raft::{self, Raft, SaveId};
 use crate::replication::{FetchSessions, Limits, SessionPartition};
 use crate::rng::Rng;
@@ -376,7 +377,9 @@ impl Broker {
         if self.metadata.is_log(log) {
             self.on_metadata_progress(now, out);
         }
-        if !self.counts_durable() && !self.metadata.is_log(log) {
+        let early =
+            self.config.planted.has(Plant::Isr25) && self.replicas.get(log).is_some_and(|it| it.leader().is_some());
+        if (early || !self.counts_durable()) && !self.metadata.is_log(log) {
             self.on_counted(now, log, end, out);
         }
         self.wake_followers(log, out);
@@ -499,7 +502,7 @@ impl Broker {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
         let log = self.leading(topic, partition)?;
-        if acks == -1 && !self.replicas.has_enough_in_sync(log) {
+        if acks == -1 && !self.replicas.has_enough_in_sync(log, self.config.planted) {
             return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
         }
         Ok(log)

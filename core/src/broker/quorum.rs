@@ -15,6 +15,7 @@ use crate::clock::Now;
 use crate::controller;
 use crate::log::{self, AppendOrigin, Batch};
 use crate::machine::{Effects, Level, Ticket};
+use crate::planted::Plant;
 use crate::raft::{self, Call, CallId, Epochs, Found, Raft, ReplyBody, VoterEndpoint, VoterKey};
 use crate::record::{self, RecordBatch};
 use crate::types::{BrokerId, Offset};
@@ -182,8 +183,15 @@ impl Broker {
         self.logs
             .append(now, log, header.leader_epoch, whole, origin, true, out)
             .map_err(|error| format!("the log does not take it: {error:?}"))?;
+        let mut changes = changes;
+        if self.config.planted.has(Plant::Raft26) {
+            changes.retain(|change| !matches!(change, controller::Change::RemoveTopic { .. }));
+        }
         self.metadata.controller.on_appended(header.next_offset(), changes);
         self.note_voters(now, header.base_offset, batch.bytes(), out);
+        if self.config.planted.has(Plant::Raft32) {
+            self.on_metadata_committed(now, header.next_offset(), out);
+        }
         Ok(())
     }
 

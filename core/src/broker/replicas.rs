@@ -94,16 +94,18 @@ impl Replicas {
     #[must_use]
     pub fn advance(&mut self, log: LogId, planted: Planted) -> Option<Offset> {
         let hosted = self.by_log.get_mut(&log)?;
-        let needed = if planted.has(Plant::Isr08) { 1 } else { hosted.min_insync_replicas };
+        let alone = planted.has(Plant::Isr01) || planted.has(Plant::Isr08);
+        let needed = if alone { 1 } else { hosted.min_insync_replicas };
         hosted.replica.advance(needed)
     }
 
     /// Whether acks=all can be promised: enough replicas are in sync.
     #[must_use]
-    pub fn has_enough_in_sync(&self, log: LogId) -> bool {
+    pub fn has_enough_in_sync(&self, log: LogId, planted: Planted) -> bool {
         let Some(hosted) = self.by_log.get(&log) else { return false };
         let state = hosted.replica.leader().map(Leader::state);
-        state.is_some_and(|it| it.isr.len() >= hosted.min_insync_replicas.min(it.replicas.len()))
+        let alone = planted.has(Plant::Isr01);
+        state.is_some_and(|it| alone || it.isr.len() >= hosted.min_insync_replicas.min(it.replicas.len()))
     }
 
     /// The log is damaged: it is not led again by this process.

@@ -10,7 +10,8 @@ use super::image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage};
 use super::partitions::{self, Election};
 use super::records::{BrokerDelta, Change};
 use super::{Decision, Refused};
-use crate::config::BrokerConfig;
+use crate::config::Config;
+use crate::planted::Plant;
 use crate::types::{BrokerEpoch, BrokerId, Offset};
 
 /// A feature that this version has, and its levels.
@@ -73,11 +74,11 @@ pub fn bootstrap() -> Vec<Change> {
 /// There is no such offset.
 pub fn register(
     image: &MetadataImage,
-    config: &BrokerConfig,
+    config: &Config,
     registration: Registration,
     next: Offset,
 ) -> Result<Decision<BrokerEpoch>, Refused> {
-    let unclean = may_have_lost(image, &registration);
+    let unclean = may_have_lost(image, &registration) && !config.planted.has(Plant::Isr09);
     let Registration { id, incarnation, endpoints, rack, directories, ready, .. } = registration;
     let known = image.broker(id);
     if let Some(known) = known
@@ -93,6 +94,9 @@ pub fn register(
     let (fenced, shutting_down) = (!ready, false);
     let broker = BrokerImage { epoch, counted, incarnation, endpoints, rack, fenced, shutting_down, directories };
     let mut changes = vec![Change::RegisterBroker { id, broker }];
+    if config.planted.has(Plant::Isr29) {
+        return Ok(Decision { changes, answer: epoch });
+    }
     if ready {
         changes.extend(come_back(image, config, id, unclean));
     } else {
@@ -113,7 +117,7 @@ pub fn may_have_lost(image: &MetadataImage, registration: &Registration) -> bool
 }
 
 /// A broker that is ready is back: what it led it leads anew, unless others are in sync or its copy counts no more.
-fn come_back(image: &MetadataImage, config: &BrokerConfig, id: BrokerId, unclean: bool) -> Vec<Change> {
+fn come_back(image: &MetadataImage, config: &Config, id: BrokerId, unclean: bool) -> Vec<Change> {
     let concerns = |it: &PartitionImage| {
         let counts = it.isr.contains(&id) || it.elr.contains(&id);
         it.leader == Some(id) || counts && (unclean || it.leader.is_none())
@@ -125,6 +129,7 @@ fn come_back(image: &MetadataImage, config: &BrokerConfig, id: BrokerId, unclean
             unclean: unclean.then_some(id),
             min_isr,
             anew: partition.leader == Some(id),
+            planted: config.planted,
         };
         election.decide(|other| other == id || image.is_active(other))
     })
@@ -134,7 +139,7 @@ fn come_back(image: &MetadataImage, config: &BrokerConfig, id: BrokerId, unclean
 ///
 /// # Errors
 /// It is not registered.
-pub fn unregister(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Result<Vec<Change>, Refused> {
+pub fn unregister(image: &MetadataImage, config: &Config, id: BrokerId) -> Result<Vec<Change>, Refused> {
     let unknown = || Refused::new(ErrorCode::BROKER_ID_NOT_REGISTERED, ErrorCode::BROKER_ID_NOT_REGISTERED.message());
     let epoch = image.broker(id).ok_or_else(unknown)?.epoch;
     let mut changes = partitions::leave(image, config, id, true);
@@ -144,7 +149,7 @@ pub fn unregister(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) ->
 
 /// Takes a broker out of service: it was silent for too long. What it led others lead, or nobody until it is back.
 #[must_use]
-pub fn fence(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<Change> {
+pub fn fence(image: &MetadataImage, config: &Config, id: BrokerId) -> Vec<Change> {
     let Some(broker) = image.broker(id).filter(|broker| !broker.fenced) else { return Vec::new() };
     let delta = BrokerDelta { fenced: Some(true), ..BrokerDelta::default() };
     let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
@@ -154,7 +159,7 @@ pub fn fence(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<
 
 /// Takes a broker into service: it is alive and knows what is led where.
 #[must_use]
-pub fn unfence(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<Change> {
+pub fn unfence(image: &MetadataImage, config: &Config, id: BrokerId) -> Vec<Change> {
     let Some(broker) = image.broker(id).filter(|broker| broker.fenced) else { return Vec::new() };
     let delta = BrokerDelta { fenced: Some(false), ..BrokerDelta::default() };
     let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
@@ -164,7 +169,7 @@ pub fn unfence(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Ve
 
 /// A broker is on its way out (KIP-841): what it leads others lead before it goes.
 #[must_use]
-pub fn begin_shutdown(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<Change> {
+pub fn begin_shutdown(image: &MetadataImage, config: &Config, id: BrokerId) -> Vec<Change> {
     let Some(broker) = image.broker(id).filter(|broker| !broker.shutting_down) else { return Vec::new() };
     let delta = BrokerDelta { shutting_down: true, ..BrokerDelta::default() };
     let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
@@ -175,6 +180,7 @@ pub fn begin_shutdown(image: &MetadataImage, config: &BrokerConfig, id: BrokerId
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BrokerConfig;
 
     /// A registration of broker 1 by a process that asks with this proof, and the state after it.
     fn registered(
@@ -193,7 +199,7 @@ mod tests {
             ready: false,
         };
         let unclean = may_have_lost(image, &registration);
-        let config = BrokerConfig::for_test(1, &[]);
+        let config = Config::new(BrokerConfig::for_test(1, &[]));
         let decision = register(image, &config, registration, Offset(next)).unwrap();
         decision.changes.iter().for_each(|change| image.replay(Offset(next), change));
         let known = image.broker(BrokerId(1)).unwrap();
@@ -201,7 +207,7 @@ mod tests {
     }
 
     fn serve(image: &mut MetadataImage) {
-        let changes = unfence(image, &BrokerConfig::for_test(1, &[]), BrokerId(1));
+        let changes = unfence(image, &Config::new(BrokerConfig::for_test(1, &[])), BrokerId(1));
         changes.iter().for_each(|change| image.replay(Offset(0), change));
     }
 
@@ -222,7 +228,7 @@ mod tests {
 
     #[test]
     fn who_is_forgotten_is_another_when_it_comes_back() {
-        let (mut image, config) = (MetadataImage::default(), BrokerConfig::for_test(1, &[]));
+        let (mut image, config) = (MetadataImage::default(), Config::new(BrokerConfig::for_test(1, &[])));
         assert_eq!(unregister(&image, &config, BrokerId(1)).unwrap_err().code, ErrorCode::BROKER_ID_NOT_REGISTERED);
         registered(&mut image, 1, None, 10);
         let changes = unregister(&image, &config, BrokerId(1)).unwrap();

@@ -16,7 +16,8 @@ use super::Refused;
 use super::image::{MetadataImage, PartitionImage, ResourceKind};
 use super::reassignment::{changed, finished};
 use super::records::{Change, PartitionDelta};
-use crate::config::{BrokerConfig, Overrides};
+use crate::config::{Config, Overrides};
+use crate::planted::{Plant, Planted};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch};
 
 /// The in-sync replicas that a leader asks for.
@@ -45,16 +46,19 @@ pub(super) struct Election<'a> {
     pub min_isr: usize,
     /// The leader begins a new epoch, be it the same one.
     pub anew: bool,
+    pub planted: Planted,
 }
 
 impl Election<'_> {
     /// What changes of the partition, if anything does. `may_lead`: whose brokers are active.
     pub(super) fn decide(self, may_lead: impl Fn(BrokerId) -> bool) -> Option<PartitionDelta> {
-        let Self { partition, mut isr, unclean, min_isr, anew } = self;
+        let Self { partition, mut isr, unclean, min_isr, anew, planted } = self;
         // Where there is one copy, nobody else could have more.
         let unclean = unclean.filter(|_| partition.replicas.len() > 1);
         isr.retain(|id| unclean != Some(*id));
-        let mut elr = eligible(partition, &isr, unclean, min_isr);
+        let whoever_is_left = if planted.has(Plant::Isr26) { usize::MAX } else { min_isr };
+        let mut elr = eligible(partition, &isr, unclean, whoever_is_left);
+        let may_lead = |id: BrokerId| planted.has(Plant::Isr28) || may_lead(id);
         let keeps = partition.leader.filter(|leader| isr.contains(leader) && may_lead(*leader) && !anew);
         let first = |among: &[BrokerId]| {
             let mut replicas = partition.replicas.iter().copied();
@@ -63,8 +67,13 @@ impl Election<'_> {
         let leader = keeps.or_else(|| first(&isr)).or_else(|| {
             let eligible = first(&elr)?;
             isr = vec![eligible];
-            elr = self::eligible(partition, &isr, unclean, min_isr);
+            elr = self::eligible(partition, &isr, unclean, whoever_is_left);
             Some(eligible)
+        });
+        let leader = leader.or_else(|| {
+            let any = first(&partition.replicas).filter(|_| planted.has(Plant::Isr02))?;
+            (isr, elr) = (vec![any], Vec::new());
+            Some(any)
         });
         let nobody = isr.is_empty() && elr.is_empty();
         let last_known = if nobody { partition.leader.map(|leader| vec![leader]) } else { Some(Vec::new()) };
@@ -91,7 +100,7 @@ fn eligible(partition: &PartitionImage, isr: &[BrokerId], unclean: Option<Broker
 
 /// The partitions that `concerns`, each decided anew: who is in sync is said by `isr`.
 pub(super) fn decide_all(
-    (image, config): (&MetadataImage, &BrokerConfig),
+    (image, config): (&MetadataImage, &Config),
     concerns: impl Fn(&PartitionImage) -> bool,
     elect: impl Fn(&PartitionImage, usize) -> Option<PartitionDelta>,
 ) -> Vec<Change> {
@@ -110,23 +119,24 @@ pub(super) fn decide_all(
 
 /// The changes of partitions when a broker's copies cease to count: it is fenced, on its way out, or comes back with
 /// less than it had.
-pub(super) fn leave(image: &MetadataImage, config: &BrokerConfig, id: BrokerId, unclean: bool) -> Vec<Change> {
+pub(super) fn leave(image: &MetadataImage, config: &Config, id: BrokerId, unclean: bool) -> Vec<Change> {
     let concerns =
         |it: &PartitionImage| it.leader == Some(id) || it.isr.contains(&id) || unclean && it.elr.contains(&id);
     decide_all((image, config), concerns, |partition, min_isr| {
         let isr = partition.isr.iter().copied().filter(|other| *other != id).collect();
         let unclean = unclean.then_some(id);
-        let election = Election { partition, isr, unclean, min_isr, anew: false };
+        let election = Election { partition, isr, unclean, min_isr, anew: false, planted: config.planted };
         election.decide(|other| other != id && image.is_active(other))
     })
 }
 
 /// The changes of partitions when a broker may lead: it leads what waits for it.
-pub(super) fn join(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -> Vec<Change> {
+pub(super) fn join(image: &MetadataImage, config: &Config, id: BrokerId) -> Vec<Change> {
     let eligible = |it: &PartitionImage| it.isr.contains(&id) || it.elr.contains(&id);
     let concerns = |it: &PartitionImage| it.leader.is_none() && eligible(it);
     decide_all((image, config), concerns, |partition, min_isr| {
-        let election = Election { partition, isr: partition.isr.clone(), unclean: None, min_isr, anew: false };
+        let isr = partition.isr.clone();
+        let election = Election { partition, isr, unclean: None, min_isr, anew: false, planted: config.planted };
         election.decide(|other| other == id || image.is_active(other))
     })
 }
@@ -137,7 +147,7 @@ pub(super) fn join(image: &MetadataImage, config: &BrokerConfig, id: BrokerId) -
 /// Kafka's codes: who asks does not lead, builds on what is past, or names who may not be in sync.
 pub fn alter_partition(
     image: &MetadataImage,
-    config: &BrokerConfig,
+    config: &Config,
     leader: BrokerId,
     proposal: &IsrProposal,
 ) -> Result<Option<Change>, Refused> {
@@ -165,7 +175,8 @@ pub fn alter_partition(
     }
     let counts = |(id, epoch): &(BrokerId, Option<BrokerEpoch>)| {
         let known = image.broker(*id).filter(|_| image.is_active(*id));
-        known.is_some_and(|broker| epoch.is_none_or(|epoch| epoch == broker.epoch))
+        let any = config.planted.has(Plant::Isr06);
+        known.is_some_and(|broker| any || epoch.is_none_or(|epoch| epoch == broker.epoch))
     };
     if !proposal.isr.iter().all(counts) {
         return Err(refused(ErrorCode::INELIGIBLE_REPLICA));
@@ -173,7 +184,7 @@ pub fn alter_partition(
     let min_isr = min_insync_replicas(image, config, &topic.name);
     let index = proposal.partition;
     let next = finished(PartitionImage { isr, ..partition.clone() });
-    let delta = changed(image, min_isr, partition, next);
+    let delta = changed((image, config), min_isr, partition, next);
     // A leader that was elected uncleanly has recovered when it asks for others.
     let recovering = partition.recovering.then_some(false);
     let change = |delta| Change::PartitionChange {
@@ -184,10 +195,10 @@ pub fn alter_partition(
     Ok(delta.map(change))
 }
 
-pub(super) fn min_insync_replicas(image: &MetadataImage, config: &BrokerConfig, topic: &str) -> usize {
+pub(super) fn min_insync_replicas(image: &MetadataImage, config: &Config, topic: &str) -> usize {
     let none = Overrides::new();
     let overrides = image.overrides(ResourceKind::Topic, topic).unwrap_or(&none);
-    usize::try_from(config.topic(overrides).safety.min_insync_replicas).unwrap_or(usize::MAX)
+    usize::try_from(config.broker.topic(overrides).safety.min_insync_replicas).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -215,8 +226,8 @@ mod tests {
         unclean: Option<i32>,
         active: &[i32],
     ) -> (i32, Vec<i32>, Vec<i32>, bool) {
-        let election =
-            Election { partition: before, isr: ids(isr), unclean: unclean.map(BrokerId), min_isr: 2, anew: false };
+        let (unclean, planted) = (unclean.map(BrokerId), Planted::default());
+        let election = Election { partition: before, isr: ids(isr), unclean, min_isr: 2, anew: false, planted };
         let delta = election.decide(|id| active.contains(&id.0)).unwrap_or_default();
         let numbers = |new: Option<Vec<BrokerId>>, old: &[BrokerId]| {
             new.unwrap_or_else(|| old.to_vec()).iter().map(|id| id.0).collect()
@@ -250,13 +261,12 @@ mod tests {
         let one = partition(&[2], &[1], 2);
         assert_eq!(elected(&one, &[], Some(2), &[2]), (0, vec![], vec![1], true));
         let last = partition(&[2], &[], 2);
-        let election =
-            Election { partition: &last, isr: ids(&[2]), unclean: Some(BrokerId(2)), min_isr: 1, anew: false };
+        let (unclean, planted) = (Some(BrokerId(2)), Planted::default());
+        let election = Election { partition: &last, isr: ids(&[2]), unclean, min_isr: 1, anew: false, planted };
         let delta = election.decide(|_| true).unwrap();
         assert_eq!((delta.leader, delta.last_known_elr), (Some(None), Some(ids(&[2]))));
         let single = PartitionImage { replicas: ids(&[2]), ..last };
-        let election =
-            Election { partition: &single, isr: ids(&[2]), unclean: Some(BrokerId(2)), min_isr: 1, anew: true };
+        let election = Election { partition: &single, isr: ids(&[2]), unclean, min_isr: 1, anew: true, planted };
         assert_eq!(election.decide(|_| true).unwrap().leader, Some(Some(BrokerId(2))), "nobody else could have more");
     }
 }

@@ -15,7 +15,7 @@ use super::Refused;
 use super::image::{MetadataImage, PartitionImage, TopicImage};
 use super::partitions::{Election, min_insync_replicas};
 use super::records::{Change, PartitionDelta};
-use crate::config::BrokerConfig;
+use crate::config::Config;
 use crate::types::BrokerId;
 
 /// Where a partition is to be.
@@ -44,7 +44,7 @@ pub enum ElectionType {
 /// Kafka's codes.
 pub fn reassign(
     image: &MetadataImage,
-    config: &BrokerConfig,
+    config: &Config,
     wanted: &Reassignment,
     may_change_factor: bool,
 ) -> Result<Option<Change>, Refused> {
@@ -81,7 +81,8 @@ pub fn reassign(
     }
     let min_isr = min_insync_replicas(image, config, &topic.name);
     let topic_id = topic.id;
-    Ok(changed(image, min_isr, partition, finished(next)).map(|delta| change(topic_id, wanted.partition, delta)))
+    let delta = changed((image, config), min_isr, partition, finished(next));
+    Ok(delta.map(|delta| change(topic_id, wanted.partition, delta)))
 }
 
 /// The partition with the move over, if everyone who is added is in sync.
@@ -100,12 +101,13 @@ pub(super) fn finished(mut partition: PartitionImage) -> PartitionImage {
 
 /// What makes `next` of the partition, with an election among those who have it then.
 pub(super) fn changed(
-    image: &MetadataImage,
+    (image, config): (&MetadataImage, &Config),
     min_isr: usize,
     partition: &PartitionImage,
     next: PartitionImage,
 ) -> Option<PartitionDelta> {
-    let election = Election { partition: &next, isr: next.isr.clone(), unclean: None, min_isr, anew: false };
+    let (isr, planted) = (next.isr.clone(), config.planted);
+    let election = Election { partition: &next, isr, unclean: None, min_isr, anew: false, planted };
     let elected = election.decide(|id| image.is_active(id)).unwrap_or_default();
     let isr = elected.isr.clone().unwrap_or_else(|| next.isr.clone());
     let elr = elected.elr.clone().unwrap_or_else(|| next.elr.clone());
@@ -139,7 +141,7 @@ fn directories(image: &MetadataImage, partition: &PartitionImage, replicas: &[Br
 /// Kafka's codes: there is no need, or nobody who could be elected.
 pub fn elect(
     image: &MetadataImage,
-    config: &BrokerConfig,
+    config: &Config,
     kind: ElectionType,
     (topic, index): (&str, i32),
 ) -> Result<Change, Refused> {
@@ -148,7 +150,7 @@ pub fn elect(
         ElectionType::Preferred => prefer(image, partition)?,
         ElectionType::Unclean => {
             let min_isr = min_insync_replicas(image, config, &topic.name);
-            elect_uncleanly(image, partition, min_isr)?
+            elect_uncleanly((image, config), partition, min_isr)?
         }
     };
     Ok(change(topic.id, index, delta))
@@ -175,14 +177,15 @@ fn prefer(image: &MetadataImage, partition: &PartitionImage) -> Result<Partition
 }
 
 fn elect_uncleanly(
-    image: &MetadataImage,
+    (image, config): (&MetadataImage, &Config),
     partition: &PartitionImage,
     min_isr: usize,
 ) -> Result<PartitionDelta, Refused> {
     if partition.leader.is_some() {
         return Err(refused(ErrorCode::ELECTION_NOT_NEEDED));
     }
-    let election = Election { partition, isr: partition.isr.clone(), unclean: None, min_isr, anew: false };
+    let (isr, planted) = (partition.isr.clone(), config.planted);
+    let election = Election { partition, isr, unclean: None, min_isr, anew: false, planted };
     if let Some(delta) = election.decide(|id| image.is_active(id)).filter(|delta| delta.leader.is_some()) {
         return Ok(delta);
     }
@@ -242,6 +245,7 @@ fn refused(code: ErrorCode) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BrokerConfig;
     use crate::controller::{BrokerImage, IsrProposal, NewPartition, alter_partition};
     use crate::types::{BrokerEpoch, Offset};
 
@@ -277,8 +281,8 @@ mod tests {
         image
     }
 
-    fn config() -> BrokerConfig {
-        BrokerConfig::for_test(1, &[])
+    fn config() -> Config {
+        Config::new(BrokerConfig::for_test(1, &[]))
     }
 
     fn moved(image: &mut MetadataImage, replicas: Option<&[i32]>) -> Result<PartitionImage, ErrorCode> {

@@ -1,7 +1,7 @@
 //! The controller against its log: live images equal a rebuild, and decisions are refused as Kafka refuses them.
 
 use super::*;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Config};
 use crate::raft::{ControlRecord, control_records};
 use crate::record::{RecordBatch, batches};
 use crate::rng::Rng;
@@ -17,13 +17,13 @@ struct Cluster {
     controller: Controller,
     log: Vec<Vec<u8>>,
     end: Offset,
-    config: BrokerConfig,
+    config: Config,
     rng: Rng,
 }
 
 impl Cluster {
     fn new() -> Self {
-        let config = BrokerConfig::for_test(1, &[]);
+        let config = Config::new(BrokerConfig::for_test(1, &[]));
         let mut it =
             Self { controller: Controller::default(), log: Vec::new(), end: Offset::ZERO, config, rng: Rng::new(7) };
         it.append(bootstrap());
@@ -58,7 +58,7 @@ impl Cluster {
             assignments: vec![],
             configs: vec![("retention.ms".into(), Some("5000".into()))],
         };
-        let decision = create(self.controller.speculative(), &self.config, &[topic], &mut self.rng);
+        let decision = create(self.controller.speculative(), &self.config.broker, &[topic], &mut self.rng);
         self.append(decision.changes);
         decision.answer.into_iter().next().unwrap()
     }
@@ -83,9 +83,9 @@ fn live_equals_replay() {
     it.create("t", 3).unwrap();
     it.create("u", 1).unwrap();
     let more = MorePartitions { name: "t".into(), count: 5, assignments: None };
-    let decision = create_partitions(it.controller.speculative(), &it.config, &[more], &mut it.rng);
+    let decision = create_partitions(it.controller.speculative(), &it.config.broker, &[more], &mut it.rng);
     it.append(decision.changes);
-    let gone = delete(it.controller.speculative(), &it.config, &[TopicChoice::Name("u".into())]);
+    let gone = delete(it.controller.speculative(), &it.config.broker, &[TopicChoice::Name("u".into())]);
     it.append(gone.changes);
     let block = allocate(it.controller.speculative(), BrokerId(1), crate::types::BrokerEpoch(1));
     it.append(block.changes);
@@ -157,7 +157,7 @@ fn settings_are_changed_and_checked_as_a_whole() {
         ],
         replaces: false,
     };
-    let decision = alter(it.controller.speculative(), &it.config, &[alteration]);
+    let decision = alter(it.controller.speculative(), &it.config.broker, &[alteration]);
     assert_eq!(decision.answer, [Ok(())]);
     it.append(decision.changes);
     let overrides = it.controller.speculative().overrides(ResourceKind::Topic, "t").unwrap();
@@ -170,7 +170,7 @@ fn settings_are_changed_and_checked_as_a_whole() {
         changes: vec![change("retention.mss", Operation::Set, Some("1"))],
         replaces: false,
     };
-    let decision = alter(it.controller.speculative(), &it.config, &[bad]);
+    let decision = alter(it.controller.speculative(), &it.config.broker, &[bad]);
     assert_eq!(decision.answer[0].as_ref().unwrap_err().code, ErrorCode::INVALID_CONFIG);
 }
 

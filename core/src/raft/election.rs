@@ -140,6 +140,12 @@ impl Raft {
         out.lead = Some(Lead { epoch, batch });
     }
 
+    /// A node that has led before it died (RAFT-03).
+    pub(super) fn resume(&mut self, now: Now, out: &mut Outcome) {
+        self.role = QuorumState::Candidate(self.poll(now.monotonic));
+        self.become_leader(now, out);
+    }
+
     /// Leads no more, nor takes part before `until`. If it led, the voters are told.
     pub(super) fn resign(&mut self, until: Option<Instant>, out: &mut Outcome) {
         let mut told = Vec::new();

@@ -48,7 +48,8 @@ impl Raft {
     pub(super) fn follow_on(&mut self, now: Instant, out: &mut Outcome) {
         let QuorumState::Follower(it) = &self.role else { return };
         let (leader, fetching, join_at) = (it.leader, it.fetching, it.join_at);
-        let all_durable = self.log.durable >= self.log.end || self.planted.has(Plant::Raft04);
+        let says_more = self.planted.has(Plant::Raft04) || self.planted.has(Plant::Raft05) && !self.is_voter();
+        let all_durable = self.log.durable >= self.log.end || says_more;
         if fetching.is_due(now) {
             // If not all is durable yet, it is sent as soon as it is.
             let next = match all_durable {
@@ -132,7 +133,7 @@ impl Raft {
         if let Some(diverging) = diverging {
             return self.on_diverging(diverging, epochs, out);
         }
-        it.committed = it.committed.max(high_watermark);
+        it.committed = if self.planted.has(Plant::Raft25) { high_watermark } else { it.committed.max(high_watermark) };
         if records.is_empty() {
             it.fetching = Fetching::Idle;
         } else {

@@ -12,7 +12,7 @@ use super::voter_set::{VoterKey, VoterSet};
 use super::{Asked, Epochs, Outcome, Raft, RaftConfig};
 use crate::clock::{Instant, Now, WallTime};
 use crate::machine::Ticket;
-use crate::planted::Plant;
+use crate::planted::{Plant, Planted};
 use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 /// Observers are forgotten after so long a silence.
@@ -111,14 +111,14 @@ impl Leader {
     }
 
     /// What is durable on a majority of `voters`, if that has a batch of this epoch (Raft, figure 8).
-    pub(super) fn committed(&self, voters: &VoterSet, sorted: bool) -> Option<Offset> {
+    pub(super) fn committed(&self, voters: &VoterSet, planted: Planted) -> Option<Offset> {
         let end_of = |(voter, _)| self.replicas.get(&voter).map_or(Offset::ZERO, |progress| progress.end);
         let mut ends: Vec<Offset> = voters.iter().map(end_of).collect();
-        if sorted {
+        if !planted.has(Plant::Raft17) {
             ends.sort_unstable_by(|one, other| other.cmp(one));
         }
         let committed = ends[voters.majority() - 1];
-        (committed > self.epoch_start).then_some(committed)
+        (committed > self.epoch_start || planted.has(Plant::Raft44)).then_some(committed)
     }
 
     /// When so many voters will have been silent that a majority is not there; `None` if it needs nobody.
@@ -198,7 +198,11 @@ impl Raft {
             return self.reply(ticket, error, nothing, out);
         }
         // Only what agrees with this log counts (KAFKA-13141).
-        if let Some(found) = diverging(fetch, epochs, log.end) {
+        if let Some(replica) = fetch.replica.filter(|_| self.planted.has(Plant::Raft49)) {
+            leader.note_end(replica, fetch.offset, false, now);
+        }
+        let by_offset = self.planted.has(Plant::Raft43) && fetch.offset <= log.end;
+        if let Some(found) = diverging(fetch, epochs, log.end).filter(|_| !by_offset) {
             let found = found.map_or(Found::Nothing, Found::Diverging);
             let lost = found == Found::Nothing;
             let error = if lost { ErrorCode::OFFSET_OUT_OF_RANGE } else { ErrorCode::NONE };
@@ -275,17 +279,18 @@ impl Raft {
     pub(super) fn recount(&mut self, now: Now, out: &mut Outcome) {
         let early = self.planted.has(Plant::Raft16);
         let own = if early { self.log.end } else { self.log.durable };
-        let unsorted = self.planted.has(Plant::Raft17);
         let (node, voters) = (self.node, self.voters.current().or(self.born.as_ref()));
         let committed = match (&mut self.role, voters) {
             (QuorumState::Leader(leader), Some(voters)) => {
                 leader.note_end(node, own, true, now);
-                leader.committed(voters, !unsorted)
+                leader.committed(voters, self.planted)
             }
             (QuorumState::Follower(follower), _) => follower.committed.map(|committed| committed.min(self.log.end)),
             _ => None,
         };
-        let Some(committed) = committed.filter(|committed| Some(*committed) > self.high_watermark) else { return };
+        let falls = self.planted.has(Plant::Raft25) && committed != self.high_watermark;
+        let moves = |to: &Offset| Some(*to) > self.high_watermark || falls;
+        let Some(committed) = committed.filter(moves) else { return };
         self.high_watermark = Some(committed);
         out.high_watermark = Some(committed);
         self.voters.forget_below(committed);
@@ -382,7 +387,7 @@ mod tests {
             }
             let has = |offset: i64| ends.iter().filter(|end| **end >= offset).count() * 2 > ends.len();
             let expected = (start + 1..40).rev().find(|offset| has(*offset)).map(Offset);
-            prop_assert_eq!(leader.committed(&voters, true), expected);
+            prop_assert_eq!(leader.committed(&voters, Planted::default()), expected);
         }
     }
 }

@@ -260,7 +260,10 @@ impl Raft {
         if !matches!(self.role, QuorumState::Unattached(_)) {
             return out;
         }
-        if self.is_voter() {
+        let led = self.ballot.voted == Some(self.node) && self.log.last_epoch == Some(self.ballot.epoch);
+        if led && self.planted.has(Plant::Raft03) {
+            self.resume(now, &mut out);
+        } else if self.is_voter() {
             self.become_prospective(now, &mut out);
         }
         self.settle(now, out)

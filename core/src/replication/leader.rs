@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::planted::{Plant, Planted};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
 /// What the metadata says of a partition that this broker leads.
@@ -41,6 +42,7 @@ pub struct Leader {
     own: Offset,
     followers: BTreeMap<BrokerId, FollowerProgress>,
     proposal: Option<Proposal>,
+    planted: Planted,
 }
 
 /// A change of the ISR that the controller is asked for.
@@ -83,9 +85,16 @@ pub struct FollowerFetch {
 impl Leader {
     /// A leader whose log ends at `log_end`, from now on. Who is in sync has `replica.lag.time.max.ms` to show it.
     #[must_use]
-    pub fn new(node: BrokerId, state: Leading, log_end: Offset, now: Instant) -> Self {
-        let mut it =
-            Self { node, state, epoch_start: log_end, own: Offset::ZERO, followers: BTreeMap::new(), proposal: None };
+    pub fn new(node: BrokerId, state: Leading, log_end: Offset, now: Instant, planted: Planted) -> Self {
+        let mut it = Self {
+            node,
+            state,
+            epoch_start: log_end,
+            own: Offset::ZERO,
+            followers: BTreeMap::new(),
+            proposal: None,
+            planted,
+        };
         it.follow_metadata(now);
         it
     }
@@ -186,8 +195,10 @@ impl Leader {
 
     /// Everyone who is in sync, or may be by the controller's word.
     fn maximal_isr(&self) -> impl Iterator<Item = BrokerId> {
-        let proposed = self.proposal.iter().flat_map(|proposal| proposal.isr.iter().copied());
-        self.state.isr.iter().copied().chain(proposed)
+        let proposal = self.proposal.as_ref().filter(|_| !self.planted.has(Plant::Isr24));
+        let committed = if proposal.is_some() && self.planted.has(Plant::Isr04) { &[][..] } else { &self.state.isr };
+        let proposed = proposal.into_iter().flat_map(|proposal| proposal.isr.iter().copied());
+        committed.iter().copied().chain(proposed)
     }
 
     /// Proposes the ISR that should be, if that is another: who has caught up with `high_watermark` comes in if it may
@@ -210,8 +221,9 @@ impl Leader {
         };
         let joins = |id: BrokerId| {
             let Some(it) = self.followers.get(&id) else { return false };
+            let start = if self.planted.has(Plant::Isr03) { Offset::ZERO } else { self.epoch_start };
             // An earlier leader may have committed all that was there when the epoch began, beyond the watermark here.
-            it.log_end.is_some() && it.counted >= high_watermark.max(self.epoch_start) && may_join(id, it.broker_epoch)
+            it.log_end.is_some() && it.counted >= high_watermark.max(start) && may_join(id, it.broker_epoch)
         };
         let in_sync = |id: BrokerId| if self.state.isr.contains(&id) { stays(id) } else { joins(id) };
         let isr: Vec<BrokerId> = self.state.replicas.iter().copied().filter(|id| in_sync(*id)).collect();
@@ -246,7 +258,7 @@ mod tests {
             isr: isr.iter().copied().map(BrokerId).collect(),
             replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
         };
-        Leader::new(BrokerId(1), state, Offset(100), at(0))
+        Leader::new(BrokerId(1), state, Offset(100), at(0), Planted::default())
     }
 
     fn fetch(leader: &mut Leader, seconds: u64, follower: i32, log_end: i64, counted: i64) {

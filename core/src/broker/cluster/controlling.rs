@@ -16,6 +16,7 @@ use crate::broker::{Broker, Outcome};
 use crate::clock::{Instant, Now};
 use crate::controller::{self, Change, IsrProposal, MetadataImage, Registration};
 use crate::machine::{ConnId, Effects, Level, Ticket};
+use crate::planted::Plant;
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 
 /// Who is alive, as the controller sees it.
@@ -44,7 +45,7 @@ impl Broker {
         };
         let image = self.metadata.controller.speculative();
         let unclean = controller::may_have_lost(image, &registration);
-        match controller::register(image, &self.config.broker, registration, place) {
+        match controller::register(image, &self.config, registration, place) {
             Err(refused) => self.release_admin(ticket, Answered::Registered(Err(refused.code))),
             Ok(decision) => {
                 if !decision.changes.is_empty() {
@@ -61,7 +62,7 @@ impl Broker {
     /// An operator has a broker forgotten.
     pub fn unregister_broker(&mut self, now: Now, ticket: Ticket, id: BrokerId, out: &mut Effects) {
         let image = self.metadata.controller.speculative();
-        let decided = controller::unregister(image, &self.config.broker, id);
+        let decided = controller::unregister(image, &self.config, id);
         let answer = decided.as_ref().map(|_| ()).map_err(|refused| refused.code);
         self.commit(now, ticket, decided.unwrap_or_default(), Answered::Unregistered(answer), out);
     }
@@ -87,7 +88,7 @@ impl Broker {
 
     fn judge_heartbeat(&self, heartbeat: &Heartbeat) -> (Standing, Vec<Change>) {
         let (id, epoch) = heartbeat.sender;
-        let (image, config) = (self.metadata.controller.speculative(), &self.config.broker);
+        let (image, config) = (self.metadata.controller.speculative(), &self.config);
         let caught_up = heartbeat.metadata.0 > epoch.0;
         let fenced = image.broker(id).is_none_or(|broker| broker.fenced);
         let leaving = self.cluster.sessions.leaving.get(&id);
@@ -130,7 +131,7 @@ impl Broker {
 
     pub(super) fn decide_isr(&self, leader: BrokerId, proposal: &IsrProposal) -> Result<Option<Change>, ErrorCode> {
         let image = self.metadata.controller.speculative();
-        controller::alter_partition(image, &self.config.broker, leader, proposal).map_err(|refused| refused.code)
+        controller::alter_partition(image, &self.config, leader, proposal).map_err(|refused| refused.code)
     }
 
     /// A broker asks for a block of producer ids.
@@ -202,13 +203,14 @@ impl Broker {
         let mut changes = Vec::new();
         for (id, _) in image.brokers().filter(|(id, broker)| *id != node && !broker.fenced) {
             let until = *self.cluster.sessions.until.entry(id).or_insert(now.monotonic + timeout);
-            if until <= now.monotonic && changes.is_empty() {
+            let one = changes.is_empty() || self.config.planted.has(Plant::Raft29);
+            if until <= now.monotonic && one {
                 out.note(Level::Warn, format!("broker {} is silent: it is fenced", id.0));
-                changes = controller::fence(image, &self.config.broker, id);
+                changes.extend(controller::fence(image, &self.config, id));
             }
         }
         if changes.is_empty() && self.is_fenced_by_mistake(image) {
-            changes = controller::unfence(image, &self.config.broker, node);
+            changes = controller::unfence(image, &self.config, node);
         }
         if changes.is_empty() {
             return false;
@@ -229,7 +231,7 @@ impl Broker {
     }
 
     pub(super) fn sessions_deadline(&self) -> Option<Instant> {
-        if !self.is_controller() {
+        if !self.metadata.raft().is_some_and(crate::raft::Raft::is_leader) {
             return None;
         }
         let image = self.metadata.controller.speculative();

@@ -187,12 +187,13 @@ impl Broker {
 
     fn fetch_of(&self, log: LogId, replica: &Replica, leader_epoch: LeaderEpoch) -> FetchFrom {
         let offsets = self.logs.offsets(log).unwrap_or_default();
+        let last_epoch = self.logs.epoch_of(log, offsets.log_end + -1);
         FetchFrom {
             partition: replica.partition.clone(),
             topic_id: replica.topic_id,
             leader_epoch,
             offset: offsets.log_end,
-            last_epoch: self.logs.epoch_of(log, offsets.log_end + -1),
+            last_epoch: last_epoch.filter(|_| !self.config.planted.has(Plant::Rep09)),
             log_start: offsets.log_start,
             counted: if self.counts_durable() { offsets.durable } else { offsets.written },
         }
@@ -224,7 +225,8 @@ impl Broker {
             let Some((log, epoch)) = log.map(|(log, epoch)| (*log, *epoch)) else { continue };
             let following = self.replicas.get(log).and_then(Replica::following);
             // An answer to what was asked of another leader, or in another epoch, says nothing about this one's log.
-            let current = |following: &&Following| following.leader == leader && following.leader_epoch == epoch;
+            let any = self.config.planted.has(Plant::Rep06);
+            let current = |it: &&Following| any || it.leader == leader && it.leader_epoch == epoch;
             if following.filter(current).is_some_and(|following| !following.cutting) {
                 self.take_fetched(now, log, &it, out);
             }
@@ -236,6 +238,9 @@ impl Broker {
             return self.on_refused(now, log, it, out);
         }
         if let Some(theirs) = it.diverging {
+            if self.config.planted.has(Plant::Rep08) {
+                self.take_watermark(log, it.high_watermark);
+            }
             return self.on_diverging(now, log, theirs, out);
         }
         if let Err(why) = self.replicate_all(now, log, &it.records, out) {
@@ -244,15 +249,20 @@ impl Broker {
             out.note(Level::Warn, format!("{partition}: the leader sent what is not taken: {why}"));
             self.back_off(now, log, REFUSED_BACKOFF);
         }
+        self.take_watermark(log, it.high_watermark);
         let offsets = self.logs.offsets(log).unwrap_or_default();
-        let risen =
-            self.replicas.get_mut(log).and_then(|it_| it_.on_leaders_watermark(it.high_watermark, offsets.log_end));
-        if let Some(high_watermark) = risen {
-            self.logs.set_high_watermark(log, high_watermark);
-        }
         let start = it.log_start.min(self.replicas.high_watermark(log));
         if start > offsets.log_start {
             self.logs.advance_log_start(now, log, start, out);
+        }
+    }
+
+    fn take_watermark(&mut self, log: LogId, leaders: Offset) {
+        let log_end = self.logs.offsets(log).unwrap_or_default().log_end;
+        let log_end = if self.config.planted.has(Plant::Rep22) { leaders } else { log_end };
+        let risen = self.replicas.get_mut(log).and_then(|replica| replica.on_leaders_watermark(leaders, log_end));
+        if let Some(high_watermark) = risen {
+            self.logs.set_high_watermark(log, high_watermark);
         }
     }
 
@@ -261,7 +271,9 @@ impl Broker {
         if it.error == ErrorCode::OFFSET_OUT_OF_RANGE && it.log_start > offsets.log_end {
             // What lies between is deleted at the leader: this log goes on where the leader's begins.
             self.logs.begin_at(now, log, it.log_start, out);
-            if let Some(replica) = self.replicas.get_mut(log) {
+            if let Some(replica) = self.replicas.get_mut(log)
+                && !self.config.planted.has(Plant::Rep17)
+            {
                 replica.on_log_start(it.log_start);
             }
             return self.tell_leader(log);
@@ -292,7 +304,11 @@ impl Broker {
         let (partition, committed) = (replica.partition.clone(), replica.high_watermark());
         let level = if to < committed { Level::Warn } else { Level::Info };
         out.note(level, format!("{partition} is cut from {log_end} to {to}: its leader goes on from there"));
-        if let Some(following) = replica.following_mut() {
+        self.cut_to(now, log, to, out);
+    }
+
+    fn cut_to(&mut self, now: Now, log: LogId, to: Offset, out: &mut Effects) {
+        if let Some(following) = self.replicas.get_mut(log).and_then(Replica::following_mut) {
             following.cutting = true;
         }
         self.logs.truncate_to(now, log, to, out);
@@ -320,9 +336,13 @@ impl Broker {
             let offsets = self.logs.offsets(log).unwrap_or_default();
             let (base, mut end) = (batch.header().base_offset, offsets.log_end);
             if batch.header().next_offset() <= end {
+                if self.config.planted.has(Plant::Rep13) && base > offsets.log_start {
+                    self.cut_to(now, log, base, out);
+                    return Ok(());
+                }
                 continue;
             }
-            if base < end && offsets.log_start == end {
+            if base < end && offsets.log_start == end && !self.config.planted.has(Plant::Rep18) {
                 // The leader's log starts within this batch, which comes whole.
                 self.logs.begin_at(now, log, base, out);
                 end = base;
@@ -344,6 +364,7 @@ impl Broker {
         let header = *batch.header();
         let following = self.replicas.get(log).and_then(Replica::following).ok_or("it is not followed")?;
         let earlier = self.logs.latest_epoch(log).is_some_and(|latest| header.leader_epoch < latest);
+        let earlier = earlier && !self.config.planted.has(Plant::Rep02);
         // A compacted log has gaps, and a batch may begin before what retention has left.
         if header.base_offset < end || header.leader_epoch > following.leader_epoch || earlier {
             let (base, epoch) = (header.base_offset, header.leader_epoch);

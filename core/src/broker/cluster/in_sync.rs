@@ -67,8 +67,9 @@ impl Broker {
         let end = self.logs.offsets(log).unwrap_or_default().log_end;
         let high_watermark = self.replicas.high_watermark(log);
         let image = self.metadata.image();
+        let any = self.config.planted.has(Plant::Isr06);
         let may_join = |id: BrokerId, epoch: BrokerEpoch| {
-            image.is_active(id) && image.broker(id).is_some_and(|known| known.epoch == epoch)
+            image.is_active(id) && image.broker(id).is_some_and(|known| any || known.epoch == epoch)
         };
         let Some(leader) = self.replicas.get_mut(log).and_then(|replica| replica.leader_mut()) else { return };
         if leader.propose(now.monotonic, (high_watermark, end), max_lag, may_join) {

@@ -112,7 +112,7 @@ impl Broker {
         self.cluster.life.due = now.monotonic;
         if self.is_controller() {
             let image = self.metadata.controller.speculative();
-            let changes = controller::begin_shutdown(image, &self.config.broker, self.node());
+            let changes = controller::begin_shutdown(image, &self.config, self.node());
             self.append_changes(now, changes, out);
         }
         true

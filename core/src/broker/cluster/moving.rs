@@ -22,7 +22,7 @@ impl Broker {
         (wanted, may_change_factor): (Vec<Reassignment>, bool),
         out: &mut Effects,
     ) {
-        let (image, config) = (self.metadata.controller.speculative(), &self.config.broker);
+        let (image, config) = (self.metadata.controller.speculative(), &self.config);
         let mut changes = Vec::new();
         let mut answers: PartitionResults = Vec::with_capacity(wanted.len());
         for it in wanted {
@@ -41,7 +41,7 @@ impl Broker {
         partitions: Option<Vec<(String, i32)>>,
         out: &mut Effects,
     ) {
-        let (image, config) = (self.metadata.controller.speculative(), &self.config.broker);
+        let (image, config) = (self.metadata.controller.speculative(), &self.config);
         let all = partitions.is_none();
         let every = || {
             let topics = image.topics();
