@@ -1,4 +1,5 @@
-//! Logs that were durable here once and are not there: lost with their directory, or with the partition that moved away.
+//! Logs that were durable here once and are not there: lost with their directory, or with the partition that moved
+//! away.
 
 use std::sync::Arc;
 
@@ -18,9 +19,9 @@ impl Broker {
         }
     }
 
-    /// Whether nobody counts on what a log had that is not there any more: another leads, and has all that is committed;
-    /// this broker is neither in sync nor eligible, so it follows with an empty log. It may be gone because the
-    /// partition had moved away, and is back. But not while a directory is offline that may have it.
+    /// Whether nobody counts on what a log had that is not there any more: another leads, and has all that is
+    /// committed; this broker is neither in sync nor eligible, so it follows with an empty log. It may be gone because
+    /// the partition had moved away, and is back. But not while a directory is offline that may have it.
     pub(super) fn may_begin_anew(&self, partition: &TopicPartition) -> bool {
         let all_online = self.config.broker.storage.log_dirs().len() == self.metadata.directories.len();
         let node = self.node();

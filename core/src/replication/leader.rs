@@ -4,7 +4,7 @@
 //! |---|---|
 //! | fetches at an offset | its log ends there, in this leader's epoch (after the check for divergence) |
 //! | says an offset is flushed | so far it counts under `flush=quorum`; under `flush=async` the fetched offset does |
-//! | counts for all below the watermark, and all that was there when the epoch began | it may come into the ISR (KIP-497) |
+//! | counts up to the watermark, and up to where the epoch began | it may come into the ISR (KIP-497) |
 //! | has not had all of the log for `replica.lag.time.max.ms` | it leaves the ISR |
 //!
 //! A change of the ISR is the controller's to make. Until it answers, the watermark counts over the *maximal* ISR: what

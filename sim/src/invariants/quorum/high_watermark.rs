@@ -1,5 +1,6 @@
-//! M7: what a process counts as committed never goes back, nor beyond its log; a new leader counts at least what earlier
-//! ones did, and nothing more before it has a record of its own epoch. Source: Raft, figure 8; KIP-595; Redpanda's and etcd's assertions on the commit index.
+//! M7: what a process counts as committed never goes back, nor beyond its log; a new leader counts at least what
+//! earlier ones did, and nothing more before it has a record of its own epoch. Source: Raft, figure 8; KIP-595;
+//! Redpanda's and etcd's assertions on the commit index.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! R2 CandidateCompleteness: whoever may be elected, in the ISR or the ELR, has all that is committed on its disk. Source:
-//! KIP-966; the TLA+ model of Kafka's replication. Judged whenever more is committed, and whenever the controller has
-//! decided who may be. R17, that no committed record is lost everywhere, is its shadow: where nobody may be elected,
-//! somebody has it.
+//! R2 CandidateCompleteness: whoever may be elected, in the ISR or the ELR, has all that is committed on its disk.
+//! Source: KIP-966; the TLA+ model of Kafka's replication. Judged whenever more is committed, and whenever the
+//! controller has decided who may be. R17, that no committed record is lost everywhere, is its shadow: where nobody may
+//! be elected, somebody has it.
 
 use super::super::Verdict;
 use super::{Candidates, Known, ReplicaFact, is_same};
