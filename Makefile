@@ -32,7 +32,7 @@ $(CURDIR)/target/release/ottla: FORCE
 	$(CARGO) build --release -p ottla
 FORCE:
 
-interop: $(OTTLA_BIN)  ## unmodified clients and tools against Ottla (ARGS='--against both --client java --case big')
+interop: $(OTTLA_BIN)  ## unmodified clients and tools against Ottla (ARGS='--nodes 3 --against both --client java --case big')
 	$(CARGO) run --release -p ottla-tests --bin interop -- $(ARGS)
 
 crash-test: $(OTTLA_BIN)  ## kill -9 in the middle of a load, a hundred times (ARGS='--rounds 20 --seed 7')

@@ -304,6 +304,8 @@ impl Broker {
     }
 
     pub(super) fn on_metadata_committed(&mut self, now: Now, end: Offset, out: &mut Effects) {
+        // What raft says may come in another order than it has said it: one step leads to the next.
+        let end = self.metadata.raft().and_then(Raft::high_watermark).map_or(end, |known| known.max(end));
         if let Some(log) = self.metadata.log {
             self.logs.set_high_watermark(log, end);
         }

@@ -138,10 +138,15 @@ fn come_back(image: &MetadataImage, config: &Config, id: BrokerId, unclean: bool
 /// Forgets a broker. Whoever comes with its id later is another, so nothing that it has counts any more.
 ///
 /// # Errors
-/// It is not registered.
+/// It is not registered, or in service: it would only register again. (Kafka takes that, too.)
 pub fn unregister(image: &MetadataImage, config: &Config, id: BrokerId) -> Result<Vec<Change>, Refused> {
     let unknown = || Refused::new(ErrorCode::BROKER_ID_NOT_REGISTERED, ErrorCode::BROKER_ID_NOT_REGISTERED.message());
-    let epoch = image.broker(id).ok_or_else(unknown)?.epoch;
+    let known = image.broker(id).ok_or_else(unknown)?;
+    if !known.fenced {
+        let text = format!("broker {} is in service: stop it first", id.0);
+        return Err(Refused::new(ErrorCode::INVALID_REQUEST, text));
+    }
+    let epoch = known.epoch;
     let mut changes = partitions::leave(image, config, id, true);
     changes.push(Change::UnregisterBroker { id, epoch });
     Ok(changes)
