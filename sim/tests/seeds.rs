@@ -77,9 +77,10 @@ fn scripted_scenarios_hold() {
 
 #[test]
 fn outside_the_contract_loss_is_seen() {
-    // Acknowledged when it is written, long before it is synced: power loss must show.
-    let expecting = "expect = [\"S1\"]\n[config]\nflush = \"async\"\n[disk]\nsync = \"300ms\"\n[cluster]";
-    let async_flush = SHORT.replace("[cluster]", expecting);
-    let mut lossy = (0..12).map(|seed| outcome(&async_flush, seed, false));
-    assert!(lossy.any(|outcome| outcome.violation.is_some()), "no loss in twelve runs");
+    // Acknowledged when it is written, long before it is synced: power loss must show, once the start is over, which
+    // waits for many a sync.
+    let expecting = "expect = [\"S1\"]\n[config]\nflush = \"async\"\n[disk]\nsync = \"100ms\"\n[cluster]";
+    let async_flush = SHORT.replace("[cluster]", expecting).replace("at = \"2s\"", "at = \"3s\"");
+    let lossy = (0..12).filter(|seed| outcome(&async_flush, *seed, false).violation.is_some()).count();
+    assert!(lossy >= 6, "{lossy} of twelve runs show loss");
 }
