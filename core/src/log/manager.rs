@@ -354,9 +354,9 @@ impl LogManager {
     /// Says how far the log can no longer change: what producers did below it needs no undoing, and retention
     /// never passes it.
     pub fn set_high_watermark(&mut self, log: LogId, offset: Offset) {
-        if let Some(log) = self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) {
-            log.high_watermark = offset;
-            log.derived.producers.on_high_watermark(offset);
+        let Some(log) = self.logs.get_mut(log.0 as usize).and_then(Option::as_mut) else { return };
+        log.derived.producers.on_high_watermark(offset);
+        if std::mem::replace(&mut log.high_watermark, offset) != offset {
             self.housekeeping.high_watermark_moved(self.parts.now, &self.parts.config);
         }
     }

@@ -260,10 +260,10 @@ impl Broker {
     fn take_watermark(&mut self, log: LogId, leaders: Offset) {
         let log_end = self.logs.offsets(log).unwrap_or_default().log_end;
         let log_end = if self.config.planted.has(Plant::Rep22) { leaders } else { log_end };
-        let risen = self.replicas.get_mut(log).and_then(|replica| replica.on_leaders_watermark(leaders, log_end));
-        if let Some(high_watermark) = risen {
-            self.logs.set_high_watermark(log, high_watermark);
-        }
+        let Some(replica) = self.replicas.get_mut(log) else { return };
+        replica.on_leaders_watermark(leaders, log_end);
+        // A log that was begun anew within a batch stands below what is known to be committed until it has the batch.
+        self.logs.set_high_watermark(log, replica.high_watermark().min(log_end));
     }
 
     fn on_refused(&mut self, now: Now, log: LogId, it: &FetchedFrom, out: &mut Effects) {
