@@ -366,7 +366,7 @@ impl Broker {
                 self.on_room(now, dir, out);
             }
             LogEvent::Truncated { log, end } if self.metadata.is_log(log) => self.on_metadata_truncated(now, end, out),
-            LogEvent::Truncated { log, end } => self.on_truncated(log, end),
+            LogEvent::Truncated { log, .. } => self.on_truncated(log),
             LogEvent::Created { .. } | LogEvent::Deleted { .. } => {}
             LogEvent::ShutdownDone => self.on_logs_closed(out),
         }

@@ -141,9 +141,9 @@ impl Replica {
         self.raise(counted)
     }
 
-    /// A follower learns of its leader's high watermark, and has the log up to `log_end`.
-    pub fn on_leaders_watermark(&mut self, high_watermark: Offset, log_end: Offset) {
-        let _ = self.raise(high_watermark.min(log_end));
+    /// A follower learns of its leader's high watermark, and has the log written up to there.
+    pub fn on_leaders_watermark(&mut self, high_watermark: Offset, written: Offset) {
+        let _ = self.raise(high_watermark.min(written));
     }
 
     fn raise(&mut self, to: Offset) -> Option<Offset> {

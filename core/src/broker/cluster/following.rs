@@ -257,13 +257,14 @@ impl Broker {
         }
     }
 
+    /// The leader's watermark counts as far as the log is written here: a full disk takes the rest back.
     fn take_watermark(&mut self, log: LogId, leaders: Offset) {
-        let log_end = self.logs.offsets(log).unwrap_or_default().log_end;
-        let log_end = if self.config.planted.has(Plant::Rep22) { leaders } else { log_end };
+        let offsets = self.logs.offsets(log).unwrap_or_default();
         let Some(replica) = self.replicas.get_mut(log) else { return };
-        replica.on_leaders_watermark(leaders, log_end);
+        let written = if self.config.planted.has(Plant::Rep22) { leaders } else { offsets.written };
+        replica.on_leaders_watermark(leaders, written);
         // A log that was begun anew within a batch stands below what is known to be committed until it has the batch.
-        self.logs.set_high_watermark(log, replica.high_watermark().min(log_end));
+        self.logs.set_high_watermark(log, replica.high_watermark().min(offsets.log_end));
     }
 
     fn on_refused(&mut self, now: Now, log: LogId, it: &FetchedFrom, out: &mut Effects) {
@@ -314,10 +315,11 @@ impl Broker {
         self.logs.truncate_to(now, log, to, out);
     }
 
-    /// A truncation is done: what is asked next is asked from there.
-    pub(in crate::broker) fn on_truncated(&mut self, log: LogId, end: Offset) {
+    /// A truncation is done: what is asked next is asked from there. A log that was begun anew may have gone on since.
+    pub(in crate::broker) fn on_truncated(&mut self, log: LogId) {
+        let log_end = self.logs.offsets(log).unwrap_or_default().log_end;
         let Some(replica) = self.replicas.get_mut(log) else { return };
-        replica.on_cut(end);
+        replica.on_cut(log_end);
         let high_watermark = replica.high_watermark();
         let Some(following) = replica.following_mut() else { return };
         following.cutting = false;
