@@ -1,6 +1,6 @@
 # What a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test verify fix interop crash-test crash-cluster durability bench bench-commands instructions fuzz sim swarm meta planted
+.PHONY: help run cluster test verify fix interop crash-test crash-cluster durability bench bench-commands instructions fuzz sim swarm bench-sim meta planted
 
 CARGO := cargo
 OTTLA_BIN ?= $(CURDIR)/target/release/ottla
@@ -73,6 +73,11 @@ sim:               ## one simulated run (SCENARIO=scenarios/fast/swarm.toml SEED
 SEEDS ?= 10000
 swarm:             ## many seeds of every scenario, one process each (SEEDS=100 or 0..100, ARGS='--resume --branch')
 	$(CARGO) run --release -p ottla-sim -- swarm scenarios --seeds $(SEEDS) $(ARGS)
+
+bench-sim:         ## how fast the simulator is, all checkers on
+	$(CARGO) build --release -p ottla-sim
+	target/release/ottla-sim bench scenarios/bench/three-nodes.toml --seeds 1..6
+	target/release/ottla-sim bench scenarios/fast --seeds 1..65
 
 META_SEEDS ?= 1000
 meta:              ## every seed twice, in two processes and two builds: one hash; and the canaries

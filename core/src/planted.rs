@@ -115,6 +115,8 @@ plants! {
     Raft44 = "RAFT-44",
     /// RAFT-49 (KAFKA-13141 of the quorum): what a node says of its log counts though the log is not the leader's.
     Raft49 = "RAFT-49",
+    /// RAFT-50 (derived): a follower takes for committed what it has fetched and not written.
+    Raft50 = "RAFT-50",
     /// REP-01 (KIP-101): a follower whose log differs from its leader's cuts to its own high watermark, not by epochs.
     Rep01 = "REP-01",
     /// REP-02 (KIP-279): the leader tells where an epoch ends, and not which it found; batches of earlier epochs are
@@ -138,6 +140,8 @@ plants! {
     Rep18 = "REP-18",
     /// REP-22 (derived): a follower's high watermark is its leader's, though its own log does not go so far.
     Rep22 = "REP-22",
+    /// REP-24 (derived): the leader's high watermark counts for what a follower has fetched and not written.
+    Rep24 = "REP-24",
     /// ISR-01 (Jepsen, Kafka 0.8): `min.insync.replicas` is not looked at.
     Isr01 = "ISR-01",
     /// ISR-02 (KIP-106): where nobody who is in sync can lead, anybody does.

@@ -279,13 +279,15 @@ impl Raft {
     pub(super) fn recount(&mut self, now: Now, out: &mut Outcome) {
         let early = self.planted.has(Plant::Raft16);
         let own = if early { self.log.end } else { self.log.durable };
+        // What a follower has not written a full disk takes back, and it would be replayed twice.
+        let has = if self.planted.has(Plant::Raft50) { self.log.end } else { self.log.written };
         let (node, voters) = (self.node, self.voters.current().or(self.born.as_ref()));
         let committed = match (&mut self.role, voters) {
             (QuorumState::Leader(leader), Some(voters)) => {
                 leader.note_end(node, own, true, now);
                 leader.committed(voters, self.planted)
             }
-            (QuorumState::Follower(follower), _) => follower.committed.map(|committed| committed.min(self.log.end)),
+            (QuorumState::Follower(follower), _) => follower.committed.map(|committed| committed.min(has)),
             _ => None,
         };
         let falls = self.planted.has(Plant::Raft25) && committed != self.high_watermark;

@@ -62,6 +62,9 @@ pub(super) struct Told {
     pub given: Vec<u64>,
     pub vacuous: bool,
     pub cpu_ms: u64,
+    /// The most memory it had; 0 where the system does not say.
+    #[serde(default)]
+    pub peak_mib: u64,
     pub tuples: Vec<u64>,
     pub checkpoints: Vec<(u64, u64)>,
     pub text: String,
@@ -117,7 +120,7 @@ pub(super) fn told(outcome: &Outcome) -> Told {
     told.landed = outcome.dose.landed().to_vec();
     told.given = outcome.dose.given().to_vec();
     told.vacuous = outcome.dose.is_vacuous(outcome.simulated, outcome.acked_batches);
-    told.cpu_ms = cpu_ms();
+    (told.cpu_ms, told.peak_mib) = (cpu_ms(), peak_mib());
     told.tuples.clone_from(&outcome.tuples);
     told.checkpoints.clone_from(&outcome.checkpoints);
     told.text.clone_from(&outcome.text);
@@ -151,4 +154,11 @@ fn limit(resource: Resource, value: u64) {
 fn cpu_ms() -> u64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     u64::try_from(time.tv_sec * 1000 + time.tv_nsec / 1_000_000).unwrap_or(0)
+}
+
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
 }

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod bench;
 mod child;
 mod commit;
 mod determinism;
@@ -34,6 +35,8 @@ enum Command {
     Run(run::RunArgs),
     /// Run many seeds, each in a process of its own, and say what they proved.
     Swarm(swarm::SwarmArgs),
+    /// Run seeds one after the other, and say how fast the simulator is.
+    Bench(bench::BenchArgs),
     /// Make a failing scenario as small as it goes.
     Shrink(shrink::ShrinkArgs),
     /// Run seeds twice, in processes of different age and build, and compare every step.
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::main(&args),
         Command::Swarm(args) => swarm::main(&args),
+        Command::Bench(args) => bench::main(&args),
         Command::Shrink(args) => shrink::main(&args),
         Command::CheckDeterminism(args) => determinism::main(&args),
         Command::Expand(args) => expand::main(&args),

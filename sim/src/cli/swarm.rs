@@ -177,7 +177,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 /// Runs one seed in a process of its own.
-fn child(args: &SwarmArgs, work: &Work) -> Told {
+pub(super) fn child(args: &SwarmArgs, work: &Work) -> Told {
     let mut command = match std::env::current_exe() {
         Ok(exe) => Command::new(exe),
         Err(error) => return broken(&error.to_string()),

@@ -261,7 +261,11 @@ impl Broker {
     fn take_watermark(&mut self, log: LogId, leaders: Offset) {
         let offsets = self.logs.offsets(log).unwrap_or_default();
         let Some(replica) = self.replicas.get_mut(log) else { return };
-        let written = if self.config.planted.has(Plant::Rep22) { leaders } else { offsets.written };
+        let written = match self.config.planted {
+            planted if planted.has(Plant::Rep22) => leaders,
+            planted if planted.has(Plant::Rep24) => offsets.log_end,
+            _ => offsets.written,
+        };
         replica.on_leaders_watermark(leaders, written);
         // A log that was begun anew within a batch stands below what is known to be committed until it has the batch.
         self.logs.set_high_watermark(log, replica.high_watermark().min(offsets.log_end));
