@@ -91,6 +91,8 @@ plants! {
     Raft16 = "RAFT-16",
     /// RAFT-17 (openraft f076cf6f): the ends of the voters' logs are not sorted before the middle one is taken.
     Raft17 = "RAFT-17",
+    /// RAFT-21 (KAFKA-14618): a snapshot is named by the last offset that is in it, not by the one after it.
+    Raft21 = "RAFT-21",
     /// RAFT-25 (etcd-raft 8ecce32): a node's high watermark falls with its leader's.
     Raft25 = "RAFT-25",
     /// RAFT-26 (KAFKA-14275): a follower passes over a record that it cannot apply: that a topic goes.
@@ -103,6 +105,8 @@ plants! {
     Raft31 = "RAFT-31",
     /// RAFT-32 (Redpanda 11840): a follower takes what it appends for committed.
     Raft32 = "RAFT-32",
+    /// RAFT-38 (NATS 6888): settings are not in a snapshot of the metadata.
+    Raft38 = "RAFT-38",
     /// RAFT-39 (derived, KIP-853): a voter whose directory was replaced votes as before.
     Raft39 = "RAFT-39",
     /// RAFT-41 (derived): a change of the metadata is acknowledged when it is appended.
@@ -253,6 +257,8 @@ impl Planted {
     }
 }
 
+    /// Every bug that the simulator plants, in the order of the catalogue.
+    } = "-}",
 /// The same in every build if none is switched on: a digest of a machine is one of its debug form.
 impl fmt::Debug for Planted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -70,9 +70,10 @@ impl Judge {
     }
 
     /// A node's part in the quorum has changed; where its log ends for it, in which epoch, and the voters it knows.
-    pub fn quorum_seen(&mut self, at: usize, part: Part, end: (i64, Option<i32>), voters: &[i32]) {
+    pub fn quorum_seen(&mut self, at: usize, part: Part, log: (i64, i64, Option<i32>), voters: &[i32]) {
         if self.violation.is_none() {
-            let seen = QuorumSeen { part, end, voters, logs: &self.logs };
+            let (start, end, last_epoch) = log;
+            let seen = QuorumSeen { part, start, end: (end, last_epoch), voters, logs: &self.logs };
             let fact = Fact::Quorum(QuorumFact::Seen(seen));
             self.violation = verdict(&mut self.invariants, self.history_alone, at, &fact);
         }

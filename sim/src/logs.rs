@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bytes::Bytes;
+use ottla_core::controller::METADATA_TOPIC;
 use ottla_core::machine::{FileAction, FileId, LogDirId, Path};
 use ottla_core::record::{BatchHeader, HEADER_LEN, Producer, batches};
 use ottla_core::types::TopicPartition;
@@ -404,7 +405,12 @@ impl Logs {
                 let (log, segment) = segment_of(path)?;
                 let is_new = !self.open.values().any(|open| *open == (log.clone(), segment));
                 self.open.insert(*file, (log.clone(), segment));
-                let end = self.entry(&log).end();
+                let followed = self.entry(&log);
+                let end = followed.end();
+                // A metadata log goes on behind a snapshot: all below is in that.
+                if &*log.topic == METADATA_TOPIC && segment > end {
+                    followed.retired = followed.retired.max(segment);
+                }
                 is_new.then_some(Change::Rolled { log, segment, end })
             }
             FileAction::CloseFile { file } => {

@@ -23,6 +23,7 @@ mod partitions;
 mod produce;
 mod producers;
 pub(crate) mod quorum;
+mod snapshots;
 
 use std::net::SocketAddr;
 
@@ -85,6 +86,7 @@ pub const QUORUM: &[ApiKey] = &[
     ApiKey::Vote,
     ApiKey::BeginQuorumEpoch,
     ApiKey::EndQuorumEpoch,
+    ApiKey::FetchSnapshot,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
@@ -207,6 +209,7 @@ pub(crate) fn handle(mut call: Call<'_>) -> Handled {
         ApiKey::Vote => quorum::vote(call),
         ApiKey::BeginQuorumEpoch => quorum::begin(call),
         ApiKey::EndQuorumEpoch => quorum::end(call),
+        ApiKey::FetchSnapshot => snapshots::handle(call),
         ApiKey::AddRaftVoter => quorum::add_voter(call),
         ApiKey::RemoveRaftVoter => quorum::remove_voter(call),
         ApiKey::UnregisterBroker => brokers::unregister(call),

@@ -1,5 +1,6 @@
 //! What the nodes of the metadata quorum ask each other, on both sides: Vote (52), BeginQuorumEpoch (53),
-//! EndQuorumEpoch (54), AddRaftVoter (80), RemoveRaftVoter (81), and Fetch (1) of the metadata log.
+//! EndQuorumEpoch (54), AddRaftVoter (80), RemoveRaftVoter (81), and Fetch (1) of the metadata log. FetchSnapshot (59)
+//! is [`snapshots`]'.
 //!
 //! Each speaks of one partition. A request that names another cluster is refused (KIP-595). An answer names the leader
 //! that its sender knows, with its address (KIP-853).
@@ -16,18 +17,18 @@ use ottla_wire::api::vote::{self, VoteRequest, VoteResponse};
 use ottla_wire::api::{Request, Response};
 use ottla_wire::{ApiKey, ErrorCode, Message, Records, Uuid};
 
-use super::{Call, Handled, Reply, respond};
+use super::{Call, Handled, Reply, respond, snapshots};
 use crate::broker::Broker;
 use crate::controller::{METADATA_TOPIC as TOPIC, METADATA_TOPIC_ID as TOPIC_ID};
 use crate::log::leader_epoch_cache::EpochEnd;
 use crate::machine::Answer;
 use crate::raft::{
-    self, AddVoterRequest, BeginRequest, EndRequest, Found, Known, ReplyBody, ResponseBody, Voter, VoterEndpoint,
-    VoterKey,
+    self, AddVoterRequest, BeginRequest, EndRequest, Found, Known, ReplyBody, ResponseBody, SnapshotId, Voter,
+    VoterEndpoint, VoterKey,
 };
 use crate::types::{BrokerId, LeaderEpoch, Offset};
 
-const NOBODY: i32 = -1;
+pub(super) const NOBODY: i32 = -1;
 
 pub(super) fn vote(mut call: Call<'_>) -> Handled {
     let wire = VoteRequest::decode(&mut call.request.reader(), call.reply.head.api_version)?;
@@ -171,7 +172,11 @@ pub(super) fn encode(broker: &Broker, reply: Reply, said: &raft::Reply, records:
             respond(reply.head, &EndQuorumEpochResponse { topics: vec![topic], node_endpoints, ..Default::default() })
         }
         ReplyBody::Fetch { high_watermark, found } => {
-            encode_fetched(reply, (error, known), (high_watermark, found), records, address)
+            let start = broker.quorum().map_or(Offset::ZERO, |(raft, _)| raft.log().start);
+            encode_fetched(reply, (error, known), (start, high_watermark, found), records, address)
+        }
+        ReplyBody::Snapshot { id, size, position, .. } => {
+            snapshots::encode(reply, (error, known), (id, size, position), records, address)
         }
         ReplyBody::Voters => {
             let error_message = error.is_error().then_some(error.message());
@@ -187,21 +192,26 @@ pub(super) fn encode(broker: &Broker, reply: Reply, said: &raft::Reply, records:
 fn encode_fetched(
     reply: Reply,
     (error, known): (ErrorCode, Known),
-    (high_watermark, found): (Option<Offset>, Found),
+    (start, high_watermark, found): (Offset, Option<Offset>, Found),
     records: &Bytes,
     address: Option<(i32, (&str, u16))>,
 ) -> Answer {
     let (leader_id, leader_epoch) = (known.leader.map_or(NOBODY, |leader| leader.0), known.epoch.0);
     let diverging = match found {
         Found::Diverging(it) => fetch::EpochEndOffset { epoch: it.epoch.0, end_offset: it.end_offset.0 },
-        Found::Log(_) | Found::Nothing => fetch::EpochEndOffset::default(),
+        Found::Log(_) | Found::Snapshot(_) | Found::Nothing => fetch::EpochEndOffset::default(),
+    };
+    let snapshot_id = match found {
+        Found::Snapshot(id) => fetch::SnapshotId { end_offset: id.end.0, epoch: id.epoch.0 },
+        Found::Log(_) | Found::Diverging(_) | Found::Nothing => fetch::SnapshotId::default(),
     };
     let partition = fetch::PartitionData {
         error_code: error,
         high_watermark: high_watermark.map_or(-1, |offset| offset.0),
-        log_start_offset: 0,
+        log_start_offset: start.0,
         records: Some(Records::Slice(records)),
         diverging_epoch: diverging,
+        snapshot_id,
         current_leader: fetch::LeaderIdAndEpoch { leader_id, leader_epoch },
         ..Default::default()
     };
@@ -227,6 +237,8 @@ pub(crate) struct Asker<'a> {
     pub endpoints: &'a [VoterEndpoint],
     /// The most that a fetch takes, in bytes.
     pub fetch_max_bytes: i32,
+    /// The most that it takes of a snapshot at a time, in bytes.
+    pub fetch_snapshot_max_bytes: i32,
 }
 
 /// A request of the quorum's as it goes out.
@@ -276,6 +288,7 @@ pub(crate) fn request_of<'a>(asker: Asker<'a>, request: &'a raft::Request) -> Re
             EndQuorumEpochRequest { cluster_id, topics: vec![topic], leader_endpoints }.into()
         }
         raft::Request::Fetch(it) => fetch_of(asker, it).into(),
+        raft::Request::FetchSnapshot(it) => snapshots::request_of(asker, it).into(),
         raft::Request::AddVoter(it) => {
             let listener = |it: &'a VoterEndpoint| Listener { name: &it.name, host: &it.host, port: it.port };
             AddRaftVoterRequest {
@@ -350,16 +363,23 @@ pub(crate) fn response_of(wire: &Response<'_>) -> Option<(raft::Response, Option
                 Some(Records::External { .. }) | None => Bytes::new(),
             };
             let high_watermark = (partition.high_watermark >= 0).then_some(Offset(partition.high_watermark));
-            let body = ResponseBody::Fetch { high_watermark, diverging, records };
+            let snapshot = &partition.snapshot_id;
+            let snapshot = (snapshot.end_offset >= 0 && snapshot.epoch >= 0)
+                .then_some(SnapshotId { end: Offset(snapshot.end_offset), epoch: LeaderEpoch(snapshot.epoch) });
+            let body = ResponseBody::Fetch { high_watermark, diverging, snapshot, records };
             let leader = &partition.current_leader;
             Some((said(partition.error_code, leader.leader_id, leader.leader_epoch, body), endpoint))
+        }
+        Response::FetchSnapshot(it) => {
+            let endpoint = it.node_endpoints.first().map(|it| address(it.node_id, it.host, i32::from(it.port)));
+            Some((snapshots::response_of(it)?, endpoint))
         }
         Response::AddRaftVoter(it) => Some((said(it.error_code, NOBODY, 0, ResponseBody::Heard), None)),
         _ => None,
     }
 }
 
-fn said(error: ErrorCode, leader: i32, epoch: i32, body: ResponseBody) -> raft::Response {
+pub(super) fn said(error: ErrorCode, leader: i32, epoch: i32, body: ResponseBody) -> raft::Response {
     let leader = (leader >= 0).then_some(BrokerId(leader));
     raft::Response { error, known: Known { epoch: LeaderEpoch(epoch), leader }, body }
 }
@@ -368,7 +388,7 @@ fn address(id: i32, host: &str, port: i32) -> (BrokerId, String) {
     (BrokerId(id), format!("{host}:{port}"))
 }
 
-fn ask<'m>(call: &mut Call<'_>, request: Option<raft::Request>, refusal: &impl Message<'m>) -> Handled {
+pub(super) fn ask<'m>(call: &mut Call<'_>, request: Option<raft::Request>, refusal: &impl Message<'m>) -> Handled {
     match request {
         Some(request) => {
             call.broker.on_quorum_request(call.now, call.ticket, request, call.out);
@@ -378,12 +398,12 @@ fn ask<'m>(call: &mut Call<'_>, request: Option<raft::Request>, refusal: &impl M
     }
 }
 
-fn is_ours(broker: &Broker, cluster_id: Option<&str>) -> bool {
+pub(super) fn is_ours(broker: &Broker, cluster_id: Option<&str>) -> bool {
     cluster_id.is_none_or(|id| id == broker.cluster_id())
 }
 
 /// Versions without directory ids leave it open.
-fn voter_key(id: i32, directory_id: Uuid) -> Option<VoterKey> {
+pub(super) fn voter_key(id: i32, directory_id: Uuid) -> Option<VoterKey> {
     (id >= 0 && !directory_id.is_zero()).then_some(VoterKey { id: BrokerId(id), directory_id })
 }
 

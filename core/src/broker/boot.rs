@@ -6,7 +6,7 @@
 //! | Reading     | `meta.properties` of each directory, and `quorum-state`      |
 //! | Joining     | a node of the cluster that it is to join has said which that is |
 //! | Formatting  | the new `meta.properties` are durable                        |
-//! | Replaying   | the metadata log is read to its end                          |
+//! | Replaying   | its newest snapshot and the metadata log behind it are read  |
 //! | Electing    | this node's vote is durable: it leads the quorum             |
 //! | Registering | this broker's registration is committed                      |
 //! | Running     | a shutdown                                                   |
@@ -15,22 +15,23 @@
 //! A directory is formatted only by an operator's word that a cluster is born, or to join the cluster that the other
 //! directories belong to. A quorum must never elect itself over a log that was wiped.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_wire::Uuid;
 
 use super::replicas::log_config;
-use super::{Broker, Pending};
+use super::{Broker, Pending, snapshots};
 use crate::clock::Now;
 use crate::config::BrokerConfig;
-use crate::controller::{self, BrokerEndpoint, Change, METADATA_TOPIC, METADATA_TOPIC_ID};
+use crate::controller::{self, BrokerEndpoint, Change, Extent, METADATA_TOPIC, METADATA_TOPIC_ID};
 use crate::log::meta_properties::MetaProperties;
 use crate::log::{self, Boot, CleanerConfig, FoundLog, LogConfig, LogId, LogManagerConfig, SaveRequest};
 use crate::machine::{DiskError, Effect, Effects, Level, LogDirId, Path};
 use crate::raft::{
-    ControlRecord, KRAFT_VERSION, Raft, RaftConfig, SavedElection, Start, Voter, VoterEndpoint, VoterHistory, VoterKey,
-    VoterSet, control_records,
+    ControlRecord, KRAFT_VERSION, Raft, RaftConfig, SavedElection, SnapshotId, Start, Voter, VoterEndpoint,
+    VoterHistory, VoterKey, VoterSet, control_records,
 };
 use crate::record::{self, RecordBatch};
 use crate::rng::Rng;
@@ -38,7 +39,7 @@ use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 
 const META_PROPERTIES: &str = "meta.properties";
 /// The metadata log lies in the first directory.
-const METADATA_DIR: LogDirId = LogDirId(0);
+pub(super) const METADATA_DIR: LogDirId = LogDirId(0);
 
 /// How long a fetch of the metadata log waits at the quorum's leader for something to say at most, as in Kafka.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
@@ -71,9 +72,11 @@ pub(super) struct Reading {
 /// How far the metadata log is read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Replaying {
-    next: Offset,
-    last_epoch: Option<LeaderEpoch>,
-    voters: VoterHistory,
+    pub(super) next: Offset,
+    pub(super) last_epoch: Option<LeaderEpoch>,
+    pub(super) voters: VoterHistory,
+    /// The snapshots that are there, with their sizes, but for those that cannot be used.
+    pub(super) snapshots: BTreeMap<SnapshotId, u64>,
     election: Option<SavedElection>,
     /// All that had counted is there.
     intact: bool,
@@ -85,6 +88,7 @@ pub(super) enum Question {
     Meta(LogDirId),
     Election,
     Formatted(LogDirId),
+    Snapshot(SnapshotId),
     Replay,
 }
 
@@ -164,11 +168,10 @@ impl Broker {
     pub(super) fn on_loaded(
         &mut self,
         now: Now,
-        ticket: log::Ticket,
+        question: Question,
         result: Result<Option<Bytes>, DiskError>,
         out: &mut Effects,
     ) {
-        let Some(Pending::Boot(question)) = self.questions.answered(ticket) else { return };
         let Phase::Reading(reading) = &mut self.phase else { return };
         reading.outstanding -= 1;
         let noted = match (question, result) {
@@ -261,6 +264,7 @@ impl Broker {
     pub(super) fn on_saved(&mut self, now: Now, ticket: log::Ticket, out: &mut Effects) {
         match self.questions.answered(ticket) {
             Some(Pending::Vote(id)) => self.on_vote_saved(now, id, out),
+            Some(Pending::Snapshot(snapshots::Question::Saved(id))) => self.on_snapshot_saved(now, id, out),
             Some(Pending::Boot(Question::Formatted(_))) => self.on_formatted(now, out),
             _ => {}
         }
@@ -334,9 +338,8 @@ impl Broker {
         let Some(log) = log else { return self.refuse("the metadata log cannot be made", out) };
         self.logs.set_config(log, config);
         self.metadata.set_log(log);
-        let next = self.logs.offsets(log).unwrap_or_default().log_start;
-        self.phase = Phase::Replaying(Box::new(Replaying { next, election, intact, ..Replaying::default() }));
-        self.read_on(log, next, out);
+        self.phase = Phase::Replaying(Box::new(Replaying { election, intact, ..Replaying::default() }));
+        self.find_snapshots(now, &boot.beside_metadata, out);
     }
 
     /// Whether all logs that are here have all that counted: what is durable was verified against the journal, and
@@ -346,7 +349,7 @@ impl Broker {
         boot.offline.is_empty() && sound && (self.counts_durable() || boot.clean.iter().all(Option::is_some))
     }
 
-    fn read_on(&mut self, log: LogId, from: Offset, out: &mut Effects) {
+    pub(super) fn read_on(&mut self, log: LogId, from: Offset, out: &mut Effects) {
         let ticket = self.questions.ask(Pending::Boot(Question::Replay));
         self.logs.read_bytes(log, from, ticket, out);
     }
@@ -382,7 +385,7 @@ impl Broker {
         replaying.next = batch.header().next_offset();
         replaying.last_epoch = Some(batch.header().leader_epoch);
         // What of it is committed, the quorum says when it has a leader.
-        self.metadata.controller.on_appended(replaying.next, changes);
+        self.metadata.controller.on_appended(Extent::of(batch, replaying.next), changes);
         Ok(())
     }
 
@@ -399,6 +402,7 @@ impl Broker {
             born: is_birth.then(|| VoterSet::single(node, self.voter())),
             end_offset: replaying.next,
             last_epoch: replaying.last_epoch,
+            snapshots: self.metadata.snapshots.sizes(),
             seed: self.rng.next_u64(),
         };
         match Raft::new(start, self.raft_config(), self.config.planted) {
@@ -540,7 +544,7 @@ impl Broker {
     fn metadata_log_config(&self) -> LogConfig {
         let metadata = &self.config.broker.metadata;
         LogConfig {
-            segment_bytes: metadata.segment_bytes,
+            segment_bytes: metadata.internal_segment_bytes.unwrap_or(metadata.segment_bytes),
             segment_ms: i64::try_from(metadata.segment_ms).unwrap_or(i64::MAX),
             retention_ms: -1,
             retention_bytes: -1,

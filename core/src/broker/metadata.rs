@@ -15,10 +15,11 @@ use super::boot::{election_path, is_of_broker_config, is_of_group_config};
 use super::producer_ids::ProducerIds;
 use super::quorum::Traffic;
 use super::replicas::log_config;
+use super::snapshots::Snapshots;
 use super::{Broker, Outcome, Pending, TopicRef};
 use crate::clock::Now;
 use crate::config::{Config, Overrides};
-use crate::controller::{self, Change, Controller, MetadataImage, PartitionImage, ResourceKind, TopicImage};
+use crate::controller::{self, Change, Controller, Extent, MetadataImage, PartitionImage, ResourceKind, TopicImage};
 use crate::log::{AppendOrigin, Batch, FoundLog, LogId, SaveRequest};
 use crate::machine::{Effects, Level, Ticket};
 use crate::planted::Plant;
@@ -48,6 +49,7 @@ pub(super) struct Metadata {
     waiting: VecDeque<(Offset, Ticket, Box<Answered>)>,
     pub(super) producer_ids: ProducerIds,
     pub(super) traffic: Traffic,
+    pub(super) snapshots: Snapshots,
 }
 
 impl Metadata {
@@ -66,6 +68,7 @@ impl Metadata {
             waiting: VecDeque::new(),
             producer_ids: ProducerIds::default(),
             traffic: Traffic::default(),
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -157,8 +160,8 @@ impl Broker {
     /// Appends one atomic batch to the metadata log: the offset after it, or `None` if the log does not take it.
     pub(super) fn append_changes(&mut self, now: Now, changes: Vec<Change>, out: &mut Effects) -> Option<Offset> {
         let epoch = self.led_epoch()?;
-        let end = self.append_metadata(now, epoch, controller::encode(&changes, now.wall.0), out)?;
-        self.metadata.controller.on_appended(end, changes);
+        let batch = controller::encode(&changes, now.wall.0);
+        let end = self.append_metadata(now, epoch, batch, changes, out)?;
         self.on_metadata_progress(now, out);
         Some(end)
     }
@@ -175,13 +178,25 @@ impl Broker {
         self.metadata.raft.as_ref().filter(|raft| raft.is_leader()).map(Raft::epoch)
     }
 
-    fn append_metadata(&mut self, now: Now, epoch: LeaderEpoch, batch: Vec<u8>, out: &mut Effects) -> Option<Offset> {
+    fn append_metadata(
+        &mut self,
+        now: Now,
+        epoch: LeaderEpoch,
+        batch: Vec<u8>,
+        changes: Vec<Change>,
+        out: &mut Effects,
+    ) -> Option<Offset> {
         let log = self.metadata.log?;
+        let extent = RecordBatch::first_of(&batch).map(|batch| Extent::of(&batch, Offset::ZERO)).unwrap_or_default();
         let facts = record::scan(&batch, u64::MAX).expect("a batch of our own is well-formed");
         let batch = Batch { bytes: Bytes::from(batch), facts: &facts };
         let appended = self.logs.append(now, log, epoch, batch, AppendOrigin::Coordinator, true, out);
         match appended {
-            Ok(appended) => Some(appended.last_offset + 1),
+            Ok(appended) => {
+                let end = appended.last_offset + 1;
+                self.metadata.controller.on_appended(Extent { end, ..extent }, changes);
+                Some(end)
+            }
             Err(error) => {
                 out.note(Level::Error, format!("the metadata log refuses a change: {error:?}"));
                 None
@@ -195,9 +210,10 @@ impl Broker {
         let Some(offsets) = self.logs.offsets(log) else { return };
         let early = self.config.planted.has(Plant::Raft31);
         let durable = if early { offsets.written } else { offsets.durable };
-        let last_epoch = self.logs.epoch_of(log, offsets.log_end + -1);
+        let last_epoch = self.metadata_epoch(log, offsets.log_end);
         let Some(raft) = &mut self.metadata.raft else { return };
-        let state = LogState { end: offsets.log_end, written: offsets.written, durable, last_epoch };
+        let (start, end, written) = (offsets.log_start, offsets.log_end, offsets.written);
+        let state = LogState { start, end, written, durable, last_epoch };
         let outcome = raft.on_log(now, state);
         self.on_raft(now, outcome, out);
     }
@@ -238,7 +254,7 @@ impl Broker {
             let log = self.metadata.log.expect("a leader has a log");
             self.logs.begin_epoch(log, lead.epoch);
             let place = self.logs.offsets(log).unwrap_or_default().log_end;
-            let end = self.append_metadata(now, lead.epoch, lead.batch.clone(), out);
+            let end = self.append_metadata(now, lead.epoch, lead.batch.clone(), Vec::new(), out);
             self.metadata.lead = Some((lead.clone(), end));
             if end.is_none() {
                 return;
@@ -253,7 +269,7 @@ impl Broker {
     fn change_voters(&mut self, now: Now, batch: &[u8], out: &mut Effects) {
         let (Some(log), Some(raft)) = (self.metadata.log, &self.metadata.raft) else { return };
         let (epoch, place) = (raft.epoch(), self.logs.offsets(log).unwrap_or_default().log_end);
-        if self.append_metadata(now, epoch, batch.to_vec(), out).is_some() {
+        if self.append_metadata(now, epoch, batch.to_vec(), Vec::new(), out).is_some() {
             self.note_voters(now, place, batch, out);
             self.on_metadata_progress(now, out);
         }
@@ -319,6 +335,7 @@ impl Broker {
             let (_, ticket, answer) = self.metadata.waiting.pop_front().expect("it has a front");
             self.release(ticket, Outcome::Admin(answer));
         }
+        self.consider_snapshot(now, out);
     }
 
     /// The metadata log failed: nobody who waits for it can be told that it worked.
@@ -335,7 +352,7 @@ impl Broker {
     }
 
     /// Does here what the metadata now says.
-    fn act_on(&mut self, now: Now, learned: &[Change], out: &mut Effects) {
+    pub(super) fn act_on(&mut self, now: Now, learned: &[Change], out: &mut Effects) {
         self.on_topics_changed(Some(learned));
         let mut topics: BTreeSet<Arc<str>> = BTreeSet::new();
         for change in learned {

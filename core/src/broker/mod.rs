@@ -8,7 +8,7 @@
 //! * [`produce`], [`fetch`], [`offsets`]: the data path; [`purgatory`]: those who wait
 //! * [`coordinator`]: groups, and the logs that they live in
 //! * [`quorum`]: this node among those that keep the metadata; [`cluster`]: among the brokers
-//! * [`metadata`]: changes to the metadata, from decision to effect; [`producer_ids`]
+//! * [`metadata`]: changes to the metadata, from decision to effect; [`snapshots`] of it; [`producer_ids`]
 //! * [`replicas`]: the partitions that are here
 //!
 //! A request's answer leaves as a released [`Outcome`]; how it is encoded is `api`'s.
@@ -26,6 +26,7 @@ mod producer_ids;
 mod purgatory;
 mod quorum;
 mod replicas;
+mod snapshots;
 mod view;
 
 pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, PartitionResults, ReplicaDescribed};
@@ -145,6 +146,7 @@ enum Pending {
     Boot(boot::Question),
     Groups(LogId),
     Vote(SaveId),
+    Snapshot(snapshots::Question),
     Quorum,
 }
 
@@ -351,8 +353,16 @@ impl Broker {
                 _ => {}
             },
             LogEvent::Saved { ticket } => self.on_saved(now, ticket, out),
-            LogEvent::Loaded { ticket, result } => self.on_loaded(now, ticket, result, out),
+            LogEvent::Loaded { ticket, result } => match self.questions.answered(ticket) {
+                Some(Pending::Boot(boot::Question::Snapshot(id))) => self.on_snapshot_loaded(now, id, result, out),
+                Some(Pending::Boot(question)) => self.on_loaded(now, question, result, out),
+                Some(Pending::Snapshot(snapshots::Question::Read(id))) => self.on_snapshot_read(now, id, result, out),
+                _ => {}
+            },
             LogEvent::LogStartRaised { log, offset } => self.on_log_start(log, offset),
+            LogEvent::LogStartSaved { log, offset } if self.metadata.is_log(log) => {
+                self.on_metadata_start_saved(now, offset, out);
+            }
             LogEvent::LogStartSaved { log, offset } => self.on_log_start_saved(log, offset),
             LogEvent::Damaged { log, damage } => {
                 self.take_offline(log, &format!("is damaged ({damage}); nothing of it is served or cut"), out);

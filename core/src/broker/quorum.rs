@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::boot::Phase;
 use super::{Broker, Outcome, Pending};
 use crate::clock::Now;
-use crate::controller;
+use crate::controller::{self, Extent};
 use crate::log::{self, AppendOrigin, Batch};
 use crate::machine::{Effects, Level, Ticket};
 use crate::planted::Plant;
@@ -108,6 +108,12 @@ impl Broker {
         if let Some(records) = outcome.append.take() {
             self.replicate(now, &records, out);
         }
+        if let Some(piece) = outcome.piece.take() {
+            self.on_piece(now, &piece, out);
+        }
+        if self.metadata.raft().is_some_and(|raft| raft.download().is_none()) {
+            self.metadata.snapshots.forget_partial();
+        }
         if let Some(why) = outcome.broken.take() {
             self.refuse(&why, out);
         }
@@ -117,6 +123,7 @@ impl Broker {
     pub(super) fn on_metadata_truncated(&mut self, now: Now, end: Offset, out: &mut Effects) {
         self.metadata.controller.on_cut(end);
         self.on_metadata_progress(now, out);
+        self.install_snapshot(now, out);
     }
 
     /// What the log has for a reader is read.
@@ -129,8 +136,17 @@ impl Broker {
     }
 
     fn answer_quorum(&mut self, ticket: Ticket, reply: raft::Reply, out: &mut Effects) {
-        let ReplyBody::Fetch { found: Found::Log(from), .. } = reply.body else {
-            return self.release(ticket, Outcome::Quorum(Box::new((reply, Bytes::new()))));
+        let from = match reply.body {
+            ReplyBody::Fetch { found: Found::Log(from), .. } => from,
+            ReplyBody::Snapshot { id, .. } if !reply.error.is_error() => {
+                return self.answer_piece(ticket, id, reply, out);
+            }
+            ReplyBody::Fetch { .. }
+            | ReplyBody::Snapshot { .. }
+            | ReplyBody::Vote { .. }
+            | ReplyBody::Begin
+            | ReplyBody::End
+            | ReplyBody::Voters => return self.release(ticket, Outcome::Quorum(Box::new((reply, Bytes::new())))),
         };
         let Some(log) = self.metadata.log() else { return self.release(ticket, Outcome::Close) };
         let question = self.questions.ask(Pending::Quorum);
@@ -187,7 +203,7 @@ impl Broker {
         if self.config.planted.has(Plant::Raft26) {
             changes.retain(|change| !matches!(change, controller::Change::RemoveTopic { .. }));
         }
-        self.metadata.controller.on_appended(header.next_offset(), changes);
+        self.metadata.controller.on_appended(Extent::of(batch, header.next_offset()), changes);
         self.note_voters(now, header.base_offset, batch.bytes(), out);
         if self.config.planted.has(Plant::Raft32) {
             self.on_metadata_committed(now, header.next_offset(), out);

@@ -103,6 +103,7 @@ groups! {
     pub struct MetadataLogConfig {
         metadata_dir: Option<String> = "metadata.log.dir",
         segment_bytes: u32 = "metadata.log.segment.bytes",
+        internal_segment_bytes: Option<u32> = "internal.metadata.log.segment.bytes",
         segment_ms: u64 = "metadata.log.segment.ms",
         max_record_bytes_between_snapshots: u64 = "metadata.log.max.record.bytes.between.snapshots",
         max_snapshot_interval_ms: u64 = "metadata.log.max.snapshot.interval.ms",

@@ -102,7 +102,7 @@ broker_keys! { BROKER;
         "How long the quorum's leader gathers records before it writes them.";
     "controller.quorum.fetch.max.bytes", int(1), "1048576", Fixed, Used,
         "Bytes of metadata records in one fetch at most.";
-    "controller.quorum.fetch.snapshot.max.bytes", int(1), "1048576", Fixed, Ignored,
+    "controller.quorum.fetch.snapshot.max.bytes", int(1), "1048576", Fixed, Used,
         "Bytes of a metadata snapshot in one fetch at most.";
     // Metadata log.
     "metadata.log.dir", Text, null, Fixed, Ignored,
@@ -111,15 +111,15 @@ broker_keys! { BROKER;
         "Size at which a segment of the metadata log is closed.";
     "metadata.log.segment.ms", long(1), "604800000", Fixed, Used,
         "Age at which a segment of the metadata log is closed.";
-    "metadata.log.max.record.bytes.between.snapshots", long(1), "20971520", Fixed, Ignored,
+    "metadata.log.max.record.bytes.between.snapshots", long(1), "20971520", Fixed, Used,
         "Bytes of new metadata records after which a snapshot is written.";
-    "metadata.log.max.snapshot.interval.ms", long(0), "3600000", Fixed, Ignored,
+    "metadata.log.max.snapshot.interval.ms", long(0), "3600000", Fixed, Used,
         "A snapshot is written at least so often if there are new records; 0 for never.";
     "metadata.max.idle.interval.ms", int(0), "500", Fixed, Ignored,
         "How often an idle quorum leader writes a no-op record; 0 for never.";
-    "metadata.max.retention.bytes", long(-1), "104857600", Fixed, Ignored,
+    "metadata.max.retention.bytes", long(-1), "104857600", Fixed, Used,
         "Size of old metadata segments and snapshots that are kept.";
-    "metadata.max.retention.ms", long(-1), "604800000", Fixed, Ignored,
+    "metadata.max.retention.ms", long(-1), "604800000", Fixed, Used,
         "Age to which old metadata segments and snapshots are kept.";
     // Registration.
     "broker.heartbeat.interval.ms", int(1), "500", Fixed, Used,
@@ -609,8 +609,8 @@ broker_keys! { BROKER;
         "Whether old segments are moved to remote storage.";
     "internal.metadata.delete.delay.millis", long_any(), "60000", Fixed, Ignored,
         "How long deleted metadata files remain.";
-    "internal.metadata.log.segment.bytes", int_any(), null, Fixed, Ignored,
-        "Segment size of the metadata log in Kafka's own tests.";
+    "internal.metadata.log.segment.bytes", int(1), null, Fixed, Used,
+        "Segment size of the metadata log in tests, instead of metadata.log.segment.bytes.";
     "internal.metadata.max.batch.size.in.bytes", int_any(), "8388608", Fixed, Ignored,
         "The largest batch of metadata records.";
     // Ottla's own.

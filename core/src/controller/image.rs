@@ -142,7 +142,7 @@ impl ResourceKind {
 }
 
 impl MetadataImage {
-    /// The offset after the last record that was replayed.
+    /// The offset after the last batch that was replayed.
     #[must_use]
     pub const fn end(&self) -> Offset {
         self.end
@@ -216,6 +216,11 @@ impl MetadataImage {
     #[must_use]
     pub const fn next_producer_id(&self) -> i64 {
         self.next_producer_id
+    }
+
+    /// All that the log says below `end` is known: a batch may say nothing that is held here.
+    pub fn advance(&mut self, end: Offset) {
+        self.end = end;
     }
 
     /// Applies one record; `end` is the offset after its batch. What it speaks of and is not there is ignored: the

@@ -11,17 +11,20 @@
 //! | records appended | replays them           |                 |
 //! | committed to n  |                        | replays those below n |
 //! | append failed   | becomes the committed one |              |
+//! | a snapshot takes the place of the log | becomes its image | becomes its image |
 //!
 //! Absent on purpose: the log itself, timers, and who waits for an answer. The parent has those.
 
 mod brokers;
 mod configs;
+mod difference;
 mod image;
 mod internal;
 mod partitions;
 mod producer_ids;
 mod reassignment;
 mod records;
+mod snapshot;
 mod topics;
 
 #[cfg(test)]
@@ -37,12 +40,14 @@ pub use partitions::{IsrProposal, alter_partition};
 pub use producer_ids::{BLOCK_SIZE, allocate};
 pub use reassignment::{ElectionType, Reassignment, elect, reassign, rebalance};
 pub use records::{BrokerDelta, Change, DecodeError, NewPartition, PartitionDelta, decode_batch, encode};
+pub use snapshot::Snapshot;
 pub use topics::{CreatedTopic, MorePartitions, NewTopic, TopicChoice, create, create_partitions, delete};
 
 use std::collections::VecDeque;
 
 use ottla_wire::ErrorCode;
 
+use crate::record::RecordBatch;
 use crate::types::Offset;
 
 /// What a decision came to.
@@ -68,8 +73,38 @@ pub struct Refused {
 pub struct Controller {
     committed: MetadataImage,
     speculative: MetadataImage,
-    /// Batches that are appended and not committed: the offset after each, and its records.
-    appended: VecDeque<(Offset, Vec<Change>)>,
+    /// Batches that are appended and not committed, and their records.
+    appended: VecDeque<(Extent, Vec<Change>)>,
+    /// What was committed since the last snapshot.
+    grown: Grown,
+}
+
+/// A batch of the metadata log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The offset after it.
+    pub end: Offset,
+    /// Its size.
+    pub bytes: u64,
+    /// Its greatest timestamp.
+    pub timestamp: i64,
+}
+
+/// How much of the log was committed since the last snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grown {
+    /// Bytes of batches.
+    pub bytes: u64,
+    /// The timestamp of the last one.
+    pub last_timestamp: i64,
+}
+
+impl Extent {
+    /// A batch that ends at `end` of the log.
+    #[must_use]
+    pub fn of(batch: &RecordBatch<'_>, end: Offset) -> Self {
+        Self { end, bytes: batch.bytes().len() as u64, timestamp: batch.header().max_timestamp }
+    }
 }
 
 impl Refused {
@@ -92,36 +127,62 @@ impl Controller {
         &self.speculative
     }
 
-    /// A batch was appended; `end` is the offset after it.
-    pub fn on_appended(&mut self, end: Offset, changes: Vec<Change>) {
+    /// A batch was appended. One of control records has no changes.
+    pub fn on_appended(&mut self, batch: Extent, changes: Vec<Change>) {
         for change in &changes {
-            self.speculative.replay(end, change);
+            self.speculative.replay(batch.end, change);
         }
-        self.appended.push_back((end, changes));
+        self.speculative.advance(batch.end);
+        self.appended.push_back((batch, changes));
     }
 
     /// The metadata log is committed up to `end`: what the committed image learned by it.
     #[must_use]
     pub fn on_committed(&mut self, end: Offset) -> Vec<Change> {
         let mut learned = Vec::new();
-        while self.appended.front().is_some_and(|(batch_end, _)| *batch_end <= end) {
-            let (batch_end, changes) = self.appended.pop_front().expect("it has a front");
+        while self.appended.front().is_some_and(|(batch, _)| batch.end <= end) {
+            let (batch, changes) = self.appended.pop_front().expect("it has a front");
             for change in &changes {
-                self.committed.replay(batch_end, change);
+                self.committed.replay(batch.end, change);
             }
+            self.committed.advance(batch.end);
+            self.grown = Grown { bytes: self.grown.bytes + batch.bytes, last_timestamp: batch.timestamp };
             learned.extend(changes);
         }
         learned
     }
 
+    /// How much was committed since the last snapshot.
+    #[must_use]
+    pub const fn grown(&self) -> Grown {
+        self.grown
+    }
+
+    /// A snapshot of the committed image is written.
+    pub fn on_snapshot(&mut self) {
+        self.grown.bytes = 0;
+    }
+
+    /// A snapshot takes the place of the log and of both images: what the committed one learned by it.
+    #[must_use]
+    pub fn install(&mut self, image: MetadataImage, last_timestamp: i64) -> Vec<Change> {
+        let learned = self.committed.changes_to(&image);
+        self.appended.clear();
+        self.grown = Grown { bytes: 0, last_timestamp };
+        self.speculative = image.clone();
+        self.committed = image;
+        learned
+    }
+
     /// The metadata log is cut: the batches that reach beyond `end` will never be committed.
     pub fn on_cut(&mut self, end: Offset) {
-        self.appended.retain(|(batch_end, _)| *batch_end <= end);
+        self.appended.retain(|(batch, _)| batch.end <= end);
         self.speculative = self.committed.clone();
-        for (batch_end, changes) in &self.appended {
+        for (batch, changes) in &self.appended {
             for change in changes {
-                self.speculative.replay(*batch_end, change);
+                self.speculative.replay(batch.end, change);
             }
+            self.speculative.advance(batch.end);
         }
     }
 

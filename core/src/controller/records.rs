@@ -103,11 +103,16 @@ pub fn encode(changes: &[Change], timestamp: i64) -> Vec<u8> {
     let mut batch = BatchBuilder::new(BatchOptions::default());
     let mut value = Writer::new();
     for change in changes {
-        value.clear();
-        encode_change(change, &mut value);
-        batch.append(&NewRecord { timestamp, value: Some(value.as_bytes()), ..Default::default() });
+        append_change(&mut batch, change, timestamp, &mut value);
     }
     batch.build()
+}
+
+/// Adds a change to a batch. `value` is scratch.
+pub(super) fn append_change(batch: &mut BatchBuilder, change: &Change, timestamp: i64, value: &mut Writer) {
+    value.clear();
+    encode_change(change, value);
+    batch.append(&NewRecord { timestamp, value: Some(value.as_bytes()), ..Default::default() });
 }
 
 /// The changes of one batch of the metadata log; control batches have none.

@@ -47,7 +47,7 @@ impl Cluster {
         }
         self.log.push(encode(&changes, 0));
         self.end += i64::try_from(changes.len()).unwrap();
-        self.controller.on_appended(self.end, changes);
+        self.controller.on_appended(Extent { end: self.end, ..Extent::default() }, changes);
     }
 
     fn create(&mut self, name: &str, partitions: i32) -> Result<CreatedTopic, Refused> {

@@ -235,6 +235,8 @@ pub struct Boot {
     pub clean: Vec<Option<BrokerEpoch>>,
     /// Directories that could not be read.
     pub offline: Vec<LogDirId>,
+    /// What lies beside the metadata log and is no part of it: names and lengths.
+    pub beside_metadata: Vec<(Box<str>, u64)>,
 }
 
 /// What a parent must know. Drained after each call.

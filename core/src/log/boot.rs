@@ -41,6 +41,8 @@ pub(crate) struct Starting {
     running: BTreeMap<u32, Recovery>,
     last: u32,
     recovered: Vec<Log>,
+    /// What lies beside the metadata log.
+    beside_metadata: Vec<(Box<str>, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -237,7 +239,10 @@ impl Starting {
             return;
         };
         if let Recovered::Done(log) = step(recovery, io) {
-            self.running.remove(&number);
+            let beside = self.running.remove(&number).map(|recovery| recovery.files.others).unwrap_or_default();
+            if &*log.path.name == names::METADATA_DIR {
+                self.beside_metadata = beside;
+            }
             self.recovered.push(*log);
             self.take_turns(io);
         }
@@ -266,7 +271,7 @@ impl Starting {
 
     /// What is left to do and to say at its end. The logs are the parent's to add.
     pub(crate) fn finish(&self, io: &mut Io<'_>) -> Boot {
-        let mut boot = Boot::default();
+        let mut boot = Boot { beside_metadata: self.beside_metadata.clone(), ..Boot::default() };
         for start in &self.dirs {
             let offline = start.step == Step::Offline;
             boot.clean.push(start.broker_epoch.filter(|_| start.is_clean && !offline));

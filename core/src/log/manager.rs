@@ -26,7 +26,7 @@ use crate::clock::{Instant, Now};
 use crate::job::{Report, SLICE};
 use crate::machine::{DiskError, DiskResult, Effects, FileAction, FileRange, JobId, LogDirId, OpId, OpenMode, Path};
 use crate::planted::Planted;
-use crate::storage::{Health, LoadOwner, LogOp, Mark, Pin, SaveOwner, Storage, StorageEvent, Stream};
+use crate::storage::{Health, LoadOwner, LogOp, Mark, Owner, Pin, SaveOwner, Storage, StorageEvent, Stream};
 use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 
 /// Every log of a broker.
@@ -379,6 +379,11 @@ impl LogManager {
     /// Reads a small file: [`LogEvent::Loaded`] follows.
     pub fn load(&mut self, path: Path, ticket: Ticket, out: &mut Effects) {
         self.parts.storage.load(path, LoadOwner::Parent(ticket.0), out);
+    }
+
+    /// Removes a file that nobody needs: it does not matter whether it works.
+    pub fn remove(&mut self, path: Path, out: &mut Effects) {
+        self.parts.storage.act(path.dir, Owner::Nobody, FileAction::Remove { path }, out);
     }
 
     /// Syncs all, saves what a start needs, leaves the clean marks: [`LogEvent::ShutdownDone`] follows. Appends

@@ -29,6 +29,12 @@ pub const METADATA_DIR: &str = "__cluster_metadata-0";
 /// In the metadata log's directory: the records that a cluster is born with.
 pub const BOOTSTRAP_CHECKPOINT: &str = "bootstrap.checkpoint";
 
+/// Whether a file's name says that it was being written when its process died.
+#[must_use]
+pub fn is_unfinished(name: &str) -> bool {
+    name.ends_with(".tmp") || name.ends_with(".checkpoint.part")
+}
+
 /// What a file of a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SegmentFile {

@@ -88,7 +88,7 @@ pub(super) struct Files {
     pub(super) gone: Vec<Offset>,
     /// Index files, by their segment.
     pub(super) indexes: Vec<(Offset, SegmentFile)>,
-    pub(super) others: Vec<Box<str>>,
+    pub(super) others: Vec<(Box<str>, u64)>,
     /// A swap that a crash has left, while it is being ended.
     pub(super) unfinished: Option<Unfinished>,
 }
@@ -220,7 +220,7 @@ impl Recovery {
         }
         self.drop_below_start();
         for (slot, name) in [(METADATA, names::PARTITION_METADATA), (EPOCHS, names::LEADER_EPOCH_CHECKPOINT)] {
-            if self.files.others.iter().any(|other| &**other == name) {
+            if self.files.others.iter().any(|(other, _)| &**other == name) {
                 self.load(slot, self.path.join(name), io);
             }
         }
@@ -237,8 +237,8 @@ impl Recovery {
             FileName::Segment { base_offset, file } => self.files.indexes.push((base_offset, file)),
             FileName::Leftover if entry.name.ends_with(".deleted") => self.remove(&entry.name, io),
             FileName::Leftover | FileName::Swap { .. } => self.discard(&entry.name, io),
-            FileName::Other if entry.name.ends_with(".tmp") => self.remove(&entry.name, io),
-            FileName::Other => self.files.others.push(entry.name.clone()),
+            FileName::Other if names::is_unfinished(&entry.name) => self.remove(&entry.name, io),
+            FileName::Other => self.files.others.push((entry.name.clone(), entry.len)),
         }
     }
 

@@ -4,6 +4,7 @@ use super::api::{DerivedView, LogId, LogView, ProducerView};
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::manager::LogManager;
 use super::partition::Log;
+use crate::clock::{Now, WallTime};
 use crate::machine::LogDirId;
 use crate::storage::Health;
 use crate::types::{LeaderEpoch, Offset};
@@ -33,6 +34,18 @@ impl LogManager {
     #[must_use]
     pub fn epoch_of(&self, log: LogId, offset: Offset) -> Option<LeaderEpoch> {
         self.log(log)?.derived.epochs.epoch_at(offset)
+    }
+
+    /// How many bytes its segments have.
+    #[must_use]
+    pub fn size(&self, log: LogId) -> u64 {
+        self.log(log).map_or(0, Log::size)
+    }
+
+    /// The wall time, if both clocks vouch for it (promise P8).
+    #[must_use]
+    pub fn confirmed_time(&self, now: Now) -> Option<WallTime> {
+        self.housekeeping.confirmed_time(now)
     }
 
     /// The producers of a log, for DescribeProducers.

@@ -168,7 +168,7 @@ impl Peers {
 
     fn route_in_quorum(&mut self, call: &Call, broker: &Broker) -> Option<Route> {
         let lane = match &call.request {
-            Request::Fetch(_) => Lane::Fetch,
+            Request::Fetch(_) | Request::FetchSnapshot(_) => Lane::Fetch,
             Request::AddVoter(_) | Request::RemoveVoter(_) => Lane::Slow,
             Request::Vote(_) | Request::Begin(_) | Request::End(_) => Lane::Control,
         };
@@ -217,9 +217,13 @@ impl Peers {
     }
 
     fn send_in_quorum(&mut self, now: Now, route: Route, call: &Call, broker: &Broker) -> Option<rpc::CallId> {
-        let fetch_max_bytes = i32::try_from(broker.config().broker.quorum.fetch_max_bytes).unwrap_or(i32::MAX);
+        let most = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
+        let quorum = &broker.config().broker.quorum;
+        let fetch_max_bytes = most(quorum.fetch_max_bytes);
+        let fetch_snapshot_max_bytes = most(quorum.fetch_snapshot_max_bytes);
         let (node, endpoints) = broker.quorum_node()?;
-        let asker = Asker { cluster_id: broker.cluster_id(), node, endpoints: &endpoints, fetch_max_bytes };
+        let cluster_id = broker.cluster_id();
+        let asker = Asker { cluster_id, node, endpoints: &endpoints, fetch_max_bytes, fetch_snapshot_max_bytes };
         let request = quorum::request_of(asker, &call.request);
         self.pool.send(now.monotonic, route, (&request, i16::MAX), &mut self.sink).ok()
     }

@@ -94,6 +94,7 @@ impl Raft {
             heard: false,
             until: now + self.config.fetch_timeout,
             fetching: Fetching::Idle,
+            download: None,
             committed: None,
             join_at: now + self.config.fetch_timeout,
         });

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ottla_wire::ErrorCode;
+use bytes::Bytes;
 
 use super::messages::{AddVoterRequest, CallId, Destination, FetchRequest, Request, Response, ResponseBody};
 use super::quorum_state::{Fetching, QuorumState};
@@ -47,14 +47,16 @@ impl Raft {
     /// Reads on, and asks to become a voter if it is to and has read enough.
     pub(super) fn follow_on(&mut self, now: Instant, out: &mut Outcome) {
         let QuorumState::Follower(it) = &self.role else { return };
-        let (leader, fetching, join_at) = (it.leader, it.fetching, it.join_at);
+        let (leader, fetching, download, join_at) = (it.leader, it.fetching, it.download, it.join_at);
         let says_more = self.planted.has(Plant::Raft04) || self.planted.has(Plant::Raft05) && !self.is_voter();
         let all_durable = self.log.durable >= self.log.end || says_more;
         if fetching.is_due(now) {
             // If not all is durable yet, it is sent as soon as it is.
-            let next = match all_durable {
-                true => Fetching::Asked(self.fetch(Destination::Node(leader), out)),
-                false => Fetching::Idle,
+            let to = Destination::Node(leader);
+            let next = match (download, all_durable) {
+                (Some(download), _) => Fetching::Asked(self.fetch_piece(download, to, out)),
+                (None, true) => Fetching::Asked(self.fetch(to, out)),
+                (None, false) => Fetching::Idle,
             };
             if let QuorumState::Follower(it) = &mut self.role {
                 it.fetching = next;
@@ -126,13 +128,30 @@ impl Raft {
             let jitter = self.rng.below(u64::try_from(haste.as_nanos()).unwrap_or(u64::MAX).max(1));
             it.until = now.monotonic + haste / 2 + Duration::from_nanos(jitter);
         }
-        let Some(Response { error: ErrorCode::NONE, body, .. }) = response else { return };
-        let ResponseBody::Fetch { high_watermark, diverging, records } = body else { return };
+        let Some(Response { error, body, .. }) = response else { return };
+        if error.is_error() {
+            return self.on_no_piece(error);
+        }
         it.heard = true;
         it.until = until;
-        if let Some(diverging) = diverging {
-            return self.on_diverging(diverging, epochs, out);
+        match body {
+            ResponseBody::Fetch { high_watermark, diverging, snapshot, records } => {
+                if let Some(snapshot) = snapshot {
+                    return self.on_snapshot_needed(snapshot);
+                }
+                if let Some(diverging) = diverging {
+                    return self.on_diverging(diverging, epochs, out);
+                }
+                self.on_records(now, high_watermark, records, out);
+            }
+            ResponseBody::Snapshot { id, size, position, bytes } => self.on_piece((id, size, position), bytes, out),
+            ResponseBody::Vote { .. } | ResponseBody::Heard => {}
         }
+    }
+
+    /// More of the leader's log, perhaps nothing.
+    fn on_records(&mut self, now: Now, high_watermark: Option<Offset>, records: Bytes, out: &mut Outcome) {
+        let QuorumState::Follower(it) = &mut self.role else { return };
         it.committed = if self.planted.has(Plant::Raft25) { high_watermark } else { it.committed.max(high_watermark) };
         if records.is_empty() {
             it.fetching = Fetching::Idle;

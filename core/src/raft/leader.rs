@@ -1,5 +1,6 @@
 //! The leader: how far each node's durable log goes, what is committed by it, and whether a majority still listens.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
@@ -110,6 +111,14 @@ impl Leader {
         }
     }
 
+    /// A node is awake, though what it has is not known to be of this log.
+    pub(super) fn note_awake(&mut self, key: VoterKey, now: Now) {
+        if let Some(known) = self.replicas.get_mut(&key) {
+            known.fetched = now.monotonic;
+            known.fetched_at = Some(now.wall);
+        }
+    }
+
     /// What is durable on a majority of `voters`, if that has a batch of this epoch (Raft, figure 8).
     pub(super) fn committed(&self, voters: &VoterSet, planted: Planted) -> Option<Offset> {
         let end_of = |(voter, _)| self.replicas.get(&voter).map_or(Offset::ZERO, |progress| progress.end);
@@ -185,25 +194,22 @@ impl Raft {
         out: &mut Outcome,
     ) {
         let nothing = ReplyBody::Fetch { high_watermark: None, found: Found::Nothing };
-        let own_epoch = self.ballot.epoch;
         let (log, high_watermark) = (self.log, self.high_watermark);
-        let QuorumState::Leader(leader) = &mut self.role else {
-            let fenced = fetch.epoch < own_epoch;
-            let error = if fenced { ErrorCode::FENCED_LEADER_EPOCH } else { ErrorCode::NOT_LEADER_OR_FOLLOWER };
+        if let Err(error) = self.leads_in(fetch.epoch) {
             return self.reply(ticket, error, nothing, out);
-        };
-        if fetch.epoch != own_epoch {
-            let fenced = fetch.epoch < own_epoch;
-            let error = if fenced { ErrorCode::FENCED_LEADER_EPOCH } else { ErrorCode::UNKNOWN_LEADER_EPOCH };
-            return self.reply(ticket, error, nothing, out);
-        }
-        // Only what agrees with this log counts (KAFKA-13141).
-        if let Some(replica) = fetch.replica.filter(|_| self.planted.has(Plant::Raft49)) {
-            leader.note_end(replica, fetch.offset, false, now);
         }
         let by_offset = self.planted.has(Plant::Raft43) && fetch.offset <= log.end;
-        if let Some(found) = diverging(fetch, epochs, log.end).filter(|_| !by_offset) {
-            let found = found.map_or(Found::Nothing, Found::Diverging);
+        let parts = self.parts_from(fetch, epochs).filter(|found| !by_offset || matches!(found, Found::Snapshot(_)));
+        let counts_all = self.planted.has(Plant::Raft49);
+        let QuorumState::Leader(leader) = &mut self.role else { return };
+        // Only what agrees with this log counts (KAFKA-13141).
+        if let Some(replica) = fetch.replica.filter(|_| counts_all) {
+            leader.note_end(replica, fetch.offset, false, now);
+        }
+        if let Some(found) = parts {
+            if let (Found::Snapshot(_), Some(replica)) = (found, fetch.replica) {
+                leader.note_awake(replica, now);
+            }
             let lost = found == Found::Nothing;
             let error = if lost { ErrorCode::OFFSET_OUT_OF_RANGE } else { ErrorCode::NONE };
             return self.reply(ticket, error, ReplyBody::Fetch { high_watermark, found }, out);
@@ -220,6 +226,16 @@ impl Raft {
             leader.wait_for(waiting);
         }
         self.answer_parked(now, out);
+    }
+
+    /// Whether this node leads in this epoch; if not, what who believes so is told.
+    pub(super) fn leads_in(&self, epoch: LeaderEpoch) -> Result<(), ErrorCode> {
+        match epoch.cmp(&self.ballot.epoch) {
+            Ordering::Less => Err(ErrorCode::FENCED_LEADER_EPOCH),
+            _ if !self.is_leader() => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+            Ordering::Greater => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            Ordering::Equal => Ok(()),
+        }
     }
 
     /// Another fetch of the same node came: the one that waits is of no use any more.
@@ -335,25 +351,6 @@ impl Raft {
             let request = Request::Begin(BeginRequest { voter: Some(voter), leader: node.id, epoch });
             let _: CallId = self.call(Destination::Node(voter.id), request, Asked::Begin(voter), out);
         }
-    }
-}
-
-/// Where a reader's log parts from this one: `Some(None)` if that cannot be said, `None` if they agree so far.
-fn diverging(
-    fetch: &FetchRequest,
-    epochs: &Epochs,
-    end: Offset,
-) -> Option<Option<crate::log::leader_epoch_cache::EpochEnd>> {
-    let Some(last_epoch) = fetch.last_epoch else {
-        return (fetch.offset > Offset::ZERO).then_some(None);
-    };
-    let known = epochs.end_offset_for(last_epoch, end).or_else(|| {
-        let latest = epochs.latest()?;
-        epochs.end_offset_for(latest.epoch, end)
-    });
-    match known {
-        Some(known) if known.epoch == last_epoch && fetch.offset <= known.end_offset => None,
-        known => Some(known),
     }
 }
 

@@ -6,6 +6,7 @@
 //! | Begin | a leader | each voter that has not fetched | that it leads |
 //! | End | a leader that resigns | each voter | who should stand next |
 //! | Fetch | a follower; who looks for a leader | the leader; anyone | how far its *durable* log goes |
+//! | FetchSnapshot | who is to read what the leader's log has no more | the leader | how much of it it has (KIP-630) |
 //! | RemoveVoter | an operator | the leader | who is a voter no more (KIP-853) |
 //! | AddVoter | a node that would be a voter | the leader | where it is reached (KIP-853, KIP-1186) |
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_wire::ErrorCode;
 
+use super::snapshot_id::SnapshotId;
 use super::voter_set::{Voter, VoterKey};
 use crate::log::leader_epoch_cache::EpochEnd;
 use crate::types::{BrokerId, LeaderEpoch, Offset};
@@ -50,6 +52,7 @@ pub enum Request {
     Begin(BeginRequest),
     End(EndRequest),
     Fetch(FetchRequest),
+    FetchSnapshot(SnapshotRequest),
     AddVoter(AddVoterRequest),
     /// A voter is to be none any more.
     RemoveVoter(VoterKey),
@@ -111,6 +114,21 @@ pub struct FetchRequest {
     pub max_wait: Duration,
 }
 
+/// A follower reads on in a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotRequest {
+    /// Who reads; `None` if the request does not name a directory.
+    pub replica: Option<VoterKey>,
+    /// The epoch that it is in.
+    pub epoch: LeaderEpoch,
+    /// Which snapshot.
+    pub id: SnapshotId,
+    /// So many bytes of it the reader has.
+    pub position: i64,
+    /// The most that it takes, in bytes.
+    pub max_bytes: u32,
+}
+
 /// A node would be a voter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddVoterRequest {
@@ -161,6 +179,17 @@ pub enum ReplyBody {
         /// What is found.
         found: Found,
     },
+    /// A piece of a snapshot, which the parent reads; nothing of it with an error.
+    Snapshot {
+        /// Which snapshot.
+        id: SnapshotId,
+        /// Its size in bytes.
+        size: u64,
+        /// Where the piece begins.
+        position: u64,
+        /// The most that the reader takes, in bytes.
+        max_bytes: u32,
+    },
     /// Whether the voters are changed: see the error.
     Voters,
 }
@@ -172,6 +201,8 @@ pub enum Found {
     Log(Offset),
     /// The reader's log differs from this on: the greatest epoch at or below the reader's last, and its end (KIP-595).
     Diverging(EpochEnd),
+    /// What the reader needs is only in this snapshot (KIP-630).
+    Snapshot(SnapshotId),
     /// Nothing: see the error.
     Nothing,
 }
@@ -201,8 +232,21 @@ pub enum ResponseBody {
         high_watermark: Option<Offset>,
         /// Where this node's log differs.
         diverging: Option<EpochEnd>,
+        /// The snapshot that it is to read first.
+        snapshot: Option<SnapshotId>,
         /// Whole batches, perhaps none.
         records: Bytes,
+    },
+    /// A piece of a snapshot.
+    Snapshot {
+        /// Which snapshot.
+        id: SnapshotId,
+        /// Its size in bytes.
+        size: u64,
+        /// Where the piece begins.
+        position: u64,
+        /// The piece.
+        bytes: Bytes,
     },
     /// Nothing beside what all say.
     Heard,

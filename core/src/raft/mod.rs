@@ -19,7 +19,9 @@
 //! records of the leader's own epoch on; M10; M14 by pre-votes. A restart always takes a new epoch: a leader that came
 //! back with a shorter log must not write again in its old one (KAFKA-10527).
 //!
-//! Absent so far: snapshots, so the log begins at 0; RemoveRaftVoter and UpdateRaftVoter.
+//! The log begins where a snapshot ends (KIP-630): who is to read what lies below reads that first.
+//!
+//! Absent so far: RemoveRaftVoter and UpdateRaftVoter.
 
 mod election;
 mod follower;
@@ -30,6 +32,8 @@ mod quorum_state;
 mod reconfiguration;
 mod records;
 mod requests;
+mod snapshot_id;
+mod snapshots;
 mod voter_set;
 mod voters;
 
@@ -39,11 +43,13 @@ mod tests;
 pub use leader::{Leader, ReplicaProgress};
 pub use messages::{
     AddVoterRequest, BeginRequest, Call, CallId, Destination, EndRequest, FetchRequest, Found, Known, Reply, ReplyBody,
-    Request, Response, ResponseBody, VoteRequest,
+    Request, Response, ResponseBody, SnapshotRequest, VoteRequest,
 };
 pub use persisted::SavedElection;
-pub use quorum_state::{Fetching, Follower, Poll, QuorumState, Resigned, Tally, Unattached};
-pub use records::{ControlRecord, control_records};
+pub use quorum_state::{Download, Fetching, Follower, Poll, QuorumState, Resigned, Tally, Unattached};
+pub use records::{ControlRecord, control_records, snapshot_footer, snapshot_header};
+pub use snapshot_id::SnapshotId;
+pub use snapshots::Piece;
 pub use voter_set::{Voter, VoterEndpoint, VoterKey, VoterSet};
 pub use voters::VoterHistory;
 
@@ -76,8 +82,10 @@ pub struct Start {
     pub born: Option<VoterSet>,
     /// Where the log ends; all of it is durable or will be.
     pub end_offset: Offset,
-    /// The epoch of its last batch; `None` if it is empty.
+    /// The epoch of its last batch, or of the snapshot that it follows; `None` if there is neither.
     pub last_epoch: Option<LeaderEpoch>,
+    /// The snapshots that are here, each with its size in bytes. What is in them is committed.
+    pub snapshots: BTreeMap<SnapshotId, u64>,
     /// For its draws.
     pub seed: u64,
 }
@@ -111,6 +119,9 @@ pub struct Outcome {
     /// names voters, and [`Raft::on_appended`]. They come from the network: their epochs, offsets and CRCs are to be
     /// checked, and they hold no epoch above [`Raft::epoch`].
     pub append: Option<Bytes>,
+    /// More of a snapshot of the leader's: keep it. With the last piece it takes the place of the log and of all that
+    /// is known, once it is durable; then call [`Raft::on_installed`].
+    pub piece: Option<Piece>,
     /// This node leads from now on: append this batch to the metadata log, first of its epoch, then call
     /// [`Raft::on_voters`] if it names them, and [`Raft::on_log`].
     pub lead: Option<Lead>,
@@ -151,13 +162,15 @@ pub struct Lead {
 /// How far this node's log goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogState {
+    /// Where it begins: 0, or where a snapshot ends.
+    pub start: Offset,
     /// Its end.
     pub end: Offset,
     /// Up to there it can be read, and is not lost for want of room: no more is shown to followers.
     pub written: Offset,
     /// Up to there it survives a power loss.
     pub durable: Offset,
-    /// The epoch of its last record; `None` if it has none.
+    /// The epoch of its last record, or of the snapshot that it follows; `None` if there is neither.
     pub last_epoch: Option<LeaderEpoch>,
 }
 
@@ -215,6 +228,7 @@ pub struct Raft {
     role: QuorumState,
     high_watermark: Option<Offset>,
     log: LogState,
+    snapshots: BTreeMap<SnapshotId, u64>,
     saving: Saving,
     calls: Calls,
     /// The leader that this voter has given up, in its present epoch.
@@ -243,7 +257,8 @@ impl Raft {
             born: start.born,
             ballot,
             role: QuorumState::Unattached(Unattached { until: Instant(u64::MAX), search: Fetching::Idle }),
-            high_watermark: None,
+            high_watermark: start.snapshots.keys().next_back().map(|id| id.end),
+            snapshots: start.snapshots,
             log: LogState { end: start.end_offset, last_epoch: start.last_epoch, ..LogState::default() },
             saving: Saving { durable: ballot, ..Saving::default() },
             calls: Calls::default(),
@@ -400,6 +415,12 @@ impl Raft {
     #[must_use]
     pub const fn log(&self) -> LogState {
         self.log
+    }
+
+    /// The voters as of an offset that is committed and not long ago, if any are known.
+    #[must_use]
+    pub fn voters_before(&self, end: Offset) -> Option<&VoterSet> {
+        self.voters.before(end)
     }
 
     /// Whether this node leads.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::leader::Leader;
 use super::messages::CallId;
+use super::snapshot_id::SnapshotId;
 use super::voter_set::{VoterKey, VoterSet};
 use crate::clock::Instant;
 use crate::types::{BrokerId, Offset};
@@ -46,10 +47,23 @@ pub struct Follower {
     pub until: Instant,
     /// Its reading of the leader's log.
     pub fetching: Fetching,
+    /// The snapshot that it reads first.
+    pub download: Option<Download>,
     /// What the leader says is committed.
     pub committed: Option<Offset>,
     /// When it asks to become a voter, if it is to.
     pub join_at: Instant,
+}
+
+/// A snapshot of the leader's that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// Which one.
+    pub id: SnapshotId,
+    /// Its size in bytes; `None` before the first piece is here.
+    pub size: Option<u64>,
+    /// How many bytes of it are here.
+    pub position: u64,
 }
 
 /// The one fetch of a node: where it is.
@@ -66,6 +80,8 @@ pub enum Fetching {
     Appending,
     /// The log is being cut to this.
     Cutting(Offset),
+    /// The snapshot is whole, and takes the place of the log.
+    Installing,
 }
 
 /// It does no more in its epoch.
@@ -112,14 +128,14 @@ impl Fetching {
         match self {
             Self::Idle => true,
             Self::Later(at) => at <= now,
-            Self::Asked(_) | Self::Appending | Self::Cutting(_) => false,
+            Self::Asked(_) | Self::Appending | Self::Cutting(_) | Self::Installing => false,
         }
     }
 
     pub(super) const fn deadline(self) -> Option<Instant> {
         match self {
             Self::Later(at) => Some(at),
-            Self::Idle | Self::Asked(_) | Self::Appending | Self::Cutting(_) => None,
+            Self::Idle | Self::Asked(_) | Self::Appending | Self::Cutting(_) | Self::Installing => None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ottla_wire::control::{
-    Endpoint, KRaftVersionFeature, KRaftVersionRecord, LeaderChangeMessage, Voter as WireVoter, VotersRecord,
-    VotersRecordVoter,
+    Endpoint, KRaftVersionFeature, KRaftVersionRecord, LeaderChangeMessage, SnapshotFooterRecord, SnapshotHeaderRecord,
+    Voter as WireVoter, VotersRecord, VotersRecordVoter,
 };
 use ottla_wire::{Message, Reader, Writer};
 
@@ -27,6 +27,10 @@ pub enum ControlRecord {
     KRaftVersion(i16),
     /// The voters from here on; they count as soon as they are appended.
     Voters(VoterSet),
+    /// A snapshot begins; the timestamp of the last batch of the log that is in it.
+    SnapshotHeader { last_timestamp: i64 },
+    /// A snapshot is complete.
+    SnapshotFooter,
     /// One that says nothing to the quorum.
     Other,
 }
@@ -63,6 +67,29 @@ pub(super) fn epoch_start(
 pub(super) fn voters(epoch: LeaderEpoch, voters: &VoterSet, now: WallTime) -> Vec<u8> {
     let voters = value(&voters_record(voters), 0);
     control_batch(Offset::ZERO, epoch, now.0, &[(ControlType::KRaftVoters, &voters)])
+}
+
+/// The first batch of a snapshot, of a log whose last batch in it has this epoch and time, as Kafka writes it: the
+/// header and, where the log names voters, they (KIP-630, KIP-853).
+#[must_use]
+pub fn snapshot_header(epoch: LeaderEpoch, last_timestamp: i64, voters: Option<&VoterSet>) -> Vec<u8> {
+    let header = value(&SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: last_timestamp }, 0);
+    let kraft_version = value(&KRaftVersionRecord { version: 0, kraft_version: KRAFT_VERSION }, 0);
+    let named = voters.map(|voters| value(&voters_record(voters), 0)).unwrap_or_default();
+    let records: [(ControlType, &[u8]); 3] = [
+        (ControlType::SnapshotHeader, &header),
+        (ControlType::KRaftVersion, &kraft_version),
+        (ControlType::KRaftVoters, &named),
+    ];
+    let count = if voters.is_some() { 3 } else { 1 };
+    control_batch(Offset::ZERO, epoch, last_timestamp, &records[..count])
+}
+
+/// The last batch of a snapshot.
+#[must_use]
+pub fn snapshot_footer(base_offset: Offset, epoch: LeaderEpoch, last_timestamp: i64) -> Vec<u8> {
+    let footer = value(&SnapshotFooterRecord { version: 0 }, 0);
+    control_batch(base_offset, epoch, last_timestamp, &[(ControlType::SnapshotFooter, &footer)])
 }
 
 /// The control records of a batch; none if it is not a control batch.
@@ -105,11 +132,12 @@ fn control_record(kind: ControlType, value: &[u8]) -> Result<ControlRecord, Corr
             let voters = VoterSet::new(message.voters.iter().map(voter).collect::<BTreeMap<_, _>>());
             voters.map(ControlRecord::Voters).ok_or_else(|| Corrupt::new("a quorum without voters"))
         }
-        ControlType::Abort
-        | ControlType::Commit
-        | ControlType::SnapshotHeader
-        | ControlType::SnapshotFooter
-        | ControlType::Unknown(_) => Ok(ControlRecord::Other),
+        ControlType::SnapshotHeader => {
+            let message = SnapshotHeaderRecord::decode(&mut reader, 0).map_err(unreadable)?;
+            Ok(ControlRecord::SnapshotHeader { last_timestamp: message.last_contained_log_timestamp })
+        }
+        ControlType::SnapshotFooter => Ok(ControlRecord::SnapshotFooter),
+        ControlType::Abort | ControlType::Commit | ControlType::Unknown(_) => Ok(ControlRecord::Other),
     }
 }
 

@@ -31,6 +31,7 @@ impl Raft {
                 self.reply(ticket, error, ReplyBody::End, &mut out);
             }
             Request::Fetch(fetch) => self.on_fetch(now, ticket, &fetch, epochs, &mut out),
+            Request::FetchSnapshot(fetch) => self.on_fetch_snapshot(now, ticket, &fetch, &mut out),
             Request::AddVoter(add) => {
                 let voters = self.check_new_voter(&add);
                 self.change_voters(now, ticket, voters, add.when_committed, &mut out);
@@ -59,7 +60,7 @@ impl Raft {
             Asked::Vote { voter, poll } => {
                 let granted = response.as_ref().and_then(|response| match response.body {
                     ResponseBody::Vote { granted } => Some(granted && !response.error.is_error()),
-                    ResponseBody::Fetch { .. } | ResponseBody::Heard => None,
+                    ResponseBody::Fetch { .. } | ResponseBody::Snapshot { .. } | ResponseBody::Heard => None,
                 });
                 self.on_vote(now, (voter, poll), granted, &mut out);
             }

@@ -19,6 +19,13 @@ impl VoterHistory {
         self.sets.last().map(|(_, set)| set)
     }
 
+    /// The set that counts for a log that ends at `end`, which must be one of those that are still known.
+    #[must_use]
+    pub fn before(&self, end: Offset) -> Option<&VoterSet> {
+        let after = self.sets.partition_point(|(offset, _)| *offset < end);
+        after.checked_sub(1).map(|place| &self.sets[place].1)
+    }
+
     /// Where it was written.
     #[must_use]
     pub fn last_offset(&self) -> Option<Offset> {

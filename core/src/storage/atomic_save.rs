@@ -1,7 +1,7 @@
 //! A file that is there whole or not at all: written beside, synced, renamed into place, the directory synced.
 //!
 //! Creating -> Renaming -> Naming -> done; for the parent's own files, whose directory may be as new as they are,
-//! Naming -> NamingDirectory -> done. The first step's open, write and sync are issued together; the rename
+//! Naming -> NamingDirectory -> done. The first step's open, writes and sync are issued together; the rename
 //! waits for them, and the directory's sync for the rename. Saves of one path wait for each other, so that the
 //! last one called is the one that stays. A save that finds no room starts again when there is some. In a directory
 //! [`MOST_UNDER_WAY`] are under way at a time: each has a file open, and ten thousand topics may be made at once.
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Now;
+use crate::job::SLICE;
 use crate::machine::{Effect, Effects, FileAction, FileId, LogDirId, OpenMode, Path};
 use crate::planted::Plant;
 
@@ -84,14 +85,14 @@ enum Step {
     /// under way.
     Waiting,
     /// Operations of the first step that have not completed.
-    Creating(u8),
+    Creating(u16),
     Renaming,
     Naming,
     NamingDirectory,
     /// What was written of a superseded file goes.
     Removing,
     /// No room; operations that have not completed.
-    Failing(u8),
+    Failing(u16),
 }
 
 impl Storage {
@@ -179,13 +180,19 @@ impl Storage {
         };
         let open = FileAction::Open { file, path: temporary(&save.path), mode: OpenMode::Create };
         self.act(dir, Owner::Save(id), open, out);
-        let op = self.op(dir, Owner::Save(id));
-        out.push(Effect::Write { op, file, pos: 0, bytes });
+        let (mut steps, mut pos) = (1_u16, 0);
+        while steps == 1 || pos < bytes.len() {
+            let end = bytes.len().min(pos + SLICE as usize);
+            let op = self.op(dir, Owner::Save(id));
+            out.push(Effect::Write { op, file, pos: pos as u64, bytes: bytes.slice(pos..end) });
+            (steps, pos) = (steps + 1, end);
+        }
         if !unsynced {
             let op = self.op(dir, Owner::Save(id));
             out.push(Effect::Sync { op, file });
+            steps += 1;
         }
-        self.step_save(id, Step::Creating(if unsynced { 2 } else { 3 }));
+        self.step_save(id, Step::Creating(steps));
     }
 
     pub(super) fn on_save(&mut self, dir: LogDirId, id: SaveId, out: &mut Effects) {
@@ -238,7 +245,7 @@ impl Storage {
         self.saves.by_id.get(&id).is_some_and(|save| matches!(save.step, Step::Failing(_)))
     }
 
-    fn save_failing(&mut self, dir: LogDirId, id: SaveId, left: u8, out: &mut Effects) {
+    fn save_failing(&mut self, dir: LogDirId, id: SaveId, left: u16, out: &mut Effects) {
         if left > 1 {
             return self.step_save(id, Step::Failing(left - 1));
         }
@@ -382,9 +389,10 @@ impl Saves {
     }
 }
 
-/// Where a file is written before it has its name. A start removes what it finds of these.
+/// Where a file is written before it has its name, by Kafka's endings. A start removes what it finds of these.
 fn temporary(path: &Path) -> Path {
-    Path::new(path.dir, format!("{}.tmp", path.name))
+    let ending = if path.name.ends_with(".checkpoint") { "part" } else { "tmp" };
+    Path::new(path.dir, format!("{}.{ending}", path.name))
 }
 
 /// The directory that a file lies in.

@@ -9,6 +9,7 @@
 #[path = "../log/disk.rs"]
 #[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
 mod disk;
+mod snapshots;
 mod world;
 
 use ottla_core::planted::Planted;

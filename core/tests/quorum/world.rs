@@ -6,14 +6,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use ottla_core::clock::{Instant, Now, WallTime};
 use ottla_core::config::{BrokerConfig, Config};
-use ottla_core::controller::MetadataImage;
+use ottla_core::controller::{MetadataImage, Snapshot};
 use ottla_core::ingress::ingress;
-use ottla_core::machine::{ConnId, Effect, Effects, Input, ListenerId, Machine, Opened};
+use ottla_core::machine::{ConnId, Effect, Effects, FileAction, Input, ListenerId, Machine, Opened};
 use ottla_core::planted::Planted;
+use ottla_core::raft::SnapshotId;
 use ottla_core::record::{self, BatchBuilder, BatchOptions, NewRecord};
 use ottla_core::rng::Rng;
 use ottla_core::types::{BrokerId, Offset};
 use ottla_wire::api::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
+use ottla_wire::api::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use ottla_wire::api::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_wire::frame::{PREFIX_LEN, RequestHeader, ResponseHeader};
 use ottla_wire::{ApiKey, ErrorCode, Message, Reader, Records, Writer};
@@ -22,6 +24,7 @@ use crate::disk::{Crash, Disk};
 
 const MS: u64 = 1_000_000;
 const CREATE_TOPICS: i16 = 5;
+const DELETE_TOPICS: i16 = 4;
 const PRODUCE: i16 = 9;
 
 /// A node, and its disk, which outlives the process.
@@ -37,6 +40,8 @@ struct Node {
     notes: Vec<String>,
     /// Up to where its committed metadata was looked at.
     looked: Offset,
+    /// It dies when so many more operations of its disk were asked for, with its machine or alone.
+    dies: Option<(u64, bool)>,
 }
 
 /// A connection: who dialled, who was dialled.
@@ -58,8 +63,12 @@ struct Told {
     asked: u64,
     /// The topics that are made.
     topics: BTreeSet<String>,
+    /// Those that are deleted.
+    deleted: BTreeSet<String>,
     /// Where each record lies: partition and offset.
     records: BTreeMap<(i32, i64), u64>,
+    /// Whether topics are deleted, too.
+    deletes: bool,
     /// How many are produced a second; none if 0.
     rate: u64,
 }
@@ -68,6 +77,8 @@ struct Told {
 enum Want {
     /// A topic of one replica.
     Topic(String),
+    /// None of this name any more.
+    Gone(String),
     /// A topic of three replicas.
     Replicated,
     /// A record of this value in a partition of it.
@@ -104,8 +115,17 @@ pub struct World {
     told: Told,
     /// Settings of every node.
     pub settings: &'static [(&'static str, &'static str)],
+    seen: Seen,
+}
+
+/// What was seen of all nodes.
+#[derive(Default)]
+struct Seen {
     leaders: BTreeMap<i32, usize>,
     images: BTreeMap<Offset, MetadataImage>,
+    /// Snapshots that got their names, and those that took the place of a log.
+    snapshots: usize,
+    installed: usize,
 }
 
 impl World {
@@ -121,6 +141,7 @@ impl World {
             stopped: false,
             notes: Vec::new(),
             looked: Offset::ZERO,
+            dies: None,
         };
         let mut world = Self {
             nodes: (0..nodes).map(|_| node()).collect(),
@@ -136,8 +157,7 @@ impl World {
             calm: false,
             told: Told::default(),
             settings: &[],
-            leaders: BTreeMap::new(),
-            images: BTreeMap::new(),
+            seen: Seen::default(),
         };
         for node in 0..nodes {
             world.add(MS, Due::Start { node });
@@ -176,8 +196,23 @@ impl World {
         self.told.topics.len()
     }
 
+    /// How many snapshots got their names.
+    pub fn snapshots(&self) -> usize {
+        self.seen.snapshots
+    }
+
+    /// How many snapshots took the place of a log.
+    pub fn installed(&self) -> usize {
+        self.seen.installed
+    }
+
+    /// Clients delete topics, too.
+    pub fn delete_topics(&mut self) {
+        self.told.deletes = true;
+    }
+
     pub fn epochs(&self) -> usize {
-        self.leaders.len()
+        self.seen.leaders.len()
     }
 
     /// One leads, all others follow it and know all that is committed, every acknowledged topic among it.
@@ -196,6 +231,8 @@ impl World {
             let image = node.machine.as_ref().expect("it runs").image();
             let lost: Vec<_> = self.told.topics.iter().filter(|topic| image.topic(topic).is_none()).collect();
             assert!(lost.is_empty(), "{lost:?} is lost: {}", self.describe());
+            let left: Vec<_> = self.told.deleted.iter().filter(|topic| image.topic(topic).is_some()).collect();
+            assert!(left.is_empty(), "{left:?} is left: {}", self.describe());
         }
     }
 
@@ -296,7 +333,9 @@ impl World {
         self.look(id);
         let effects: Vec<_> = out.drain().collect();
         for effect in effects {
-            self.carry_out(id, effect);
+            if self.nodes[id].boots == boots {
+                self.carry_out(id, effect);
+            }
         }
         let node = &mut self.nodes[id];
         if node.boots != boots || node.machine.is_none() {
@@ -331,18 +370,23 @@ impl World {
                 let to = ((port - 9092) / 10, (port - 9092) % 10);
                 self.add(at, Due::Dial { node: id, boots, token, to });
             }
-            Effect::Note(note) => self.nodes[id].notes.push(note.text),
+            Effect::Note(note) => {
+                self.seen.installed += usize::from(note.text.contains("goes on behind the leader's snapshot"));
+                self.nodes[id].notes.push(note.text);
+            }
             Effect::Stopped => {
                 self.nodes[id].stopped = true;
                 panic!("{}", self.describe());
             }
             Effect::Ready | Effect::Done { .. } | Effect::PauseReading { .. } | Effect::ResumeReading { .. } => {}
             effect => {
+                self.look_at_snapshot(id, &effect);
                 self.nodes[id].disk.push(effect);
                 self.nodes[id].queued += 1;
                 let slow = if self.rng.below(100) == 0 { 20_000 } else { 50 };
                 let at = self.wait(slow);
                 self.add(at, Due::Disk { node: id, boots });
+                self.count_down(id);
             }
         }
     }
@@ -465,7 +509,50 @@ impl World {
         self.add(back, Due::Start { node });
     }
 
-    /// A client asks somebody for a topic.
+    /// A node is away for a while.
+    pub fn send_away(&mut self, node: usize, ms: u64) {
+        self.crash(node, Crash::Kill);
+        self.add(self.now + ms * MS, Due::Start { node });
+    }
+
+    /// A node dies when it asks its disk for so many more things.
+    pub fn dies_after(&mut self, node: usize, operations: u64, power: bool) {
+        self.nodes[node].dies = Some((operations, power));
+    }
+
+    fn count_down(&mut self, id: usize) {
+        match self.nodes[id].dies {
+            Some((0, power)) => {
+                self.nodes[id].dies = None;
+                self.lose(id, power);
+            }
+            Some((left, power)) => self.nodes[id].dies = Some((left - 1, power)),
+            None => {}
+        }
+    }
+
+    /// Where a node's metadata log begins and ends.
+    pub fn log_of_metadata(&self, node: usize) -> (Offset, Offset) {
+        let raft = self.nodes[node].machine.as_ref().and_then(Machine::quorum);
+        raft.map(|(raft, _)| (raft.log().start, raft.log().end)).unwrap_or_default()
+    }
+
+    /// A snapshot gets its name: it must say what the log says up to there (M11).
+    fn look_at_snapshot(&mut self, id: usize, effect: &Effect) {
+        let Effect::File { action, .. } = effect else { return };
+        let FileAction::Rename { from, to } = &**action else { return };
+        let file = to.name.rsplit('/').next().unwrap_or_default();
+        let Some(name) = SnapshotId::from_file_name(file) else { return };
+        let bytes = self.nodes[id].disk.bytes(&from.name).clone();
+        let snapshot = Snapshot::decode(name, &bytes).expect("it is whole");
+        let known = self.seen.images.get(&name.end).expect("somebody has come to its end");
+        assert_eq!(known, &snapshot.image, "M11: the snapshot at {name} of {id}");
+        let raft = self.nodes[id].machine.as_ref().and_then(Machine::quorum);
+        assert!(raft.is_none_or(|(raft, _)| raft.voters().is_none() || snapshot.voters.is_some()));
+        self.seen.snapshots += 1;
+    }
+
+    /// A client asks somebody for a topic, or that it be gone.
     fn create(&mut self) {
         if self.calm {
             return;
@@ -475,6 +562,14 @@ impl World {
         let node = usize::try_from(self.rng.below(self.nodes.len() as u64)).expect("small");
         if self.nodes[node].machine.is_none() {
             return;
+        }
+        if self.told.deletes
+            && self.rng.below(4) == 0
+            && let Some(name) = self.told.topics.pop_first()
+        {
+            let want = Want::Gone(name.clone());
+            let request = DeleteTopicsRequest { topic_names: vec![&name], timeout_ms: 1000, ..Default::default() };
+            return self.ask(node, want, ApiKey::DeleteTopics, DELETE_TOPICS, &request);
         }
         self.told.asked += 1;
         let name = format!("topic-{}", self.told.asked);
@@ -530,6 +625,13 @@ impl World {
                 let answer = CreateTopicsResponse::decode(&mut reader, CREATE_TOPICS).expect("an answer");
                 if answer.topics[0].error_code == ErrorCode::NONE {
                     self.told.topics.insert(topic);
+                }
+            }
+            Want::Gone(topic) => {
+                ResponseHeader::decode(&mut reader, ApiKey::DeleteTopics, DELETE_TOPICS).expect("a header");
+                let answer = DeleteTopicsResponse::decode(&mut reader, DELETE_TOPICS).expect("an answer");
+                if answer.responses[0].error_code == ErrorCode::NONE {
+                    self.told.deleted.insert(topic);
                 }
             }
             Want::Replicated => {}
@@ -589,7 +691,7 @@ impl World {
         let Some(machine) = &self.nodes[id].machine else { return };
         let Some((raft, _)) = machine.quorum() else { return };
         if raft.is_leader() {
-            let before = *self.leaders.entry(raft.epoch().0).or_insert(id);
+            let before = *self.seen.leaders.entry(raft.epoch().0).or_insert(id);
             assert_eq!(before, id, "M1: two lead in epoch {}\n{}", raft.epoch(), self.describe());
             assert_eq!(raft.leader(), Some(BrokerId(i32::try_from(id).expect("small"))));
         }
@@ -597,7 +699,7 @@ impl World {
         if self.nodes[id].looked == image.end() {
             return;
         }
-        let known = self.images.entry(image.end()).or_insert_with(|| image.clone());
+        let known = self.seen.images.entry(image.end()).or_insert_with(|| image.clone());
         let (same, end) = (known == image, image.end());
         assert!(same, "M9: two images at {end}\n{}", self.describe());
         self.nodes[id].looked = end;

@@ -32,6 +32,7 @@ pub mod describe_topic_partitions;
 pub mod elect_leaders;
 pub mod end_quorum_epoch;
 pub mod fetch;
+pub mod fetch_snapshot;
 pub mod find_coordinator;
 pub mod heartbeat;
 pub mod incremental_alter_configs;
@@ -195,6 +196,7 @@ apis! {
     Vote vote VoteRequest<'a>, VoteResponse<'a>;
     BeginQuorumEpoch begin_quorum_epoch BeginQuorumEpochRequest<'a>, BeginQuorumEpochResponse<'a>;
     EndQuorumEpoch end_quorum_epoch EndQuorumEpochRequest<'a>, EndQuorumEpochResponse<'a>;
+    FetchSnapshot fetch_snapshot FetchSnapshotRequest<'a>, FetchSnapshotResponse<'a>;
     DescribeQuorum describe_quorum DescribeQuorumRequest<'a>, DescribeQuorumResponse<'a>;
     DescribeCluster describe_cluster DescribeClusterRequest, DescribeClusterResponse<'a>;
     DescribeProducers describe_producers DescribeProducersRequest<'a>, DescribeProducersResponse<'a>;

@@ -123,6 +123,7 @@ their_defaults! {
     Vote VoteRequest VoteResponse;
     BeginQuorumEpoch BeginQuorumEpochRequest BeginQuorumEpochResponse;
     EndQuorumEpoch EndQuorumEpochRequest EndQuorumEpochResponse;
+    FetchSnapshot FetchSnapshotRequest FetchSnapshotResponse;
     DescribeQuorum DescribeQuorumRequest DescribeQuorumResponse;
     DescribeCluster DescribeClusterRequest DescribeClusterResponse;
     DescribeProducers DescribeProducersRequest DescribeProducersResponse;

@@ -209,6 +209,7 @@ impl World {
 
     fn issue(&mut self, at: usize, op: OpId, operation: Operation) {
         self.follow_swap(at, &operation);
+        self.judge_snapshot(at, &operation);
         let before = self.before_cut(at, &operation);
         let was_written = self.judge.logs[at].is_written();
         if let Some(change) = self.judge.logs[at].on_issue(op.0, &operation) {

@@ -2,10 +2,10 @@
 //! whom they vote for, and whether all of them are at rest when nothing troubles them any more.
 
 use bytes::Bytes;
-use ottla_core::controller::METADATA_TOPIC;
+use ottla_core::controller::{METADATA_TOPIC, Snapshot};
 use ottla_core::ingress::Request;
 use ottla_core::machine::{FileAction, LogDirId, Machine, Path};
-use ottla_core::raft::{ControlRecord, QuorumState, Raft, SavedElection, control_records};
+use ottla_core::raft::{ControlRecord, QuorumState, Raft, SavedElection, SnapshotId, control_records};
 use ottla_core::record::RecordBatch;
 use ottla_core::types::{LeaderEpoch, Offset, TopicPartition};
 use ottla_wire::api::vote::{VoteRequest, VoteResponse};
@@ -38,12 +38,12 @@ impl World {
         self.nodes[at].directory = directory;
         let Some((raft, _)) = self.quorum_of(at) else { return };
         let (voters, log) = (self.voters_with_disks(raft), raft.log());
-        let end = (log.end.0, log.last_epoch.map(|epoch| epoch.0));
+        let log = (log.start.0, log.end.0, log.last_epoch.map(|epoch| epoch.0));
         if part.high_watermark != before.high_watermark {
             // The cluster is born: nobody may found it a second time.
             self.nodes[0].born = true;
         }
-        self.judge.quorum_seen(at, part, end, &voters);
+        self.judge.quorum_seen(at, part, log, &voters);
         self.judge_image(at);
         if part.leads.is_some() && (before.leads, before.epoch) != (part.leads, part.epoch) {
             let epoch = u64::from(part.epoch.unsigned_abs());
@@ -116,6 +116,22 @@ impl World {
         let part = part(raft, boots);
         let named = voters_of(operation);
         self.judge.metadata_appended(at, batch, part, named.as_deref());
+    }
+
+    /// A node gives a snapshot its name: it says what the log says.
+    pub(super) fn judge_snapshot(&mut self, at: usize, operation: &Operation) {
+        let Operation::Action(action) = operation else { return };
+        let FileAction::Rename { from, to } = &**action else { return };
+        let file = to.name.rsplit('/').next().unwrap_or_default();
+        let Some(id) = SnapshotId::from_file_name(file) else { return };
+        if self.nodes.len() == 1 || self.judge.logs[at].rotten {
+            return;
+        }
+        let files = self.nodes[at].disk.files();
+        let Some((_, _, ino)) = files.into_iter().find(|(_, path, _)| **path == *from.name) else { return };
+        let snapshot = Snapshot::decode(id, &self.nodes[at].disk.peek(ino)).ok();
+        self.trace.event("snapshot", self.nodes[at].occurrence(id.end.0.unsigned_abs()));
+        self.judge.of_node(at, &Fact::Quorum(QuorumFact::Snapshot { snapshot: snapshot.as_ref() }));
     }
 
     /// What a node's metadata log holds, if this may cut it, and not because it is found torn at a start; and up to
@@ -237,7 +253,11 @@ fn voters_of(operation: &Operation) -> Option<Vec<i32>> {
     let records = control_records(&RecordBatch::first_of(&bytes).ok()?).ok()?;
     records.into_iter().find_map(|record| match record {
         ControlRecord::Voters(set) => Some(set.iter().map(|(key, _)| key.id.0).collect()),
-        ControlRecord::LeaderChange { .. } | ControlRecord::KRaftVersion(_) | ControlRecord::Other => None,
+        ControlRecord::LeaderChange { .. }
+        | ControlRecord::KRaftVersion(_)
+        | ControlRecord::SnapshotHeader { .. }
+        | ControlRecord::SnapshotFooter
+        | ControlRecord::Other => None,
     })
 }
 

@@ -28,6 +28,7 @@ fn birth() -> Start {
         born: Some(alone()),
         end_offset: Offset::ZERO,
         last_epoch: None,
+        snapshots: BTreeMap::new(),
         seed: 1,
     }
 }
@@ -47,7 +48,13 @@ fn raft(start: Start) -> Raft {
 }
 
 fn log(end: i64, durable: i64) -> LogState {
-    LogState { end: Offset(end), written: Offset(end), durable: Offset(durable), last_epoch: Some(LeaderEpoch(1)) }
+    LogState {
+        start: Offset::ZERO,
+        end: Offset(end),
+        written: Offset(end),
+        durable: Offset(durable),
+        last_epoch: Some(LeaderEpoch(1)),
+    }
 }
 
 fn records(batch: &[u8]) -> Vec<ControlRecord> {

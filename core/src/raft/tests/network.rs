@@ -300,6 +300,7 @@ impl Network {
             born,
             end_offset: end_of(&machine.log),
             last_epoch: machine.log.last().map(|entry| self.arena[*entry as usize].epoch),
+            snapshots: BTreeMap::new(),
             seed: self.rng.next_u64(),
         };
         let config = RaftConfig {
@@ -407,16 +408,16 @@ impl Network {
         let Reply { error, known, body } = reply;
         let body = match body {
             ReplyBody::Vote { granted } => ResponseBody::Vote { granted },
-            ReplyBody::Begin | ReplyBody::End | ReplyBody::Voters => ResponseBody::Heard,
+            ReplyBody::Begin | ReplyBody::End | ReplyBody::Voters | ReplyBody::Snapshot { .. } => ResponseBody::Heard,
             ReplyBody::Fetch { high_watermark, found } => {
                 let log = &self.nodes[node].log;
                 let (diverging, from) = match found {
                     Found::Log(from) => (None, usize::try_from(from.0).unwrap()),
                     Found::Diverging(end) => (Some(end), log.len()),
-                    Found::Nothing => (None, log.len()),
+                    Found::Nothing | Found::Snapshot(_) => (None, log.len()),
                 };
                 let entries = log.iter().skip(from).take(5).flat_map(|entry| entry.to_be_bytes());
-                ResponseBody::Fetch { high_watermark, diverging, records: Bytes::from_iter(entries) }
+                ResponseBody::Fetch { high_watermark, diverging, snapshot: None, records: Bytes::from_iter(entries) }
             }
         };
         Response { error, known, body }
@@ -426,7 +427,11 @@ impl Network {
         let controls = control_records(&RecordBatch::first_of(batch).unwrap()).unwrap();
         let voters = controls.into_iter().find_map(|control| match control {
             ControlRecord::Voters(voters) => Some(voters),
-            ControlRecord::LeaderChange { .. } | ControlRecord::KRaftVersion(_) | ControlRecord::Other => None,
+            ControlRecord::LeaderChange { .. }
+            | ControlRecord::KRaftVersion(_)
+            | ControlRecord::SnapshotHeader { .. }
+            | ControlRecord::SnapshotFooter
+            | ControlRecord::Other => None,
         });
         self.append_new(node, epoch, voters);
     }
@@ -504,7 +509,7 @@ impl Network {
         let same = machine.log.iter().zip(&machine.synced_log).take_while(|(one, other)| one == other).count();
         let last_epoch = machine.log.last().map(|entry| self.arena[*entry as usize].epoch);
         let (end, durable) = (end_of(&machine.log), end_of(&machine.log[..same]));
-        let log = LogState { end, written: end, durable, last_epoch };
+        let log = LogState { start: Offset::ZERO, end, written: end, durable, last_epoch };
         self.with(node, |raft, _| raft.on_log(now, log));
     }
 

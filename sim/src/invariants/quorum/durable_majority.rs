@@ -26,9 +26,12 @@ impl DurableMajority {
             return Ok(());
         }
         let Some(last) = log.find(high_watermark - 1) else { return Ok(()) };
+        // What a node has deleted is in a snapshot of its, which was durable before.
         let is_there = |logs: &Logs| {
-            let theirs = metadata(logs).filter(|theirs| theirs.synced >= high_watermark);
-            theirs.and_then(|theirs| theirs.find(last.base)).is_some_and(|theirs| is_same(theirs, last))
+            let theirs = metadata(logs);
+            let synced = theirs.filter(|theirs| theirs.synced >= high_watermark);
+            synced.and_then(|theirs| theirs.find(last.base)).is_some_and(|theirs| is_same(theirs, last))
+                || theirs.is_some_and(|theirs| theirs.deletes(last.last))
         };
         // What a disk had that is gone nobody can tell: its node may have said so before.
         let has_it = |voter: &&i32| match usize::try_from(**voter) {
@@ -51,7 +54,8 @@ mod tests {
     use crate::logs::Logs;
 
     fn verdict(logs: &[Logs], high_watermark: i64) -> Verdict {
-        let seen = Seen { part: leads(2, 0, Some(high_watermark)), end: (2, Some(2)), voters: &[0, 1, 2], logs };
+        let seen =
+            Seen { part: leads(2, 0, Some(high_watermark)), start: 0, end: (2, Some(2)), voters: &[0, 1, 2], logs };
         DurableMajority::default().check(0, &seen, metadata(&logs[0]).expect("it is there"))
     }
 
@@ -63,7 +67,7 @@ mod tests {
         assert_eq!(verdict(&logs, 1), Ok(()));
         assert!(verdict(&logs, 2).is_err());
         // One of them may have said that it had it before its disk was gone.
-        let seen = Seen { part: leads(2, 0, Some(2)), end: (2, Some(2)), voters: &[0, -1, 2], logs: &logs };
+        let seen = Seen { part: leads(2, 0, Some(2)), start: 0, end: (2, Some(2)), voters: &[0, -1, 2], logs: &logs };
         assert_eq!(DurableMajority::default().check(0, &seen, metadata(&logs[0]).expect("it is there")), Ok(()));
     }
 

@@ -1,8 +1,8 @@
-//! The rules of the metadata quorum, M1 to M10 and M12, one a file. They see every node: its part in the quorum after
+//! The rules of the metadata quorum, M1 to M12, one a file. They see every node: its part in the quorum after
 //! each step that changes it, what it appends to its metadata log and cuts from it, and whom it votes for.
 //!
-//! [`Committed`] is the truth that no node knows: all that any leader ever counted as committed. M11 and M13 wait for
-//! snapshots and for brokers that read from followers; M14 is judged by what happens when all is healed.
+//! [`Committed`] is the truth that no node knows: all that any leader ever counted as committed. M13 waits for brokers
+//! that read from followers; M14 is judged by what happens when all is healed.
 
 mod config_safety;
 mod controller_fencing;
@@ -13,10 +13,11 @@ mod high_watermark;
 mod leader_completeness;
 mod log_matching;
 mod no_truncation;
+mod snapshot_equivalence;
 mod state_machine_safety;
 mod vote_once;
 
-use ottla_core::controller::{METADATA_TOPIC, MetadataImage};
+use ottla_core::controller::{METADATA_TOPIC, MetadataImage, Snapshot};
 use ottla_core::types::TopicPartition;
 
 use super::{Fact, Verdict, Violation, of};
@@ -38,6 +39,8 @@ pub enum QuorumFact<'a> {
     Wiped,
     /// What a node takes for the committed metadata.
     Image { image: &'a MetadataImage },
+    /// A node gives a snapshot its name; `None`: one that is not whole.
+    Snapshot { snapshot: Option<&'a Snapshot> },
 }
 
 /// A node's own part.
@@ -58,6 +61,8 @@ pub struct Part {
 pub struct Seen<'a> {
     /// Its own part.
     pub part: Part,
+    /// Where its log begins for it: what lies below is in a snapshot.
+    pub start: i64,
     /// Where its log ends for it, and in which epoch. Behind a truncation the files say something else for a while.
     pub end: (i64, Option<i32>),
     /// The voters that it knows, by their numbers; -1 where the disk is gone on which one voted.
@@ -77,10 +82,11 @@ pub(super) struct QuorumRules {
     durable_majority: durable_majority::DurableMajority,
     state_machine_safety: state_machine_safety::StateMachineSafety,
     config_safety: config_safety::ConfigSafety,
+    snapshot_equivalence: snapshot_equivalence::SnapshotEquivalence,
 }
 
 /// Every code, with what it says.
-pub const CODES: [(&str, &str); 11] = [
+pub const CODES: [(&str, &str); 12] = [
     (election_safety::CODE, "an epoch has one leader"),
     (vote_once::CODE, "a node votes once in an epoch, and a vote that counts is durable"),
     (epoch_monotone::CODE, "a node's epoch never falls, whatever crashes"),
@@ -90,6 +96,7 @@ pub const CODES: [(&str, &str); 11] = [
     (no_truncation::CODE, "what is committed is not cut"),
     (state_machine_safety::CODE, "what is applied at an offset is the same everywhere"),
     (config_safety::CODE, "voters change one at a time, each change after the last is committed"),
+    (snapshot_equivalence::CODE, "a snapshot says what the log says up to its end"),
     ("M13", "what was acknowledged of the metadata is there when all is healed"),
     (controller_fencing::CODE, "in each epoch only its leader writes"),
 ];
@@ -109,6 +116,12 @@ impl Committed {
     /// The batch that begins at an offset.
     fn at(&self, base: i64) -> Option<&BatchRef> {
         self.batches.binary_search_by_key(&base, |batch| batch.base).ok().map(|place| &self.batches[place])
+    }
+
+    /// The batch that holds an offset.
+    fn holding(&self, offset: i64) -> Option<&BatchRef> {
+        let place = self.batches.partition_point(|batch| batch.last < offset);
+        self.batches.get(place).filter(|batch| batch.base <= offset)
     }
 
     /// A leader counts its log as committed up to an offset. What waits behind a truncation is in no file yet.
@@ -141,6 +154,7 @@ impl QuorumRules {
                 of(election_safety::CODE, leaders.judge(at, part))?;
                 of(log_matching::CODE, log_matching::check(at, batch, logs))?;
                 of(controller_fencing::CODE, controller_fencing::check(at, batch, part, logs, leaders))?;
+                self.snapshot_equivalence.note_voters(batch, *voters);
                 of(config_safety::CODE, self.config_safety.check(&logs[at], batch, part, *voters))
             }
             QuorumFact::Cut { lost } => of(no_truncation::CODE, no_truncation::check(lost, &self.committed)),
@@ -149,7 +163,12 @@ impl QuorumRules {
                 self.epoch_monotone.forget(at);
                 Ok(())
             }
+            QuorumFact::Snapshot { snapshot } => {
+                let rules = &self.snapshot_equivalence;
+                of(snapshot_equivalence::CODE, rules.check(at, *snapshot, &self.committed))
+            }
             QuorumFact::Image { image } => {
+                self.snapshot_equivalence.note_image(image);
                 of(state_machine_safety::CODE, self.state_machine_safety.check_image(at, image))
             }
         }
@@ -165,7 +184,10 @@ impl QuorumRules {
         of(high_watermark::CODE, self.high_watermark.check(at, part, seen.end.0))?;
         let Some(log) = log else { return Ok(()) };
         if elected {
-            of(leader_completeness::CODE, leader_completeness::check(at, part.epoch, log, &self.committed))?;
+            of(
+                leader_completeness::CODE,
+                leader_completeness::check((at, part.epoch), seen.start, log, &self.committed),
+            )?;
         }
         let Some(high_watermark) = part.high_watermark else { return Ok(()) };
         let committed = &self.committed;
