@@ -257,8 +257,6 @@ impl Planted {
     }
 }
 
-    /// Every bug that the simulator plants, in the order of the catalogue.
-    } = "-}",
 /// The same in every build if none is switched on: a digest of a machine is one of its debug form.
 impl fmt::Debug for Planted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
