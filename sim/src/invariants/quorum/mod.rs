@@ -101,7 +101,8 @@ pub const CODES: [(&str, &str); 12] = [
     (controller_fencing::CODE, "in each epoch only its leader writes"),
 ];
 
-/// All that was ever committed in the metadata log, in order and from its beginning.
+/// All that was ever committed in the metadata log, in order and from its beginning. What no leader was seen to count
+/// before it went into snapshots is not there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Committed {
     batches: Vec<BatchRef>,
@@ -193,7 +194,8 @@ impl QuorumRules {
         let committed = &self.committed;
         of(state_machine_safety::CODE, state_machine_safety::check_log(at, log, high_watermark, committed))?;
         of(durable_majority::CODE, self.durable_majority.check(at, seen, log))?;
-        if part.leads.is_some() {
+        // One that resigns may have counted more in the same step.
+        if self.election_safety.leader(part.epoch) == Some((at, part.boots)) {
             self.committed.learn(log, high_watermark);
         }
         Ok(())

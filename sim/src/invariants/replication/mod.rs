@@ -91,6 +91,8 @@ struct Known {
     /// Below it some node has it deleted: an operator, or retention, does so from one leader on.
     start: i64,
     decided: Option<Candidates>,
+    /// By leader epoch, what was committed when somebody first learned that the controller had begun it.
+    begun: BTreeMap<i32, Option<(i64, BatchRef)>>,
     /// By leader epoch, the node and the number of its process.
     appenders: BTreeMap<i32, (usize, u64)>,
 }
@@ -114,6 +116,14 @@ impl Known {
     /// The last batch that is committed, with where that ends, unless it is deleted.
     fn last(&self) -> Option<(i64, BatchRef)> {
         self.committed.filter(|(_, last)| last.last >= self.start)
+    }
+
+    /// What the leader of an epoch has to have. One that learns late that it was to lead, from a snapshot of a while ago,
+    /// knows nothing of the epochs that came after its own, and nobody follows it there.
+    fn owed(&self, epoch: i32) -> Option<(i64, BatchRef)> {
+        let next = self.begun.range(epoch.saturating_add(1)..).next();
+        let owed = next.map_or(self.committed, |(_, committed)| *committed);
+        owed.filter(|(_, last)| last.last >= self.start)
     }
 
     /// What a node counts as committed is: others may have been told so.
@@ -163,6 +173,7 @@ impl ReplicationRules {
             ReplicaEvent::Decided { partition, in_service } => {
                 of(admission::CODE, admission::check(fact, partition, in_service))?;
                 let known = self.known.entry(fact.log.clone()).or_default();
+                known.begun.entry(partition.leader_epoch.0).or_insert(known.committed);
                 let epoch = partition.partition_epoch;
                 if known.decided.as_ref().is_some_and(|decided| decided.partition_epoch > epoch) {
                     return Ok(());
