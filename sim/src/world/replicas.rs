@@ -112,7 +112,7 @@ impl World {
     /// A node knows more of the metadata: what it says of replicated partitions.
     pub(super) fn judge_decided(&mut self, at: usize) {
         let Some(process) = &self.nodes[at].process else { return };
-        let image = process.machine.image();
+        let (image, acts) = (process.machine.image(), process.ready);
         let logs: Vec<TopicPartition> = self.replicated().collect();
         let active = image.brokers().map(|(id, _)| id).filter(|id| image.is_active(*id));
         let in_service: Vec<i32> = active.map(|id| id.0).collect();
@@ -125,7 +125,8 @@ impl World {
         self.judge.replicated.unknown.retain(|at| !registered.contains(at));
         self.judge.replicated.lost.retain(|at| !again.contains(at));
         for (log, partition) in decided {
-            if !partition.replicas.contains(&broker_of(at)) {
+            // What a start knows by its snapshot is of a while ago, and nothing is done by it.
+            if acts && !partition.replicas.contains(&broker_of(at)) {
                 // It has moved to others, and nothing of it is owed here any more.
                 self.judge.logs[at].forget(&log);
                 self.judge.of_node(at, &Fact::Moved { log: &log });

@@ -88,8 +88,8 @@ pub(super) struct ReplicationRules {
 struct Known {
     /// The greatest high watermark that any node had, and the last batch below it.
     committed: Option<(i64, BatchRef)>,
-    /// Below it some node has it deleted: an operator, or retention, does so from one leader on.
-    start: i64,
+    /// Where it begins on each node: an operator, or retention, deletes what lies before from one leader on.
+    starts: BTreeMap<usize, i64>,
     decided: Option<Candidates>,
     /// By leader epoch, what was committed when somebody first learned that the controller had begun it.
     begun: BTreeMap<i32, Option<(i64, BatchRef)>>,
@@ -115,7 +115,17 @@ impl Candidates {
 impl Known {
     /// The last batch that is committed, with where that ends, unless it is deleted.
     fn last(&self) -> Option<(i64, BatchRef)> {
-        self.committed.filter(|(_, last)| last.last >= self.start)
+        self.committed.filter(|(_, last)| last.last >= self.start())
+    }
+
+    /// Below it some node has it deleted.
+    fn start(&self) -> i64 {
+        self.starts.values().copied().max().unwrap_or(0)
+    }
+
+    /// Below it some node but this one has it deleted.
+    fn deleted_by_others(&self, at: usize) -> i64 {
+        self.starts.iter().filter(|(other, _)| **other != at).map(|(_, start)| *start).max().unwrap_or(0)
     }
 
     /// What the leader of an epoch has to have. One that learns late that it was to lead, from a snapshot of a while ago,
@@ -123,7 +133,7 @@ impl Known {
     fn owed(&self, epoch: i32) -> Option<(i64, BatchRef)> {
         let next = self.begun.range(epoch.saturating_add(1)..).next();
         let owed = next.map_or(self.committed, |(_, committed)| *committed);
-        owed.filter(|(_, last)| last.last >= self.start)
+        owed.filter(|(_, last)| last.last >= self.start())
     }
 
     /// What a node counts as committed is: others may have been told so.
@@ -159,7 +169,9 @@ impl ReplicationRules {
         let Fact::Replica(fact) = fact else { return Ok(()) };
         match fact.what {
             ReplicaEvent::Appended { batch } => of(log_matching::CODE, log_matching::check(at, fact, batch)),
-            ReplicaEvent::Cut => of(no_truncation::CODE, no_truncation::check(at, fact)),
+            ReplicaEvent::Cut => {
+                of(no_truncation::CODE, no_truncation::check(at, fact, self.known.get(fact.log)))
+            }
             ReplicaEvent::Acked { offset } => of(ack_rule::CODE, ack_rule::check(fact, offset)),
             ReplicaEvent::Read { offset } => of(no_uncommitted_read::CODE, no_uncommitted_read::check(fact, offset)),
             ReplicaEvent::Committed { high_watermark } => {
@@ -193,7 +205,8 @@ impl ReplicationRules {
             return Ok(());
         }
         let known = self.known.entry(fact.log.clone()).or_default();
-        known.start = known.start.max(stands.log_start);
+        let start = known.starts.entry(at).or_default();
+        *start = stands.log_start.max(*start);
         of(leader_completeness::CODE, leader_completeness::check(at, fact, stands, known))?;
         if stands.before.is_none_or(|before| stands.high_watermark > before) {
             of(quorum_superset::CODE, quorum_superset::check(at, fact, stands.high_watermark))?;
