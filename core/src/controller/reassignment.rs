@@ -104,8 +104,10 @@ pub(super) fn changed(
     (image, config): (&MetadataImage, &Config),
     min_isr: usize,
     partition: &PartitionImage,
-    next: PartitionImage,
+    mut next: PartitionImage,
 ) -> Option<PartitionDelta> {
+    // Whoever leaves the ISR by this change has all that is committed, and stays eligible if too few are left.
+    next.elr.extend(partition.isr.iter().filter(|id| !next.isr.contains(id) && !partition.elr.contains(id)));
     let (isr, planted) = (next.isr.clone(), config.planted);
     let election = Election { partition: &next, isr, unclean: None, min_isr, anew: false, planted };
     let elected = election.decide(|id| image.is_active(id)).unwrap_or_default();
@@ -318,6 +320,20 @@ mod tests {
         assert!(it.adding.is_empty() && it.removing.is_empty());
         assert_eq!((it.leader, it.leader_epoch.0), (Some(BrokerId(4)), 1), "who led has gone");
         assert_eq!(it.directories, [104, 105, 101].map(Uuid));
+    }
+
+    #[test]
+    fn who_falls_behind_stays_eligible_if_too_few_are_left() {
+        let config = Config::new(BrokerConfig::for_test(1, &[("min.insync.replicas", "2")]));
+        for (left, eligible) in [(&[2][..], &[1, 3][..]), (&[2, 3], &[])] {
+            let image = image(&[1, 2, 3], 2, &[]);
+            let isr = ids(left).into_iter().map(|id| (id, None)).collect();
+            let (leader_epoch, partition_epoch) = Default::default();
+            let proposal = IsrProposal { topic_id: Uuid(7), partition: 0, leader_epoch, partition_epoch, isr };
+            let change = alter_partition(&image, &config, BrokerId(2), &proposal).unwrap();
+            let Some(Change::PartitionChange { delta, .. }) = change else { panic!("{change:?}") };
+            assert_eq!((delta.isr, delta.elr.unwrap_or_default()), (Some(ids(left)), ids(eligible)));
+        }
     }
 
     #[test]
