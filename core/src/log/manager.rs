@@ -196,7 +196,7 @@ impl LogManager {
         let open =
             FileAction::Open { file, path: path.join(&SegmentFile::Log.name(Offset::ZERO)), mode: OpenMode::Create };
         io.storage.name(id, open, io.out);
-        io.storage.hold(id);
+        io.storage.hold(now, id);
         let segment = Segment::new(Offset::ZERO, file, &config, now.wall);
         let log = Log {
             id,

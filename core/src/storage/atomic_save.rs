@@ -152,7 +152,10 @@ impl Storage {
 
     fn start_save(&mut self, id: SaveId, out: &mut Effects) {
         let save = &self.saves.by_id[&id];
-        if save.owner.log().and_then(|log| self.stream(log)).is_some_and(Stream::is_gated) {
+        let gated = save.owner.log().and_then(|log| self.stream(log)).is_some_and(Stream::is_gated);
+        // The directory of a log that is not made yet is not there.
+        let unborn = matches!(save.owner, SaveOwner::Metadata(log) if self.stream(log).is_some_and(Stream::is_unborn));
+        if gated || unborn {
             return;
         }
         let dir = save.path.dir;

@@ -311,10 +311,14 @@ impl Storage {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.is_gated()) else {
             return;
         };
+        let unborn = stream.is_unborn();
         for effect in stream.open_gate() {
             out.push(effect);
         }
         let (dir, gated, path) = (stream.dir, stream.is_gated(), stream.path.clone());
+        if unborn && !stream.is_unborn() {
+            return self.resume_saves(&path, out);
+        }
         if gated || !stream.dirty_files.is_empty() || stream.names.dirty {
             self.mark_dirty(now, id);
         }

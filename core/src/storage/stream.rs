@@ -88,17 +88,19 @@ struct Gate {
     covered: bool,
     /// The log does not say whose it is yet. No round takes it.
     unmarked: bool,
+    /// How many of what is held back make the log: it has come again, and the journal claims what it had before.
+    births: usize,
     held: Vec<Effect>,
 }
 
 impl Gate {
     const fn new(cut: Offset) -> Self {
-        Self { cut, covered: false, unmarked: false, held: Vec::new() }
+        Self { cut, covered: false, unmarked: false, births: 0, held: Vec::new() }
     }
 
     /// A new log's.
     const fn unmarked() -> Self {
-        Self { cut: Offset(i64::MAX), covered: true, unmarked: true, held: Vec::new() }
+        Self { cut: Offset(i64::MAX), covered: true, unmarked: true, births: 0, held: Vec::new() }
     }
 }
 
@@ -162,9 +164,20 @@ impl Stream {
             && self.names.pending == 0
     }
 
-    /// The effects that the journal's claim held back, once it is low enough.
+    /// Whether nothing of it may be made yet.
+    pub(super) fn is_unborn(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.births > 0)
+    }
+
+    /// The effects that the journal's claim held back, once it is low enough. A log that is made by them does not say
+    /// yet whose it is: the rest waits for that.
     pub(super) fn open_gate(&mut self) -> Vec<Effect> {
         match self.gate.take_if(|gate| gate.covered && !gate.unmarked && self.claim.highest <= gate.cut) {
+            Some(mut gate) if gate.births > 0 => {
+                let rest = gate.held.split_off(gate.births);
+                self.gate = Some(Gate { held: rest, ..Gate::unmarked() });
+                gate.held
+            }
             Some(gate) => gate.held,
             None => Vec::new(),
         }
@@ -198,10 +211,17 @@ impl Stream {
 }
 
 impl Storage {
-    /// Takes a log under its care. `id` is the next that was never used.
-    pub(crate) fn add_stream(&mut self, stream: Stream) -> LogId {
+    /// Takes a log under its care. `id` is the next that was never used. One that is made while the journal claims what
+    /// a log of its name and topic had (it moved away, and is back) is made behind a gate.
+    pub(crate) fn add_stream(&mut self, mut stream: Stream) -> LogId {
         let id = LogId(u32::try_from(self.streams.len()).expect("fewer than 2^32 logs are made in a process's life"));
-        self.directory(stream.dir).journal.orphans.remove(&stream.key);
+        let claimed = self.directory(stream.dir).journal.orphans.remove(&stream.key);
+        if let Some(claimed) = claimed.filter(|claimed| stream.names.is_new && claimed.end > stream.written.end) {
+            let begins = Mark::begin(stream.written.end);
+            (stream.written, stream.durable) = (begins, begins);
+            (stream.claim.highest, stream.claim.confirmed) = (claimed.end, None);
+            stream.gate = Some(Gate::new(begins.end));
+        }
         self.directory(stream.dir).logs += 1;
         self.streams.push(Some(stream));
         id
@@ -248,10 +268,16 @@ impl Storage {
     }
 
     /// A new log's names are made, and what follows waits until it is marked.
-    pub(crate) fn hold(&mut self, id: LogId) {
-        if let Some(stream) = self.stream_mut(id) {
+    pub(crate) fn hold(&mut self, now: Now, id: LogId) {
+        let Some(stream) = self.stream_mut(id) else { return };
+        let Some(gate) = &mut stream.gate else {
             stream.gate = Some(Gate::unmarked());
-        }
+            return;
+        };
+        gate.births = gate.held.len();
+        let dir = stream.dir;
+        self.mark_dirty(now, id);
+        self.directory(dir).want_round();
     }
 
     /// A new log says whose it is, durably.

@@ -448,3 +448,34 @@ fn a_log_that_has_records_says_whose_it_is() {
     }
     assert!(with_records > 20, "{with_records}");
 }
+
+/// A partition moved away, and is back after a start: the journal claims what its log had, until it is made anew.
+#[test]
+fn a_log_that_comes_again_is_not_damaged_by_what_it_had_before() {
+    let mut made = 0;
+    for steps in 0..80 {
+        let (mut world, batches) = filled(30);
+        world.delete();
+        while !world.disk.names().iter().any(|name| name.contains("-delete")) {
+            assert!(world.step());
+        }
+        let boot = world.restart(Crash::Kill);
+        assert_eq!((boot.logs.len(), boot.missing.len()), (0, 1));
+        world.create();
+        world.append(&batches[0], true).unwrap();
+        for _ in 0..steps {
+            if !world.step() {
+                world.pass(Duration::from_millis(1));
+            }
+        }
+        let durable = world.offsets().durable;
+        let boot = world.restart(if steps % 2 == 0 { Crash::Kill } else { Crash::Power(steps) });
+        assert_eq!(boot.logs.first().and_then(|found| found.damage.clone()), None, "after {steps} steps");
+        assert_eq!(boot.logs.len() + boot.missing.len(), 1, "after {steps} steps");
+        made += usize::from(!boot.logs.is_empty());
+        if durable > Offset::ZERO {
+            assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches[..1]), "after {steps} steps");
+        }
+    }
+    assert!((20..80).contains(&made), "{made}");
+}
