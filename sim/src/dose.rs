@@ -16,6 +16,8 @@ pub struct Dose {
     pub elections: u64,
     /// Cuts that took something from a metadata log of one of several voters.
     pub truncations: u64,
+    /// Snapshots of the metadata that several nodes gave their names, and how many of them came from a leader.
+    pub snapshots: [u64; 2],
     /// Whether there are several.
     pub several: bool,
     landed: [u64; Class::ALL.len()],

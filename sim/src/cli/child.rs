@@ -60,6 +60,9 @@ pub(super) struct Told {
     pub records_read: u64,
     pub landed: Vec<u64>,
     pub given: Vec<u64>,
+    /// Snapshots of the metadata, and how many of them came from a leader.
+    #[serde(default)]
+    pub snapshots: [u64; 2],
     pub vacuous: bool,
     pub cpu_ms: u64,
     /// The most memory it had; 0 where the system does not say.
@@ -119,6 +122,7 @@ pub(super) fn told(outcome: &Outcome) -> Told {
     told.records_read = outcome.records_read;
     told.landed = outcome.dose.landed().to_vec();
     told.given = outcome.dose.given().to_vec();
+    told.snapshots = outcome.dose.snapshots;
     told.vacuous = outcome.dose.is_vacuous(outcome.simulated, outcome.acked_batches);
     (told.cpu_ms, told.peak_mib) = (cpu_ms(), peak_mib());
     told.tuples.clone_from(&outcome.tuples);

@@ -42,7 +42,12 @@ pub(super) fn run(file: &Path, seed: u64, told: &Told) -> String {
         .map(|(class, count)| format!("{class} {count}"))
         .collect();
     let landed = if landed.is_empty() { "nothing".to_owned() } else { landed.join(", ") };
-    let _ = write!(text, "  landed    {landed}\n  hash      {:016x}", told.hash);
+    let _ = writeln!(text, "  landed    {landed}");
+    if told.snapshots[0] > 0 {
+        let [written, taken] = told.snapshots;
+        let _ = writeln!(text, "  snapshots {written}, {taken} of them from leaders");
+    }
+    let _ = write!(text, "  hash      {:016x}", told.hash);
     if told.violation.is_none() {
         let verdict = if told.vacuous { vacuous() } else { "no violation".to_owned() };
         let _ = write!(text, "\n  {verdict}");

@@ -36,6 +36,7 @@ pub(super) fn print(all: &[Ended], work: &[Work], fresh: usize, seconds: f64) ->
     ));
     say(report::table(&files(&counting)).trim_end());
     say(report::table(&dose(&runs)).trim_end());
+    say(&snapshots(&runs));
     let shown = expectations(all, work);
     let proved = runs.is_empty() || (vacuous < runs.len() && (runs.len() < ENOUGH || proves(&runs, vacuous)));
     violations == 0 && shown && proved
@@ -114,6 +115,17 @@ fn dose(runs: &[&Told]) -> Vec<Vec<String>> {
         ]);
     }
     rows
+}
+
+/// In how many seeds snapshots of the metadata were written, and taken from leaders, and how many.
+fn snapshots(runs: &[&Told]) -> String {
+    let share = |place: usize| {
+        let seeds = runs.iter().filter(|told| told.snapshots[place] > 0).count();
+        seeds * 100 / runs.len().max(1)
+    };
+    let sum = |place: usize| report::grouped(runs.iter().map(|told| told.snapshots[place]).sum());
+    let (written, taken) = (share(0), share(1));
+    format!("snapshots written in {written} %, {}; taken from leaders in {taken} %, {}", sum(0), sum(1))
 }
 
 /// In how many runs a class is in a list of counts.

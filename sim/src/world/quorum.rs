@@ -131,6 +131,10 @@ impl World {
         let Some((_, _, ino)) = files.into_iter().find(|(_, path, _)| **path == *from.name) else { return };
         let snapshot = Snapshot::decode(id, &self.nodes[at].disk.peek(ino)).ok();
         self.trace.event("snapshot", self.nodes[at].occurrence(id.end.0.unsigned_abs()));
+        let is_leaders = |raft: &Raft| raft.download().is_some_and(|download| download.id == id);
+        let taken = self.quorum_of(at).is_some_and(|(raft, _)| is_leaders(raft));
+        self.dose.snapshots[0] += 1;
+        self.dose.snapshots[1] += u64::from(taken);
         self.judge.of_node(at, &Fact::Quorum(QuorumFact::Snapshot { snapshot: snapshot.as_ref() }));
     }
 

@@ -23,8 +23,11 @@ impl StateMachineSafety {
     pub(super) fn check_image(&mut self, at: usize, image: &MetadataImage) -> Verdict {
         let end = image.end().0;
         if let Some(known) = self.images.get(&end) {
-            let differs = format!("n{at} has another image at {end} than who had one there first");
-            return if known == image { Ok(()) } else { Err(differs) };
+            let differs = || {
+                let first = known.changes_to(image).into_iter().next();
+                format!("n{at} has another image at {end} than who had one there first: {first:?}")
+            };
+            return if known == image { Ok(()) } else { Err(differs()) };
         }
         self.images.insert(end, image.clone());
         if self.images.len() > KEPT {
