@@ -80,9 +80,16 @@ pub fn reassign(
         return Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     }
     let min_isr = min_insync_replicas(image, config, &topic.name);
-    let topic_id = topic.id;
+    let (topic_id, joins) = (topic.id, !without(&next.replicas, &partition.replicas).is_empty());
     let delta = changed((image, config), min_isr, partition, finished(next));
-    Ok(delta.map(|delta| change(topic_id, wanted.partition, delta)))
+    let begun = delta.map(|delta| PartitionDelta { leader: delta.leader.or(begins_anew(partition, joins)), ..delta });
+    Ok(begun.map(|delta| change(topic_id, wanted.partition, delta)))
+}
+
+/// Where somebody is added, the leader begins a new epoch. Who was here before and has not heard yet that it had to go
+/// still fetches, with all that it has; it would be in sync by that, hear of its leaving, and begin with nothing.
+fn begins_anew(partition: &PartitionImage, joins: bool) -> Option<Option<BrokerId>> {
+    (joins && partition.leader.is_some()).then_some(partition.leader)
 }
 
 /// The partition with the move over, if everyone who is added is in sync.
@@ -311,14 +318,14 @@ mod tests {
         let mut image = image(&[1, 2, 3], 2, &[]);
         let it = moved(&mut image, Some(&[4, 5, 1])).unwrap();
         assert_eq!((&it.replicas, &it.adding, &it.removing), (&ids(&[4, 5, 1, 2, 3]), &ids(&[4, 5]), &ids(&[2, 3])));
-        assert_eq!((it.leader, it.leader_epoch.0), (Some(BrokerId(2)), 0), "nobody leaves yet");
+        assert_eq!((it.leader, it.leader_epoch.0), (Some(BrokerId(2)), 1), "nobody leaves yet, and others come");
         assert_eq!(it.directories, [104, 105, 101, 102, 103].map(Uuid));
         let it = in_sync(&mut image, &[1, 2, 3, 4]);
         assert_eq!(it.adding, ids(&[4, 5]), "5 is missing");
         let it = in_sync(&mut image, &[1, 2, 3, 4, 5]);
         assert_eq!((&it.replicas, &it.isr), (&ids(&[4, 5, 1]), &ids(&[1, 4, 5])));
         assert!(it.adding.is_empty() && it.removing.is_empty());
-        assert_eq!((it.leader, it.leader_epoch.0), (Some(BrokerId(4)), 1), "who led has gone");
+        assert_eq!((it.leader, it.leader_epoch.0), (Some(BrokerId(4)), 2), "who led has gone");
         assert_eq!(it.directories, [104, 105, 101].map(Uuid));
     }
 
@@ -334,6 +341,17 @@ mod tests {
             let Some(Change::PartitionChange { delta, .. }) = change else { panic!("{change:?}") };
             assert_eq!((delta.isr, delta.elr.unwrap_or_default()), (Some(ids(left)), ids(eligible)));
         }
+    }
+
+    /// It fetches in the epoch that it knows, in which it is not counted any more.
+    #[test]
+    fn who_comes_back_before_it_hears_that_it_had_to_go_is_not_in_sync_by_what_it_had() {
+        let mut image = image(&[1, 2, 3], 2, &[]);
+        let knows = moved(&mut image, Some(&[1, 2])).unwrap().leader_epoch;
+        let it = moved(&mut image, Some(&[1, 2, 3])).unwrap();
+        assert_eq!((it.adding, it.leader), (ids(&[3]), Some(BrokerId(2))));
+        assert!(it.leader_epoch > knows);
+        assert_eq!(moved(&mut image, Some(&[2, 1, 3])).unwrap().leader_epoch, it.leader_epoch, "nobody else comes");
     }
 
     #[test]
