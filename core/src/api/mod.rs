@@ -12,6 +12,7 @@ pub(crate) mod brokers;
 mod configs;
 mod consumer_groups;
 mod describe;
+mod features;
 mod fetch;
 mod find_coordinator;
 mod group_admin;
@@ -76,6 +77,7 @@ pub const SUPPORTED: &[ApiKey] = &[
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
     ApiKey::UnregisterBroker,
+    ApiKey::UpdateFeatures,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
 ];
@@ -91,6 +93,7 @@ pub const QUORUM: &[ApiKey] = &[
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
     ApiKey::UnregisterBroker,
+    ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
     ApiKey::BrokerRegistration,
     ApiKey::BrokerHeartbeat,
@@ -115,6 +118,7 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
     ApiKey::UnregisterBroker,
+    ApiKey::UpdateFeatures,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
@@ -213,6 +217,7 @@ pub(crate) fn handle(mut call: Call<'_>) -> Handled {
         ApiKey::AddRaftVoter => quorum::add_voter(call),
         ApiKey::RemoveRaftVoter => quorum::remove_voter(call),
         ApiKey::UnregisterBroker => brokers::unregister(call),
+        ApiKey::UpdateFeatures => features::update(call),
         ApiKey::ElectLeaders => partitions::elect(call),
         ApiKey::AlterPartitionReassignments => partitions::reassign(call),
         ApiKey::ListPartitionReassignments => partitions::list_reassignments(&call),
@@ -252,6 +257,7 @@ pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer 
             Answered::ProducerId(producer_id) => producers::encode_init(reply, producer_id),
             Answered::Metadata { topics, refused } => metadata::encode(broker, reply, &topics, &refused),
             Answered::Registered(it) => brokers::encode_registered(reply, it),
+            Answered::FeaturesUpdated(it) => features::encode(reply, &it),
             Answered::Unregistered(it) => brokers::encode_unregistered(reply, it),
             Answered::Alive(it) => brokers::encode_alive(reply, it),
             Answered::AlteredPartitions(it) => brokers::encode_altered(broker, reply, &it),

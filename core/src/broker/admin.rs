@@ -42,6 +42,8 @@ pub enum Answered {
     Elected(PartitionResults),
     /// BrokerRegistration: its epoch.
     Registered(Result<BrokerEpoch, ErrorCode>),
+    /// UpdateFeatures: the features that were named, and whether they have their levels.
+    FeaturesUpdated((Vec<String>, Result<(), Refused>)),
     /// UnregisterBroker.
     Unregistered(Result<(), ErrorCode>),
     /// BrokerHeartbeat.

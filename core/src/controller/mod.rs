@@ -18,6 +18,7 @@
 mod brokers;
 mod configs;
 mod difference;
+mod features;
 mod image;
 mod internal;
 mod partitions;
@@ -34,6 +35,7 @@ pub use brokers::{
     FEATURES, Feature, Registration, begin_shutdown, bootstrap, fence, may_have_lost, register, unfence, unregister,
 };
 pub use configs::{Alteration, ConfigChange, Operation, alter};
+pub use features::{FeatureUpdate, UpgradeType, update_features};
 pub use image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage, Resource, ResourceKind, TopicImage};
 pub use internal::{METADATA_TOPIC, METADATA_TOPIC_ID, OFFSETS_TOPIC, is_internal, offsets_topic};
 pub use partitions::{IsrProposal, alter_partition};

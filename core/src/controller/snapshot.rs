@@ -259,7 +259,13 @@ mod tests {
             Change::Topic { id, .. } | Change::Partition(NewPartition { topic_id: id, .. }) => *id == Uuid(10),
             Change::RegisterBroker { id, .. } => *id == BrokerId(3),
             Change::Config { resource, .. } => resource.name.as_ref() == "a" || resource.name.as_ref() == "g",
-            _ => false,
+            Change::UnregisterBroker { .. }
+            | Change::BrokerChange { .. }
+            | Change::RemoveTopic { .. }
+            | Change::PartitionChange { .. }
+            | Change::FeatureLevel { .. }
+            | Change::ProducerIds { .. }
+            | Change::Other => false,
         };
         for change in old.dump().iter().filter(|change| !dropped(change)) {
             new.replay(Offset(90), change);

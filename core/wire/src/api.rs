@@ -52,6 +52,7 @@ pub mod produce;
 pub mod remove_raft_voter;
 pub mod sync_group;
 pub mod unregister_broker;
+pub mod update_features;
 pub mod vote;
 mod walk;
 
@@ -214,6 +215,7 @@ apis! {
     BrokerHeartbeat broker_heartbeat BrokerHeartbeatRequest, BrokerHeartbeatResponse;
     UnregisterBroker unregister_broker UnregisterBrokerRequest, UnregisterBrokerResponse<'a>;
     AllocateProducerIds allocate_producer_ids AllocateProducerIdsRequest, AllocateProducerIdsResponse;
+    UpdateFeatures update_features UpdateFeaturesRequest<'a>, UpdateFeaturesResponse<'a>;
 }
 
 /// Reads the header and the body of a request from a frame without its length prefix.

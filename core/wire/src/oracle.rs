@@ -141,6 +141,7 @@ their_defaults! {
     BrokerHeartbeat BrokerHeartbeatRequest BrokerHeartbeatResponse;
     UnregisterBroker UnregisterBrokerRequest UnregisterBrokerResponse;
     AllocateProducerIds AllocateProducerIdsRequest AllocateProducerIdsResponse;
+    UpdateFeatures UpdateFeaturesRequest UpdateFeaturesResponse;
 }
 
 #[test]

@@ -270,7 +270,17 @@ fn cluster_id(tools: &mut Tools<'_>) -> Result<(), Stop> {
 
 fn features(tools: &mut Tools<'_>) -> Result<(), Stop> {
     let output = tools.run("FeatureCommand", &["describe"])?;
-    expect_text(&output, &["Feature: metadata.version", "FinalizedVersionLevel"], &[])
+    expect_text(&output, &["Feature: metadata.version", "FinalizedVersionLevel"], &[])?;
+    let level = |output: &str| output.lines().find(|line| line.contains("group.version")).map(str::to_owned);
+    let change = |what: &[&str]| tools.run("FeatureCommand", what);
+    expect_text(&change(&["downgrade", "--feature", "group.version=0"])?, &["group.version was downgraded to 0"], &[])?;
+    let lower = level(&tools.run("FeatureCommand", &["describe"])?).unwrap_or_default();
+    expect_text(&lower, &["FinalizedVersionLevel: 0"], &[])?;
+    expect_text(&change(&["upgrade", "--feature", "group.version=1"])?, &["group.version was upgraded to 1"], &[])?;
+    match change(&["upgrade", "--feature", "group.version=99"]) {
+        Err(Stop::Failed(text)) => expect_text(&text, &["Invalid update version 99 for feature group.version"], &[]),
+        other => Err(Stop::Failed(format!("group.version=99 gave {other:?}"))),
+    }
 }
 
 fn metadata_quorum(tools: &mut Tools<'_>) -> Result<(), Stop> {
