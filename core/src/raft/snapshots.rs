@@ -101,7 +101,12 @@ impl Raft {
         if let Some(oldest) = oldest.filter(|_| !is_whole) {
             let differs = fetch.offset == start && last_epoch != oldest.epoch;
             if fetch.offset < start || last_epoch < oldest.epoch || differs {
-                return Some(newest);
+                let (newest, _) = self.snapshots.last_key_value()?;
+                // Its end is of an epoch that this log had left behind before it began: it takes no snapshot for what
+                // it lacks before it has cut that.
+                let is_ahead = newest.is_ahead_of(Some(last_epoch), fetch.offset);
+                let parts = EpochEnd { epoch: oldest.epoch, end_offset: start };
+                return Some(if is_ahead { Found::Snapshot(*newest) } else { Found::Diverging(parts) });
             }
         }
         let is_told = epochs.earliest().is_some_and(|earliest| earliest.epoch <= last_epoch);

@@ -5,6 +5,7 @@ mod network;
 use self::network::{Network, Plan};
 use super::*;
 use crate::clock::WallTime;
+use crate::log::leader_epoch_cache::EpochEnd;
 use crate::machine::ConnId;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::Plant;
@@ -335,4 +336,38 @@ mod planted {
     fn raft_39_a_new_disk_votes_for_the_old_one() {
         shows(&bad(3, 0), Plant::Raft39, "M2 M5 M9");
     }
+}
+
+/// This log begins at 11, behind a record of epoch 2; what it has there is of epoch 4.
+#[test]
+fn who_has_less_than_the_log_reads_a_snapshot_and_who_has_what_it_never_had_cuts_that_first() {
+    let id = |end, epoch| SnapshotId { end: Offset(end), epoch: LeaderEpoch(epoch) };
+    let mut raft = raft(birth());
+    (raft.log.start, raft.log.end) = (Offset(11), Offset(20));
+    let mut epochs = Epochs::new();
+    epochs.assign(LeaderEpoch(4), Offset(11));
+    let told = |raft: &Raft, offset, last_epoch: Option<i32>| {
+        let fetch = FetchRequest {
+            replica: None,
+            epoch: LeaderEpoch(5),
+            offset: Offset(offset),
+            last_epoch: last_epoch.map(LeaderEpoch),
+            high_watermark: None,
+            max_wait: Duration::ZERO,
+        };
+        raft.parts_from(&fetch, &epochs)
+    };
+    let cut = |epoch, end| {
+        Some(Found::Diverging(EpochEnd { epoch: LeaderEpoch(epoch), end_offset: Offset(end) }))
+    };
+    raft.on_snapshots(BTreeMap::from([(id(11, 2), 9)]));
+    let newest = Some(Found::Snapshot(id(11, 2)));
+    assert_eq!((told(&raft, 0, None), told(&raft, 8, Some(1)), told(&raft, 9, Some(2))), (newest, newest, newest));
+    assert_eq!((told(&raft, 11, Some(2)), told(&raft, 15, Some(4))), (None, None));
+    // A leader of epoch 3 wrote these, and none of them was committed: this snapshot says less than their epoch.
+    assert_eq!((told(&raft, 9, Some(3)), told(&raft, 11, Some(3)), told(&raft, 14, Some(3))), {
+        (cut(2, 11), cut(2, 11), cut(2, 11))
+    });
+    raft.on_snapshots(BTreeMap::from([(id(11, 2), 9), (id(15, 4), 9)]));
+    assert_eq!(told(&raft, 9, Some(3)), Some(Found::Snapshot(id(15, 4))));
 }
