@@ -179,6 +179,8 @@ plants! {
     Isr28 = "ISR-28",
     /// ISR-29 (derived, as KAFKA-10527): a broker that comes back leads on in the same epoch.
     Isr29 = "ISR-29",
+    /// ISR-30 (derived, KIP-966): whom the leader takes out of the ISR is not eligible, though too few are left.
+    Isr30 = "ISR-30",
     /// GRP-01 (KAFKA-16147): what a member is to give up and is to have again is its own, and nobody remembers that.
     Grp01 = "GRP-01",
     /// GRP-02 (crabka 521): a partition is given to its next owner before the last has given it up.

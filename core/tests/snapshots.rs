@@ -22,8 +22,7 @@ fn some_ids() -> impl Strategy<Value = Vec<Uuid>> {
 
 fn broker() -> impl Strategy<Value = BrokerImage> {
     let endpoint = (prop::sample::select(vec!["PLAINTEXT", "CONTROLLER"]), "[a-z]{0,8}", any::<u16>());
-    let endpoint =
-        endpoint.prop_map(|(name, host, port)| BrokerEndpoint { name: name.to_owned(), host, port });
+    let endpoint = endpoint.prop_map(|(name, host, port)| BrokerEndpoint { name: name.to_owned(), host, port });
     let (epoch, rack) = (0..4_000_i64, prop::option::of("[a-z]{0,4}"));
     // One that was never in service was counted before.
     let counted = prop::option::of(0..4_000_i64);
@@ -64,7 +63,8 @@ fn partition() -> impl Strategy<Value = PartitionImage> {
 
 fn resource() -> impl Strategy<Value = Resource> {
     let kind = prop::sample::select(vec![ResourceKind::Topic, ResourceKind::Broker, ResourceKind::Group]);
-    (kind, prop::sample::select(vec!["", "1", "t-1", "g"])).prop_map(|(kind, name)| Resource { kind, name: name.into() })
+    (kind, prop::sample::select(vec!["", "1", "t-1", "g"]))
+        .prop_map(|(kind, name)| Resource { kind, name: name.into() })
 }
 
 /// What a log may say, about few things, so that one record speaks of what another has made.

@@ -133,7 +133,7 @@ impl Judge {
         let derived = Derived {
             producers: &producers,
             epochs: &epochs,
-            batches: &followed.batches,
+            batches: followed.from(view.offsets.log_start.0),
             log_start: view.offsets.log_start.0,
             holes: followed.holes,
             expired,

@@ -162,6 +162,18 @@ impl FollowedLog {
         place.checked_sub(1).map(|place| &self.batches[place])
     }
 
+    /// The last batch of what a replica counts: the files of a log that was begun anew go a little later.
+    #[must_use]
+    pub fn last_of(&self, counted: Range<i64>) -> Option<&BatchRef> {
+        self.below(counted.end).filter(|last| last.last >= counted.start)
+    }
+
+    /// The batches that reach an offset or lie above it.
+    #[must_use]
+    pub fn from(&self, offset: i64) -> &[BatchRef] {
+        &self.batches[self.batches.partition_point(|batch| batch.last < offset)..]
+    }
+
     /// Whether what lay at an offset is deleted from its front.
     #[must_use]
     pub fn deletes(&self, offset: i64) -> bool {

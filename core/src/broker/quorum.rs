@@ -187,7 +187,7 @@ impl Broker {
             return Err("there is no log".to_owned());
         };
         let end = self.logs.offsets(log).unwrap_or_default().log_end;
-        let earlier = self.logs.latest_epoch(log).is_some_and(|latest| header.leader_epoch < latest);
+        let earlier = self.logs.epoch_of(log, end + -1).is_some_and(|latest| header.leader_epoch < latest);
         if header.base_offset != end || header.leader_epoch > raft.epoch() || earlier {
             let (base, epoch) = (header.base_offset, header.leader_epoch);
             return Err(format!("a batch at {base} of epoch {epoch} does not continue a log that ends at {end}"));

@@ -16,6 +16,7 @@ use super::image::{MetadataImage, PartitionImage, TopicImage};
 use super::partitions::{Election, min_insync_replicas};
 use super::records::{Change, PartitionDelta};
 use crate::config::Config;
+use crate::planted::Plant;
 use crate::types::BrokerId;
 
 /// Where a partition is to be.
@@ -114,8 +115,10 @@ pub(super) fn changed(
     mut next: PartitionImage,
 ) -> Option<PartitionDelta> {
     // Whoever leaves the ISR by this change has all that is committed, and stays eligible if too few are left.
-    next.elr.extend(partition.isr.iter().filter(|id| !next.isr.contains(id) && !partition.elr.contains(id)));
     let (isr, planted) = (next.isr.clone(), config.planted);
+    if !planted.has(Plant::Isr30) {
+        next.elr.extend(without(&without(&partition.isr, &next.isr), &partition.elr));
+    }
     let election = Election { partition: &next, isr, unclean: None, min_isr, anew: false, planted };
     let elected = election.decide(|id| image.is_active(id)).unwrap_or_default();
     let isr = elected.isr.clone().unwrap_or_else(|| next.isr.clone());
@@ -303,12 +306,12 @@ mod tests {
     }
 
     /// The leader asks for an ISR.
-    fn in_sync(image: &mut MetadataImage, isr: &[i32]) -> PartitionImage {
+    fn in_sync(image: &mut MetadataImage, config: &Config, isr: &[i32]) -> PartitionImage {
         let it = image.partition("t", 0).unwrap();
         let isr = ids(isr).into_iter().map(|id| (id, None)).collect();
         let (leader_epoch, partition_epoch) = (it.leader_epoch, it.partition_epoch);
         let proposal = IsrProposal { topic_id: Uuid(7), partition: 0, leader_epoch, partition_epoch, isr };
-        let change = alter_partition(image, &config(), it.leader.unwrap(), &proposal).unwrap();
+        let change = alter_partition(image, config, it.leader.unwrap(), &proposal).unwrap();
         change.iter().for_each(|change| image.replay(Offset(3), change));
         image.partition("t", 0).unwrap().clone()
     }
@@ -320,9 +323,9 @@ mod tests {
         assert_eq!((&it.replicas, &it.adding, &it.removing), (&ids(&[4, 5, 1, 2, 3]), &ids(&[4, 5]), &ids(&[2, 3])));
         assert_eq!((it.leader, it.leader_epoch.0), (Some(BrokerId(2)), 1), "nobody leaves yet, and others come");
         assert_eq!(it.directories, [104, 105, 101, 102, 103].map(Uuid));
-        let it = in_sync(&mut image, &[1, 2, 3, 4]);
+        let it = in_sync(&mut image, &config(), &[1, 2, 3, 4]);
         assert_eq!(it.adding, ids(&[4, 5]), "5 is missing");
-        let it = in_sync(&mut image, &[1, 2, 3, 4, 5]);
+        let it = in_sync(&mut image, &config(), &[1, 2, 3, 4, 5]);
         assert_eq!((&it.replicas, &it.isr), (&ids(&[4, 5, 1]), &ids(&[1, 4, 5])));
         assert!(it.adding.is_empty() && it.removing.is_empty());
         assert_eq!((it.leader, it.leader_epoch.0), (Some(BrokerId(4)), 2), "who led has gone");
@@ -359,10 +362,25 @@ mod tests {
         let mut image = image(&[1, 2, 3], 2, &[]);
         assert_eq!(moved(&mut image, None), Err(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS));
         moved(&mut image, Some(&[4, 5])).unwrap();
-        in_sync(&mut image, &[1, 2, 3, 4]);
+        in_sync(&mut image, &config(), &[1, 2, 3, 4]);
         let it = moved(&mut image, None).unwrap();
         assert_eq!((&it.replicas, &it.isr), (&ids(&[1, 2, 3]), &ids(&[1, 2, 3])));
         assert!(it.adding.is_empty() && it.removing.is_empty());
+    }
+
+    #[test]
+    fn whom_the_leader_takes_out_stays_eligible_where_too_few_are_left() {
+        let config = Config::new(BrokerConfig::for_test(1, &[("min.insync.replicas", "2")]));
+        let mut image = image(&[1, 2, 3], 2, &[]);
+        let it = in_sync(&mut image, &config, &[1, 2]);
+        assert_eq!((it.isr, it.elr), (ids(&[1, 2]), vec![]));
+        let it = in_sync(&mut image, &config, &[2]);
+        assert_eq!((it.isr, it.elr), (ids(&[2]), ids(&[1])), "who left earlier has not all");
+        let it = in_sync(&mut image, &config, &[2, 3]);
+        assert_eq!((it.isr, it.elr), (ids(&[2, 3]), vec![]));
+        in_sync(&mut image, &config, &[1, 2, 3]);
+        let it = in_sync(&mut image, &config, &[2]);
+        assert_eq!((it.isr, it.elr), (ids(&[2]), ids(&[1, 3])));
     }
 
     #[test]
@@ -414,6 +432,6 @@ mod tests {
                 delta: crate::controller::BrokerDelta { fenced: Some(false), ..Default::default() },
             },
         );
-        assert!(!in_sync(&mut image, &[3, 1]).recovering);
+        assert!(!in_sync(&mut image, &config(), &[3, 1]).recovering);
     }
 }

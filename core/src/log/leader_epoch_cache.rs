@@ -76,8 +76,11 @@ impl LeaderEpochCache {
         if self.entries.last().is_some_and(|last| last.epoch == epoch && last.start_offset <= start_offset) {
             return false;
         }
-        let contradicted = |entry: &EpochStart| entry.epoch >= epoch || entry.start_offset >= start_offset;
-        while self.entries.pop_if(|entry| contradicted(entry)).is_some() {}
+        while self.entries.pop_if(|entry| entry.start_offset >= start_offset).is_some() {}
+        if self.entries.last().is_some_and(|last| last.epoch == epoch) {
+            return true; // What has gone was of an epoch in which this broker led, and appended nothing.
+        }
+        while self.entries.pop_if(|entry| entry.epoch >= epoch).is_some() {}
         self.entries.push(EpochStart { epoch, start_offset });
         true
     }
@@ -209,6 +212,14 @@ mod tests {
         assert!(epochs.assign(LeaderEpoch(1), Offset(40)));
         assert_eq!(entries(&epochs), [(1, 40)]);
         assert!(!epochs.assign(LeaderEpoch(-1), Offset(40)));
+    }
+
+    #[test]
+    fn an_epoch_without_records_leaves_the_one_before_it_whole() {
+        let mut epochs = cache(&[(2, 10), (4, 20)]);
+        assert!(epochs.assign(LeaderEpoch(7), Offset(30)));
+        assert!(epochs.assign(LeaderEpoch(4), Offset(30)));
+        assert_eq!(entries(&epochs), [(2, 10), (4, 20)]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ const REMEMBERED: usize = 5;
 #[derive(Clone, Debug, Default)]
 pub(super) struct SequenceContiguity {
     last: BTreeMap<(TopicPartition, i64, i16), VecDeque<Appended>>,
+    /// Where each log ends.
+    ends: BTreeMap<TopicPartition, i64>,
 }
 
 /// A batch: its sequence numbers, and where it ends.
@@ -33,6 +35,7 @@ impl SequenceContiguity {
     /// The log has moved to other nodes: who has it again here begins anew.
     pub(super) fn forget(&mut self, log: &TopicPartition) {
         self.last.retain(|(known, ..), _| known != log);
+        self.ends.remove(log);
     }
 
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
@@ -49,8 +52,9 @@ impl SequenceContiguity {
             }
         } else if let Fact::Recovered { log, .. } = fact {
             // A start may know less than the log held: what it knew of a producer may be gone with a crash.
-            self.last.retain(|(of, ..), _| of != *log);
+            self.forget(log);
         } else if let Fact::Cut { log, end } = fact {
+            self.ends.insert((*log).clone(), *end);
             for (_, batches) in self.last.iter_mut().filter(|((of, ..), _)| of == *log) {
                 batches.retain(|batch| batch.offset < *end);
             }
@@ -59,6 +63,10 @@ impl SequenceContiguity {
     }
 
     fn append(&mut self, log: &TopicPartition, batch: &BatchRef) -> Verdict {
+        // A follower begins anew where its leader's log does, or leaves out what that has compacted.
+        if self.ends.insert(log.clone(), batch.last + 1).is_some_and(|end| batch.base != end) {
+            self.last.retain(|(of, ..), _| of != log);
+        }
         let producer = batch.producer;
         if producer.id.0 < 0 || producer.base_sequence < 0 {
             return Ok(());
@@ -124,6 +132,14 @@ mod tests {
         assert_eq!(appended(1, 1, 0, |fact| checker.check(fact)), Ok(()));
         assert_eq!(appended(2, 1, 1, |fact| checker.check(fact)), Ok(()));
         assert!(appended(3, 1, 3, |fact| checker.check(fact)).is_err());
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_knows_nobody() {
+        let mut checker = SequenceContiguity::default();
+        assert_eq!(appended(0, 1, 0, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(appended(9, 1, 9, |fact| checker.check(fact)), Ok(()));
+        assert!(appended(10, 1, 12, |fact| checker.check(fact)).is_err());
     }
 
     #[test]

@@ -41,12 +41,9 @@ impl Judge {
     /// A replica has a high watermark: what lies below is promised by all that have it.
     pub fn replica_counts(&mut self, at: usize, view: &DerivedView) {
         let (log, high_watermark) = (&view.partition, view.high_watermark.0);
-        let last = self.logs[at].get(log).and_then(|followed| followed.below(high_watermark)).copied();
-        // The files of a log that was begun anew go a little later. What they hold is no part of it any more.
-        if last.is_some_and(|last| last.last < view.offsets.log_start.0) {
-            return;
-        }
-        self.of_replica(at, log, ReplicaEvent::Committed { high_watermark });
+        let log_start = view.offsets.log_start.0;
+        self.of_replica(at, log, ReplicaEvent::Committed { log_start, high_watermark });
+        let last = self.logs[at].get(log).and_then(|followed| followed.last_of(log_start..high_watermark)).copied();
         if let Some(last) = last.filter(|last| last.last < high_watermark) {
             self.replicas_owe(log, last.base, last.last + 1);
         }

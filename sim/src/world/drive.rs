@@ -123,11 +123,12 @@ impl World {
         if let Some(vote) = asks {
             self.judge_candidate(vote);
         }
+        // Before the process may be killed halfway: what it has decided is decided.
+        self.look_at_quorum(at);
         self.carry_out_all(at, &mut effects);
         if let Some(process) = &mut self.nodes[at].process {
             process.effects = effects;
         }
-        self.look_at_quorum(at);
         self.look_at_replicas(at);
         if self.trace.steps().is_multiple_of(DERIVED_STEPS) {
             self.judge_derived(at);

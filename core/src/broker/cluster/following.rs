@@ -369,7 +369,8 @@ impl Broker {
         batch.check_crc().map_err(|error| error.to_string())?;
         let header = *batch.header();
         let following = self.replicas.get(log).and_then(Replica::following).ok_or("it is not followed")?;
-        let earlier = self.logs.latest_epoch(log).is_some_and(|latest| header.leader_epoch < latest);
+        // By its last record: this broker may have led later, and appended nothing.
+        let earlier = self.logs.epoch_of(log, end + -1).is_some_and(|latest| header.leader_epoch < latest);
         let earlier = earlier && !self.config.planted.has(Plant::Rep02);
         // A compacted log has gaps, and a batch may begin before what retention has left.
         if header.base_offset < end || header.leader_epoch > following.leader_epoch || earlier {

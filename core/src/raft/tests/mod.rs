@@ -357,9 +357,7 @@ fn who_has_less_than_the_log_reads_a_snapshot_and_who_has_what_it_never_had_cuts
         };
         raft.parts_from(&fetch, &epochs)
     };
-    let cut = |epoch, end| {
-        Some(Found::Diverging(EpochEnd { epoch: LeaderEpoch(epoch), end_offset: Offset(end) }))
-    };
+    let cut = |epoch, end| Some(Found::Diverging(EpochEnd { epoch: LeaderEpoch(epoch), end_offset: Offset(end) }));
     raft.on_snapshots(BTreeMap::from([(id(11, 2), 9)]));
     let newest = Some(Found::Snapshot(id(11, 2)));
     assert_eq!((told(&raft, 0, None), told(&raft, 8, Some(1)), told(&raft, 9, Some(2))), (newest, newest, newest));

@@ -18,6 +18,7 @@ mod quorum_superset;
 mod watermark;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use ottla_core::controller::PartitionImage;
 use ottla_core::types::{BrokerId, TopicPartition};
@@ -52,7 +53,7 @@ pub enum ReplicaEvent<'a> {
     /// A client is given what lies at an offset.
     Read { offset: i64 },
     /// The node counts its log as committed below an offset.
-    Committed { high_watermark: i64 },
+    Committed { log_start: i64, high_watermark: i64 },
     /// A step has changed how the node stands to its replica.
     Stands(Stands),
     /// The node appends by its own word, in this epoch, in its process of this number.
@@ -137,10 +138,11 @@ impl Known {
     }
 
     /// What a node counts as committed is: others may have been told so.
-    fn learn(&mut self, at: usize, fact: &ReplicaFact<'_>, high_watermark: i64) -> bool {
+    fn learn(&mut self, at: usize, fact: &ReplicaFact<'_>, counted: Range<i64>) -> bool {
+        let high_watermark = counted.end;
         let more = self.committed.is_none_or(|(end, _)| high_watermark > end);
         let followed = fact.logs.get(at).and_then(|logs| logs.get(fact.log)).filter(|_| more);
-        let last = followed.and_then(|own| own.below(high_watermark)).filter(|last| last.last < high_watermark);
+        let last = followed.and_then(|own| own.last_of(counted)).filter(|last| last.last < high_watermark);
         if let Some(last) = last {
             self.committed = Some((high_watermark, *last));
         }
@@ -169,13 +171,11 @@ impl ReplicationRules {
         let Fact::Replica(fact) = fact else { return Ok(()) };
         match fact.what {
             ReplicaEvent::Appended { batch } => of(log_matching::CODE, log_matching::check(at, fact, batch)),
-            ReplicaEvent::Cut => {
-                of(no_truncation::CODE, no_truncation::check(at, fact, self.known.get(fact.log)))
-            }
+            ReplicaEvent::Cut => of(no_truncation::CODE, no_truncation::check(at, fact, self.known.get(fact.log))),
             ReplicaEvent::Acked { offset } => of(ack_rule::CODE, ack_rule::check(fact, offset)),
             ReplicaEvent::Read { offset } => of(no_uncommitted_read::CODE, no_uncommitted_read::check(fact, offset)),
-            ReplicaEvent::Committed { high_watermark } => {
-                of(quorum_superset::CODE, quorum_superset::check(at, fact, high_watermark))
+            ReplicaEvent::Committed { log_start, high_watermark } => {
+                of(quorum_superset::CODE, quorum_superset::check(at, fact, log_start..high_watermark))
             }
             ReplicaEvent::Stands(stands) => self.on_stands(at, fact, &stands),
             ReplicaEvent::Led { epoch, boots } => {
@@ -205,13 +205,14 @@ impl ReplicationRules {
             return Ok(());
         }
         let known = self.known.entry(fact.log.clone()).or_default();
+        let counted = stands.log_start..stands.high_watermark;
         let start = known.starts.entry(at).or_default();
         *start = stands.log_start.max(*start);
         of(leader_completeness::CODE, leader_completeness::check(at, fact, stands, known))?;
         if stands.before.is_none_or(|before| stands.high_watermark > before) {
-            of(quorum_superset::CODE, quorum_superset::check(at, fact, stands.high_watermark))?;
+            of(quorum_superset::CODE, quorum_superset::check(at, fact, counted.clone()))?;
         }
-        if known.learn(at, fact, stands.high_watermark) {
+        if known.learn(at, fact, counted) {
             of(candidates::CODE, candidates::check(fact, known))?;
         }
         Ok(())

@@ -10,7 +10,8 @@ pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, known: Option<&Known>) ->
     let Some(followed) = fact.logs.get(at).and_then(|logs| logs.get(fact.log)) else { return Ok(()) };
     let (end, promised) = (followed.end(), followed.promised);
     // A replica that is far behind begins anew where its leader's log begins.
-    let is_deleted = followed.deletes(promised - 1) || known.is_some_and(|known| known.deleted_by_others(at) >= promised);
+    let is_deleted =
+        followed.deletes(promised - 1) || known.is_some_and(|known| known.deleted_by_others(at) >= promised);
     if end < promised && !is_deleted {
         return Err(format!("n{at} cuts {} to {end}, and what it has is committed up to {promised}", fact.log));
     }

@@ -2,17 +2,20 @@
 //! for it is the least over the maximal ISR of what is durable. Source: KIP-497, KIP-966; the TLA+ model of Kafka's
 //! replication (`AsyncIsr`).
 
+use std::ops::Range;
+
 use super::super::Verdict;
 use super::{ReplicaFact, committed};
 
 pub(super) const CODE: &str = "R4";
 
-pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, high_watermark: i64) -> Verdict {
+/// `counted` is what the replica has, up to its high watermark.
+pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, counted: Range<i64>) -> Verdict {
     let Some(followed) = fact.logs.get(at).and_then(|logs| logs.get(fact.log)) else { return Ok(()) };
     // Where the last lies, all before it lies, too: R5.
-    match followed.below(high_watermark) {
+    match followed.last_of(counted.clone()) {
         Some(last) => committed(fact, last.base)
-            .map_err(|why| format!("n{at} has its high watermark at {high_watermark}, and {why}")),
+            .map_err(|why| format!("n{at} has its high watermark at {}, and {why}", counted.end)),
         None => Ok(()),
     }
 }
@@ -25,8 +28,8 @@ mod tests {
     #[test]
     fn what_is_below_a_high_watermark_is_on_enough_disks() {
         let logs = logs(&[(&[(1, 1), (1, 2), (1, 3)], 3), (&[(1, 1), (1, 2)], 2), (&[(1, 1), (1, 2), (1, 3)], 0)]);
-        for (high_watermark, expected) in [(0, None), (2, None), (3, Some("R4"))] {
-            assert_eq!(verdict(0, Committed { high_watermark }, &logs), expected, "{high_watermark}");
+        for (log_start, high_watermark, expected) in [(0, 0, None), (0, 2, None), (2, 3, Some("R4")), (3, 3, None)] {
+            assert_eq!(verdict(0, Committed { log_start, high_watermark }, &logs), expected, "{high_watermark}");
         }
     }
 }
