@@ -53,6 +53,8 @@ pub struct FollowedLog {
     pub deleted: i64,
     /// Below it a running process has deleted segments, whether or not the directory's file says so by now.
     pub retired: i64,
+    /// Below it a running process had nothing more, be it that its leader had not.
+    pub begun: i64,
     /// Where the log ended when its last successful sync was issued: below it all is synced.
     pub synced: i64,
     /// Below it compaction may have taken records away.

@@ -392,59 +392,8 @@ impl Broker {
         }
     }
 
-    /// At the start: the logs that were found become the replicas that the metadata knows. What it does not know is
-    /// a remnant of a deleted topic, and is removed: a topic made again must not inherit its records (KAFKA-14616). But
-    /// not a damaged one that cannot say whose it is.
-    pub(super) fn adopt_logs(&mut self, now: Now, out: &mut Effects) {
-        self.apply_broker_settings(out);
-        self.on_topics_changed(None);
-        for found in std::mem::take(&mut self.metadata.found) {
-            self.adopt(now, found, out);
-        }
-        let topics: Vec<Arc<TopicImage>> = self.image().topics().cloned().collect();
-        if self.config.broker.storage.log_dirs().len() > self.metadata.directories.len() {
-            self.take_for_missing(&topics);
-        }
-        for topic in &topics {
-            self.apply_topic(now, topic, out);
-        }
-    }
-
-    /// Takes in a log that the start found, or removes it, if it is certain that it is no topic's of the cluster.
-    fn adopt(&mut self, now: Now, found: FoundLog, out: &mut Effects) {
-        let FoundLog { log, partition, topic_id, damage, high_watermark, dir, offsets } = found;
-        // A log gets its topic's id before its first record: one that has records and no id could not be read.
-        let unsure = topic_id.is_zero() && (damage.is_some() || offsets.log_end > offsets.log_start);
-        let image = self.image();
-        let known = image.topic(&partition.topic).filter(|topic| topic.id == topic_id || unsure);
-        let known = known.filter(|_| image.partition(&partition.topic, partition.partition).is_some());
-        let Some(topic) = known.cloned() else {
-            let now_named = image.topic(&partition.topic).map(|topic| topic.id);
-            if now_named.is_some_and(|id| self.metadata.missing.contains(&(partition.clone(), id))) {
-                out.note(Level::Error, format!("{partition} names another topic than was durable there: left alone"));
-            } else if unsure {
-                out.note(Level::Error, format!("{partition} does not say of which topic it is: left alone"));
-            } else {
-                out.note(Level::Warn, format!("{partition} belongs to no topic of the cluster any more: removed"));
-                self.logs.delete(now, log, out);
-            }
-            return;
-        };
-        let config = self.config.broker.topic(&self.overrides_of(&topic.name));
-        let high_watermark = if self.config.planted.has(Plant::Isr19) { offsets.log_end } else { high_watermark };
-        self.replicas.insert(Replica::new(partition, topic.id, log, high_watermark), &config);
-        let why = match damage {
-            Some(damage) => format!("is damaged ({damage}); nothing of it is served or cut"),
-            None if self.logs.is_offline(dir) => "is offline with its directory".to_owned(),
-            None if unsure => "does not say of which topic it is; nothing of it is served or cut".to_owned(),
-            None => return,
-        };
-        self.take_offline(log, &why, out);
-        self.replicas.mark_damaged(log);
-    }
-
     /// Makes the logs of a topic, leads what it is to lead, and applies its settings.
-    fn apply_topic(&mut self, now: Now, topic: &TopicImage, out: &mut Effects) {
+    pub(super) fn apply_topic(&mut self, now: Now, topic: &TopicImage, out: &mut Effects) {
         let config = self.config.broker.topic(&self.overrides_of(&topic.name));
         let node = self.node();
         for (index, image) in (0..).zip(&topic.partitions) {
@@ -581,7 +530,7 @@ impl Broker {
     }
 
     /// The dynamic settings of this broker and of all brokers, over the static ones.
-    fn apply_broker_settings(&mut self, out: &mut Effects) {
+    pub(super) fn apply_broker_settings(&mut self, out: &mut Effects) {
         let overrides = |name: &str| self.image().overrides(ResourceKind::Broker, name).cloned().unwrap_or_default();
         let (cluster, own) = (overrides(""), overrides(&self.node().0.to_string()));
         let (config, errors) = self.config.broker.with_dynamic(cluster, own);

@@ -58,11 +58,8 @@ pub(super) struct Told {
     pub hash: u64,
     pub acked_batches: u64,
     pub records_read: u64,
-    pub landed: Vec<u64>,
-    pub given: Vec<u64>,
-    /// Snapshots of the metadata, and how many of them came from a leader.
-    #[serde(default)]
-    pub snapshots: [u64; 2],
+    #[serde(flatten)]
+    pub dose: Counts,
     pub vacuous: bool,
     pub cpu_ms: u64,
     /// The most memory it had; 0 where the system does not say.
@@ -71,6 +68,16 @@ pub(super) struct Told {
     pub tuples: Vec<u64>,
     pub checkpoints: Vec<(u64, u64)>,
     pub text: String,
+}
+
+/// What happened in a run, and how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    pub landed: Vec<u64>,
+    pub given: Vec<u64>,
+    /// Snapshots of the metadata, and how many of them came from a leader.
+    #[serde(default)]
+    pub snapshots: [u64; 2],
 }
 
 pub(super) fn main(args: &ChildArgs) -> ExitCode {
@@ -120,9 +127,9 @@ pub(super) fn told(outcome: &Outcome) -> Told {
     told.hash = outcome.hash;
     told.acked_batches = outcome.acked_batches;
     told.records_read = outcome.records_read;
-    told.landed = outcome.dose.landed().to_vec();
-    told.given = outcome.dose.given().to_vec();
-    told.snapshots = outcome.dose.snapshots;
+    let dose = &outcome.dose;
+    let (landed, given) = (dose.landed().to_vec(), dose.given().to_vec());
+    told.dose = Counts { landed, given, snapshots: dose.snapshots };
     told.vacuous = outcome.dose.is_vacuous(outcome.simulated, outcome.acked_batches);
     (told.cpu_ms, told.peak_mib) = (cpu_ms(), peak_mib());
     told.tuples.clone_from(&outcome.tuples);

@@ -37,14 +37,14 @@ pub(super) fn run(file: &Path, seed: u64, told: &Told) -> String {
     );
     let landed: Vec<String> = Class::ALL
         .iter()
-        .zip(&told.landed)
+        .zip(&told.dose.landed)
         .filter(|(_, count)| **count > 0)
         .map(|(class, count)| format!("{class} {count}"))
         .collect();
     let landed = if landed.is_empty() { "nothing".to_owned() } else { landed.join(", ") };
     let _ = writeln!(text, "  landed    {landed}");
-    if told.snapshots[0] > 0 {
-        let [written, taken] = told.snapshots;
+    if told.dose.snapshots[0] > 0 {
+        let [written, taken] = told.dose.snapshots;
         let _ = writeln!(text, "  snapshots {written}, {taken} of them from leaders");
     }
     let _ = write!(text, "  hash      {:016x}", told.hash);

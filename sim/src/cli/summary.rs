@@ -46,7 +46,7 @@ pub(super) fn print(all: &[Ended], work: &[Work], fresh: usize, seconds: f64) ->
 fn proves(runs: &[&Told], vacuous: usize) -> bool {
     let weak: Vec<String> = Class::ALL
         .into_iter()
-        .filter(|class| count(runs, |told| &told.landed, *class) * 100 < runs.len() * LEAST_LANDED)
+        .filter(|class| count(runs, |told| &told.dose.landed, *class) * 100 < runs.len() * LEAST_LANDED)
         .map(|class| class.to_string())
         .collect();
     if !weak.is_empty() {
@@ -87,7 +87,7 @@ fn files(counting: &[&Ended]) -> Vec<Vec<String>> {
         let runs: Vec<&Told> = counting.iter().filter(|ended| ended.file == *file).map(|ended| &ended.told).collect();
         let vacuous: Vec<&Told> = runs.iter().copied().filter(|told| is_vacuous(told)).collect();
         let because = |why: fn(&Told) -> bool| vacuous.iter().filter(|told| why(told)).count().to_string();
-        let landed = |told: &Told| told.landed.iter().filter(|count| **count > 0).count();
+        let landed = |told: &Told| told.dose.landed.iter().filter(|count| **count > 0).count();
         rows.push(vec![
             file.display().to_string(),
             runs.len().to_string(),
@@ -106,11 +106,11 @@ fn dose(runs: &[&Told]) -> Vec<Vec<String>> {
     let share = |count: usize| format!("{} %", count * 100 / runs.len().max(1));
     let mut rows = vec![["fault", "given in", "landed in", "landed"].map(str::to_owned).to_vec()];
     for class in Class::ALL {
-        let total: u64 = runs.iter().filter_map(|told| told.landed.get(class.index())).sum();
+        let total: u64 = runs.iter().filter_map(|told| told.dose.landed.get(class.index())).sum();
         rows.push(vec![
             class.to_string(),
-            share(count(runs, |told| &told.given, class)),
-            share(count(runs, |told| &told.landed, class)),
+            share(count(runs, |told| &told.dose.given, class)),
+            share(count(runs, |told| &told.dose.landed, class)),
             report::grouped(total),
         ]);
     }
@@ -120,10 +120,10 @@ fn dose(runs: &[&Told]) -> Vec<Vec<String>> {
 /// In how many seeds snapshots of the metadata were written, and taken from leaders, and how many.
 fn snapshots(runs: &[&Told]) -> String {
     let share = |place: usize| {
-        let seeds = runs.iter().filter(|told| told.snapshots[place] > 0).count();
+        let seeds = runs.iter().filter(|told| told.dose.snapshots[place] > 0).count();
         seeds * 100 / runs.len().max(1)
     };
-    let sum = |place: usize| report::grouped(runs.iter().map(|told| told.snapshots[place]).sum());
+    let sum = |place: usize| report::grouped(runs.iter().map(|told| told.dose.snapshots[place]).sum());
     let (written, taken) = (share(0), share(1));
     format!("snapshots written in {written} %, {}; taken from leaders in {taken} %, {}", sum(0), sum(1))
 }

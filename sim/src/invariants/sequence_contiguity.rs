@@ -45,12 +45,7 @@ impl SequenceContiguity {
         if let Fact::OutOfSequence { log, producer } = fact {
             return self.refuse(log, *producer);
         }
-        if let Fact::Rolled { log, segment, end } = fact {
-            // A replica that is far behind begins anew where its leader's log begins, and what lay between is not known.
-            if *segment > *end {
-                self.forget(log);
-            }
-        } else if let Fact::Recovered { log, .. } = fact {
+        if let Fact::Recovered { log, .. } = fact {
             // A start may know less than the log held: what it knew of a producer may be gone with a crash.
             self.forget(log);
         } else if let Fact::Cut { log, end } = fact {
@@ -113,17 +108,6 @@ mod tests {
     use super::super::test_producer;
     use super::super::tests::{appended, log};
     use super::*;
-
-    #[test]
-    fn a_replica_that_begins_anew_further_on_knows_nothing_of_producers() {
-        for (segment, expected) in [(5, true), (1, false)] {
-            let mut checker = SequenceContiguity::default();
-            assert_eq!(appended(0, 1, 0, |fact| checker.check(fact)), Ok(()));
-            let end = if segment == 5 { 0 } else { 1 };
-            assert_eq!(checker.check(&Fact::Rolled { log: &log(), segment, end }), Ok(()));
-            assert_eq!(appended(segment, 1, 7, |fact| checker.check(fact)).is_ok(), expected);
-        }
-    }
 
     #[test]
     fn a_gap_is_a_violation_and_the_wrap_is_none() {

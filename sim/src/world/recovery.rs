@@ -130,8 +130,8 @@ impl World {
             let replica = machine.replicas().find(|replica| replica.partition == *log)?;
             Some(machine.log_range(replica.log).start.0)
         });
-        let followed =
-            others.filter_map(|other| self.judge.logs[other].get(log)).map(|log| log.deleted.max(log.retired));
+        let followed = others.filter_map(|other| self.judge.logs[other].get(log));
+        let followed = followed.map(|log| log.deleted.max(log.retired).max(log.begun));
         starts.chain(followed).max().unwrap_or(0)
     }
 
@@ -210,6 +210,10 @@ impl World {
         for (key, mark) in claims {
             let name = key.rsplit_once(' ').and_then(|(name, _)| TopicPartition::from_dir_name(name));
             let Some((log, image)) = name.and_then(|name| images.get_key_value(&name)) else { continue };
+            // It is to begin anew there, and perhaps has not: no byte is claimed.
+            if mark.begins && mark.end == mark.segment {
+                continue;
+            }
             if self.judge.logs[at].get(log).is_none_or(|log| log.damaged) {
                 continue;
             }

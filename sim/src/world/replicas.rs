@@ -95,6 +95,9 @@ impl World {
         }
         process.stands = now;
         for (log, stands) in changed {
+            if let Some(followed) = self.judge.logs[at].get_mut(&log) {
+                followed.begun = followed.begun.max(stands.log_start);
+            }
             self.judge.of_replica(at, &log, ReplicaEvent::Stands(stands));
         }
     }

@@ -129,8 +129,8 @@ impl Known {
         self.starts.iter().filter(|(other, _)| **other != at).map(|(_, start)| *start).max().unwrap_or(0)
     }
 
-    /// What the leader of an epoch has to have. One that learns late that it was to lead, from a snapshot of a while ago,
-    /// knows nothing of the epochs that came after its own, and nobody follows it there.
+    /// What the leader of an epoch has to have. One that learns late that it was to lead, from a snapshot of a while
+    /// ago, knows nothing of the epochs that came after its own, and nobody follows it there.
     fn owed(&self, epoch: i32) -> Option<(i64, BatchRef)> {
         let next = self.begun.range(epoch.saturating_add(1)..).next();
         let owed = next.map_or(self.committed, |(_, committed)| *committed);
