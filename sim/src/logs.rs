@@ -419,11 +419,16 @@ impl Logs {
                 let (log, segment) = segment_of(path)?;
                 let is_new = !self.open.values().any(|open| *open == (log.clone(), segment));
                 self.open.insert(*file, (log.clone(), segment));
+                let starts = !self.written;
                 let followed = self.entry(&log);
-                let end = followed.end();
-                // A metadata log goes on behind a snapshot: all below is in that.
+                let mut end = followed.end();
+                // A metadata log goes on behind a snapshot: all below is in that. What a crash left of it goes later.
                 if &*log.topic == METADATA_TOPIC && segment > end {
                     followed.retired = followed.retired.max(segment);
+                    if starts {
+                        followed.batches.clear();
+                        end = 0;
+                    }
                 }
                 is_new.then_some(Change::Rolled { log, segment, end })
             }

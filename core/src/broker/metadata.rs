@@ -312,6 +312,7 @@ impl Broker {
         if !self.config.planted.has(Plant::Raft27) {
             self.metadata.lead = None;
         }
+        self.doubt_registration();
         self.refuse_producer_ids();
         let done = self.config.planted.has(Plant::Raft42);
         for (_, ticket, answer) in std::mem::take(&mut self.metadata.waiting) {

@@ -66,6 +66,16 @@ impl Broker {
         known.is_some_and(|known| Some(known.incarnation) == incarnation && !known.fenced)
     }
 
+    /// This node leads no more. If it registered itself and that is not committed, it may never be: it asks the next
+    /// controller, who tells it its epoch if it was.
+    pub(in crate::broker) fn doubt_registration(&mut self) {
+        let incarnation = self.cluster.life.incarnation;
+        let known = self.image().broker(self.node());
+        if known.is_none_or(|known| Some(known.incarnation) != incarnation) {
+            self.metadata.set_broker_epoch(None);
+        }
+    }
+
     /// Another process of this node's id is registered: two of them must not go on.
     pub(in crate::broker) fn check_incarnation(&mut self, out: &mut Effects) {
         let (epoch, incarnation) = (self.metadata.broker_epoch(), self.cluster.life.incarnation);
