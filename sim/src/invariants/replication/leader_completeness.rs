@@ -39,7 +39,7 @@ mod tests {
             let logs = logs(&[(all, 2), (other, 1), (all, 2)]);
             let mut judged = Judged::default();
             assert_eq!(judged.verdict(2, Stands(stands(1, Some(1))), &logs), None);
-            let mut image = partition(1, &[], &[]);
+            let mut image = partition(1, &[0], &[]);
             image.leader_epoch = LeaderEpoch(3);
             assert_eq!(judged.verdict(0, Decided { partition: &image, in_service: &[0] }, &logs), None);
             assert_eq!(judged.verdict(0, Stands(stands(2, Some(3))), &logs), None);
