@@ -6,7 +6,7 @@
 use super::manager::LogManager;
 use super::names::SegmentFile;
 use super::offset_index::OffsetIndex;
-use super::partition::{Io, Log};
+use super::partition::{Condition, Io, Log};
 use super::segment::{Handle, Indexes, Saved};
 use super::time_index::TimeIndex;
 use super::txn_index::TxnIndex;
@@ -65,7 +65,8 @@ impl Log {
 
     /// Gives up what is held of an older segment. `false`: somebody is using it.
     pub(crate) fn close_cold(&mut self, base: Offset, storage: &mut Storage, out: &mut Effects) -> bool {
-        if !self.questions.is_empty() {
+        // A job may be reading it.
+        if !self.questions.is_empty() || self.condition == Condition::Rebuilding {
             return false;
         }
         if self.checkpoints.cleaner.swapping.is_some_and(|end| base < end) {

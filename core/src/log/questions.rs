@@ -28,12 +28,14 @@ pub(crate) struct Questions {
     last: u64,
     /// Segments whose indexes are being read, with the first of the two files.
     pub(crate) loading: BTreeMap<Offset, Option<Bytes>>,
+    /// A job that waits until its segment's file is open.
+    held: Option<(Offset, Job, JobFor)>,
 }
 
 impl Questions {
     /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.parked.is_empty() && self.loading.is_empty()
+        self.parked.is_empty() && self.loading.is_empty() && self.held.is_none()
     }
 }
 
@@ -167,6 +169,17 @@ impl Log {
         }
     }
 
+    /// Runs a job over a segment for the log itself, as soon as the segment's file is open.
+    pub(crate) fn scan(&mut self, base: Offset, walk: Walk, purpose: Purpose, owner: JobFor, io: &mut Io<'_>) {
+        self.open(base, io);
+        let job = |file| Job::Scan(Some(Box::new(Scan::new(file, walk, purpose))));
+        match self.segment_mut(base).map(|segment| segment.file) {
+            Some(Handle::Open(file)) => drop(io.jobs.run(job(file), owner, io.out)),
+            Some(Handle::Opening(file)) => self.questions.held = Some((base, job(file), owner)),
+            Some(Handle::Closed) | None => {}
+        }
+    }
+
     fn open(&mut self, base: Offset, io: &mut Io<'_>) {
         let path = self.file(base, SegmentFile::Log);
         let file = io.storage.new_file();
@@ -191,6 +204,9 @@ impl Log {
             DiskResult::Opened { len } if *len >= u64::from(segment.size) => {
                 segment.file = Handle::Open(file);
                 io.cold.push_back((self.id, base));
+                if let Some((_, job, owner)) = self.questions.held.take_if(|(held, ..)| *held == base) {
+                    io.jobs.run(job, owner, io.out);
+                }
                 self.answer_idle(io);
             }
             DiskResult::Opened { .. }
@@ -201,6 +217,7 @@ impl Log {
             | DiskResult::Failed(_) => {
                 let pos = segment.size;
                 segment.file = Handle::Closed;
+                self.questions.held = None;
                 let why = format!("the segment cannot be opened whole: {result}");
                 self.damaged(Damage { segment: base, pos, why }, io);
             }

@@ -9,7 +9,6 @@ use super::producer_state::{MAX_PRODUCERS, ProducerState};
 use super::scan::{Derived, Purpose, Rebuild, Scan};
 use super::segment::Segment;
 use super::walk::Walk;
-use crate::job::Job;
 use crate::storage::{Health, LoadOwner};
 use crate::types::{LeaderEpoch, Offset};
 
@@ -57,8 +56,8 @@ impl Log {
         if offset >= self.log_end || self.segments[index].size == 0 {
             return self.replayed(producers, io);
         }
-        let file = self.ensure_open(index, io);
         let segment = &self.segments[index];
+        let base = segment.base;
         let pos = segment.indexes.as_ref().map_or(0, |indexes| indexes.offsets.lookup(offset).position);
         let rebuild = Rebuild {
             began: pos,
@@ -74,8 +73,7 @@ impl Log {
             last: None,
         };
         let walk = Walk::new(pos, segment.size, true);
-        let job = Job::Scan(Some(Box::new(Scan::new(file, walk, Purpose::Rebuild(Box::new(rebuild))))));
-        io.jobs.run(job, JobFor::Rebuild(self.id), io.out);
+        self.scan(base, walk, Purpose::Rebuild(Box::new(rebuild)), JobFor::Rebuild(self.id), io);
     }
 
     pub(crate) fn on_replayed(&mut self, scan: Scan, io: &mut Io<'_>) {

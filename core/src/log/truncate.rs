@@ -15,7 +15,6 @@ use super::scan::{Check, Purpose, Scan};
 use super::segment::{Handle, Indexes, Saved, Segment};
 use super::time_index::TimestampOffset;
 use super::walk::Walk;
-use crate::job::Job;
 use crate::machine::{FileAction, OpenMode};
 use crate::planted::{Plant, Planted};
 use crate::storage::Mark;
@@ -58,7 +57,6 @@ impl Log {
 
     /// A job finds the batch. Nothing else happens to the log meanwhile.
     fn look_for_cut(&mut self, index: usize, offset: Offset, io: &mut Io<'_>) {
-        let file = self.ensure_open(index, io);
         let segment = &self.segments[index];
         // Below the offset, so that the entry stays: the walk tells the timestamps of what follows it.
         let start = OffsetPosition { offset: segment.base, position: 0 };
@@ -67,9 +65,8 @@ impl Log {
             ReadRequest { from: offset, max_bytes: 0, min_one_batch: true, upper: self.log_end, ticket: Ticket(0) };
         let check = Check::new(self, index, &request, self.log_end + 1, hint);
         let walk = Walk::new(hint.position, segment.size, true);
-        let job = Job::Scan(Some(Box::new(Scan::new(file, walk, Purpose::Check(check)))));
-        io.jobs.run(job, JobFor::Cut(self.id), io.out);
         self.condition = Condition::Rebuilding;
+        self.scan(segment.base, walk, Purpose::Check(check), JobFor::Cut(self.id), io);
         self.answer_all(io);
     }
 
@@ -83,7 +80,8 @@ impl Log {
         let found = place.map(|place| (check.base + i64::from(place.relative), place.pos));
         // What compaction took from behind the last batch is not missed.
         let after = (check.from, check.checked);
-        let found = found.or(Some(after).filter(|_| scan.bad.is_none() && self.may_have_gaps()));
+        let whole = scan.bad.is_none() && scan.failed.is_none();
+        let found = found.or(Some(after).filter(|_| whole && self.may_have_gaps()));
         match (found, scan.bad) {
             (Some((end, pos)), _) => {
                 // Where offsets are missing the next batch begins after the cut.
@@ -93,7 +91,9 @@ impl Log {
                 self.cut(mark, check.newest, io);
             }
             (None, bad) => {
-                let (pos, why) = bad.unwrap_or((check.checked, "the batch to cut at is not there".into()));
+                let failed = scan.failed.map(|error| (check.checked, format!("it cannot be read: {error}")));
+                let missing = || (check.checked, "the batch to cut at is not there".into());
+                let (pos, why) = bad.or(failed).unwrap_or_else(missing);
                 let damage = super::api::Damage { segment: check.base, pos, why };
                 self.damaged(damage, io);
             }
