@@ -210,7 +210,7 @@ pub(crate) fn with_request<T>(
             send(&AllocateProducerIdsRequest { broker_id: id.0, broker_epoch: epoch.0 }.into(), any)
         }
         Ask::CreateTopics(topics) => send(&creation_of(topics).into(), any),
-        Ask::Forward(it) => {
+        Ask::Forward { request: it, .. } => {
             let version = it.head.api_version;
             send(&Request::decode(&mut it.reader(), it.head.api_key, version).ok()?, version)
         }
@@ -331,7 +331,7 @@ fn fetch_of<'a>((id, epoch): (BrokerId, i64), bounds: FetchBounds, wanted: &'a [
 
 /// What was answered; `None` if it cannot be read, or answers something else.
 pub(crate) fn said(ask: &Ask, answer: &rpc::Answer) -> Option<Said> {
-    if matches!(ask, Ask::Forward(_)) {
+    if matches!(ask, Ask::Forward { .. }) {
         return Some(Said::Forwarded(answer.version, answer.frame.clone()));
     }
     let wire = answer.decode().ok()?;

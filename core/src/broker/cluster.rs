@@ -82,7 +82,12 @@ pub enum Ask {
     /// The controller: what this broker needs itself.
     CreateTopics(Vec<NewTopic>),
     /// The controller: what a client wants.
-    Forward(ingress::Request),
+    Forward {
+        /// As it came.
+        request: ingress::Request,
+        /// How long the client is kept waiting.
+        until: Instant,
+    },
     /// A leader: for records.
     Fetch(Vec<FetchFrom>),
 }
@@ -151,9 +156,18 @@ struct Calls {
     last: PeerCallId,
     /// To be sent.
     new: Vec<PeerCall>,
-    open: BTreeMap<PeerCallId, (To, Purpose)>,
-    /// The controller, as it was when it was looked last.
+    open: BTreeMap<PeerCallId, OpenCall>,
+    /// The controller, this node or another, as it was when it was looked last.
     controller: Option<BrokerId>,
+}
+
+/// A call that is not answered.
+#[derive(Clone, Debug)]
+struct OpenCall {
+    to: To,
+    purpose: Purpose,
+    /// It went out: something may come of it, whatever becomes of the answer.
+    sent: bool,
 }
 
 /// What a call is for.
@@ -171,7 +185,7 @@ enum Purpose {
 impl Calls {
     fn ask(&mut self, to: To, ask: Ask, purpose: Purpose) -> PeerCallId {
         self.last.0 += 1;
-        self.open.insert(self.last, (to, purpose));
+        self.open.insert(self.last, OpenCall { to, purpose, sent: false });
         self.new.push(PeerCall { id: self.last, to, ask });
         self.last
     }
@@ -196,19 +210,23 @@ impl Broker {
         self.attend_to_isr(now, out) || decided
     }
 
-    /// Another node is the controller: what the one before was asked is asked anew. That one may be paused, and would
-    /// be waited for.
+    /// There is another controller, perhaps this node: what the one before was asked is asked anew. That one may be
+    /// paused, and would be waited for.
     fn forget_controller(&mut self, now: Now, out: &mut Effects) {
-        let controller = self.controller();
+        let controller = if self.is_controller() { Some(self.node()) } else { self.controller() };
         if controller.is_none() || controller == self.cluster.calls.controller {
             return;
         }
         self.cluster.calls.controller = controller;
-        let is_other = |to: &To| matches!(to, To::Controller(id) if Some(*id) != controller);
-        let open = self.cluster.calls.open.iter().filter(|(_, (to, _))| is_other(to));
-        let open: Vec<PeerCallId> = open.map(|(call, _)| *call).collect();
-        for call in open {
-            self.on_peer_answer(now, call, None, out);
+        let is_other = |to: To| matches!(to, To::Controller(id) if Some(id) != controller);
+        let open = self.cluster.calls.open.iter().filter(|(_, it)| is_other(it.to));
+        let open: Vec<(PeerCallId, bool)> = open.map(|(call, it)| (*call, it.sent)).collect();
+        for (call, sent) in open {
+            if sent {
+                self.on_peer_answer(now, call, None, out);
+            } else {
+                self.on_peer_unsent(now, call, out);
+            }
         }
     }
 
@@ -230,12 +248,21 @@ impl Broker {
 
     /// What this broker asks others, since the last call.
     pub fn take_peer_calls(&mut self) -> Vec<PeerCall> {
-        mem::take(&mut self.cluster.calls.new)
+        let mut new = mem::take(&mut self.cluster.calls.new);
+        new.retain(|call| self.awaits(call.id));
+        new
+    }
+
+    /// What this broker asked went out.
+    pub fn on_peer_sent(&mut self, call: PeerCallId) {
+        if let Some(it) = self.cluster.calls.open.get_mut(&call) {
+            it.sent = true;
+        }
     }
 
     /// What this broker asked was answered; `None` if that failed, and nobody knows what came of it.
     pub fn on_peer_answer(&mut self, now: Now, call: PeerCallId, said: Option<Said>, out: &mut Effects) {
-        match self.cluster.calls.open.remove(&call).map(|(_, purpose)| purpose) {
+        match self.cluster.calls.open.remove(&call).map(|it| it.purpose) {
             Some(Purpose::Join) => self.on_cluster_described(now, said, out),
             Some(Purpose::Life) => self.on_life_answer(now, said.as_ref()),
             Some(Purpose::ProducerIds) => self.on_producer_ids(said),
@@ -248,15 +275,14 @@ impl Broker {
 
     /// What this broker asked was not sent: for certain nothing came of it.
     pub fn on_peer_unsent(&mut self, now: Now, call: PeerCallId, out: &mut Effects) {
-        if let Some((_, Purpose::Forward(which))) = self.cluster.calls.open.get(&call) {
-            let which = *which;
+        if let Some(&OpenCall { purpose: Purpose::Forward(which), .. }) = self.cluster.calls.open.get(&call) {
             self.cluster.calls.open.remove(&call);
             return self.forward_again(now, which);
         }
         self.on_peer_answer(now, call, None, out);
     }
 
-    /// Whether somebody here waits for the answer to a call.
+    /// Whether somebody here waits for the answer to a call: if not, it need not be sent.
     #[must_use]
     pub fn awaits(&self, call: PeerCallId) -> bool {
         self.cluster.calls.open.contains_key(&call)

@@ -4,6 +4,7 @@
 //! wait at the leader, so they have a connection of their own; so has what clients ask the controller for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -23,6 +24,10 @@ pub(super) struct Peers {
     pool: Pool,
     bootstrap: u16,
     bounds: FetchBounds,
+    /// `controller.quorum.request.timeout.ms`
+    timeout_ms: u64,
+    /// `request.timeout.ms`
+    slow_timeout_ms: u64,
     /// Calls that wait for their connection.
     waiting: Vec<(Route, Asked)>,
     /// Calls that were sent.
@@ -71,7 +76,9 @@ impl Peers {
             max_bytes: number(replication.fetch_response_max_bytes),
             partition_max_bytes: number(replication.fetch_max_bytes),
         };
-        Self { pool, bootstrap, bounds, waiting: Vec::new(), sent: BTreeMap::new(), sink }
+        let (timeout_ms, slow_timeout_ms) = (config.quorum.request_timeout_ms, config.network.request_timeout_ms);
+        let (waiting, sent) = (Vec::new(), BTreeMap::new());
+        Self { pool, bootstrap, bounds, timeout_ms, slow_timeout_ms, waiting, sent, sink }
     }
 
     /// A dial came to its end.
@@ -145,7 +152,7 @@ impl Peers {
     fn route_to_broker(&mut self, call: &PeerCall, broker: &Broker) -> Option<Route> {
         let lane = match &call.ask {
             Ask::Fetch(_) => Lane::Fetch,
-            Ask::Forward(_) | Ask::CreateTopics(_) => Lane::Slow,
+            Ask::Forward { .. } | Ask::CreateTopics(_) => Lane::Slow,
             Ask::DescribeCluster
             | Ask::Register(_)
             | Ask::Heartbeat(_)
@@ -169,8 +176,9 @@ impl Peers {
     fn route_in_quorum(&mut self, call: &Call, broker: &Broker) -> Option<Route> {
         let lane = match &call.request {
             Request::Fetch(_) | Request::FetchSnapshot(_) => Lane::Fetch,
-            Request::AddVoter(_) | Request::RemoveVoter(_) => Lane::Slow,
-            Request::Vote(_) | Request::Begin(_) | Request::End(_) => Lane::Control,
+            Request::Vote(_) | Request::Begin(_) | Request::End(_) | Request::AddVoter(_) | Request::RemoveVoter(_) => {
+                Lane::Control
+            }
         };
         let peer = match call.to {
             Destination::Node(id) => {
@@ -200,19 +208,39 @@ impl Peers {
     fn send(&mut self, now: Now, route: Route, asked: Asked, broker: &mut Broker, out: &mut Effects) {
         let sent = match &asked {
             Asked::Quorum(call) => self.send_in_quorum(now, route, call, broker),
-            Asked::Broker(call) => brokers::with_request(broker, self.bounds, &call.ask, |request, cap| {
-                self.pool.send(now.monotonic, route, (request, cap), &mut self.sink).ok()
-            })
-            .flatten(),
+            Asked::Broker(call) => {
+                let deadline = self.deadline(now, &call.ask);
+                brokers::with_request(broker, self.bounds, &call.ask, |request, cap| {
+                    self.pool.send_until(deadline, route, (request, cap), &mut self.sink).ok()
+                })
+                .flatten()
+            }
         };
         match (sent, asked) {
             (Some(sent), Asked::Quorum(call)) => {
                 self.sent.insert(sent, Sent::Quorum(call.id));
             }
             (Some(sent), Asked::Broker(call)) => {
+                broker.on_peer_sent(call.id);
                 self.sent.insert(sent, Sent::Broker(call.id, Box::new(call.ask)));
             }
             (None, asked) => fail(now, &asked, broker, out),
+        }
+    }
+
+    /// When a call is given up, and with it its connection and all that waits for answers there. So what waits for a
+    /// commit is given time, and some even if its client has none left.
+    fn deadline(&self, now: Now, ask: &Ask) -> Instant {
+        let soon = now.monotonic + Duration::from_millis(self.timeout_ms);
+        match ask {
+            Ask::Forward { until, .. } => soon.max(*until),
+            Ask::CreateTopics(_) => now.monotonic + Duration::from_millis(self.slow_timeout_ms),
+            Ask::DescribeCluster
+            | Ask::Register(_)
+            | Ask::Heartbeat(_)
+            | Ask::AlterPartitions { .. }
+            | Ask::AllocateProducerIds { .. }
+            | Ask::Fetch(_) => soon,
         }
     }
 

@@ -9,6 +9,7 @@
 #[path = "../log/disk.rs"]
 #[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
 mod disk;
+mod forwarding;
 mod snapshots;
 mod world;
 
@@ -34,7 +35,7 @@ fn an_idle_quorum_keeps_its_leader_however_short_its_timeouts_are() {
         [&[("controller.quorum.fetch.timeout.ms", "400")], &[("controller.quorum.request.timeout.ms", "400")]];
     for settings in SHORT {
         let mut world = World::new(3, 0, Planted::default(), 1);
-        world.settings = settings;
+        world.knobs.settings = settings;
         world.run(10_000);
         world.heal();
         world.run(20_000);

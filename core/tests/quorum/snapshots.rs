@@ -18,7 +18,7 @@ const LESS_SMALL: &[(&str, &str)] =
 
 fn small(nodes: usize, trouble_ms: u64, seed: u64) -> World {
     let mut world = World::new(nodes, trouble_ms, Planted::default(), seed);
-    world.settings = SMALL;
+    world.knobs.settings = SMALL;
     world.delete_topics();
     world
 }
@@ -63,7 +63,7 @@ fn who_comes_late_joins_from_a_snapshot() {
 fn all_start_anew_from_their_snapshots() {
     for seed in 0..3 {
         let mut world = small(3, 0, seed);
-        world.settings = LESS_SMALL;
+        world.knobs.settings = LESS_SMALL;
         world.run(20_000);
         for node in 0..3 {
             world.send_away(node, 1_000);

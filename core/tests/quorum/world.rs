@@ -53,6 +53,8 @@ struct Link {
     partial: [Vec<u8>; 2],
     /// It looks open, and nothing comes through.
     hangs: bool,
+    /// A node asks another for a topic.
+    creates: bool,
     /// What a client wants.
     wants: Option<Want>,
 }
@@ -69,8 +71,23 @@ struct Told {
     records: BTreeMap<(i32, i64), u64>,
     /// Whether topics are deleted, too.
     deletes: bool,
+    /// The topics that were not answered for: the connection was closed.
+    closed: BTreeSet<String>,
     /// How many are produced a second; none if 0.
     rate: u64,
+}
+
+/// How a world is.
+#[derive(Default)]
+pub struct Knobs {
+    /// Settings of every node.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// Clients ask only for what the test has them ask.
+    pub quiet: bool,
+    /// How long nodes take to find each other.
+    pub dial_ms: u64,
+    /// How long a node takes to answer another that asks for a topic.
+    pub answer_ms: u64,
 }
 
 /// What a client wants of a node.
@@ -113,8 +130,8 @@ pub struct World {
     cut: BTreeSet<(usize, usize)>,
     calm: bool,
     told: Told,
-    /// Settings of every node.
-    pub settings: &'static [(&'static str, &'static str)],
+    /// How it is there.
+    pub knobs: Knobs,
     seen: Seen,
 }
 
@@ -156,7 +173,7 @@ impl World {
             cut: BTreeSet::new(),
             calm: false,
             told: Told::default(),
-            settings: &[],
+            knobs: Knobs::default(),
             seen: Seen::default(),
         };
         for node in 0..nodes {
@@ -312,7 +329,7 @@ impl World {
             ("controller.quorum.auto.join.enable", "true".to_owned()),
         ];
         let settings = settings.iter().map(|(key, value)| (*key, value.as_str()));
-        let settings: Vec<_> = settings.chain(self.settings.iter().copied()).collect();
+        let settings: Vec<_> = settings.chain(self.knobs.settings.iter().copied()).collect();
         let mut config = Config::new(BrokerConfig::for_test(i32::try_from(id).expect("small"), &settings));
         config.cluster_id = Some("the-cluster".to_owned());
         // The operator's word, on one node and once.
@@ -404,6 +421,7 @@ impl World {
         if self.nodes[to].machine.is_none() {
             return self.add(at, Due::Dialled { node, boots, token, link: None });
         }
+        let at = at + self.knobs.dial_ms * MS;
         let link = self.accept(to, ListenerId(u16::try_from(listener).expect("small")), None);
         self.add(at, Due::Dialled { node, boots, token, link: Some(link) });
     }
@@ -414,7 +432,7 @@ impl World {
         let (id, conn) = (self.next_link, self.conn(to));
         let ends = [None, Some((to, conn))];
         let partial = [Vec::new(), Vec::new()];
-        self.links.insert(id, Link { ends, last: [0; 2], partial, hangs: false, wants });
+        self.links.insert(id, Link { ends, last: [0; 2], partial, hangs: false, creates: false, wants });
         self.nodes[to].conns.insert(conn, (id, 1));
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
         self.handle(to, Input::Opened { conn, how: Opened::Accepted { listener, peer } });
@@ -428,7 +446,8 @@ impl World {
         link.partial[side].extend_from_slice(bytes);
         if last {
             let bytes = Bytes::from(std::mem::take(&mut link.partial[side])).slice(PREFIX_LEN..);
-            let at = at.max(link.last[side]);
+            let slow = if link.creates && side == 1 { self.knobs.answer_ms * MS } else { 0 };
+            let at = (at + slow).max(link.last[side]);
             link.last[side] = at;
             self.add(at, Due::Frame { link: id, side: 1 - side, bytes });
         }
@@ -446,6 +465,7 @@ impl World {
         match link.ends[side] {
             Some((node, conn)) if side == 1 => {
                 let request = ingress(bytes, 1 << 30).expect("nodes and clients send what can be read");
+                link.creates |= link.wants.is_none() && request.head.api_key == ApiKey::CreateTopics;
                 self.handle(node, Input::Frame { conn, request });
             }
             Some((node, conn)) => self.handle(node, Input::Answer { conn, frame: bytes }),
@@ -460,6 +480,11 @@ impl World {
             && self.nodes[node].conns.remove(&conn).is_some()
         {
             self.handle(node, Input::Closed { conn });
+        }
+        if side == 0
+            && let Some(Want::Topic(topic)) = self.links.get_mut(&id).and_then(|link| link.wants.take())
+        {
+            self.told.closed.insert(topic);
         }
     }
 
@@ -560,7 +585,7 @@ impl World {
         let next = self.now + self.rng.below(100 * MS);
         self.add(next, Due::Create);
         let node = usize::try_from(self.rng.below(self.nodes.len() as u64)).expect("small");
-        if self.nodes[node].machine.is_none() {
+        if self.nodes[node].machine.is_none() || self.knobs.quiet {
             return;
         }
         if self.told.deletes
@@ -569,23 +594,64 @@ impl World {
         {
             let want = Want::Gone(name.clone());
             let request = DeleteTopicsRequest { topic_names: vec![&name], timeout_ms: 1000, ..Default::default() };
-            return self.ask(node, want, ApiKey::DeleteTopics, DELETE_TOPICS, &request);
+            self.ask(node, want, ApiKey::DeleteTopics, DELETE_TOPICS, &request);
+            return;
         }
+        self.ask_for_topic(node);
+    }
+
+    /// A client asks a node for a topic: its name, and the connection.
+    pub fn ask_for_topic(&mut self, node: usize) -> (String, u64) {
         self.told.asked += 1;
         let name = format!("topic-{}", self.told.asked);
         let topic = CreatableTopic { name: &name, num_partitions: 1, replication_factor: 1, ..Default::default() };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-        self.ask(node, Want::Topic(name.clone()), ApiKey::CreateTopics, CREATE_TOPICS, &request);
+        let link = self.ask(node, Want::Topic(name.clone()), ApiKey::CreateTopics, CREATE_TOPICS, &request);
+        (name, link)
     }
 
-    /// A client asks a node.
-    fn ask<'a>(&mut self, node: usize, want: Want, api_key: ApiKey, api_version: i16, request: &impl Message<'a>) {
+    /// The client of a connection goes.
+    pub fn leave(&mut self, link: u64) {
+        self.on_closed(link, 1);
+    }
+
+    /// A node and the others hear no more of each other.
+    pub fn cut_off(&mut self, node: usize) {
+        self.cut.extend((0..self.nodes.len()).filter(|other| *other != node).map(|other| (node, other)));
+    }
+
+    /// Who leads the latest epoch that anyone leads.
+    pub fn controller(&self) -> usize {
+        *self.seen.leaders.values().next_back().expect("somebody leads")
+    }
+
+    /// What a client that asked for a topic knows: `Some(true)`, it is made; `Some(false)`, the connection was closed.
+    pub fn told_of(&self, topic: &str) -> Option<bool> {
+        let closed = self.told.closed.contains(topic).then_some(false);
+        self.told.topics.contains(topic).then_some(true).or(closed)
+    }
+
+    /// Whether a topic is made, as a node knows.
+    pub fn is_made(&self, topic: &str) -> bool {
+        self.nodes.iter().any(|node| node.machine.as_ref().is_some_and(|it| it.image().topic(topic).is_some()))
+    }
+
+    /// A client asks a node. The connection.
+    fn ask<'a>(
+        &mut self,
+        node: usize,
+        want: Want,
+        api_key: ApiKey,
+        api_version: i16,
+        request: &impl Message<'a>,
+    ) -> u64 {
         let mut writer = Writer::new();
         RequestHeader { api_key, api_version, correlation_id: 1, client_id: None }.encode(&mut writer);
         request.encode(&mut writer, api_version);
         let link = self.accept(node, ListenerId(0), Some(want));
         let at = self.wait(500);
         self.add(at, Due::Frame { link, side: 1, bytes: writer.into_bytes().into() });
+        link
     }
 
     /// A client writes a record to somebody, who may lead the partition.
@@ -602,7 +668,8 @@ impl World {
             let (name, num_partitions, replication_factor) = ("r", 3, 3);
             let topic = CreatableTopic { name, num_partitions, replication_factor, configs, ..Default::default() };
             let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-            return self.ask(node, Want::Replicated, ApiKey::CreateTopics, CREATE_TOPICS, &request);
+            self.ask(node, Want::Replicated, ApiKey::CreateTopics, CREATE_TOPICS, &request);
+            return;
         }
         self.told.asked += 1;
         let (partition, value) = (i32::try_from(self.told.asked % 3).expect("small"), self.told.asked);

@@ -1,9 +1,10 @@
 //! What only the controller can do, asked by a client of this node: it is asked on, as it came, and so answered.
 //!
-//! While there is no controller, or it cannot be reached, it waits, until `request.timeout.ms` is over. What was sent
-//! and is not answered is not sent again, or it might be carried out for a second time behind what others asked since:
-//! the client's connection is closed, and the client, who knows what it can make of that, asks anew. (Kafka's brokers
-//! ask again.)
+//! While there is no controller, or it cannot be reached, it waits, until `request.timeout.ms` is over; so does what
+//! was sent, for its answer. Should this node become the controller, the client is to ask it anew: its connection is
+//! closed. What was sent and is not answered is not sent again, or it might be carried out for a second time behind
+//! what others asked since: the client's connection is closed, and the client, who knows what it can make of that, asks
+//! anew. (Kafka's brokers ask again.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl Broker {
 
     /// Asks the controller for a block of producer ids, unless it is asked already.
     pub(in crate::broker) fn ask_for_producer_ids(&mut self, epoch: BrokerEpoch) {
-        let asked = self.cluster.calls.open.values().any(|(_, purpose)| matches!(purpose, Purpose::ProducerIds));
+        let asked = self.cluster.calls.open.values().any(|it| matches!(it.purpose, Purpose::ProducerIds));
         let sender = (self.node(), epoch);
         match self.controller() {
             _ if asked => {}
@@ -69,9 +70,15 @@ impl Broker {
         }
     }
 
-    /// A client is gone: nobody waits for what is asked on for it.
+    /// A client is gone: nobody waits for what is asked on for it, and what is not sent yet stays here.
     pub(in crate::broker) fn stop_forwarding_for(&mut self, conn: ConnId) {
-        self.cluster.forwarding.waiting.retain(|_, it| it.ticket.conn != conn);
+        let waiting = &mut self.cluster.forwarding.waiting;
+        let before = waiting.len();
+        waiting.retain(|_, it| it.ticket.conn != conn);
+        if waiting.len() < before {
+            let waits = |which: &u64| waiting.contains_key(which);
+            self.cluster.calls.open.retain(|_, it| !matches!(&it.purpose, Purpose::Forward(which) if !waits(which)));
+        }
     }
 
     pub(super) fn on_producer_ids(&mut self, said: Option<Said>) {
@@ -87,9 +94,10 @@ impl Broker {
         let waiting = &self.cluster.forwarding.waiting;
         let due: Vec<u64> = waiting.iter().filter(|(_, it)| due(it)).map(|(which, _)| *which).collect();
         let (controller, backoff) = (self.controller(), self.retry_backoff());
+        let decides = self.is_controller();
         for which in due {
             let Some(it) = self.cluster.forwarding.waiting.get_mut(&which) else { continue };
-            if it.until <= now.monotonic {
+            if it.until <= now.monotonic || decides {
                 let ticket = it.ticket;
                 self.cluster.forwarding.waiting.remove(&which);
                 self.release(ticket, Outcome::Close);
@@ -100,7 +108,7 @@ impl Broker {
                 continue;
             };
             it.due = None;
-            let ask = Ask::Forward(it.request.clone());
+            let ask = Ask::Forward { request: it.request.clone(), until: it.until };
             self.cluster.calls.ask(To::Controller(controller), ask, Purpose::Forward(which));
         }
     }
