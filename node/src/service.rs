@@ -24,6 +24,7 @@ use crate::disk::LockError;
 use crate::driver::{Brain, FrameLimits, Node, NodeOptions, Running, StartError, Stopper};
 use crate::http::{self, Observe};
 use crate::metrics::{self, Family};
+use crate::net;
 use crate::signals::Signals;
 
 const PROGRAM: &str = concat!("ottla ", env!("CARGO_PKG_VERSION"));
@@ -69,7 +70,7 @@ pub fn run(mut config: Config, banner: Banner, machinery: Machinery) -> Result<(
         Signals::take()?
     };
     let http = config.broker.limits.http_listener.as_deref().map(bind_http).transpose()?;
-    let node = Node::bind(options).map_err(|error| explain(&error, &banner))?;
+    let node = Node::bind(options).map_err(|error| explain(&error, matches!(banner, Banner::Dev { .. })))?;
     advertise(&mut config.broker, &node.addresses()?);
     let whereabouts = Whereabouts { banner, config: &config.broker, http: http.as_ref() }.to_string();
     tracing::info!("{PROGRAM} starting: {whereabouts}");
@@ -249,9 +250,16 @@ fn advertise(config: &mut BrokerConfig, addresses: &[SocketAddr]) {
     }
 }
 
-/// Why the node cannot start, and what to do.
-fn explain(error: &StartError, banner: &Banner) -> Failure {
-    let dev = matches!(banner, Banner::Dev { .. });
+/// Whether a developer's node could listen there now.
+pub(crate) fn check_free(address: &str) -> Result<(), Failure> {
+    let wrong = |error| Failure::usage(format!("--listen: {address}: {error}; give an address of this host"));
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
+    let address = first_address(host, port.parse().unwrap_or(0)).map_err(wrong)?;
+    net::listen(address).map(drop).map_err(|error| explain(&StartError::Listen { address, error }, true))
+}
+
+/// Why the node cannot start, and what to do; `dev`: its developer has said where on the command line.
+fn explain(error: &StartError, dev: bool) -> Failure {
     let remedy = match error {
         StartError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
             let other = if dev { "choose another with --listen HOST:PORT" } else { "choose another in `listeners`" };

@@ -150,6 +150,48 @@ fn a_busy_port_is_named_with_what_to_do() {
     check_failure(&args, &[], 1, &["cannot listen on", &address, "for HTTP", "--http HOST:PORT"]);
 }
 
+/// The first of the ports of two nodes, all of them free.
+fn ports_of_two() -> u16 {
+    let free = || TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let fits = |base: &u16| [0, 1, 100, 101].into_iter().all(|place| base.checked_add(place).is_some_and(is_free));
+    std::iter::repeat_with(free).find(fits).expect("it goes on until it finds some")
+}
+
+/// Of a cluster that found a port busy nothing is left that would keep the next one from being born.
+#[test]
+fn a_cluster_is_born_once_its_ports_are_free() {
+    let base = ports_of_two();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (listen, data) = (format!("127.0.0.1:{base}"), utf8(dir.path()).to_owned());
+    let args = ["dev", "--nodes", "2", "--data", &data, "--listen", &listen];
+    for busy in [base, base + 101] {
+        let _holder = TcpListener::bind(("127.0.0.1", busy)).expect("it is free");
+        check_failure(&args, &[], 1, &[&format!("127.0.0.1:{busy}"), "another process has the port", "--listen"]);
+    }
+    // An earlier try may have come as far as the directories.
+    fs::create_dir_all(dir.path().join("node-1")).expect("a directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    let mut child = command.args(args).env_clear().stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let out = BufReader::new(child.stdout.take().expect("it is piped"));
+    let ready = out.lines().map_while(Result::ok).any(|line| line.contains("2 nodes are ready"));
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id")).expect("not zero");
+    kill_process(pid, Signal::TERM).expect("it is our child");
+    assert!(child.wait().expect("it was started").success() && ready, "{ready}");
+}
+
+/// The one that is to found the cluster does not start: the others are not left to wait for it.
+#[test]
+fn nobody_waits_for_a_founder_that_does_not_start() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let founder = dir.path().join("node-1");
+    fs::create_dir_all(&founder).expect("a directory");
+    let _held = DirectoryLock::take(&founder).expect("nobody has it");
+    let listen = format!("127.0.0.1:{}", ports_of_two());
+    let args = ["dev", "--nodes", "2", "--data", utf8(dir.path()), "--listen", &listen];
+    check_failure(&args, &[], 1, &["there is no cluster"]);
+}
+
 #[test]
 fn a_second_process_names_directory_and_holder() {
     let dir = tempfile::tempdir().expect("a temporary directory");

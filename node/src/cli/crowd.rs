@@ -15,7 +15,10 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{DevArgs, Failure, print};
-use crate::signals;
+use crate::{service, signals};
+
+/// What a log directory has once its node has begun or joined a cluster.
+const META_PROPERTIES: &str = "meta.properties";
 
 /// Controllers listen so far above the clients' ports.
 const CONTROLLER_PORTS: u16 = 100;
@@ -44,7 +47,10 @@ enum Event {
 pub(super) fn run(args: &DevArgs) -> Result<(), Failure> {
     let mut members = plan(args)?;
     // A cluster is born once: a node whose directory was lost must not found another beside those that are left.
-    let is_new = members.iter().all(|member| !member.data.exists());
+    let is_new = members.iter().all(|member| !member.data.join(META_PROPERTIES).exists());
+    for member in &members {
+        [&member.clients, &member.controllers].into_iter().try_for_each(|address| service::check_free(address))?;
+    }
     fs::create_dir_all(&args.data)?;
     let (tell, events) = mpsc::channel();
     watch_signals(tell.clone())?;
@@ -54,7 +60,8 @@ pub(super) fn run(args: &DevArgs) -> Result<(), Failure> {
         members[at].pid = child.id();
         watch(members[at].id, child, tell.clone());
     }
-    follow(&mut members, &events)
+    let founder = members.first().filter(|_| is_new).map(|member| member.id);
+    follow(&mut members, founder, &events)
 }
 
 fn plan(args: &DevArgs) -> Result<Vec<Member>, Failure> {
@@ -149,8 +156,10 @@ fn watch_signals(tell: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-fn follow(members: &mut [Member], events: &Receiver<Event>) -> Result<(), Failure> {
-    let mut stopping = false;
+/// Tells what becomes of the nodes until all have ended. Without the one that is to found the cluster the others would
+/// wait for ever, so they are stopped.
+fn follow(members: &mut [Member], founder: Option<u16>, events: &Receiver<Event>) -> Result<(), Failure> {
+    let (mut stopping, mut unborn) = (false, false);
     let mut running: BTreeSet<u16> = members.iter().map(|member| member.id).collect();
     while !running.is_empty() {
         let Ok(event) = events.recv() else { break };
@@ -167,6 +176,10 @@ fn follow(members: &mut [Member], events: &Receiver<Event>) -> Result<(), Failur
                 if let Some(member) = member.filter(|_| !stopping) {
                     let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                     print(&report(member, &how))?;
+                    if founder == Some(id) && !member.is_ready {
+                        (stopping, unborn) = (true, true);
+                        members.iter().filter(|member| running.contains(&member.id)).for_each(terminate);
+                    }
                 }
             }
             Event::Stop => {
@@ -175,7 +188,11 @@ fn follow(members: &mut [Member], events: &Receiver<Event>) -> Result<(), Failur
             }
         }
     }
-    if stopping { Ok(()) } else { Err(Failure::new("every node has ended; their logs say why")) }
+    match (unborn, stopping) {
+        (true, _) => Err(Failure::new("there is no cluster: the node that was to found it did not start")),
+        (false, true) => Ok(()),
+        (false, false) => Err(Failure::new("every node has ended; their logs say why")),
+    }
 }
 
 /// What is said of a node that ended by itself.
