@@ -20,7 +20,7 @@ interop [--against ottla|kafka|both] [--nodes N] [--client NAME]… [--case NAME
 
 Runs unmodified Kafka clients and tools against one node, or against a cluster of N. OTTLA_BIN names the
 ottla program. A case that fails with Ottla is run with Apache Kafka too; the exit code is 1 if one fails
-that passes there.";
+that passes there, or a case that is named was not run.";
 
 /// What was asked for; an empty list means all.
 struct Selection {
@@ -88,7 +88,7 @@ fn case_names() -> impl Iterator<Item = &'static str> {
         .iter()
         .map(|(name, _)| *name)
         .chain(of_groups)
-        .chain(tools::CASES.iter().chain(tools::cases(2)).map(|(name, _)| *name))
+        .chain(tools::all_cases().map(|(name, _)| *name))
         .chain(["matrix", "tools"])
 }
 
@@ -138,9 +138,27 @@ fn run_all(selection: &Selection) -> Result<bool, String> {
         }
         println!("\n{}", tables(*kind, &cells));
         println!("{}", report::details(&cells));
+        good &= was_run(selection, &cells);
         good &= !cells.iter().any(|cell| cell.is_failure() && !cell.fails_with_kafka);
     }
     Ok(good)
+}
+
+/// Whether every case that was named was run; says which was not.
+fn was_run(selection: &Selection, cells: &[Cell]) -> bool {
+    let ran = |case: &str| {
+        cells.iter().any(|cell| match case {
+            "matrix" => cell.row.starts_with("by "),
+            "tools" => cell.column == tools::COLUMN,
+            _ => cell.row == case,
+        })
+    };
+    let missing: Vec<_> = selection.cases.iter().filter(|case| !ran(case)).collect();
+    for case in &missing {
+        let why = tools::nodes_for(case, selection.nodes).map(|nodes| format!(": it is for --nodes {nodes}"));
+        println!("{case} was not run{}", why.unwrap_or_default());
+    }
+    missing.is_empty()
 }
 
 fn tables(kind: Kind, cells: &[Cell]) -> String {

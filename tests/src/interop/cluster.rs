@@ -13,6 +13,9 @@ use crate::records::Record;
 /// How long a cluster may take for what it does by itself. Each look at it takes a tool seconds.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// How many nodes a cluster must have for these cases.
+pub(super) const NODES: usize = 3;
+
 /// What is asked of a cluster beside what is asked of every broker.
 pub(super) const CASES: &[Case] = &[
     ("replicated-topics", topics),

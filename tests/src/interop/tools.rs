@@ -60,7 +60,21 @@ const ALONE: &[&str] = &["kafka-topics", "kafka-log-dirs", "restart", "compactio
 /// The cases for so many nodes.
 pub fn cases(nodes: usize) -> impl Iterator<Item = &'static Case> {
     let general = CASES.iter().filter(move |(name, _)| nodes == 1 || !ALONE.contains(name));
-    general.chain(cluster::CASES.iter().filter(move |_| nodes > 1))
+    general.chain(cluster::CASES.iter().filter(move |_| nodes >= cluster::NODES))
+}
+
+/// Every case, for however many nodes it is.
+pub fn all_cases() -> impl Iterator<Item = &'static Case> {
+    CASES.iter().chain(cluster::CASES)
+}
+
+/// Of a case that so many nodes do not have: how many it is for.
+pub fn nodes_for(case: &str, nodes: usize) -> Option<usize> {
+    let is_it = |(name, _): &&Case| *name == case;
+    if cases(nodes).any(|it| is_it(&it)) {
+        return None;
+    }
+    [1, cluster::NODES].into_iter().find(|other| cases(*other).any(|it| is_it(&it)))
 }
 
 /// What a case works with.
