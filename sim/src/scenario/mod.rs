@@ -20,7 +20,7 @@ pub use sections::{ClockSection, Cluster, DiskSection, NetworkSection, Span};
 
 use crate::draw::Draws;
 use crate::time::Nanos;
-use crate::workload::Kind;
+use crate::workload::{Admin, Kind};
 use sections::Sections;
 
 /// The version of the format that this build reads.
@@ -180,7 +180,8 @@ impl ScenarioError {
     }
 }
 
-/// Partitions of several replicas have a leader that may be any node, and a client of frames knows one node.
+/// Partitions of several replicas have a leader that may be any node, and a client of frames knows one node. What
+/// core's client cannot ask for is not asked of it.
 fn replicas_fit(cluster: &Cluster, events: &[Event]) -> Result<(), ScenarioError> {
     if !(1..=i32::from(cluster.nodes)).contains(&i32::from(cluster.replicas)) {
         let (replicas, nodes) = (cluster.replicas, cluster.nodes);
@@ -191,8 +192,12 @@ fn replicas_fit(cluster: &Cluster, events: &[Event]) -> Result<(), ScenarioError
             || matches!(action, Action::Read(params) if params.client == Kind::Frames)
             || matches!(action, Action::Groups(_))
     };
-    match events.iter().find(|event| cluster.replicas > 1 && frames(&event.action)) {
-        Some(event) => Err(ScenarioError::new(&event.name, "follows no leader: say client = \"core\"")),
+    if let Some(event) = events.iter().find(|event| cluster.replicas > 1 && frames(&event.action)) {
+        return Err(ScenarioError::new(&event.name, "follows no leader: say client = \"core\""));
+    }
+    let beyond_core = |it: &Admin| it.client == Kind::Core && (it.moves > 0 || it.elections);
+    match events.iter().find(|event| matches!(&event.action, Action::Admin(params) if beyond_core(params))) {
+        Some(event) => Err(ScenarioError::new(&event.name, "only frames ask for moves and elections: say no client")),
         None => Ok(()),
     }
 }

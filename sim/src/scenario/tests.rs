@@ -89,4 +89,12 @@ fn replicas_need_nodes_and_clients_that_follow_leaders() {
     for cluster in ["nodes = 2\nreplicas = 3", "replicas = 0"] {
         assert!(failure(&with(cluster, "core")).contains("no room"), "{cluster}");
     }
+    for asked in ["moves = 3", "elections = true"] {
+        let with = |client: &str| {
+            format!("format = 1\n[[event]]\nname = \"change\"\nadmin = {{ client = \"{client}\", {asked} }}")
+        };
+        assert!(failure(&with("core")).contains("change: only frames ask for moves"), "{asked}");
+        let good = Template::parse(&with("frames")).and_then(|template| template.scenario(1));
+        assert!(good.is_ok(), "{asked}: {good:?}");
+    }
 }

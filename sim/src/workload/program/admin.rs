@@ -84,7 +84,7 @@ impl Manager {
                 partition: TopicPartition::new(self.params.topic.as_str(), partition),
                 before: before.map(Offset),
             },
-            Change::Move { .. } | Change::Elect => unreachable!("only frames ask for that"),
+            Change::Move { .. } | Change::Elect => unreachable!("a scenario that asks for it is refused"),
             Change::Alter { key, value } => AdminRequest::AlterConfigs {
                 resource: Resource::Topic,
                 name: self.params.topic.as_str().into(),
