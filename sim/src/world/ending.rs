@@ -122,7 +122,7 @@ impl World {
             return self.read_replicas();
         }
         for (topic, partitions) in self.setting.scenario.cluster.topics.clone() {
-            // Of several nodes only the quorum's leader serves partitions as yet, and not always those of a topic.
+            // Where several nodes have no replicas a scenario may have no load, and nobody led what is not written.
             let partition = TopicPartition::new(topic.as_str(), 0);
             if self.nodes.len() > 1 && !self.judge.history.partitions().contains(&partition) {
                 continue;
@@ -166,15 +166,28 @@ impl World {
             return;
         }
         if !self.judge.is_rotten() {
-            let busy = self.clients.iter().filter(|client| !client.is_done()).map(User::id);
-            let busy: Vec<String> = busy.map(|id| format!("c{id}")).collect();
-            let what = match self.settled() {
-                Err(why) if self.nodes.len() > 1 => format!("after all healed {why}"),
-                _ => format!("clients {} were not done in time after all healed", busy.join(", ")),
-            };
+            let what = self.unfinished();
             self.judge.report("liveness", what);
         }
         self.conclude();
+    }
+
+    /// What is not done, though time is up.
+    fn unfinished(&mut self) -> String {
+        if self.nodes.len() > 1
+            && let Err(why) = self.settled()
+        {
+            return format!("after all healed {why}");
+        }
+        let busy = self.clients.iter().filter(|client| !client.is_done()).map(User::id);
+        let busy: Vec<String> = busy.map(|id| format!("c{id}")).collect();
+        if !busy.is_empty() {
+            return format!("clients {} were not done in time after all healed", busy.join(", "));
+        }
+        match self.judge_replicas() {
+            Err(why) => format!("after all healed the replicas did not become the same in time: {why}"),
+            Ok(()) => "after all healed the quorum did not rest long enough in time".to_owned(),
+        }
     }
 
     fn conclude(&mut self) {
