@@ -10,7 +10,7 @@ use ottla_wire::api::list_offsets::{
 use ottla_wire::api::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
-use ottla_wire::{Message, Uuid};
+use ottla_wire::{ErrorCode, Message, Uuid};
 
 use super::{Call, Handled, Reply, respond};
 use crate::broker::{ListOffset, Listed, OffsetSpec};
@@ -51,12 +51,20 @@ const fn spec(timestamp: i64, version: i16) -> OffsetSpec {
     }
 }
 
+/// Before version 5 there is no word for a leader that does not know its watermark yet (KIP-207).
+const fn error_code(error: ErrorCode, version: i16) -> ErrorCode {
+    match error {
+        ErrorCode::OFFSET_NOT_AVAILABLE if version < 5 => ErrorCode::LEADER_NOT_AVAILABLE,
+        error => error,
+    }
+}
+
 pub(super) fn encode(reply: Reply, listed: &[Listed]) -> Answer {
     let mut topics: Vec<ListOffsetsTopicResponse<'_>> = Vec::new();
     for it in listed {
         let partition = ListOffsetsPartitionResponse {
             partition_index: it.partition,
-            error_code: it.error,
+            error_code: error_code(it.error, reply.head.api_version),
             timestamp: it.timestamp,
             offset: it.offset.0,
             leader_epoch: it.leader_epoch.0,
@@ -79,7 +87,7 @@ pub(super) fn handle_epochs(call: Call<'_>) -> Handled {
             let asked = LeaderEpoch(it.leader_epoch);
             let found = broker.end_of_epoch(&topic_ref, it.partition, it.current_leader_epoch, asked);
             let (error_code, leader_epoch, end_offset) = match found {
-                Ok((epoch, end)) => (ottla_wire::ErrorCode::NONE, epoch.0, end.0),
+                Ok((epoch, end)) => (ErrorCode::NONE, epoch.0, end.0),
                 Err(error) => (error, -1, -1),
             };
             EpochEndOffset { error_code, partition: it.partition, leader_epoch, end_offset }
@@ -87,4 +95,16 @@ pub(super) fn handle_epochs(call: Call<'_>) -> Handled {
         topics.push(OffsetForLeaderTopicResult { topic: topic.topic, partitions: partitions.collect() });
     }
     Ok(Some(respond(request.head, &OffsetForLeaderEpochResponse { topics, ..Default::default() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_client_is_told_in_words_that_it_knows() {
+        let told = |version| error_code(ErrorCode::OFFSET_NOT_AVAILABLE, version);
+        assert_eq!((told(4), told(5)), (ErrorCode::LEADER_NOT_AVAILABLE, ErrorCode::OFFSET_NOT_AVAILABLE));
+        assert_eq!(error_code(ErrorCode::FENCED_LEADER_EPOCH, 4), ErrorCode::FENCED_LEADER_EPOCH);
+    }
 }

@@ -162,13 +162,15 @@ impl Broker {
                 at(listed, self, start);
                 return Ok(false);
             }
-            _ if !self.knows_its_end(log) => return Err(ErrorCode::OFFSET_NOT_AVAILABLE),
+            OffsetSpec::LatestTiered => return Ok(false),
+            OffsetSpec::Unsupported => return Err(ErrorCode::UNSUPPORTED_VERSION),
+            OffsetSpec::Latest | OffsetSpec::MaxTimestamp | OffsetSpec::AtOrAfter(_) if !self.knows_its_end(log) => {
+                return Err(ErrorCode::OFFSET_NOT_AVAILABLE);
+            }
             OffsetSpec::Latest => {
                 at(listed, self, upper);
                 return Ok(false);
             }
-            OffsetSpec::LatestTiered => return Ok(false),
-            OffsetSpec::Unsupported => return Err(ErrorCode::UNSUPPORTED_VERSION),
             OffsetSpec::MaxTimestamp => TimestampQuery::Greatest,
             OffsetSpec::AtOrAfter(time) => TimestampQuery::AtOrAfter(time),
         };
