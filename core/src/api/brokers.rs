@@ -23,7 +23,7 @@ use ottla_wire::{ErrorCode, Message, Uuid, Writer};
 
 use super::{Call, Handled, Reply, respond};
 use crate::broker::{Ask, Broker, FetchFrom, FetchedFrom, Heartbeat, Said, Standing};
-use crate::controller::{self, BrokerEndpoint, IsrProposal, NewTopic, Registration};
+use crate::controller::{self, BrokerEndpoint, IsrProposal, NewTopic, Refused, Registration};
 use crate::ingress::Head;
 use crate::log::leader_epoch_cache::EpochEnd;
 use crate::machine::Answer;
@@ -67,9 +67,10 @@ pub(super) fn unregister(call: Call<'_>) -> Handled {
     Ok(None)
 }
 
-pub(super) fn encode_unregistered(reply: Reply, result: Result<(), ErrorCode>) -> Answer {
-    let error_code = result.err().unwrap_or(ErrorCode::NONE);
-    let error_message = error_code.is_error().then(|| error_code.message());
+pub(super) fn encode_unregistered(reply: Reply, result: &Result<(), Refused>) -> Answer {
+    let refused = result.as_ref().err();
+    let error_code = refused.map_or(ErrorCode::NONE, |refused| refused.code);
+    let error_message = refused.map(|refused| &*refused.message);
     respond(reply.head, &UnregisterBrokerResponse { error_code, error_message, ..Default::default() })
 }
 

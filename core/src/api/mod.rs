@@ -258,7 +258,7 @@ pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer 
             Answered::Metadata { topics, refused } => metadata::encode(broker, reply, &topics, &refused),
             Answered::Registered(it) => brokers::encode_registered(reply, it),
             Answered::FeaturesUpdated(it) => features::encode(reply, &it),
-            Answered::Unregistered(it) => brokers::encode_unregistered(reply, it),
+            Answered::Unregistered(it) => brokers::encode_unregistered(reply, &it),
             Answered::Alive(it) => brokers::encode_alive(reply, it),
             Answered::AlteredPartitions(it) => brokers::encode_altered(broker, reply, &it),
             Answered::Reassigned(results) => partitions::encode_reassigned(reply, &results),

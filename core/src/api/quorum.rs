@@ -178,8 +178,8 @@ pub(super) fn encode(broker: &Broker, reply: Reply, said: &raft::Reply, records:
         ReplyBody::Snapshot { id, size, position, .. } => {
             snapshots::encode(reply, (error, known), (id, size, position), records, address)
         }
-        ReplyBody::Voters => {
-            let error_message = error.is_error().then_some(error.message());
+        ReplyBody::Voters { why } => {
+            let error_message = error.is_error().then(|| why.unwrap_or_else(|| error.message()));
             if reply.head.api_key == ApiKey::RemoveRaftVoter {
                 let body = RemoveRaftVoterResponse { error_code: error, error_message, ..Default::default() };
                 return respond(reply.head, &body);

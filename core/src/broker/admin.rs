@@ -45,7 +45,7 @@ pub enum Answered {
     /// UpdateFeatures: the features that were named, and whether they have their levels.
     FeaturesUpdated((Vec<String>, Result<(), Refused>)),
     /// UnregisterBroker.
-    Unregistered(Result<(), ErrorCode>),
+    Unregistered(Result<(), Refused>),
     /// BrokerHeartbeat.
     Alive(Result<Standing, ErrorCode>),
     /// AlterPartition: topic, partition and outcome of each.

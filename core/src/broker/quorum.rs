@@ -146,7 +146,9 @@ impl Broker {
             | ReplyBody::Vote { .. }
             | ReplyBody::Begin
             | ReplyBody::End
-            | ReplyBody::Voters => return self.release(ticket, Outcome::Quorum(Box::new((reply, Bytes::new())))),
+            | ReplyBody::Voters { .. } => {
+                return self.release(ticket, Outcome::Quorum(Box::new((reply, Bytes::new()))));
+            }
         };
         let Some(log) = self.metadata.log() else { return self.release(ticket, Outcome::Close) };
         let question = self.questions.ask(Pending::Quorum);

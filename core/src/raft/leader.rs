@@ -274,7 +274,9 @@ impl Raft {
                     let body = ReplyBody::Fetch { high_watermark, found: Found::Log(offset) };
                     self.reply(ticket, ErrorCode::NONE, body, out);
                 }
-                Waiting::Voters { ticket, .. } => self.reply(ticket, ErrorCode::NONE, ReplyBody::Voters, out),
+                Waiting::Voters { ticket, .. } => {
+                    self.reply(ticket, ErrorCode::NONE, ReplyBody::Voters { why: None }, out)
+                }
             }
         }
     }
@@ -285,7 +287,7 @@ impl Raft {
         for waiting in waiting {
             let (ticket, body) = match waiting {
                 Waiting::Fetch { ticket, .. } => (ticket, nothing),
-                Waiting::Voters { ticket, .. } => (ticket, ReplyBody::Voters),
+                Waiting::Voters { ticket, .. } => (ticket, ReplyBody::Voters { why: None }),
             };
             self.reply(ticket, ErrorCode::NOT_LEADER_OR_FOLLOWER, body, out);
         }

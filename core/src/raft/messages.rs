@@ -191,7 +191,10 @@ pub enum ReplyBody {
         max_bytes: u32,
     },
     /// Whether the voters are changed: see the error.
-    Voters,
+    Voters {
+        /// For people: why not, if there is more to say than the error does.
+        why: Option<&'static str>,
+    },
 }
 
 /// What a leader has for a reader.

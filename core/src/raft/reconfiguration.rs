@@ -19,6 +19,9 @@ use crate::machine::Ticket;
 use crate::planted::Plant;
 use crate::types::Offset;
 
+/// Why the voters are not changed: Kafka's code, and for people.
+pub(super) type Refused = (ErrorCode, &'static str);
+
 impl Raft {
     /// A batch at `offset` of the log, whose end was told by [`Raft::on_log`], names the voters.
     pub fn on_voters(&mut self, now: Now, offset: Offset, voters: VoterSet) -> Outcome {
@@ -45,11 +48,11 @@ impl Raft {
         &mut self,
         now: Now,
         ticket: Ticket,
-        voters: Result<VoterSet, ErrorCode>,
+        voters: Result<VoterSet, Refused>,
         when_committed: bool,
         out: &mut Outcome,
     ) {
-        let error = match voters {
+        let (error, why) = match voters {
             Ok(voters) => {
                 let epoch = self.ballot.epoch;
                 out.change = Some(records::voters(epoch, &voters, now.wall));
@@ -59,47 +62,55 @@ impl Raft {
                 {
                     return leader.wait_for(Waiting::Voters { ticket, offset: place });
                 }
-                ErrorCode::NONE
+                (ErrorCode::NONE, None)
             }
-            Err(error) => error,
+            Err((error, why)) => (error, Some(why)),
         };
-        self.reply(ticket, error, ReplyBody::Voters, out);
+        self.reply(ticket, error, ReplyBody::Voters { why }, out);
     }
 
     /// The leader, the voters that it may change now, and what is committed.
-    fn changeable(&self) -> Result<(&Leader, &VoterSet, Offset), ErrorCode> {
-        let QuorumState::Leader(leader) = &self.role else { return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+    fn changeable(&self) -> Result<(&Leader, &VoterSet, Offset), Refused> {
+        let QuorumState::Leader(leader) = &self.role else {
+            return Err((ErrorCode::NOT_LEADER_OR_FOLLOWER, "this node does not lead the quorum"));
+        };
         let committed = self.high_watermark.unwrap_or(Offset::ZERO);
         let own_epoch_committed = committed > leader.epoch_start() || self.planted.has(Plant::Raft09);
         let settled = self.voters.last_offset().is_some_and(|offset| offset < committed);
-        if !own_epoch_committed || !(settled || self.planted.has(Plant::Raft10)) {
-            return Err(ErrorCode::REQUEST_TIMED_OUT);
+        if !own_epoch_committed {
+            return Err((ErrorCode::REQUEST_TIMED_OUT, "the leader is new and has committed nothing yet"));
         }
-        let voters = self.voters().ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
+        if !(settled || self.planted.has(Plant::Raft10)) {
+            return Err((ErrorCode::REQUEST_TIMED_OUT, "another change of the voters is not committed yet"));
+        }
+        let fixed = (ErrorCode::UNSUPPORTED_VERSION, "the metadata does not say who votes");
+        let voters = self.voters().ok_or(fixed)?;
         Ok((leader, voters, committed))
     }
 
     /// The voters with one more.
-    pub(super) fn check_new_voter(&self, add: &AddVoterRequest) -> Result<VoterSet, ErrorCode> {
+    pub(super) fn check_new_voter(&self, add: &AddVoterRequest) -> Result<VoterSet, Refused> {
         let (leader, voters, committed) = self.changeable()?;
+        let duplicate = (ErrorCode::DUPLICATE_VOTER, "there is a voter with that node id: remove it first");
         if voters.iter().any(|(voter, _)| voter.id == add.key.id) {
-            return Err(ErrorCode::DUPLICATE_VOTER);
+            return Err(duplicate);
         }
         if leader.progress(add.key).is_none_or(|progress| progress.end < committed) {
-            return Err(ErrorCode::REQUEST_TIMED_OUT);
+            return Err((ErrorCode::REQUEST_TIMED_OUT, "the node has not read yet all that is committed"));
         }
         let added = iter::once((add.key, add.voter.clone()));
         let all = voters.iter().map(|(key, voter)| (key, voter.clone())).chain(added);
-        VoterSet::new(all.collect()).ok_or(ErrorCode::DUPLICATE_VOTER)
+        VoterSet::new(all.collect()).ok_or(duplicate)
     }
 
     /// The voters without one of them. The last one stays: nobody would be left to elect a leader.
-    pub(super) fn check_leaving_voter(&self, leaves: VoterKey) -> Result<VoterSet, ErrorCode> {
+    pub(super) fn check_leaving_voter(&self, leaves: VoterKey) -> Result<VoterSet, Refused> {
         let (_, voters, _) = self.changeable()?;
         if !voters.contains(leaves) {
-            return Err(ErrorCode::VOTER_NOT_FOUND);
+            return Err((ErrorCode::VOTER_NOT_FOUND, "no voter has that node id and directory id"));
         }
         let left = voters.iter().filter(|(key, _)| *key != leaves).map(|(key, voter)| (key, voter.clone()));
-        VoterSet::new(left.collect()).ok_or(ErrorCode::INVALID_REQUEST)
+        let last = (ErrorCode::INVALID_REQUEST, "it is the last voter: nobody would be left to elect a leader");
+        VoterSet::new(left.collect()).ok_or(last)
     }
 }

@@ -63,8 +63,11 @@ impl Broker {
     pub fn unregister_broker(&mut self, now: Now, ticket: Ticket, id: BrokerId, out: &mut Effects) {
         let image = self.metadata.controller.speculative();
         let decided = controller::unregister(image, &self.config, id);
-        let answer = decided.as_ref().map(|_| ()).map_err(|refused| refused.code);
-        self.commit(now, ticket, decided.unwrap_or_default(), Answered::Unregistered(answer), out);
+        let (changes, answer) = match decided {
+            Ok(changes) => (changes, Ok(())),
+            Err(refused) => (Vec::new(), Err(refused)),
+        };
+        self.commit(now, ticket, changes, Answered::Unregistered(answer), out);
     }
 
     /// A broker says how it is.

@@ -408,7 +408,9 @@ impl Network {
         let Reply { error, known, body } = reply;
         let body = match body {
             ReplyBody::Vote { granted } => ResponseBody::Vote { granted },
-            ReplyBody::Begin | ReplyBody::End | ReplyBody::Voters | ReplyBody::Snapshot { .. } => ResponseBody::Heard,
+            ReplyBody::Begin | ReplyBody::End | ReplyBody::Voters { .. } | ReplyBody::Snapshot { .. } => {
+                ResponseBody::Heard
+            }
             ReplyBody::Fetch { high_watermark, found } => {
                 let log = &self.nodes[node].log;
                 let (diverging, from) = match found {
