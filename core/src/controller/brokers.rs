@@ -7,7 +7,7 @@
 use ottla_wire::{ErrorCode, Uuid};
 
 use super::image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage};
-use super::partitions::{self, Election};
+use super::partitions::{self, Election, Leaves};
 use super::records::{BrokerDelta, Change};
 use super::{Decision, Refused};
 use crate::config::Config;
@@ -100,7 +100,8 @@ pub fn register(
     if ready {
         changes.extend(come_back(image, config, id, unclean));
     } else {
-        changes.extend(partitions::leave(image, config, id, unclean));
+        let leaves = if unclean { Leaves::Unproven } else { Leaves::Whole };
+        changes.extend(partitions::leave(image, config, id, leaves));
     }
     Ok(Decision { changes, answer: epoch })
 }
@@ -127,6 +128,7 @@ fn come_back(image: &MetadataImage, config: &Config, id: BrokerId, unclean: bool
             partition,
             isr: partition.isr.clone(),
             unclean: unclean.then_some(id),
+            for_good: false,
             min_isr,
             anew: partition.leader == Some(id),
             planted: config.planted,
@@ -135,7 +137,8 @@ fn come_back(image: &MetadataImage, config: &Config, id: BrokerId, unclean: bool
     })
 }
 
-/// Forgets a broker. Whoever comes with its id later is another, so nothing that it has counts any more.
+/// Forgets a broker. Whoever comes with its id later is another, so nothing that it has counts any more, be it the only
+/// copy: who leads that then, an operator says.
 ///
 /// # Errors
 /// It is not registered, or in service: it would only register again. (Kafka takes that, too.)
@@ -147,7 +150,7 @@ pub fn unregister(image: &MetadataImage, config: &Config, id: BrokerId) -> Resul
         return Err(Refused::new(ErrorCode::INVALID_REQUEST, text));
     }
     let epoch = known.epoch;
-    let mut changes = partitions::leave(image, config, id, true);
+    let mut changes = partitions::leave(image, config, id, Leaves::ForGood);
     changes.push(Change::UnregisterBroker { id, epoch });
     Ok(changes)
 }
@@ -158,7 +161,7 @@ pub fn fence(image: &MetadataImage, config: &Config, id: BrokerId) -> Vec<Change
     let Some(broker) = image.broker(id).filter(|broker| !broker.fenced) else { return Vec::new() };
     let delta = BrokerDelta { fenced: Some(true), ..BrokerDelta::default() };
     let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
-    changes.extend(partitions::leave(image, config, id, false));
+    changes.extend(partitions::leave(image, config, id, Leaves::Whole));
     changes
 }
 
@@ -178,14 +181,22 @@ pub fn begin_shutdown(image: &MetadataImage, config: &Config, id: BrokerId) -> V
     let Some(broker) = image.broker(id).filter(|broker| !broker.shutting_down) else { return Vec::new() };
     let delta = BrokerDelta { shutting_down: true, ..BrokerDelta::default() };
     let mut changes = vec![Change::BrokerChange { id, epoch: broker.epoch, delta }];
-    changes.extend(partitions::leave(image, config, id, false));
+    changes.extend(partitions::leave(image, config, id, Leaves::Whole));
     changes
+}
+
+/// Whether a broker on its way out leads nothing any more.
+#[must_use]
+pub fn has_left(image: &MetadataImage, id: BrokerId) -> bool {
+    let leads = || image.topics().flat_map(|topic| &topic.partitions).any(|it| it.leader == Some(id));
+    image.broker(id).is_some_and(|broker| broker.shutting_down) && !leads()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::BrokerConfig;
+    use crate::controller::records::NewPartition;
 
     /// A registration of broker 1 by a process that asks with this proof, and the state after it.
     fn registered(
@@ -240,5 +251,67 @@ mod tests {
         assert_eq!(changes, [Change::UnregisterBroker { id: BrokerId(1), epoch: BrokerEpoch(10) }]);
         changes.iter().for_each(|change| image.replay(Offset(11), change));
         assert_eq!(image.broker(BrokerId(1)), None);
+    }
+
+    /// Topic 1 has its one replica on broker 1; topic 3 has three, of which broker 1 leads.
+    fn with_topics(image: &mut MetadataImage) {
+        for count in [1, 3] {
+            let topic_id = Uuid(count);
+            image.replay(Offset(0), &Change::Topic { name: format!("t{count}"), id: topic_id });
+            let replicas: Vec<BrokerId> = (1..).take(usize::try_from(count).unwrap()).map(BrokerId).collect();
+            let (isr, leader) = (replicas.clone(), Some(BrokerId(1)));
+            let partition = PartitionImage { replicas, isr, leader, ..PartitionImage::default() };
+            image.replay(Offset(0), &Change::Partition(NewPartition { topic_id, partition: 0, image: partition }));
+        }
+    }
+
+    #[test]
+    fn nothing_counts_of_who_comes_with_the_id_of_one_that_is_forgotten() {
+        let (mut image, config) = (MetadataImage::default(), Config::new(BrokerConfig::for_test(1, &[])));
+        registered(&mut image, 1, None, 10);
+        serve(&mut image);
+        with_topics(&mut image);
+        let stands = |image: &MetadataImage, topic: &str| {
+            let it = image.partition(topic, 0).unwrap();
+            let numbers = |ids: &[BrokerId]| ids.iter().map(|id| id.0).collect::<Vec<_>>();
+            (it.leader.map(|id| id.0), numbers(&it.isr), numbers(&it.elr))
+        };
+        let replay = |image: &mut MetadataImage, changes: Vec<Change>| {
+            changes.iter().for_each(|change| image.replay(Offset(20), change));
+        };
+        assert!(unregister(&image, &config, BrokerId(1)).is_err(), "it is in service");
+        let silent = fence(&image, &config, BrokerId(1));
+        replay(&mut image, silent);
+        // It may be back: it alone has what was committed.
+        assert_eq!(stands(&image, "t1"), (None, vec![], vec![1]));
+        assert_eq!(stands(&image, "t3"), (None, vec![2, 3], vec![]));
+        let forgotten = unregister(&image, &config, BrokerId(1)).unwrap();
+        replay(&mut image, forgotten);
+        assert_eq!(stands(&image, "t1"), (None, vec![], vec![]));
+        // Another with its id comes into service.
+        assert_eq!(registered(&mut image, 2, None, 30), (false, BrokerEpoch(30), BrokerEpoch(30)));
+        serve(&mut image);
+        assert_eq!(stands(&image, "t1"), (None, vec![], vec![]));
+        assert_eq!(stands(&image, "t3"), (None, vec![2, 3], vec![]));
+        // Only an operator's word has it lead.
+        let word = crate::controller::elect(&image, &config, crate::controller::ElectionType::Unclean, ("t1", 0));
+        replay(&mut image, vec![word.unwrap()]);
+        assert_eq!(stands(&image, "t1"), (Some(1), vec![1], vec![]));
+        assert!(image.partition("t1", 0).unwrap().recovering, "it is recorded");
+    }
+
+    #[test]
+    fn a_broker_has_left_when_it_leads_nothing() {
+        let (mut image, config) = (MetadataImage::default(), Config::new(BrokerConfig::for_test(1, &[])));
+        registered(&mut image, 1, None, 10);
+        serve(&mut image);
+        assert!(!has_left(&image, BrokerId(1)), "it was not asked to go");
+        with_topics(&mut image);
+        let changes = begin_shutdown(&image, &config, BrokerId(1));
+        let (first, rest) = changes.split_first().unwrap();
+        image.replay(Offset(20), first);
+        assert!(!has_left(&image, BrokerId(1)), "it leads still");
+        rest.iter().for_each(|change| image.replay(Offset(20), change));
+        assert!(has_left(&image, BrokerId(1)));
     }
 }

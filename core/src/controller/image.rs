@@ -178,6 +178,12 @@ impl MetadataImage {
         self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
+    /// One partition of the topic with this id.
+    #[must_use]
+    pub fn partition_by_id(&self, topic: Uuid, partition: i32) -> Option<&PartitionImage> {
+        self.topic_by_id(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
     /// How many partitions there are.
     #[must_use]
     pub fn partition_count(&self) -> usize {

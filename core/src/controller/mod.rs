@@ -32,7 +32,8 @@ mod topics;
 mod tests;
 
 pub use brokers::{
-    FEATURES, Feature, Registration, begin_shutdown, bootstrap, fence, may_have_lost, register, unfence, unregister,
+    FEATURES, Feature, Registration, begin_shutdown, bootstrap, fence, has_left, may_have_lost, register, unfence,
+    unregister,
 };
 pub use configs::{Alteration, ConfigChange, Operation, alter};
 pub use features::{FeatureUpdate, UpgradeType, update_features};

@@ -42,6 +42,8 @@ pub(super) struct Election<'a> {
     pub isr: Vec<BrokerId>,
     /// Who may have lost what it had: it is neither in sync nor eligible any more.
     pub unclean: Option<BrokerId>,
+    /// Whoever comes with that id later has nothing.
+    pub for_good: bool,
     /// `min.insync.replicas`
     pub min_isr: usize,
     /// The leader begins a new epoch, be it the same one.
@@ -52,9 +54,9 @@ pub(super) struct Election<'a> {
 impl Election<'_> {
     /// What changes of the partition, if anything does. `may_lead`: whose brokers are active.
     pub(super) fn decide(self, may_lead: impl Fn(BrokerId) -> bool) -> Option<PartitionDelta> {
-        let Self { partition, mut isr, unclean, min_isr, anew, planted } = self;
+        let Self { partition, mut isr, unclean, for_good, min_isr, anew, planted } = self;
         // Where there is one copy, nobody else could have more.
-        let unclean = unclean.filter(|_| partition.replicas.len() > 1);
+        let unclean = unclean.filter(|_| for_good || partition.replicas.len() > 1);
         isr.retain(|id| unclean != Some(*id));
         let whoever_is_left = if planted.has(Plant::Isr26) { usize::MAX } else { min_isr };
         let mut elr = eligible(partition, &isr, unclean, whoever_is_left);
@@ -117,15 +119,27 @@ pub(super) fn decide_all(
     changes
 }
 
-/// The changes of partitions when a broker's copies cease to count: it is fenced, on its way out, or comes back with
-/// less than it had.
-pub(super) fn leave(image: &MetadataImage, config: &Config, id: BrokerId, unclean: bool) -> Vec<Change> {
+/// How a broker leaves what it leads and is in sync with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaves {
+    /// It will have all that it has: it is fenced, or on its way out.
+    Whole,
+    /// It is back, and cannot prove that it has all that it had.
+    Unproven,
+    /// It is forgotten: whoever comes with its id has nothing.
+    ForGood,
+}
+
+/// The changes of partitions when a broker's copies cease to count.
+pub(super) fn leave(image: &MetadataImage, config: &Config, id: BrokerId, leaves: Leaves) -> Vec<Change> {
+    let unclean = leaves != Leaves::Whole;
+    let for_good = leaves == Leaves::ForGood;
     let concerns =
         |it: &PartitionImage| it.leader == Some(id) || it.isr.contains(&id) || unclean && it.elr.contains(&id);
     decide_all((image, config), concerns, |partition, min_isr| {
         let isr = partition.isr.iter().copied().filter(|other| *other != id).collect();
         let unclean = unclean.then_some(id);
-        let election = Election { partition, isr, unclean, min_isr, anew: false, planted: config.planted };
+        let election = Election { partition, isr, unclean, for_good, min_isr, anew: false, planted: config.planted };
         election.decide(|other| other != id && image.is_active(other))
     })
 }
@@ -136,7 +150,8 @@ pub(super) fn join(image: &MetadataImage, config: &Config, id: BrokerId) -> Vec<
     let concerns = |it: &PartitionImage| it.leader.is_none() && eligible(it);
     decide_all((image, config), concerns, |partition, min_isr| {
         let isr = partition.isr.clone();
-        let election = Election { partition, isr, unclean: None, min_isr, anew: false, planted: config.planted };
+        let (unclean, for_good, planted) = (None, false, config.planted);
+        let election = Election { partition, isr, unclean, for_good, min_isr, anew: false, planted };
         election.decide(|other| other == id || image.is_active(other))
     })
 }
@@ -153,9 +168,8 @@ pub fn alter_partition(
 ) -> Result<Option<Change>, Refused> {
     let refused = |code: ErrorCode| Refused::new(code, code.message());
     let topic = image.topic_by_id(proposal.topic_id).ok_or_else(|| refused(ErrorCode::UNKNOWN_TOPIC_ID))?;
-    let place = usize::try_from(proposal.partition).ok();
     let unknown = || refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-    let partition = place.and_then(|place| topic.partitions.get(place)).ok_or_else(unknown)?;
+    let partition = image.partition_by_id(topic.id, proposal.partition).ok_or_else(unknown)?;
     if proposal.leader_epoch > partition.leader_epoch || proposal.partition_epoch > partition.partition_epoch {
         return Err(refused(ErrorCode::NOT_CONTROLLER)); // Another controller has decided more than this one knows.
     }
@@ -227,7 +241,8 @@ mod tests {
         active: &[i32],
     ) -> (i32, Vec<i32>, Vec<i32>, bool) {
         let (unclean, planted) = (unclean.map(BrokerId), Planted::default());
-        let election = Election { partition: before, isr: ids(isr), unclean, min_isr: 2, anew: false, planted };
+        let election =
+            Election { partition: before, isr: ids(isr), unclean, for_good: false, min_isr: 2, anew: false, planted };
         let delta = election.decide(|id| active.contains(&id.0)).unwrap_or_default();
         let numbers = |new: Option<Vec<BrokerId>>, old: &[BrokerId]| {
             new.unwrap_or_else(|| old.to_vec()).iter().map(|id| id.0).collect()
@@ -262,11 +277,17 @@ mod tests {
         assert_eq!(elected(&one, &[], Some(2), &[2]), (0, vec![], vec![1], true));
         let last = partition(&[2], &[], 2);
         let (unclean, planted) = (Some(BrokerId(2)), Planted::default());
-        let election = Election { partition: &last, isr: ids(&[2]), unclean, min_isr: 1, anew: false, planted };
+        let election =
+            Election { partition: &last, isr: ids(&[2]), unclean, for_good: false, min_isr: 1, anew: false, planted };
         let delta = election.decide(|_| true).unwrap();
         assert_eq!((delta.leader, delta.last_known_elr), (Some(None), Some(ids(&[2]))));
         let single = PartitionImage { replicas: ids(&[2]), ..last };
-        let election = Election { partition: &single, isr: ids(&[2]), unclean, min_isr: 1, anew: true, planted };
+        let election =
+            Election { partition: &single, isr: ids(&[2]), unclean, for_good: false, min_isr: 1, anew: true, planted };
         assert_eq!(election.decide(|_| true).unwrap().leader, Some(Some(BrokerId(2))), "nobody else could have more");
+        let election =
+            Election { partition: &single, isr: ids(&[2]), unclean, for_good: true, min_isr: 1, anew: false, planted };
+        let delta = election.decide(|_| true).unwrap();
+        assert_eq!((delta.leader, delta.isr, delta.elr), (Some(None), Some(vec![]), None), "it is forgotten");
     }
 }

@@ -119,7 +119,7 @@ pub(super) fn changed(
     if !planted.has(Plant::Isr30) {
         next.elr.extend(without(&without(&partition.isr, &next.isr), &partition.elr));
     }
-    let election = Election { partition: &next, isr, unclean: None, min_isr, anew: false, planted };
+    let election = Election { partition: &next, isr, unclean: None, for_good: false, min_isr, anew: false, planted };
     let elected = election.decide(|id| image.is_active(id)).unwrap_or_default();
     let isr = elected.isr.clone().unwrap_or_else(|| next.isr.clone());
     let elr = elected.elr.clone().unwrap_or_else(|| next.elr.clone());
@@ -197,7 +197,7 @@ fn elect_uncleanly(
         return Err(refused(ErrorCode::ELECTION_NOT_NEEDED));
     }
     let (isr, planted) = (partition.isr.clone(), config.planted);
-    let election = Election { partition, isr, unclean: None, min_isr, anew: false, planted };
+    let election = Election { partition, isr, unclean: None, for_good: false, min_isr, anew: false, planted };
     if let Some(delta) = election.decide(|id| image.is_active(id)).filter(|delta| delta.leader.is_some()) {
         return Ok(delta);
     }

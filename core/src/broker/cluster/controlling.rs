@@ -29,8 +29,6 @@ pub(super) struct Sessions {
     conns: BTreeMap<ConnId, BrokerId>,
     /// The controller before, as long as this node is none.
     before: Option<BrokerId>,
-    /// Who is on its way out, and how far it must have read the metadata to know that it leads nothing.
-    leaving: BTreeMap<BrokerId, Offset>,
 }
 
 /// Who is probably gone has this part of its session left.
@@ -78,10 +76,6 @@ impl Broker {
         }
         self.touch(now, id, ticket.conn);
         let (standing, changes) = self.judge_heartbeat(&heartbeat);
-        if heartbeat.wants_shutdown {
-            let end = self.metadata_end().unwrap_or_default() + i64::try_from(changes.len()).unwrap_or(0);
-            self.cluster.sessions.leaving.entry(id).or_insert(end);
-        }
         if changes.is_empty() {
             // A quorum that commits slowly must not make a broker look silent that waits for its answer.
             return self.release_admin(ticket, Answered::Alive(Ok(standing)));
@@ -94,8 +88,7 @@ impl Broker {
         let (image, config) = (self.metadata.controller.speculative(), &self.config);
         let caught_up = heartbeat.metadata.0 > epoch.0;
         let fenced = image.broker(id).is_none_or(|broker| broker.fenced);
-        let leaving = self.cluster.sessions.leaving.get(&id);
-        let may_stop = heartbeat.wants_shutdown && leaving.is_some_and(|end| heartbeat.metadata >= *end);
+        let may_stop = heartbeat.wants_shutdown && controller::has_left(self.image(), id);
         let changes = if heartbeat.wants_shutdown {
             controller::begin_shutdown(image, config, id)
         } else if heartbeat.wants_fence {
@@ -203,12 +196,12 @@ impl Broker {
         let node = self.node();
         let timeout = self.session_timeout();
         let image = self.metadata.controller.speculative();
-        let mut changes = Vec::new();
+        let (mut changes, mut silent) = (Vec::new(), Vec::new());
         for (id, _) in image.brokers().filter(|(id, broker)| *id != node && !broker.fenced) {
             let until = *self.cluster.sessions.until.entry(id).or_insert(now.monotonic + timeout);
             let one = changes.is_empty() || self.config.planted.has(Plant::Raft29);
             if until <= now.monotonic && one {
-                out.note(Level::Warn, format!("broker {} is silent: it is fenced", id.0));
+                silent.push(id);
                 changes.extend(controller::fence(image, &self.config, id));
             }
         }
@@ -219,7 +212,10 @@ impl Broker {
             return false;
         }
         let appended = self.append_changes(now, changes, out).is_some();
-        if !appended {
+        if appended {
+            let note = |id: BrokerId| format!("broker {} is silent: it is fenced", id.0);
+            silent.into_iter().for_each(|id| out.note(Level::Warn, note(id)));
+        } else {
             // A log that takes nothing will not take it at once either: there is room later, or another leader.
             let later = now.monotonic + self.retry_backoff();
             self.cluster.sessions.until.values_mut().for_each(|until| *until = later.max(*until));
