@@ -148,9 +148,7 @@ pub(super) fn encode_altered(
     };
     let mut topics: Vec<TopicChanged> = Vec::new();
     for (topic_id, partition_index, error_code) in answers {
-        let known = broker.image().topic_by_id(*topic_id);
-        let place = usize::try_from(*partition_index).ok();
-        let image = known.and_then(|topic| topic.partitions.get(place?));
+        let image = broker.image().partition_by_id(*topic_id, *partition_index);
         let partition = image.map_or_else(PartitionChanged::default, |image| PartitionChanged {
             leader_id: image.leader.map_or(-1, |leader| leader.0),
             leader_epoch: image.leader_epoch.0,

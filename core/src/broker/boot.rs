@@ -423,9 +423,7 @@ impl Broker {
     fn proven_epoch(&self, intact: bool) -> Option<BrokerEpoch> {
         let (image, node) = (self.metadata.controller.speculative(), self.node());
         let is_ours = |(partition, id): &(TopicPartition, Uuid)| {
-            let topic = image.topic_by_id(*id);
-            let place = usize::try_from(partition.partition).ok();
-            let it = topic.zip(place).and_then(|(topic, place)| topic.partitions.get(place));
+            let it = image.partition_by_id(*id, partition.partition);
             it.is_some_and(|it| it.replicas.contains(&node))
         };
         let is_whole = intact && !self.metadata.missing.iter().any(is_ours);
