@@ -118,7 +118,12 @@ pub(super) fn quorum(call: Call<'_>) -> Handled {
         ReplicaState {
             replica_id: key.id.0,
             replica_directory_id: key.directory_id,
-            log_end_offset: if own { log_end.0 } else { progress.end.0 },
+            // Who has not fetched yet from this leader may have anything.
+            log_end_offset: match progress.fetched_at {
+                _ if own => log_end.0,
+                Some(_) => progress.end.0,
+                None => -1,
+            },
             last_fetch_timestamp: time(progress.fetched_at),
             last_caught_up_timestamp: time(progress.caught_up_at),
         }

@@ -23,7 +23,7 @@ pub(in crate::cli) enum QuorumCommand {
     RemoveVoter {
         /// The node's id
         id: i32,
-        /// Its directory id, if the quorum has the node with several; `ottla quorum describe` shows it
+        /// Only if it votes with this directory id; `ottla quorum describe` shows it
         #[arg(long, value_name = "ID")]
         directory: Option<Uuid>,
         #[command(flatten)]
