@@ -1,4 +1,6 @@
-//! What is seen of replicated partitions: that all replicas are in sync when all is healed, and the same at rest.
+//! What is seen of replicated partitions: how each replica stands after every step and what the metadata decides of
+//! it, that no more disks are taken away than the promises allow, that all replicas are in sync when all is healed, and
+//! that they are the same at rest.
 
 use std::collections::BTreeMap;
 
