@@ -41,8 +41,8 @@ pub fn start(plans: &[Plan]) -> Result<Vec<Broker>, String> {
 }
 
 /// The addresses of all nodes, as clients are given them.
-pub fn bootstrap(plans: &[Plan]) -> String {
-    plans.iter().map(Plan::bootstrap).collect::<Vec<_>>().join(",")
+pub fn bootstrap<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> String {
+    plans.into_iter().map(Plan::bootstrap).collect::<Vec<_>>().join(",")
 }
 
 /// Waits until every node is a voter: of fewer, one that is gone may be too many.

@@ -4,18 +4,18 @@
 //! Topics are made on first use, with three partitions and three replicas, two of which must be in sync: the same
 //! properties for both kinds.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 
 use super::fleet::{Cluster, Flush, Who};
 use super::librdkafka;
 use super::sample::{Figure, Sample, median};
 use super::usage::Usage;
 use super::work::{Stage, of_records, text};
-use crate::crash::failover::{PARTITIONS, Probe, standing};
+use crate::crash::PARTITIONS;
+use crate::crash::failover::{Probe, await_whole};
 
 /// How often a leader is killed in a run.
 const KILLS: usize = 3;
@@ -29,7 +29,7 @@ impl Stage {
         let sync = self.sync_times(flush)?;
         let cluster = self.fleet.cluster(who, flush)?;
         let bootstrap = cluster.bootstrap();
-        await_whole(&bootstrap, &topic, cluster.nodes.len())?;
+        await_whole(&looker(&bootstrap)?, &topic, cluster.nodes.len(), LIMIT)?;
         let (acks, codec, one_a_request) = ("all", "none", false);
         let load = librdkafka::Produce { topic, partitions: PARTITIONS, acks, codec, value_bytes, one_a_request, time };
         let before = used(cluster)?;
@@ -65,6 +65,13 @@ impl Stage {
     }
 }
 
+/// A client whose look at a topic makes it.
+fn looker(bootstrap: &str) -> Result<BaseConsumer, String> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("allow.auto.create.topics", "true").set("log_level", "0");
+    config.create().map_err(|error| error.to_string())
+}
+
 /// What all nodes have used.
 fn used(cluster: &Cluster) -> Result<Usage, String> {
     let mut all = Usage::default();
@@ -76,24 +83,4 @@ fn used(cluster: &Cluster) -> Result<Usage, String> {
         all.sleeps += it.sleeps;
     }
     Ok(all)
-}
-
-/// Asks for the topic until every partition of it has a leader, and all replicas in sync.
-fn await_whole(bootstrap: &str, topic: &str, nodes: usize) -> Result<(), String> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("allow.auto.create.topics", "true").set("log_level", "0");
-    let looker: BaseConsumer = config.create().map_err(|error| error.to_string())?;
-    let begun = Instant::now();
-    loop {
-        let metadata = looker.fetch_metadata(Some(topic), LIMIT).map_err(|error| error.to_string())?;
-        let found = standing(&metadata);
-        let is_whole = |it: &Option<(i32, usize)>| it.is_some_and(|(_, in_sync)| in_sync == nodes);
-        if i32::try_from(found.len()) == Ok(PARTITIONS) && found.iter().all(is_whole) {
-            return Ok(());
-        }
-        if begun.elapsed() > LIMIT {
-            return Err(format!("{topic} is not whole after {LIMIT:?}: {found:?}"));
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -12,11 +12,11 @@ use std::process::{Child, Command, Stdio};
 use super::sink;
 use crate::broker::{Broker, Kind, Plan};
 use crate::cluster;
+use crate::crash::PARTITIONS;
 use crate::install::Workshop;
 
-/// Nodes of a cluster, and partitions of its topics.
+/// Nodes of a cluster.
 const NODES: usize = 3;
-const PARTITIONS: usize = 3;
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ pub struct Cluster {
 impl Cluster {
     /// The addresses of all nodes, as clients are given them.
     pub fn bootstrap(&self) -> String {
-        self.nodes.iter().map(|node| node.plan.bootstrap()).collect::<Vec<_>>().join(",")
+        cluster::bootstrap(self.nodes.iter().map(|node| &node.plan))
     }
 }
 

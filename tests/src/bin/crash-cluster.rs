@@ -1,19 +1,18 @@
 //! `make crash-cluster`: leaders of a cluster of three are killed with -9 and paused in turn, under load.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program: its progress is its output")]
+#![expect(clippy::print_stdout, reason = "a command-line program: its progress is its output")]
 
 use std::fs;
 use std::io;
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use lexopt::prelude::*;
 use ottla_tests::broker::{Broker, Kind};
 use ottla_tests::cluster;
-use ottla_tests::crash::failover::{self, Probe};
+use ottla_tests::crash::failover::Probe;
 use ottla_tests::crash::ledger::contradictions;
-use ottla_tests::crash::load::{self, PARTITIONS};
-use ottla_tests::crash::{self, verdict};
+use ottla_tests::crash::load;
+use ottla_tests::crash::{self, Options, PARTITIONS};
 use ottla_tests::install::Workshop;
 use ottla_tests::records::Random;
 
@@ -41,38 +40,12 @@ struct Gaps {
 }
 
 fn main() -> ExitCode {
-    let (rounds, seed) = match parse() {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("crash-cluster: {error}\n\n{HELP}");
-            return ExitCode::from(2);
-        }
-    };
-    println!("crash-cluster --rounds {rounds} --seed {seed}");
-    verdict("crash-cluster", run(rounds, seed), seed)
-}
-
-fn parse() -> Result<Option<(u32, u64)>, lexopt::Error> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (mut rounds, mut seed) = (100, u64::from(now.subsec_nanos()));
-    let mut arguments = lexopt::Parser::from_env();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("rounds") => rounds = arguments.value()?.parse()?,
-            Long("seed") => seed = arguments.value()?.parse()?,
-            Long("help") | Short('h') => return Ok(None),
-            Long(_) | Short(_) | Value(_) => return Err(argument.unexpected()),
-        }
-    }
-    Ok(Some((rounds, seed)))
+    crash::main(("crash-cluster", HELP), false, run)
 }
 
 /// What is wrong in the end, one sentence each.
-fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
+fn run(options: &Options) -> Result<Vec<String>, String> {
+    let Options { rounds, seed, .. } = *options;
     let workshop = Workshop::open().map_err(|error| error.to_string())?;
     let dir = workshop.out.join(format!("crash-cluster-{}", std::process::id()));
     let partitions = PARTITIONS.to_string();
@@ -85,7 +58,7 @@ fn run(rounds: u32, seed: u64) -> Result<Vec<String>, String> {
     let probe = Probe::start(&bootstrap).map_err(|error| error.to_string())?;
     let (mut random, mut gaps) = (Random::new(seed), Gaps::default());
     for round in 1..=rounds {
-        let partition = i32::try_from(random.below(failover::PARTITIONS.unsigned_abs().into())).unwrap_or(0);
+        let partition = i32::try_from(random.below(PARTITIONS.unsigned_abs().into())).unwrap_or(0);
         let leader = probe.settled(partition, NODES, LIMIT)?;
         thread::sleep(Duration::from_millis(random.below(500)));
         strike(round, (&probe, partition), &mut nodes[leader], &mut gaps)?;

@@ -1,16 +1,15 @@
 //! `make crash-test`: `kill -9` in the middle of a load, a hundred times.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program: its progress is its output")]
+#![expect(clippy::print_stdout, reason = "a command-line program: its progress is its output")]
 
 use std::fs;
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use lexopt::prelude::*;
-use ottla_tests::broker::{Kind, Plan};
+use ottla_tests::broker::Plan;
 use ottla_tests::crash::ledger::contradictions;
-use ottla_tests::crash::load::{self, PARTITIONS, Shared};
-use ottla_tests::crash::{self, verdict};
+use ottla_tests::crash::load::{self, Shared};
+use ottla_tests::crash::{self, Options, PARTITIONS};
 use ottla_tests::install::Workshop;
 use ottla_tests::records::Random;
 
@@ -22,42 +21,8 @@ idempotence, and of Ottla's own, kills the broker at moments drawn from the seed
 same directory and port, and at the end checks every record that was acknowledged and every offset that
 was read.";
 
-struct Options {
-    kind: Kind,
-    rounds: u32,
-    seed: u64,
-}
-
-fn parse() -> Result<Option<Options>, lexopt::Error> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut options = Options { kind: Kind::Ottla, rounds: 100, seed: u64::from(now.subsec_nanos()) };
-    let mut arguments = lexopt::Parser::from_env();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("against") => options.kind = arguments.value()?.parse()?,
-            Long("rounds") => options.rounds = arguments.value()?.parse()?,
-            Long("seed") => options.seed = arguments.value()?.parse()?,
-            Long("help") | Short('h') => return Ok(None),
-            Long(_) | Short(_) | Value(_) => return Err(argument.unexpected()),
-        }
-    }
-    Ok(Some(options))
-}
-
 fn main() -> ExitCode {
-    let options = match parse() {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("crash-test: {error}\n\n{HELP}");
-            return ExitCode::from(2);
-        }
-    };
-    println!("crash-test --against {} --rounds {} --seed {}", options.kind.name(), options.rounds, options.seed);
-    verdict("crash-test", run(&options), options.seed)
+    crash::main(("crash-test", HELP), true, run)
 }
 
 /// What is wrong in the end, one sentence each.

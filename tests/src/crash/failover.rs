@@ -14,8 +14,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-/// Partitions of the probe's topic.
-pub const PARTITIONS: i32 = 3;
+use super::PARTITIONS;
+
 /// The probe's topic.
 pub const TOPIC: &str = "crash-probe";
 /// Between two records to one partition.
@@ -53,8 +53,25 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Asks for the topic until every partition of it has a leader and `nodes` replicas in sync: who leads each.
+pub fn await_whole(looker: &BaseConsumer, topic: &str, nodes: usize, limit: Duration) -> Result<Vec<i32>, String> {
+    let begun = Instant::now();
+    loop {
+        let found = looker.fetch_metadata(Some(topic), LIMIT).map_or_else(|_| Vec::new(), |it| standing(&it));
+        let whole = |it: &Option<(i32, usize)>| it.filter(|(_, in_sync)| *in_sync == nodes).map(|(leader, _)| leader);
+        let leaders: Option<Vec<i32>> = found.iter().map(whole).collect();
+        if let Some(leaders) = leaders.filter(|leaders| i32::try_from(leaders.len()) == Ok(PARTITIONS)) {
+            return Ok(leaders);
+        }
+        if begun.elapsed() > limit {
+            return Err(format!("the replicas of {topic} are not in sync after {limit:?}: {found:?}"));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Who leads each partition of what was asked for, and how many are in sync; `None` where nobody leads.
-pub fn standing(metadata: &Metadata) -> Vec<Option<(i32, usize)>> {
+fn standing(metadata: &Metadata) -> Vec<Option<(i32, usize)>> {
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     let mut found: Vec<(i32, Option<(i32, usize)>)> =
         partitions.map(|it| (it.id(), (it.leader() >= 0).then_some((it.leader(), it.isr().len())))).collect();
@@ -90,28 +107,13 @@ impl Probe {
         Ok(Self { seen, stop, writer, looker })
     }
 
-    /// Who leads each partition, and how many are in sync; `None` where nobody leads.
-    pub fn leaders(&self) -> Vec<Option<(i32, usize)>> {
-        self.looker.fetch_metadata(Some(TOPIC), LIMIT).map_or_else(|_| Vec::new(), |metadata| standing(&metadata))
-    }
-
     /// Waits until every partition has a leader and `nodes` replicas in sync; the place of the node, by its id from 1,
     /// that leads `partition`.
     pub fn settled(&self, partition: i32, nodes: usize, limit: Duration) -> Result<usize, String> {
-        let begun = Instant::now();
-        loop {
-            let leaders = self.leaders();
-            let whole = |it: &Option<(i32, usize)>| it.is_some_and(|(_, in_sync)| in_sync == nodes);
-            let all = i32::try_from(leaders.len()) == Ok(PARTITIONS) && leaders.iter().all(whole);
-            let leader = usize::try_from(partition).ok().and_then(|place| leaders.get(place).copied().flatten());
-            if let Some((leader, _)) = leader.filter(|_| all) {
-                return usize::try_from(leader - 1).map_err(|error| error.to_string());
-            }
-            if begun.elapsed() > limit {
-                return Err(format!("the replicas are not in sync again after {limit:?}: {leaders:?}"));
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
+        let leaders = await_whole(&self.looker, TOPIC, nodes, limit)?;
+        let leader = usize::try_from(partition).ok().and_then(|place| leaders.get(place));
+        let leader = leader.ok_or_else(|| format!("there is no partition {partition}"))?;
+        usize::try_from(leader - 1).map_err(|error| error.to_string())
     }
 
     /// How long after `moment` the partition took a record that was sent after it; `None` within `limit`.

@@ -16,11 +16,9 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::ledger::{Ledger, Log, Partition, Promise};
-use super::ours;
+use super::{PARTITIONS, ours};
 use crate::records::Random;
 
-/// Partitions of each topic.
-pub const PARTITIONS: i32 = 3;
 /// Records between two breaths of a producer, and how long a breath is: about 3,000 records a second.
 pub(super) const BURST: u64 = 30;
 pub(super) const BREATH: Duration = Duration::from_millis(10);
