@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 
 use ottla::disk::DirectoryLock;
+use ottla_tests::dev::free_ports;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// `ottla` with these arguments and an environment of nothing but the given variables.
@@ -150,18 +151,10 @@ fn a_busy_port_is_named_with_what_to_do() {
     check_failure(&args, &[], 1, &["cannot listen on", &address, "for HTTP", "--http HOST:PORT"]);
 }
 
-/// The first of the ports of two nodes, all of them free.
-fn ports_of_two() -> u16 {
-    let free = || TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
-    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let fits = |base: &u16| [0, 1, 100, 101].into_iter().all(|place| base.checked_add(place).is_some_and(is_free));
-    std::iter::repeat_with(free).find(fits).expect("it goes on until it finds some")
-}
-
 /// Of a cluster that found a port busy nothing is left that would keep the next one from being born.
 #[test]
 fn a_cluster_is_born_once_its_ports_are_free() {
-    let base = ports_of_two();
+    let base = free_ports(2);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (listen, data) = (format!("127.0.0.1:{base}"), utf8(dir.path()).to_owned());
     let args = ["dev", "--nodes", "2", "--data", &data, "--listen", &listen];
@@ -187,7 +180,7 @@ fn nobody_waits_for_a_founder_that_does_not_start() {
     let founder = dir.path().join("node-1");
     fs::create_dir_all(&founder).expect("a directory");
     let _held = DirectoryLock::take(&founder).expect("nobody has it");
-    let listen = format!("127.0.0.1:{}", ports_of_two());
+    let listen = format!("127.0.0.1:{}", free_ports(2));
     let args = ["dev", "--nodes", "2", "--data", utf8(dir.path()), "--listen", &listen];
     check_failure(&args, &[], 1, &["there is no cluster"]);
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{Cluster, fresh, nobody};
 
 /// Runs `ottla` with these words, its brokers by the environment.
-fn ottla(brokers: &str, words: &[&str], input: &[u8]) -> Output {
+pub(crate) fn ottla(brokers: &str, words: &[&str], input: &[u8]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
     command.args(words).env_clear().env("OTTLA_BROKERS", brokers);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -23,7 +23,7 @@ fn ottla(brokers: &str, words: &[&str], input: &[u8]) -> Output {
 }
 
 #[track_caller]
-fn succeeds(brokers: &str, words: &[&str], input: &[u8]) -> String {
+pub(crate) fn succeeds(brokers: &str, words: &[&str], input: &[u8]) -> String {
     let output = ottla(brokers, words, input);
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("output is UTF-8")
@@ -36,7 +36,7 @@ fn json(brokers: &str, words: &[&str]) -> Value {
 }
 
 #[track_caller]
-fn fails(brokers: &str, words: &[&str], code: i32, parts: &[&str]) {
+pub(crate) fn fails(brokers: &str, words: &[&str], code: i32, parts: &[&str]) {
     let output = ottla(brokers, words, b"");
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{words:?}: {error}");
@@ -100,7 +100,10 @@ fn the_cluster_is_shown() {
     assert!(info["cluster_id"].is_string());
     let ports = info["brokers"].as_array().expect("brokers").iter().map(|broker| broker["port"].to_string());
     assert!(ports.into_iter().any(|port| cluster.brokers.ends_with(&port)), "{info}");
-    assert!(succeeds(&cluster.brokers, &["cluster", "info"], b"").contains("controller"));
+    let text = succeeds(&cluster.brokers, &["cluster", "info"], b"");
+    let row = text.lines().find(|line| line.contains("controller")).expect("somebody is it");
+    let id = row.split_whitespace().next().and_then(|id| id.parse().ok());
+    assert_eq!(id.map(|id: i64| Value::from(id)), Some(info["controller"].clone()), "{text}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn as_table(cluster: &ClusterDescription) -> String {
     let brokers = cluster.brokers.iter().map(|broker| {
         let office = if Some(broker.id) == cluster.controller { "controller" } else { "" };
         let rack = broker.rack.as_deref().unwrap_or("-");
-        [&*broker.id.to_string(), &broker.host, &broker.port.to_string(), rack, office].map(str::to_owned).to_vec()
+        [&*broker.id.0.to_string(), &broker.host, &broker.port.to_string(), rack, office].map(str::to_owned).to_vec()
     });
     let brokers = table(&["ID", "HOST", "PORT", "RACK", ""], brokers);
     format!("CLUSTER     {id}\nTOPICS      {topics}\nPARTITIONS  {partitions}\n\n{brokers}")

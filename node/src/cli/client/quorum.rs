@@ -52,15 +52,15 @@ pub(in crate::cli) fn run(command: &QuorumCommand) -> Result<(), Failure> {
 
 async fn remove_voter(id: BrokerId, directory: Option<Uuid>, client: &ClientArgs) -> Result<Uuid, Failure> {
     let admin = admin(client).await?;
-    let failed = |error| Failure::new(explain(&format!("voter {id}"), &error));
+    let failed = |error| Failure::new(explain(&format!("voter {}", id.0), &error));
     let directory = match directory {
         Some(directory) => directory,
         None => {
             let voters = admin.describe_quorum().await.map_err(failed)?.voters;
             let known = voters.iter().find(|voter| voter.id == id);
             let unknown = || {
-                let ids: Vec<_> = voters.iter().map(|voter| voter.id.to_string()).collect();
-                Failure::new(format!("node {id} is no voter; voters are {}", ids.join(", ")))
+                let ids: Vec<_> = voters.iter().map(|voter| voter.id.0.to_string()).collect();
+                Failure::new(format!("node {} is no voter; voters are {}", id.0, ids.join(", ")))
             };
             known.ok_or_else(unknown)?.directory_id
         }
@@ -88,10 +88,10 @@ fn as_table(quorum: &QuorumDescription) -> String {
         let lag = if it.log_end.0 < 0 { -1 } else { (end - it.log_end.0).max(0) };
         let silent = if it.fetched_ms < 0 { -1 } else { (latest - it.fetched_ms).max(0) };
         let directory = it.directory_id.to_string();
-        vec![it.id.to_string(), part.to_owned(), known(it.log_end.0), known(lag), known(silent), directory]
+        vec![it.id.0.to_string(), part.to_owned(), known(it.log_end.0), known(lag), known(silent), directory]
     });
     let rows = table(&["ID", "PART", "LOG END", "LAG", "SILENT MS", "DIRECTORY"], rows);
-    let (leader, epoch, committed) = (quorum.leader, quorum.epoch.0, quorum.high_watermark);
+    let (leader, epoch, committed) = (quorum.leader.0, quorum.epoch.0, quorum.high_watermark);
     format!("LEADER     {leader}\nEPOCH      {epoch}\nCOMMITTED  {committed}\n\n{rows}")
 }
 
