@@ -9,7 +9,6 @@ use ottla_core::types::TopicPartition;
 use super::{Judge, verdict};
 use crate::history::{ValueId, Write};
 use crate::invariants::{Fact, ReplicaEvent, ReplicaFact, holders, most_held};
-use crate::logs::FollowedLog;
 
 /// Which topics have replicas.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +90,6 @@ impl Judge {
     /// Where any replica ends at most.
     #[must_use]
     pub fn replicas_end(&self, log: &TopicPartition) -> i64 {
-        self.logs.iter().filter_map(|logs| logs.get(log)).map(FollowedLog::end).max().unwrap_or(0)
+        self.logs.iter().filter_map(|logs| logs.get(log)).map(|it| it.end().max(it.start())).max().unwrap_or(0)
     }
 }
