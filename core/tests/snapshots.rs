@@ -113,11 +113,11 @@ fn image() -> impl Strategy<Value = MetadataImage> {
     prop::collection::vec(change(), 0..80).prop_map(|changes| {
         let mut image = MetadataImage::default();
         for change in changes {
-            let is_taken = match &change {
-                Change::Topic { name, id } => image.topic(name).is_some() || image.topic_by_id(*id).is_some(),
-                _ => false,
+            let is_taken = |image: &MetadataImage| {
+                let Change::Topic { name, id } = &change else { return false };
+                image.topic(name).is_some() || image.topic_by_id(*id).is_some()
             };
-            if !is_taken {
+            if !is_taken(&image) {
                 image.replay(END, &change);
             }
         }

@@ -53,8 +53,8 @@ use crate::workload::{
 use agenda::{Agenda, Due};
 use node::{Node, broker_config, client_address, find_address};
 
-/// More steps than this in one simulated millisecond, and the node is in a loop. One that goes on after a pause may find
-/// ten thousand operations done at once; a loop has no end.
+/// More steps than this in one simulated millisecond, and the node is in a loop. One that goes on after a pause may
+/// find ten thousand operations done at once; a loop has no end.
 const MAX_STEPS_A_MS: u64 = 100_000;
 
 /// The world of one run.
