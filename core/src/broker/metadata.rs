@@ -265,14 +265,14 @@ impl Broker {
         self.register(now, out);
     }
 
-    /// This leader names other voters. If the log does not take that, who asked for it asks again.
+    /// This leader names other voters. If the log does not take that, raft hears that it goes no further, and refuses.
     fn change_voters(&mut self, now: Now, batch: &[u8], out: &mut Effects) {
         let (Some(log), Some(raft)) = (self.metadata.log, &self.metadata.raft) else { return };
         let (epoch, place) = (raft.epoch(), self.logs.offsets(log).unwrap_or_default().log_end);
         if self.append_metadata(now, epoch, batch.to_vec(), Vec::new(), out).is_some() {
             self.note_voters(now, place, batch, out);
-            self.on_metadata_progress(now, out);
         }
+        self.on_metadata_progress(now, out);
     }
 
     /// A batch at `offset` may name the voters: they count from there on.

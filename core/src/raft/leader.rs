@@ -281,6 +281,20 @@ impl Raft {
         }
     }
 
+    /// The log has no room for a change of the voters, or has not any more.
+    pub(super) fn refuse_unwritten(&mut self, out: &mut Outcome) {
+        let end = self.log.end;
+        let QuorumState::Leader(leader) = &mut self.role else { return };
+        let is_lost = |waiting: &Waiting| matches!(waiting, Waiting::Voters { offset, .. } if *offset >= end);
+        let (lost, kept): (Vec<_>, _) = leader.take_waiting().into_iter().partition(is_lost);
+        leader.waiting = kept;
+        for waiting in lost {
+            let (Waiting::Fetch { ticket, .. } | Waiting::Voters { ticket, .. }) = waiting;
+            let body = ReplyBody::Voters { why: Some("the metadata log of the controller has no room for it") };
+            self.reply(ticket, ErrorCode::KAFKA_STORAGE_ERROR, body, out);
+        }
+    }
+
     /// It leads no more: those who wait are told so. What became of a change of the voters is not known.
     pub(super) fn refuse_as_not_leader(&self, waiting: Vec<Waiting>, out: &mut Outcome) {
         let nothing = ReplyBody::Fetch { high_watermark: None, found: Found::Nothing };

@@ -366,6 +366,7 @@ impl Raft {
         {
             follower.fetching = Fetching::Idle;
         }
+        self.refuse_unwritten(&mut out);
         self.recount(now, &mut out);
         if grew {
             self.answer_parked(now, &mut out);

@@ -48,8 +48,8 @@ pub struct Leader {
 /// A change of the ISR that the controller is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
-    /// Who is to be in sync.
-    pub isr: Vec<BrokerId>,
+    /// Who is to be in sync, each with the registration that it was judged by: another process of it may have less.
+    pub isr: Vec<(BrokerId, Option<BrokerEpoch>)>,
     /// The change that it builds on.
     pub partition_epoch: i32,
 }
@@ -197,7 +197,7 @@ impl Leader {
     fn maximal_isr(&self) -> impl Iterator<Item = BrokerId> {
         let proposal = self.proposal.as_ref().filter(|_| !self.planted.has(Plant::Isr24));
         let committed = if proposal.is_some() && self.planted.has(Plant::Isr04) { &[][..] } else { &self.state.isr };
-        let proposed = proposal.into_iter().flat_map(|proposal| proposal.isr.iter().copied());
+        let proposed = proposal.into_iter().flat_map(|proposal| proposal.isr.iter().map(|(id, _)| *id));
         committed.iter().copied().chain(proposed)
     }
 
@@ -231,6 +231,8 @@ impl Leader {
         if same || !isr.contains(&node) {
             return false;
         }
+        let heard = |id: BrokerId| self.followers.get(&id).filter(|progress| progress.log_end.is_some());
+        let isr = isr.into_iter().map(|id| (id, heard(id).map(|progress| progress.broker_epoch))).collect();
         self.proposal = Some(Proposal { isr, partition_epoch: self.state.partition_epoch });
         true
     }
@@ -290,7 +292,7 @@ mod tests {
         fetch(&mut it, 1, 2, 150, 150);
         assert!(!it.propose(at(10), (Offset(100), Offset(200)), MAX_LAG, |_, _| true));
         assert!(it.propose(at(12), (Offset(100), Offset(200)), MAX_LAG, |_, _| true));
-        assert_eq!(it.proposal().unwrap().isr, [BrokerId(1)]);
+        assert_eq!(it.proposal().unwrap().isr, [(BrokerId(1), None)]);
         assert_eq!(it.high_watermark(1), Some(Offset(150)), "it may still be in sync");
         let state = Leading { isr: vec![BrokerId(1)], partition_epoch: 8, ..it.state().clone() };
         it.on_state(at(12), state);
@@ -311,6 +313,17 @@ mod tests {
             let proposed = it.propose(at(1), (Offset(90), Offset(200)), MAX_LAG, |_, _| active);
             assert_eq!(proposed, joins, "{log_end} {counted} {active}");
         }
+    }
+
+    #[test]
+    fn who_is_proposed_is_the_process_that_was_judged() {
+        let mut it = leader(&[1]);
+        fetch(&mut it, 1, 2, 200, 200);
+        assert!(it.propose(at(1), (Offset(90), Offset(200)), MAX_LAG, |_, _| true));
+        let (follower, broker_epoch) = (BrokerId(2), BrokerEpoch(6));
+        let again = FollowerFetch { follower, broker_epoch, log_end: Offset(0), counted: Offset(0) };
+        assert!(it.on_fetch(at(2), again, Offset(200)), "it comes back with less");
+        assert_eq!(it.proposal().unwrap().isr, [(BrokerId(1), None), (BrokerId(2), Some(BrokerEpoch(5)))]);
     }
 
     #[test]

@@ -137,16 +137,12 @@ impl Broker {
         let replica = self.replicas.get(log)?;
         let leader = replica.leader()?;
         let proposal = leader.proposal()?;
-        let epoch_of = |id: &BrokerId| match leader.followers().get(id) {
-            Some(progress) if progress.log_end.is_some() => Some(progress.broker_epoch),
-            _ => None,
-        };
         Some(IsrProposal {
             topic_id: replica.topic_id,
             partition: replica.partition.partition,
             leader_epoch: leader.leader_epoch(),
             partition_epoch: proposal.partition_epoch,
-            isr: proposal.isr.iter().map(|id| (*id, epoch_of(id))).collect(),
+            isr: proposal.isr.clone(),
         })
     }
 

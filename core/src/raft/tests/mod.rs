@@ -11,7 +11,7 @@ use crate::machine::ConnId;
 use crate::planted::Plant;
 use crate::record::RecordBatch;
 use crate::types::BrokerId;
-use ottla_wire::Uuid;
+use ottla_wire::{ErrorCode, Uuid};
 
 const NOW: Now = Now { monotonic: Instant(1_000), wall: WallTime(5000) };
 const NODE: VoterKey = VoterKey { id: BrokerId(1), directory_id: Uuid(0xd1) };
@@ -56,6 +56,10 @@ fn log(end: i64, durable: i64) -> LogState {
         durable: Offset(durable),
         last_epoch: Some(LeaderEpoch(1)),
     }
+}
+
+fn ticket(frame: u64) -> Ticket {
+    Ticket { conn: ConnId(7), frame }
 }
 
 fn records(batch: &[u8]) -> Vec<ControlRecord> {
@@ -336,6 +340,45 @@ mod planted {
     fn raft_39_a_new_disk_votes_for_the_old_one() {
         shows(&bad(3, 0), Plant::Raft39, "M2 M5 M9");
     }
+}
+
+#[test]
+fn a_change_of_the_voters_that_the_log_does_not_keep_is_refused() {
+    let mut raft = raft(birth());
+    let save = raft.on_start(NOW).save.unwrap();
+    let _: Outcome = raft.on_saved(save.id, NOW);
+    let _: Outcome = raft.on_voters(NOW, Offset::ZERO, alone());
+    let _: Outcome = raft.on_log(NOW, log(5, 5));
+    let key = VoterKey { id: BrokerId(2), directory_id: Uuid(0xd2) };
+    let fetch = Request::Fetch(FetchRequest {
+        replica: Some(key),
+        epoch: LeaderEpoch(1),
+        offset: Offset(5),
+        last_epoch: Some(LeaderEpoch(1)),
+        high_watermark: None,
+        max_wait: Duration::ZERO,
+    });
+    let mut epochs = Epochs::new();
+    epochs.assign(LeaderEpoch(1), Offset::ZERO);
+    let _: Outcome = raft.on_request(NOW, ticket(1), fetch, &epochs);
+    let (_, voter) = alone().iter().next().map(|(key, voter)| (key, voter.clone())).unwrap();
+    let asked = |raft: &mut Raft, number| {
+        let add = AddVoterRequest { key, voter: voter.clone(), when_committed: true };
+        let outcome = raft.on_request(NOW, ticket(number), Request::AddVoter(add), &epochs);
+        assert!(outcome.change.is_some() && outcome.replies.is_empty(), "it waits");
+    };
+    let refused = |outcome: Outcome| -> Vec<_> {
+        outcome.replies.into_iter().map(|(ticket, reply)| (ticket, reply.error)).collect()
+    };
+    // There is no room for it.
+    asked(&mut raft, 2);
+    assert_eq!(refused(raft.on_log(NOW, log(5, 5))), [(ticket(2), ErrorCode::KAFKA_STORAGE_ERROR)]);
+    // There was, and then it was cut.
+    asked(&mut raft, 3);
+    assert_eq!(refused(raft.on_log(NOW, log(6, 5))), []);
+    assert_eq!(refused(raft.on_log(NOW, log(5, 5))), [(ticket(3), ErrorCode::KAFKA_STORAGE_ERROR)]);
+    // What comes in its place says nothing of it.
+    assert_eq!(refused(raft.on_log(NOW, log(7, 7))), []);
 }
 
 /// This log begins at 11, behind a record of epoch 2; what it has there is of epoch 4.
