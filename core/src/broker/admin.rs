@@ -1,4 +1,4 @@
-//! What administrators ask for: topics, partitions, settings, deleted records, log directories.
+//! What administrators ask for: topics, partitions, settings, features, deleted records, log directories.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use super::purgatory::WaitKey;
 use super::{Broker, Outcome, Standing, TopicRef};
 use crate::clock::Now;
 use crate::controller::{
-    self, Alteration, CreatedTopic, MorePartitions, NewTopic, Refused, TopicChoice, TopicImage, is_internal,
+    self, Alteration, CreatedTopic, FeatureUpdate, MorePartitions, NewTopic, Refused, TopicChoice, TopicImage,
+    is_internal,
 };
 use crate::log::{CleanerView, LogId, ProducerView};
 use crate::machine::{Effects, LogDirId, Ticket};
@@ -164,6 +165,23 @@ impl Broker {
         let answers = resources.zip(decision.answer).map(|((kind, name), result)| (kind, name, result));
         let changes = if validate_only { Vec::new() } else { decision.changes };
         self.commit(now, ticket, changes, Answered::Altered(answers.collect()), out);
+    }
+
+    /// Gives features other levels, or only says whether it would.
+    pub fn update_features(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        (updates, only_check): (Vec<FeatureUpdate>, bool),
+        out: &mut Effects,
+    ) {
+        let decided = controller::update_features(self.metadata.controller.speculative(), &updates);
+        let names = updates.into_iter().map(|update| update.name).collect();
+        let (changes, result) = match decided {
+            Ok(changes) => (if only_check { Vec::new() } else { changes }, Ok(())),
+            Err(refused) => (Vec::new(), Err(refused)),
+        };
+        self.commit(now, ticket, changes, Answered::FeaturesUpdated((names, result)), out);
     }
 
     /// Makes the topics that a client asks about and that are not there, if it may, and answers about all of them.

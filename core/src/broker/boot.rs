@@ -37,7 +37,6 @@ use crate::record::{self, RecordBatch};
 use crate::rng::Rng;
 use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 
-const META_PROPERTIES: &str = "meta.properties";
 /// The metadata log lies in the first directory.
 pub(super) const METADATA_DIR: LogDirId = LogDirId(0);
 
@@ -158,7 +157,7 @@ impl Broker {
         let mut reading = Reading { boot, directories: vec![None; dirs], ..Reading::default() };
         for dir in usable {
             reading.outstanding += 1;
-            self.ask(Question::Meta(dir), &Path::new(dir, META_PROPERTIES), out);
+            self.ask(Question::Meta(dir), &Path::new(dir, log::names::META_PROPERTIES), out);
         }
         reading.outstanding += 1;
         self.ask(Question::Election, &election_path(), out);
@@ -255,7 +254,7 @@ impl Broker {
             let meta = MetaProperties { cluster_id: cluster_id.to_owned(), node_id, directory_id: self.rng.uuid() };
             let ticket = self.questions.ask(Pending::Boot(Question::Formatted(dir)));
             let bytes = Bytes::from(meta.encode());
-            self.logs.save(SaveRequest { path: Path::new(dir, META_PROPERTIES), bytes, ticket }, out);
+            self.logs.save(SaveRequest { path: Path::new(dir, log::names::META_PROPERTIES), bytes, ticket }, out);
             reading.directories[place] = Some(meta);
             reading.outstanding += 1;
         }

@@ -27,6 +27,7 @@ use crate::log::{LogId, SaveRequest};
 use crate::machine::{Effects, Level, Path};
 use crate::planted::Plant;
 use crate::raft::SnapshotId;
+use crate::storage::MAX_FILE;
 use crate::types::{LeaderEpoch, Offset};
 
 /// The snapshots of this node.
@@ -119,6 +120,12 @@ impl Broker {
         self.metadata.controller.on_snapshot();
         self.metadata.snapshots.last_at = Some(now.monotonic);
         self.metadata.snapshots.overdue = false;
+        if bytes.len() as u64 > MAX_FILE {
+            // No start could read it, and the log would go that it stands for.
+            let size = bytes.len();
+            let text = format!("a snapshot up to {id} has {size} bytes, more than {MAX_FILE}: it is not written");
+            return out.note(Level::Error, text);
+        }
         self.save_snapshot((id, grown.last_timestamp), bytes, None, out);
     }
 

@@ -3,21 +3,83 @@
 //! An index that is missing or cannot be right is as if it were empty: a walk then starts at the segment's
 //! beginning, and what it finds on the way is remembered. Nothing is guessed from it (S2).
 
+use super::api::Damage;
 use super::manager::LogManager;
 use super::names::SegmentFile;
 use super::offset_index::OffsetIndex;
-use super::partition::{Condition, Io, Log};
+use super::partition::{Condition, Io, JobFor, Log};
+use super::scan::{Purpose, Scan};
 use super::segment::{Handle, Indexes, Saved};
 use super::time_index::TimeIndex;
 use super::txn_index::TxnIndex;
-use crate::machine::{DiskError, Effects, FileAction};
-use crate::storage::{LoadOwner, Owner, Storage};
+use super::walk::Walk;
+use crate::job::Job;
+use crate::machine::{DiskError, DiskResult, Effects, FileAction, OpenMode};
+use crate::storage::{LoadOwner, LogOp, Owner, Storage};
 use crate::types::Offset;
 
 /// What a load brings: the file, `None` if it is not there, or why it cannot be read.
 pub(crate) type Loaded = Result<Option<bytes::Bytes>, DiskError>;
 
 impl Log {
+    /// Runs a job over a segment for the log itself, as soon as the segment's file is open.
+    pub(crate) fn scan(&mut self, base: Offset, walk: Walk, purpose: Purpose, owner: JobFor, io: &mut Io<'_>) {
+        self.open(base, io);
+        let job = |file| Job::Scan(Some(Box::new(Scan::new(file, walk, purpose))));
+        match self.segment_mut(base).map(|segment| segment.file) {
+            Some(Handle::Open(file)) => {
+                io.jobs.run(job(file), owner, io.out);
+            }
+            Some(Handle::Opening(file)) => self.questions.held = Some((base, job(file), owner)),
+            Some(Handle::Closed) | None => {}
+        }
+    }
+
+    /// Opens a segment's file, if it is not.
+    pub(super) fn open(&mut self, base: Offset, io: &mut Io<'_>) {
+        let path = self.file(base, SegmentFile::Log);
+        let file = io.storage.new_file();
+        let (id, dir) = (self.id, self.dir());
+        let Some(segment) = self.segment_mut(base).filter(|segment| segment.file == Handle::Closed) else {
+            return;
+        };
+        segment.file = Handle::Opening(file);
+        let open = FileAction::Open { file, path, mode: OpenMode::Existing };
+        io.storage.act(dir, Owner::Log(id, LogOp::Opened(base)), open, io.out);
+    }
+
+    /// An older segment's file is open, or cannot be.
+    pub(crate) fn on_opened(&mut self, base: Offset, result: &DiskResult, io: &mut Io<'_>) {
+        let Some(segment) = self.segment_mut(base) else {
+            return;
+        };
+        let Handle::Opening(file) = segment.file else {
+            return;
+        };
+        match result {
+            DiskResult::Opened { len } if *len >= u64::from(segment.size) => {
+                segment.file = Handle::Open(file);
+                io.cold.push_back((self.id, base));
+                if let Some((_, job, owner)) = self.questions.held.take_if(|(held, ..)| *held == base) {
+                    io.jobs.run(job, owner, io.out);
+                }
+                self.answer_idle(io);
+            }
+            DiskResult::Opened { .. }
+            | DiskResult::Done
+            | DiskResult::Bytes(_)
+            | DiskResult::Entries(_)
+            | DiskResult::Space(_)
+            | DiskResult::Failed(_) => {
+                let pos = segment.size;
+                segment.file = Handle::Closed;
+                self.questions.held = None;
+                let why = format!("the segment cannot be opened whole: {result}");
+                self.damaged(Damage { segment: base, pos, why }, io);
+            }
+        }
+    }
+
     /// Reads a segment's indexes, one file after the other.
     pub(crate) fn load_indexes(&mut self, base: Offset, io: &mut Io<'_>) {
         if self.questions.loading.contains_key(&base) {

@@ -8,16 +8,14 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 
 use super::api::{Damage, LogEvent, ReadPlan, ReadRequest, Ticket, TimestampPlan, TimestampQuery};
-use super::names::SegmentFile;
 use super::offset_index::OffsetPosition;
 use super::partition::{Io, JobFor, Log};
 use super::read::{Need, Plan};
 use super::scan::{Check, Find, Purpose, Scan};
-use super::segment::Handle;
 use super::timestamps::TimePlan;
 use super::walk::Walk;
 use crate::job::{Job, SLICE};
-use crate::machine::{DiskResult, FileAction, FileId, FileRange, JobId, OpenMode};
+use crate::machine::{DiskResult, FileAction, FileId, FileRange, JobId};
 use crate::storage::{LogOp, Owner};
 use crate::types::Offset;
 
@@ -29,7 +27,7 @@ pub(crate) struct Questions {
     /// Segments whose indexes are being read, with the first of the two files.
     pub(crate) loading: BTreeMap<Offset, Option<Bytes>>,
     /// A job that waits until its segment's file is open.
-    held: Option<(Offset, Job, JobFor)>,
+    pub(super) held: Option<(Offset, Job, JobFor)>,
 }
 
 impl Questions {
@@ -166,61 +164,6 @@ impl Log {
         let job = io.jobs.run(job, JobFor::Question(self.id, number), io.out);
         if let Some(question) = self.questions.parked.get_mut(&number) {
             question.job = Some(job);
-        }
-    }
-
-    /// Runs a job over a segment for the log itself, as soon as the segment's file is open.
-    pub(crate) fn scan(&mut self, base: Offset, walk: Walk, purpose: Purpose, owner: JobFor, io: &mut Io<'_>) {
-        self.open(base, io);
-        let job = |file| Job::Scan(Some(Box::new(Scan::new(file, walk, purpose))));
-        match self.segment_mut(base).map(|segment| segment.file) {
-            Some(Handle::Open(file)) => drop(io.jobs.run(job(file), owner, io.out)),
-            Some(Handle::Opening(file)) => self.questions.held = Some((base, job(file), owner)),
-            Some(Handle::Closed) | None => {}
-        }
-    }
-
-    fn open(&mut self, base: Offset, io: &mut Io<'_>) {
-        let path = self.file(base, SegmentFile::Log);
-        let file = io.storage.new_file();
-        let (id, dir) = (self.id, self.dir());
-        let Some(segment) = self.segment_mut(base).filter(|segment| segment.file == Handle::Closed) else {
-            return;
-        };
-        segment.file = Handle::Opening(file);
-        let open = FileAction::Open { file, path, mode: OpenMode::Existing };
-        io.storage.act(dir, Owner::Log(id, LogOp::Opened(base)), open, io.out);
-    }
-
-    /// An older segment's file is open, or cannot be.
-    pub(crate) fn on_opened(&mut self, base: Offset, result: &DiskResult, io: &mut Io<'_>) {
-        let Some(segment) = self.segment_mut(base) else {
-            return;
-        };
-        let Handle::Opening(file) = segment.file else {
-            return;
-        };
-        match result {
-            DiskResult::Opened { len } if *len >= u64::from(segment.size) => {
-                segment.file = Handle::Open(file);
-                io.cold.push_back((self.id, base));
-                if let Some((_, job, owner)) = self.questions.held.take_if(|(held, ..)| *held == base) {
-                    io.jobs.run(job, owner, io.out);
-                }
-                self.answer_idle(io);
-            }
-            DiskResult::Opened { .. }
-            | DiskResult::Done
-            | DiskResult::Bytes(_)
-            | DiskResult::Entries(_)
-            | DiskResult::Space(_)
-            | DiskResult::Failed(_) => {
-                let pos = segment.size;
-                segment.file = Handle::Closed;
-                self.questions.held = None;
-                let why = format!("the segment cannot be opened whole: {result}");
-                self.damaged(Damage { segment: base, pos, why }, io);
-            }
         }
     }
 

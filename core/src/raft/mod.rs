@@ -21,7 +21,7 @@
 //!
 //! The log begins where a snapshot ends (KIP-630): who is to read what lies below reads that first.
 //!
-//! Absent so far: RemoveRaftVoter and UpdateRaftVoter.
+//! Absent so far: UpdateRaftVoter.
 
 mod election;
 mod follower;

@@ -31,6 +31,8 @@ pub struct Piece {
     pub id: SnapshotId,
     /// Where it begins.
     pub position: u64,
+    /// Of the whole snapshot, in bytes.
+    pub size: u64,
     /// The piece.
     pub bytes: Bytes,
     /// Whether the snapshot is whole with it.
@@ -50,7 +52,7 @@ impl Raft {
         let mut out = Outcome::default();
         // What was asked before of another log is of no use.
         if let QuorumState::Follower(it) = &mut self.role
-            && (taken || it.fetching == Fetching::Installing)
+            && (taken || it.download.is_some_and(|download| download.id == id))
         {
             let later = Fetching::Later(now.monotonic + self.config.retry_backoff);
             it.download = None;
@@ -181,7 +183,7 @@ impl Raft {
             (download.size, download.position) = (Some(size), end);
             let last = end == size;
             it.fetching = if last { Fetching::Installing } else { Fetching::Idle };
-            out.piece = Some(Piece { id, position, bytes, last });
+            out.piece = Some(Piece { id, position, size, bytes, last });
         }
     }
 

@@ -9,7 +9,7 @@ use super::{LogId, Owner, Storage, StorageEvent};
 use crate::types::Offset;
 
 /// The largest file that is read whole: more is damage, or no file of ours.
-const LIMIT: u64 = 256 << 20;
+pub(crate) const MAX_FILE: u64 = 256 << 20;
 
 /// A load in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +57,9 @@ impl Storage {
             return;
         };
         match result {
-            DiskResult::Opened { len } if len > LIMIT => return self.on_load_failed(dir, id, DiskError::Io(27), out),
+            DiskResult::Opened { len } if len > MAX_FILE => {
+                return self.on_load_failed(dir, id, DiskError::Io(27), out);
+            }
             DiskResult::Opened { len } => load.len = len,
             DiskResult::Bytes(bytes) if bytes.is_empty() => load.len = load.bytes.len() as u64,
             DiskResult::Bytes(bytes) => load.bytes.extend_from_slice(&bytes),

@@ -12,13 +12,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
+use ottla_core::log::names;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{DevArgs, Failure, print};
 use crate::{service, signals};
-
-/// What a log directory has once its node has begun or joined a cluster.
-const META_PROPERTIES: &str = "meta.properties";
 
 /// Controllers listen so far above the clients' ports.
 const CONTROLLER_PORTS: u16 = 100;
@@ -47,7 +45,8 @@ enum Event {
 pub(super) fn run(args: &DevArgs) -> Result<(), Failure> {
     let mut members = plan(args)?;
     // A cluster is born once: a node whose directory was lost must not found another beside those that are left.
-    let is_new = members.iter().all(|member| !member.data.join(META_PROPERTIES).exists());
+    // A log directory has it once its node has begun or joined a cluster.
+    let is_new = members.iter().all(|member| !member.data.join(names::META_PROPERTIES).exists());
     for member in &members {
         [&member.clients, &member.controllers].into_iter().try_for_each(|address| service::check_free(address))?;
     }

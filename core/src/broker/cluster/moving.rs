@@ -1,4 +1,4 @@
-//! What operators ask of the controller about partitions, to move them, and who is to lead them; and about features.
+//! What operators ask of the controller about partitions: to move them, and who is to lead them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ottla_wire::ErrorCode;
 use super::Broker;
 use crate::broker::admin::{Answered, PartitionResults};
 use crate::clock::{Instant, Now};
-use crate::controller::{self, ElectionType, FeatureUpdate, Reassignment, Refused};
+use crate::controller::{self, ElectionType, Reassignment, Refused};
 use crate::machine::{Effects, Ticket};
 
 /// The most preferred leaders that are elected in one batch: the others follow at once.
@@ -30,23 +30,6 @@ impl Broker {
             answers.push((it.topic, it.partition, decided.map(|change| changes.extend(change))));
         }
         self.commit(now, ticket, changes, Answered::Reassigned(answers), out);
-    }
-
-    /// Gives features other levels, or only says whether it would.
-    pub fn update_features(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        (updates, only_check): (Vec<FeatureUpdate>, bool),
-        out: &mut Effects,
-    ) {
-        let decided = controller::update_features(self.metadata.controller.speculative(), &updates);
-        let names = updates.into_iter().map(|update| update.name).collect();
-        let (changes, result) = match decided {
-            Ok(changes) => (if only_check { Vec::new() } else { changes }, Ok(())),
-            Err(refused) => (Vec::new(), Err(refused)),
-        };
-        self.commit(now, ticket, changes, Answered::FeaturesUpdated((names, result)), out);
     }
 
     /// Elects leaders. `None` stands for every partition; those that need none are then left out of the answer.

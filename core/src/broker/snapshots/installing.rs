@@ -8,10 +8,18 @@ use crate::clock::Now;
 use crate::controller::Snapshot;
 use crate::machine::{Effects, Level};
 use crate::raft::{Piece, SnapshotId};
+use crate::storage::MAX_FILE;
 
 impl Broker {
     /// A piece of a snapshot of the leader's came.
     pub(in crate::broker) fn on_piece(&mut self, now: Now, piece: &Piece, out: &mut Effects) {
+        if piece.size > MAX_FILE {
+            let size = piece.size;
+            let text =
+                format!("the snapshot up to {} has {size} bytes, more than {MAX_FILE}: it is not taken", piece.id);
+            out.note(Level::Error, text);
+            return self.end_installation(now, piece.id, None, out);
+        }
         let partial = &mut self.metadata.snapshots.partial;
         if piece.position == 0 {
             partial.clear();

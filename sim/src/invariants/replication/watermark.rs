@@ -36,10 +36,16 @@ mod tests {
     #[test]
     fn a_watermark_rises_within_its_log() {
         let logs = logs(&[(&[(1, 1), (1, 2)], 2), (&[(1, 1), (1, 2)], 2)]);
-        for (high_watermark, before, log_end, expected) in
-            [(2, Some(1), 2, None), (1, Some(2), 2, Some("R8")), (2, None, 1, Some("R8"))]
-        {
-            let stands = Stands { before, log_end, ..stands(high_watermark, None) };
+        let sound = Stands { before: Some(1), log_end: 2, ..stands(2, None) };
+        for (stands, expected) in [
+            (sound, None),
+            (Stands { high_watermark: 1, before: Some(2), ..sound }, Some("R8")),
+            (Stands { log_end: 1, before: None, ..sound }, Some("R8")),
+            (Stands { log_start: 2, ..sound }, None),
+            (Stands { log_start: 3, log_end: 3, ..sound }, Some("R8")),
+            (Stands { leads: Some(2), led: Some(2), ..sound }, None),
+            (Stands { leads: Some(1), led: Some(2), ..sound }, Some("R8")),
+        ] {
             assert_eq!(Judged::default().verdict(0, ReplicaEvent::Stands(stands), &logs), expected);
         }
     }
