@@ -160,6 +160,8 @@ plants! {
     Isr08 = "ISR-08",
     /// ISR-09 (KAFKA-15586): nobody notices that a broker comes back with less than it had.
     Isr09 = "ISR-09",
+    /// ISR-18 (KIP-392): a follower serves consumers all that it has written.
+    Isr18 = "ISR-18",
     /// ISR-19 (KAFKA-769): a start takes all that it finds for committed.
     Isr19 = "ISR-19",
     /// ISR-22 (derived): who waits to be answered waits on when another leads, and is acknowledged when the leader is

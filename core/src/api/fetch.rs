@@ -1,8 +1,8 @@
 //! Fetch (1): records of partitions, versions 4 to 18.
 //!
-//! Sessions from version 7 on (KIP-227), leader epochs from 9 on (KIP-320), diverging epochs from 12 on (KIP-595),
-//! topics by id from 13 on (KIP-516). The response's buffers are cut where records belong, and the records go out as
-//! file ranges: they never pass through here.
+//! Sessions from version 7 on (KIP-227), leader epochs from 9 on (KIP-320), racks from 11 on (KIP-392), diverging
+//! epochs from 12 on (KIP-595), topics by id from 13 on (KIP-516). The response's buffers are cut where records belong,
+//! and the records go out as file ranges: they never pass through here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,14 @@ use ottla_wire::frame::encode_response;
 use ottla_wire::{ErrorCode, Message, Records, Uuid, Writer};
 
 use super::{Call, Handled, Reply, quorum};
-use crate::broker::{Broker, FetchOutcome, FetchRequest, Fetched, Follower};
+use crate::broker::{Broker, ClientMetadata, FetchOutcome, FetchRequest, Fetched, Follower};
 use crate::machine::{Answer, Part};
 use crate::replication::SessionPartition;
 use crate::types::{BrokerEpoch, BrokerId, Offset};
 
 const READ_COMMITTED: i8 = 1;
+/// From here on consumers name their rack, and may read from followers (KIP-392).
+const FIRST_WITH_RACK: i16 = 11;
 
 pub(super) fn handle(call: Call<'_>) -> Handled {
     let Call { broker, now, ticket, request, reply, peer, out } = call;
@@ -42,6 +44,7 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
             partition.current_leader_epoch = it.current_leader_epoch;
             partition.last_fetched_epoch = it.last_fetched_epoch;
             partition.counted = Offset(it.counted_offset);
+            partition.log_start = Offset(it.log_start_offset);
             partition
         }));
     }
@@ -51,6 +54,7 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
         forgotten.extend(topic.partitions.iter().map(|it| SessionPartition::new(Arc::clone(&name), id, *it)));
     }
     let id = if wire.replica_id >= 0 { wire.replica_id } else { wire.replica_state.replica_id };
+    let is_consumer = id < 0 && request.head.api_version >= FIRST_WITH_RACK;
     let fetch = FetchRequest {
         ticket,
         max_wait: Duration::from_millis(u64::try_from(wire.max_wait_ms).unwrap_or(0)),
@@ -62,6 +66,7 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
         forgotten,
         follower: (id >= 0)
             .then_some(Follower { id: BrokerId(id), epoch: BrokerEpoch(wire.replica_state.replica_epoch) }),
+        client: is_consumer.then(|| ClientMetadata { rack: wire.rack_id.into(), listener: reply.listener }),
     };
     broker.fetch(now, fetch, out);
     Ok(None)
@@ -108,6 +113,7 @@ fn partition_data<'a>(broker: &Broker, it: &Fetched) -> PartitionData<'a> {
         records: Some(it.records.map_or(Records::EMPTY, |range| Records::External { len: range.len })),
         current_leader,
         diverging_epoch,
+        preferred_read_replica: it.preferred.map_or(-1, |id| id.0),
         ..Default::default()
     }
 }

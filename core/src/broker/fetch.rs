@@ -7,20 +7,27 @@
 //!
 //! R7: nothing at or above the high watermark is served (read_committed: the last stable offset), but to replicas: they
 //! get all that is written, and what they say of themselves moves the watermark.
+//!
+//! | a consumer's fetch from a follower (KIP-392), at an offset | is answered |
+//! |---|---|
+//! | from its log start up to its high watermark | as by the leader, up to that; at the watermark it waits |
+//! | above, up to its log end | OFFSET_NOT_AVAILABLE: it may be committed, and not known here |
+//! | elsewhere | OFFSET_OUT_OF_RANGE: whether there is something, the leader knows |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_wire::ErrorCode;
 
 use super::purgatory::WaitKey;
-use super::{Broker, Follower, Outcome, Pending, TopicRef};
+use super::{Broker, ClientMetadata, Follower, Outcome, Pending, TopicRef};
 use crate::clock::{Instant, Now};
 use crate::log::{LogId, ReadPlan, ReadRequest};
 use crate::machine::{Effects, FileRange, Ticket};
 use crate::planted::Plant;
-use crate::replication::{Fetching, SessionPartition, SessionRefusal, Told};
+use crate::replication::{Fetching, Replica, SessionPartition, SessionRefusal, Told};
 use crate::storage::Pin;
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 /// A fetch request of a consumer or a follower.
 #[derive(Debug)]
@@ -43,6 +50,8 @@ pub struct FetchRequest {
     pub forgotten: Vec<SessionPartition>,
     /// Who fetches, if that is a replica.
     pub follower: Option<Follower>,
+    /// What a consumer says of itself. Without it, it is served by leaders only.
+    pub client: Option<ClientMetadata>,
 }
 
 /// What a fetch is answered with.
@@ -73,6 +82,8 @@ pub struct Fetched {
     pub log_start: Offset,
     /// Where the log that the client follows parts from ours (KIP-320): the greatest epoch both know, and its end.
     pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// The replica that the consumer is to read from instead; then there are no records.
+    pub preferred: Option<BrokerId>,
     /// The records: whole batches.
     pub records: Option<FileRange>,
     /// Keeps their file open until the answer has left.
@@ -90,7 +101,8 @@ pub struct DelayedFetch {
     max_bytes: u32,
     read_committed: bool,
     /// What is not committed is served too, to replicas.
-    for_follower: bool,
+    follower: Option<BrokerId>,
+    client: Option<ClientMetadata>,
     fetching: Fetching,
     logs: Vec<Option<LogId>>,
 }
@@ -129,7 +141,7 @@ impl DelayedFetch {
     }
 
     const fn isolation(&self) -> Isolation {
-        match (self.for_follower, self.read_committed) {
+        match (self.follower.is_some(), self.read_committed) {
             (true, _) => Isolation::Replica,
             (false, true) => Isolation::ReadCommitted,
             (false, false) => Isolation::ReadUncommitted,
@@ -148,13 +160,14 @@ impl Fetched {
             last_stable: none,
             log_start: none,
             diverging: None,
+            preferred: None,
             records: None,
             pin: None,
         }
     }
 
     fn told(&self) -> Option<Told> {
-        let quiet = self.error == ErrorCode::NONE && self.diverging.is_none();
+        let quiet = self.error == ErrorCode::NONE && self.diverging.is_none() && self.preferred.is_none();
         quiet.then_some(Told { high_watermark: self.high_watermark, log_start: self.log_start })
     }
 }
@@ -162,7 +175,8 @@ impl Fetched {
 impl Broker {
     /// Serves a fetch now, or parks it.
     pub fn fetch(&mut self, now: Now, request: FetchRequest, out: &mut Effects) {
-        let FetchRequest { ticket, max_wait, min_bytes, read_committed, session, partitions, forgotten, .. } = request;
+        let FetchRequest { ticket, max_wait, min_bytes, read_committed, client, .. } = request;
+        let FetchRequest { session, partitions, forgotten, .. } = request;
         let matched = self.sessions.on_request(now.monotonic, session, partitions, &forgotten, &mut self.rng);
         let fetching = match matched {
             Ok(fetching) => fetching,
@@ -171,15 +185,16 @@ impl Broker {
                 return self.release(ticket, Outcome::Fetch(outcome));
             }
         };
-        let logs = fetching.partitions.iter().map(|it| self.leading_of(it).ok()).collect();
+        let any_replica = client.is_some();
+        let logs = fetching.partitions.iter().map(|it| self.readable(it, any_replica).ok()).collect();
         let max_bytes = request.max_bytes.min(self.config.broker.fetch.max_bytes);
         let deadline = now.monotonic + max_wait;
         if let Some(follower) = request.follower {
             self.note_follower(now, follower, &fetching, out);
         }
-        let for_follower = request.follower.is_some();
+        let follower = request.follower.map(|follower| follower.id);
         let fetch =
-            DelayedFetch { ticket, deadline, min_bytes, max_bytes, read_committed, for_follower, fetching, logs };
+            DelayedFetch { ticket, deadline, min_bytes, max_bytes, read_committed, follower, client, fetching, logs };
         let wait = !max_wait.is_zero() && !fetch.fetching.partitions.is_empty();
         let key = self.purgatory.key();
         self.serve(key, fetch, wait, out);
@@ -188,9 +203,9 @@ impl Broker {
     /// What a follower's fetch says of its logs counts when it comes, where they do not diverge.
     fn note_follower(&mut self, now: Now, follower: Follower, fetching: &Fetching, out: &mut Effects) {
         for partition in &fetching.partitions {
-            let Ok(log) = self.fetchable(partition) else { continue };
+            let Ok(log) = self.fetchable(partition, false) else { continue };
             if self.diverged(log, partition).is_none() || self.config.planted.has(Plant::Rep10) {
-                self.on_follower(now, log, follower, (partition.fetch_offset, partition.counted), out);
+                self.on_follower(now, log, follower, partition, out);
             }
         }
     }
@@ -198,7 +213,7 @@ impl Broker {
     /// Something was written to a log: its followers may have it before it is committed.
     pub(super) fn wake_followers(&mut self, log: LogId, out: &mut Effects) {
         for key in self.purgatory.fetches_of(log) {
-            if self.purgatory.fetch(key).is_some_and(|fetch| fetch.for_follower)
+            if self.purgatory.fetch(key).is_some_and(|fetch| fetch.follower.is_some())
                 && let Some(fetch) = self.purgatory.take_fetch(key)
             {
                 self.serve(key, fetch, true, out);
@@ -251,7 +266,12 @@ impl Broker {
     fn finish_fetch(&mut self, fetch: &DelayedFetch, fetched: Vec<Fetched>) {
         let Fetching { session_id, incremental, partitions } = &fetch.fetching;
         let mut answered = Vec::with_capacity(fetched.len());
-        for (partition, fetched) in partitions.iter().zip(fetched) {
+        for ((partition, log), fetched) in partitions.iter().zip(&fetch.logs).zip(fetched) {
+            if let (Some(follower), Some(log)) = (fetch.follower, log)
+                && let Some(leader) = self.replicas.get_mut(*log).and_then(Replica::leader_mut)
+            {
+                leader.on_told(follower, fetched.high_watermark);
+            }
             let news = self.sessions.tell(*session_id, partition, fetched.told(), fetched.records.is_some());
             if news || !incremental {
                 answered.push(fetched);
@@ -268,12 +288,12 @@ impl Broker {
         for (place, partition) in fetch.fetching.partitions.iter().enumerate() {
             let min_one = it.bytes == 0 && it.reads == 0;
             let limits = (left, min_one);
-            let (fetched, reads) = self.read_partition(partition, fetch.isolation(), limits, (key, place), out);
+            let (fetched, reads) = self.read_partition(partition, fetch, limits, (key, place), out);
             let bytes = fetched.records.map_or(0, |range| range.len);
             left = left.saturating_sub(bytes);
             it.bytes += u64::from(bytes);
             it.reads += usize::from(reads);
-            it.urgent |= fetched.told().is_none();
+            it.urgent |= fetched.told().is_none() || self.owes_watermark(fetch, place, fetched.high_watermark);
             it.fetched.push(fetched);
         }
         it
@@ -283,13 +303,13 @@ impl Broker {
     fn read_partition(
         &mut self,
         partition: &SessionPartition,
-        isolation: Isolation,
+        fetch: &DelayedFetch,
         (left, min_one_batch): (u32, bool),
         place: (WaitKey, usize),
         out: &mut Effects,
     ) -> (Fetched, bool) {
         let mut fetched = Fetched::new(partition);
-        let log = match self.fetchable(partition) {
+        let log = match self.fetchable(partition, fetch.client.is_some()) {
             Ok(log) => log,
             Err(error) => {
                 fetched.refuse(error);
@@ -302,12 +322,23 @@ impl Broker {
         fetched.last_stable = last_stable;
         let offsets = self.logs.offsets(log).unwrap_or_default();
         fetched.log_start = offsets.log_start;
+        let follows = self.replicas.get(log).is_some_and(|replica| replica.following().is_some());
+        if follows && partition.fetch_offset > high_watermark && !self.config.planted.has(Plant::Isr18) {
+            fetched.refuse_beyond(partition.fetch_offset > offsets.log_end);
+            return (fetched, false);
+        }
         fetched.diverging = self.diverged(log, partition);
         if fetched.diverging.is_some() {
             return (fetched, false);
         }
+        fetched.preferred =
+            fetch.client.as_ref().and_then(|client| self.nearest_replica(log, client, partition.fetch_offset));
+        if fetched.preferred.is_some() {
+            return (fetched, false);
+        }
         let max_bytes = u32::try_from(partition.max_bytes).unwrap_or(0).min(left);
-        let upper = match isolation {
+        let upper = match fetch.isolation() {
+            _ if follows && self.config.planted.has(Plant::Isr18) => offsets.written,
             Isolation::ReadCommitted => last_stable,
             Isolation::ReadUncommitted => high_watermark,
             Isolation::Replica => offsets.written,
@@ -324,10 +355,30 @@ impl Broker {
         (fetched, false)
     }
 
-    fn fetchable(&self, partition: &SessionPartition) -> Result<LogId, ErrorCode> {
-        let log = self.leading_of(partition)?;
+    /// The log of a partition that this broker leads, or has any replica of.
+    fn readable(&self, partition: &SessionPartition, any_replica: bool) -> Result<LogId, ErrorCode> {
+        let topic = TopicRef { name: Arc::clone(&partition.topic), id: partition.topic_id };
+        let replica = self.replica_of(&topic, partition.partition)?;
+        match replica.following() {
+            Some(_) if any_replica => Ok(replica.log),
+            Some(_) | None => self.leading(&topic, partition.partition),
+        }
+    }
+
+    fn fetchable(&self, partition: &SessionPartition, any_replica: bool) -> Result<LogId, ErrorCode> {
+        let log = self.readable(partition, any_replica)?;
         self.check_leader_epoch(log, partition.current_leader_epoch)?;
         Ok(log)
+    }
+
+    /// Whether a follower is to hear of a high watermark now: consumers read there up to what it knows. Where they do
+    /// not, the next records tell it soon enough.
+    fn owes_watermark(&self, fetch: &DelayedFetch, place: usize, high_watermark: Offset) -> bool {
+        let (Some(follower), Some(log)) = (fetch.follower, fetch.logs.get(place).copied().flatten()) else {
+            return false;
+        };
+        let leader = self.replicas.get(log).and_then(Replica::leader).filter(|_| self.selects_by_rack());
+        leader.is_some_and(|leader| leader.owes(follower, high_watermark))
     }
 
     fn diverged(&self, log: LogId, partition: &SessionPartition) -> Option<(LeaderEpoch, Offset)> {
@@ -343,13 +394,21 @@ impl Fetched {
         match plan {
             ReadPlan::Ready { range, .. } => self.records = Some(range),
             ReadPlan::Empty => {}
-            ReadPlan::OutOfRange => {
-                let log_start = self.log_start;
-                self.refuse(ErrorCode::OFFSET_OUT_OF_RANGE);
-                self.log_start = log_start;
-            }
+            ReadPlan::OutOfRange => self.refuse_offset(ErrorCode::OFFSET_OUT_OF_RANGE),
             ReadPlan::Pending | ReadPlan::Storage => self.refuse(ErrorCode::KAFKA_STORAGE_ERROR),
         }
+    }
+
+    /// A follower is asked for what lies above its high watermark, or even above its log's end.
+    fn refuse_beyond(&mut self, above_end: bool) {
+        let error = if above_end { ErrorCode::OFFSET_OUT_OF_RANGE } else { ErrorCode::OFFSET_NOT_AVAILABLE };
+        self.refuse_offset(error);
+    }
+
+    fn refuse_offset(&mut self, error: ErrorCode) {
+        let log_start = self.log_start;
+        self.refuse(error);
+        self.log_start = log_start;
     }
 
     fn refuse(&mut self, error: ErrorCode) {

@@ -467,6 +467,7 @@ impl Broker {
         self.logs.begin_epoch(log, epoch);
         let counted = if self.counts_durable() { offsets.durable } else { offsets.written };
         self.on_counted(now, log, counted, out);
+        self.wake_fetches(log, out);
         self.coordinate(now, log, out);
     }
 
@@ -494,8 +495,8 @@ impl Broker {
                 self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::NOT_LEADER_OR_FOLLOWER);
             }
             self.fail_deletions(log);
-            self.wake_fetches(log, out);
         }
+        self.wake_fetches(log, out);
     }
 
     /// Whether a log cannot be used by this process any more.

@@ -20,6 +20,7 @@ mod coordinator;
 mod fetch;
 mod found;
 mod metadata;
+mod nearest;
 mod offsets;
 mod produce;
 mod producer_ids;
@@ -33,6 +34,7 @@ pub use admin::{Answered, DeletedRecords, DeletedTopic, LogDirDescribed, Partiti
 pub use cluster::{Ask, FetchFrom, FetchedFrom, Follower, Heartbeat, PeerCall, PeerCallId, Said, Standing, To};
 pub use coordinator::{About, GroupAnswers};
 pub use fetch::{FetchOutcome, FetchRequest, Fetched};
+pub use nearest::ClientMetadata;
 pub use offsets::{ListOffset, Listed, OffsetSpec};
 pub use produce::{ProduceBatch, ProduceRequest, Produced};
 pub use view::{ClusterView, CompactionView, GroupsView, LogDirView, MetadataView, PartitionView, View};
@@ -61,7 +63,7 @@ use crate::log::{self, LogEvent, LogId, LogManager};
 use crate::machine::{ConnId, DiskError, DiskResult, Effects, JobId, Level, ListenerId, LogDirId, OpId, Ticket};
 use crate::planted::Plant;
 use crate::raft::{self, Raft, SaveId};
-use crate::replication::{FetchSessions, Limits, SessionPartition};
+use crate::replication::{FetchSessions, Limits, Replica};
 use crate::rng::Rng;
 use crate::types::{BrokerId, Offset};
 
@@ -469,6 +471,16 @@ impl Broker {
 
     /// The log of a partition that this broker leads.
     fn leading(&self, topic: &TopicRef, partition: i32) -> Result<LogId, ErrorCode> {
+        let replica = self.replica_of(topic, partition)?;
+        match replica.leader() {
+            Some(_) => Ok(replica.log),
+            None if replica.is_offline() => Err(ErrorCode::KAFKA_STORAGE_ERROR),
+            None => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        }
+    }
+
+    /// This broker's replica of a partition.
+    fn replica_of(&self, topic: &TopicRef, partition: i32) -> Result<&Replica, ErrorCode> {
         let by_id = topic.id != Uuid::default();
         let unknown = if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
         if by_id && topic.name.is_empty() {
@@ -482,22 +494,13 @@ impl Broker {
         if by_id && replica.topic_id != topic.id {
             return Err(unknown);
         }
-        match replica.leader() {
-            Some(_) => Ok(log),
-            None if replica.is_offline() => Err(ErrorCode::KAFKA_STORAGE_ERROR),
-            None => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-        }
-    }
-
-    fn leading_of(&self, partition: &SessionPartition) -> Result<LogId, ErrorCode> {
-        let topic = TopicRef { name: Arc::clone(&partition.topic), id: partition.topic_id };
-        self.leading(&topic, partition.partition)
+        Ok(replica)
     }
 
     /// Fences a client that believes in another leader epoch (KIP-320); -1 does not say.
     fn check_leader_epoch(&self, log: LogId, believed: i32) -> Result<(), ErrorCode> {
-        let leader = self.replicas.get(log).and_then(|replica| replica.leader());
-        let current = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch().0;
+        let current = self.replicas.get(log).and_then(Replica::leader_epoch);
+        let current = current.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.0;
         match believed {
             -1 => Ok(()),
             believed if believed < current => Err(ErrorCode::FENCED_LEADER_EPOCH),

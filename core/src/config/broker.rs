@@ -6,7 +6,7 @@ use super::group::groups;
 use super::layers::{Layers, Overrides, StaticConfig};
 use super::listeners::Listeners;
 use super::topic::{TopicConfig, TopicDefaults};
-use super::words::{FlushMode, MigrationPolicy, Roles};
+use super::words::{FlushMode, MigrationPolicy, ReplicaSelector, Roles};
 
 /// All effective settings of one node.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,6 +169,7 @@ groups! {
         fetch_backoff_ms: u64 = "replica.fetch.backoff.ms",
         socket_timeout_ms: u64 = "replica.socket.timeout.ms",
         socket_receive_buffer_bytes: Option<u32> = "replica.socket.receive.buffer.bytes",
+        replica_selector: ReplicaSelector = "replica.selector.class",
     }
 
     /// What consumers fetch.

@@ -10,6 +10,7 @@
 use super::kind::Kind::{Boolean, Class, Double, GzipLevel, List, OneOf, OneOfAnyCase, Password, Text};
 use super::kind::{int, int_any, int_in, long, long_any, short};
 use super::table::{Dynamic, Effect, Key, Scope, broker_keys, default};
+use super::words::REPLICA_SELECTORS;
 
 broker_keys! { BROKER;
     // Identity and roles.
@@ -277,8 +278,8 @@ broker_keys! { BROKER;
         "SO_RCVBUF of a follower's connection to its leader.";
     "replica.high.watermark.checkpoint.interval.ms", long(1), "5000", Fixed, Used,
         "How often high watermarks are saved.";
-    "replica.selector.class", Text, null, Fixed, Ignored,
-        "How the replica a consumer reads from is chosen (KIP-392).";
+    "replica.selector.class", OneOf(REPLICA_SELECTORS), null, Fixed, Used,
+        "How the replica a consumer reads from is chosen (KIP-392): the leader, or one in the consumer's rack.";
     "num.replica.alter.log.dirs.threads", int_any(), null, Fixed, Ignored,
         "Threads that move replicas between directories.";
     "leader.replication.throttled.rate", long(0), "9223372036854775807", PerBrokerOrCluster, Ignored,

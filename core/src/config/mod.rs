@@ -55,7 +55,7 @@ pub use topic::{
     AppendConfig, CompactionConfig, ReplicaSafety, RetentionConfig, SegmentConfig, TopicConfig, TopicDefaults,
 };
 pub use unknown::{edit_distance, is_foreign};
-pub use words::{CleanupPolicy, CompressionType, FlushMode, MigrationPolicy, Roles, TimestampType};
+pub use words::{CleanupPolicy, CompressionType, FlushMode, MigrationPolicy, ReplicaSelector, Roles, TimestampType};
 
 use crate::planted::Planted;
 

@@ -183,6 +183,19 @@ fn check_topic(pairs: &[(&str, &str)], expected: Result<(), &str>) {
 }
 
 #[test]
+fn consumers_are_sent_to_replicas_by_kafkas_own_classes_or_not_at_all() {
+    let key = "replica.selector.class";
+    let selector = |settings: &[(&str, &str)]| BrokerConfig::for_test(1, settings).replication.replica_selector;
+    let [leader, by_rack] = super::words::REPLICA_SELECTORS else { panic!("there are two") };
+    assert_eq!(selector(&[]), ReplicaSelector::Leader);
+    assert_eq!(selector(&[(key, leader)]), ReplicaSelector::Leader);
+    assert_eq!(selector(&[(key, by_rack)]), ReplicaSelector::RackAware);
+    let refused = StaticConfig::default().set(key, "com.example.Mine", Origin::Flag).unwrap_err().what;
+    let names = format!("String must be one of: {leader}, {by_rack}");
+    assert_eq!(refused, format!("Invalid value com.example.Mine for configuration {key}: {names}"));
+}
+
+#[test]
 fn topic_overrides_fail_in_kafkas_words() {
     check_topic(&[("retention.ms", " 5 "), ("preallocate", "TRUE"), ("cleanup.policy", "")], Ok(()));
     check_topic(&[("foo", "1")], Err("Unknown topic config name: foo"));

@@ -63,6 +63,19 @@ pub enum MigrationPolicy {
     Bidirectional,
 }
 
+/// `replica.selector.class`: where consumers are sent that name their rack (KIP-392).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaSelector {
+    /// Nowhere: the leader serves them.
+    Leader,
+    /// To a replica in their rack.
+    RackAware,
+}
+
+/// The names of Kafka's own classes; others would be Java to run.
+pub(super) const REPLICA_SELECTORS: &[&str] =
+    &["org.apache.kafka.common.replica.LeaderSelector", "org.apache.kafka.common.replica.RackAwareReplicaSelector"];
+
 words! {
     FlushMode { "quorum" => Quorum, "async" => Async, }
     CompressionType {
@@ -91,6 +104,15 @@ pub struct Roles {
     pub broker: bool,
     /// Takes part in the metadata quorum.
     pub controller: bool,
+}
+
+impl Setting for ReplicaSelector {
+    /// Without a name it is the leader.
+    fn read(text: Option<&str>) -> Option<Self> {
+        let Some(text) = text else { return Some(Self::Leader) };
+        let selectors = REPLICA_SELECTORS.iter().zip([Self::Leader, Self::RackAware]);
+        selectors.into_iter().find(|(name, _)| **name == text.trim()).map(|(_, selector)| selector)
+    }
 }
 
 impl Setting for CleanupPolicy {

@@ -47,6 +47,8 @@ pub struct SessionPartition {
     pub last_fetched_epoch: i32,
     /// Of a follower: up to where its log counts; -1 if it does not say.
     pub counted: Offset,
+    /// Of a follower: where its log starts; -1 if it does not say.
+    pub log_start: Offset,
     told: Option<Told>,
 }
 
@@ -126,6 +128,7 @@ impl SessionPartition {
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
             counted: Offset(-1),
+            log_start: Offset(-1),
             told: None,
         }
     }

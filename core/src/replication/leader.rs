@@ -63,6 +63,10 @@ pub struct FollowerProgress {
     pub log_end: Option<Offset>,
     /// Up to where it counts.
     pub counted: Offset,
+    /// Where its log starts; `None` until it has said so.
+    pub log_start: Option<Offset>,
+    /// The high watermark that it was told last, in an answer that may have been lost.
+    pub told: Offset,
     /// When it last had all of the log.
     caught_up: Instant,
     /// Its last fetch, and where this log ended then.
@@ -80,6 +84,8 @@ pub struct FollowerFetch {
     pub log_end: Offset,
     /// Up to where it counts.
     pub counted: Offset,
+    /// Where its log starts, if it says so.
+    pub log_start: Option<Offset>,
 }
 
 impl Leader {
@@ -147,6 +153,8 @@ impl Leader {
                 broker_epoch: BrokerEpoch(-1),
                 log_end: None,
                 counted: Offset::ZERO,
+                log_start: None,
+                told: Offset::ZERO,
                 caught_up: now,
                 last: (now, Offset::ZERO),
             });
@@ -173,8 +181,35 @@ impl Leader {
         progress.broker_epoch = fetch.broker_epoch;
         progress.log_end = Some(fetch.log_end);
         progress.counted = fetch.counted.min(fetch.log_end);
+        progress.log_start = fetch.log_start;
         progress.last = (now, log_end);
         true
+    }
+
+    /// A follower is told a high watermark.
+    pub fn on_told(&mut self, follower: BrokerId, high_watermark: Offset) {
+        if let Some(progress) = self.followers.get_mut(&follower) {
+            progress.told = high_watermark;
+        }
+    }
+
+    /// Whether a follower was told less than this high watermark, by all that is known.
+    #[must_use]
+    pub fn owes(&self, follower: BrokerId, high_watermark: Offset) -> bool {
+        self.followers.get(&follower).is_some_and(|progress| progress.told < high_watermark)
+    }
+
+    /// Of the followers that are in sync, `may` serve and have what is at `offset`, or are to get it next: the one with
+    /// the most of the log. Of those the one that had all of it last, and then the greatest id, as in Kafka (KIP-392).
+    /// Who is not in sync may fall behind for ever.
+    #[must_use]
+    pub fn most_caught_up(&self, offset: Offset, may: impl Fn(BrokerId) -> bool) -> Option<BrokerId> {
+        let serves = |id: BrokerId, it: &FollowerProgress| {
+            let has = it.log_start.is_some_and(|start| start <= offset) && it.log_end.is_some_and(|end| offset <= end);
+            has && self.state.isr.contains(&id) && may(id)
+        };
+        let serving = self.followers.iter().filter(|(id, it)| serves(**id, it));
+        serving.max_by_key(|(id, it)| (it.log_end, it.caught_up, **id)).map(|(id, _)| *id)
     }
 
     /// The least offset that counts in the maximal ISR. `None`: somebody has not said yet how far it is, or fewer than
@@ -265,7 +300,8 @@ mod tests {
 
     fn fetch(leader: &mut Leader, seconds: u64, follower: i32, log_end: i64, counted: i64) {
         let (follower, broker_epoch) = (BrokerId(follower), BrokerEpoch(5));
-        let fetch = FollowerFetch { follower, broker_epoch, log_end: Offset(log_end), counted: Offset(counted) };
+        let (log_end, counted, log_start) = (Offset(log_end), Offset(counted), Some(Offset(10)));
+        let fetch = FollowerFetch { follower, broker_epoch, log_end, counted, log_start };
         assert!(leader.on_fetch(at(seconds), fetch, Offset(200)));
     }
 
@@ -321,7 +357,8 @@ mod tests {
         fetch(&mut it, 1, 2, 200, 200);
         assert!(it.propose(at(1), (Offset(90), Offset(200)), MAX_LAG, |_, _| true));
         let (follower, broker_epoch) = (BrokerId(2), BrokerEpoch(6));
-        let again = FollowerFetch { follower, broker_epoch, log_end: Offset(0), counted: Offset(0) };
+        let (log_end, counted, log_start) = (Offset(0), Offset(0), None);
+        let again = FollowerFetch { follower, broker_epoch, log_end, counted, log_start };
         assert!(it.on_fetch(at(2), again, Offset(200)), "it comes back with less");
         assert_eq!(it.proposal().unwrap().isr, [(BrokerId(1), None), (BrokerId(2), Some(BrokerEpoch(5)))]);
     }
@@ -336,8 +373,46 @@ mod tests {
             broker_epoch: BrokerEpoch(4),
             log_end: Offset(180),
             counted: Offset(180),
+            log_start: None,
         };
         it.on_fetch(at(2), late, Offset(200));
         assert_eq!(it.high_watermark(1), Some(Offset(150)));
+    }
+
+    #[test]
+    fn who_is_read_from_is_in_sync_and_has_the_most_of_the_log() {
+        let mut it = leader(&[1, 2, 3]);
+        fetch(&mut it, 1, 2, 150, 150);
+        fetch(&mut it, 1, 3, 160, 120);
+        for (offset, may, expected) in [
+            (100, &[2, 3][..], Some(3)),
+            (150, &[2], Some(2)),
+            (151, &[2], None),
+            (151, &[2, 3], Some(3)),
+            (10, &[2], Some(2)),
+            (9, &[2, 3], None),
+            (100, &[], None),
+        ] {
+            let chosen = it.most_caught_up(Offset(offset), |id| may.contains(&id.0));
+            assert_eq!(chosen, expected.map(BrokerId), "{offset} of {may:?}");
+        }
+        let state = Leading { isr: vec![BrokerId(1), BrokerId(2)], partition_epoch: 8, ..it.state().clone() };
+        it.on_state(at(2), state);
+        assert_eq!(it.most_caught_up(Offset(100), |_| true), Some(BrokerId(2)), "the other is not in sync");
+        fetch(&mut it, 3, 3, 150, 150);
+        let state =
+            Leading { isr: vec![BrokerId(1), BrokerId(2), BrokerId(3)], partition_epoch: 9, ..it.state().clone() };
+        it.on_state(at(3), state);
+        assert_eq!(it.most_caught_up(Offset(100), |_| true), Some(BrokerId(3)), "the greater id of two alike");
+    }
+
+    #[test]
+    fn a_follower_is_owed_a_watermark_until_it_is_told() {
+        let mut it = leader(&[1, 2]);
+        assert!(it.owes(BrokerId(2), Offset(5)));
+        it.on_told(BrokerId(2), Offset(5));
+        assert!(!it.owes(BrokerId(2), Offset(5)));
+        assert!(it.owes(BrokerId(2), Offset(6)));
+        assert!(!it.owes(BrokerId(4), Offset(6)), "it is none of the followers");
     }
 }

@@ -3,7 +3,7 @@
 //! | role       | appends             | high watermark                            | serves                            |
 //! |------------|---------------------|-------------------------------------------|-----------------------------------|
 //! | Leader     | from producers      | least counted offset over the maximal ISR | up to it; all to followers        |
-//! | Follower   | what its leader has | its leader's, as far as its log goes      | nothing                           |
+//! | Follower   | what its leader has | its leader's, as far as its log goes      | up to it, to consumers (KIP-392)  |
 //! | Leaderless | refused             | stands still                              | nothing                           |
 //! | Offline    | refused             | stands still                              | nothing                           |
 //!
@@ -107,6 +107,16 @@ impl Replica {
         }
     }
 
+    /// The epoch of the leader, this broker or the one that it follows; `None` if there is none.
+    #[must_use]
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        match &self.role {
+            Role::Leader(leader) => Some(leader.leader_epoch()),
+            Role::Follower(following) => Some(following.leader_epoch),
+            Role::Leaderless | Role::Offline => None,
+        }
+    }
+
     /// Whom it follows; `None` if it does not.
     #[must_use]
     pub const fn following(&self) -> Option<&Following> {
@@ -141,9 +151,9 @@ impl Replica {
         self.raise(counted)
     }
 
-    /// A follower learns of its leader's high watermark, and has the log written up to there.
-    pub fn on_leaders_watermark(&mut self, high_watermark: Offset, written: Offset) {
-        let _ = self.raise(high_watermark.min(written));
+    /// A follower learns of its leader's high watermark, and has the log written up to there. Whether its own rises.
+    pub fn on_leaders_watermark(&mut self, high_watermark: Offset, written: Offset) -> bool {
+        self.raise(high_watermark.min(written)).is_some()
     }
 
     fn raise(&mut self, to: Offset) -> Option<Offset> {

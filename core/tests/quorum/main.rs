@@ -10,6 +10,7 @@
 #[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
 mod disk;
 mod forwarding;
+mod nearest;
 mod snapshots;
 mod world;
 

@@ -75,6 +75,8 @@ struct Told {
     closed: BTreeSet<String>,
     /// How many are produced a second; none if 0.
     rate: u64,
+    /// What was answered to readers, with when, by connection.
+    read: BTreeMap<u64, (u64, Bytes)>,
 }
 
 /// How a world is.
@@ -88,6 +90,8 @@ pub struct Knobs {
     pub dial_ms: u64,
     /// How long a node takes to answer another that asks for a topic.
     pub answer_ms: u64,
+    /// Each node is in a rack of its own, `r` and its number.
+    pub racks: bool,
 }
 
 /// What a client wants of a node.
@@ -100,6 +104,8 @@ enum Want {
     Replicated,
     /// A record of this value in a partition of it.
     Record(i32, u64),
+    /// Whatever the answer is.
+    Read,
 }
 
 enum Due {
@@ -327,6 +333,7 @@ impl World {
             ("listeners", listeners(id)),
             ("controller.quorum.bootstrap.servers", servers.join(",")),
             ("controller.quorum.auto.join.enable", "true".to_owned()),
+            ("broker.rack", if self.knobs.racks { format!("r{id}") } else { String::new() }),
         ];
         let settings = settings.iter().map(|(key, value)| (*key, value.as_str()));
         let settings: Vec<_> = settings.chain(self.knobs.settings.iter().copied()).collect();
@@ -636,6 +643,38 @@ impl World {
         self.nodes.iter().any(|node| node.machine.as_ref().is_some_and(|it| it.image().topic(topic).is_some()))
     }
 
+    /// A client asks a node for what lies there, on a connection of its own or this one. The connection.
+    pub fn read<'a>(
+        &mut self,
+        (node, link): (usize, Option<u64>),
+        api_key: ApiKey,
+        api_version: i16,
+        request: &impl Message<'a>,
+    ) -> u64 {
+        let Some(link) = link else { return self.ask(node, Want::Read, api_key, api_version, request) };
+        self.links.get_mut(&link).expect("it is open").wants = Some(Want::Read);
+        self.send_request(link, api_key, api_version, request);
+        link
+    }
+
+    /// What a reader was answered, without its header, and when, in ms.
+    pub fn answer_to(&mut self, link: u64, api_key: ApiKey, api_version: i16) -> Option<(u64, Bytes)> {
+        let (at, bytes) = self.told.read.remove(&link)?;
+        let mut reader = Reader::new(&bytes);
+        ResponseHeader::decode(&mut reader, api_key, api_version).expect("a header");
+        Some((at, bytes.slice(bytes.len() - reader.remaining()..)))
+    }
+
+    /// The time, in ms.
+    pub const fn now_ms(&self) -> u64 {
+        self.now / MS
+    }
+
+    /// A node's process.
+    pub fn machine(&self, node: usize) -> &Machine {
+        self.nodes[node].machine.as_ref().expect("it runs")
+    }
+
     /// A client asks a node. The connection.
     fn ask<'a>(
         &mut self,
@@ -645,13 +684,17 @@ impl World {
         api_version: i16,
         request: &impl Message<'a>,
     ) -> u64 {
+        let link = self.accept(node, ListenerId(0), Some(want));
+        self.send_request(link, api_key, api_version, request);
+        link
+    }
+
+    fn send_request<'a>(&mut self, link: u64, api_key: ApiKey, api_version: i16, request: &impl Message<'a>) {
         let mut writer = Writer::new();
         RequestHeader { api_key, api_version, correlation_id: 1, client_id: None }.encode(&mut writer);
         request.encode(&mut writer, api_version);
-        let link = self.accept(node, ListenerId(0), Some(want));
         let at = self.wait(500);
         self.add(at, Due::Frame { link, side: 1, bytes: writer.into_bytes().into() });
-        link
     }
 
     /// A client writes a record to somebody, who may lead the partition.
@@ -671,8 +714,13 @@ impl World {
             self.ask(node, Want::Replicated, ApiKey::CreateTopics, CREATE_TOPICS, &request);
             return;
         }
+        self.write(node, i32::try_from(self.told.asked % 3).expect("small"));
+    }
+
+    /// A client writes a record to a node.
+    pub fn write(&mut self, node: usize, partition: i32) {
         self.told.asked += 1;
-        let (partition, value) = (i32::try_from(self.told.asked % 3).expect("small"), self.told.asked);
+        let value = self.told.asked;
         let mut batch = BatchBuilder::new(BatchOptions::default());
         batch.append(&NewRecord { timestamp: 1, value: Some(&value.to_be_bytes()), ..Default::default() });
         let batch = batch.build();
@@ -702,6 +750,10 @@ impl World {
                 }
             }
             Want::Replicated => {}
+            Want::Read => {
+                self.told.read.insert(id, (self.now / MS, bytes.to_vec().into()));
+                return;
+            }
             Want::Record(partition, value) => {
                 ResponseHeader::decode(&mut reader, ApiKey::Produce, PRODUCE).expect("a header");
                 let answer = ProduceResponse::decode(&mut reader, PRODUCE).expect("an answer");

@@ -239,7 +239,7 @@ impl Broker {
         }
         if let Some(theirs) = it.diverging {
             if self.config.planted.has(Plant::Rep08) {
-                self.take_watermark(log, it.high_watermark);
+                self.take_watermark(log, it.high_watermark, out);
             }
             return self.on_diverging(now, log, theirs, out);
         }
@@ -249,7 +249,7 @@ impl Broker {
             out.note(Level::Warn, format!("{partition}: the leader sent what is not taken: {why}"));
             self.back_off(now, log, REFUSED_BACKOFF);
         }
-        self.take_watermark(log, it.high_watermark);
+        self.take_watermark(log, it.high_watermark, out);
         let offsets = self.logs.offsets(log).unwrap_or_default();
         let start = it.log_start.min(self.replicas.high_watermark(log));
         if start > offsets.log_start {
@@ -257,8 +257,9 @@ impl Broker {
         }
     }
 
-    /// The leader's watermark counts as far as the log is written here: a full disk takes the rest back.
-    fn take_watermark(&mut self, log: LogId, leaders: Offset) {
+    /// The leader's watermark counts as far as the log is written here: a full disk takes the rest back. Consumers may
+    /// wait for it here (KIP-392).
+    fn take_watermark(&mut self, log: LogId, leaders: Offset, out: &mut Effects) {
         let offsets = self.logs.offsets(log).unwrap_or_default();
         let Some(replica) = self.replicas.get_mut(log) else { return };
         let written = match self.config.planted {
@@ -266,9 +267,12 @@ impl Broker {
             planted if planted.has(Plant::Rep24) => offsets.log_end,
             _ => offsets.written,
         };
-        replica.on_leaders_watermark(leaders, written);
+        let rises = replica.on_leaders_watermark(leaders, written);
         // A log that was begun anew within a batch stands below what is known to be committed until it has the batch.
         self.logs.set_high_watermark(log, replica.high_watermark().min(offsets.log_end));
+        if rises {
+            self.wake_fetches(log, out);
+        }
     }
 
     fn on_refused(&mut self, now: Now, log: LogId, it: &FetchedFrom, out: &mut Effects) {

@@ -12,7 +12,7 @@ use crate::controller::IsrProposal;
 use crate::log::LogId;
 use crate::machine::Effects;
 use crate::planted::Plant;
-use crate::replication::FollowerFetch;
+use crate::replication::{FollowerFetch, SessionPartition};
 use crate::types::{BrokerEpoch, BrokerId, Offset};
 
 /// Proposals for other in-sync replicas.
@@ -34,18 +34,19 @@ pub struct Follower {
 }
 
 impl Broker {
-    /// A follower's fetch came, and its log does not diverge: its log ends at `log_end`, and counts up to `counted`.
+    /// A follower's fetch came, and its log does not diverge.
     pub(in crate::broker) fn on_follower(
         &mut self,
         now: Now,
         log: LogId,
         follower: Follower,
-        (log_end, counted): (Offset, Offset),
+        fetch: &SessionPartition,
         out: &mut Effects,
     ) {
         let registered = self.image().broker(follower.id).is_some_and(|known| known.epoch == follower.epoch);
         // One that does not say what is durable there counts only where what is written does.
-        let counted = match counted {
+        let log_end = fetch.fetch_offset;
+        let counted = match fetch.counted {
             _ if self.config.planted.has(Plant::Isr23) => log_end,
             Offset(-1) if self.counts_durable() => Offset::ZERO,
             Offset(-1) => log_end,
@@ -53,7 +54,8 @@ impl Broker {
         };
         let end = self.logs.offsets(log).unwrap_or_default().log_end;
         let Some(leader) = self.replicas.get_mut(log).and_then(|replica| replica.leader_mut()) else { return };
-        let fetch = FollowerFetch { follower: follower.id, broker_epoch: follower.epoch, log_end, counted };
+        let log_start = Some(fetch.log_start).filter(|start| start.0 >= 0);
+        let fetch = FollowerFetch { follower: follower.id, broker_epoch: follower.epoch, log_end, counted, log_start };
         if !registered || !leader.on_fetch(now.monotonic, fetch, end) {
             return;
         }
