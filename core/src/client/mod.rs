@@ -94,7 +94,8 @@ impl Client {
         }
         let metadata = Metadata::new(config);
         let producer = Producer::new(&config.producer, config.backoff(), &config.rpc);
-        let reader = Reader::new(&config.reader, config.backoff());
+        let max_age = Duration::from_millis(config.metadata_max_age_ms);
+        let reader = Reader::new(&config.reader, config.backoff(), max_age);
         let group = Group::new(config);
         let admin = Admin::new(config.default_api_timeout_ms, config.backoff());
         Self { rng, pool, metadata, producer, reader, group, admin, wake: Wake::default(), sink }

@@ -11,6 +11,7 @@ mod group;
 mod model;
 mod model_fetch;
 mod model_group;
+mod nearest;
 mod node;
 mod produce;
 mod read;

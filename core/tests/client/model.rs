@@ -53,6 +53,8 @@ pub struct Topic {
 pub struct Partition {
     pub leader: i32,
     pub leader_epoch: i32,
+    /// Whom the leader names to a client that has a rack.
+    pub near: Option<Near>,
     /// Whole batches with their offsets.
     pub log: Vec<u8>,
     pub start: i64,
@@ -60,6 +62,20 @@ pub struct Partition {
     /// Aborted transactions: producer and first offset.
     pub aborted: Vec<(i64, i64)>,
     producers: BTreeMap<i64, Remembered>,
+}
+
+/// A follower near the client.
+#[derive(Clone, Copy, Default)]
+pub struct Near {
+    pub id: i32,
+    /// Its high watermark.
+    pub high_watermark: i64,
+    /// Where its log ends.
+    pub end: i64,
+    /// What it answers instead of records.
+    pub refuses: Option<ErrorCode>,
+    /// How often it was asked, and how often the leader was.
+    pub asked: (u32, u32),
 }
 
 #[derive(Default)]

@@ -16,7 +16,7 @@ use ottla_wire::api::offset_for_leader_epoch::{
 use ottla_wire::frame::RequestHeader;
 use ottla_wire::{ErrorCode, Records, Uuid};
 
-use crate::model::{Model, Partition, reply};
+use crate::model::{Model, Near, Partition, reply};
 
 /// The fetch sessions of all brokers.
 #[derive(Default)]
@@ -45,8 +45,12 @@ impl Model {
         };
         let mut topics: BTreeMap<&str, FetchableTopicResponse<'_>> = BTreeMap::new();
         for ((name, _), asked) in &wanted {
+            let Some(topic) = self.topics.get_mut(name) else { continue };
+            topic.partitions[usize::try_from(asked.partition).unwrap()].count(broker);
+        }
+        for ((name, _), asked) in &wanted {
             let Some(topic) = self.topics.get(name) else { continue };
-            let data = topic.partitions[usize::try_from(asked.partition).unwrap()].read(broker, asked);
+            let data = topic.partitions[usize::try_from(asked.partition).unwrap()].read(broker, asked, request.rack_id);
             let known = topics.entry(name).or_insert_with(|| FetchableTopicResponse {
                 topic: name,
                 topic_id: topic.id,
@@ -55,8 +59,7 @@ impl Model {
             known.partitions.push(data);
         }
         let responses: Vec<_> = topics.into_values().collect();
-        let silent =
-            |it: &PartitionData<'_>| it.error_code.is_none() && it.records.is_none_or(|records| records.is_empty());
+        let silent = |it: &PartitionData<'_>| is_quiet(it) && it.records.is_none_or(|records| records.is_empty());
         let held = responses.iter().flat_map(|topic| &topic.partitions).all(silent);
         let answer = reply(header, &FetchResponse { session_id, responses, ..FetchResponse::default() });
         self.held = held;
@@ -129,6 +132,10 @@ impl Model {
     }
 }
 
+fn is_quiet(it: &PartitionData<'_>) -> bool {
+    it.error_code.is_none() && it.preferred_read_replica < 0
+}
+
 struct Named {
     wanted: BTreeMap<(String, i32), FetchPartition>,
     forgotten: Vec<(String, i32)>,
@@ -181,11 +188,27 @@ impl Partition {
         }
     }
 
-    fn read(&self, broker: i32, asked: &FetchPartition) -> PartitionData<'_> {
+    /// Who is asked of it.
+    fn count(&mut self, broker: i32) {
+        let leads = self.leader == broker;
+        if let Some(near) = &mut self.near {
+            near.asked.0 += u32::from(near.id == broker);
+            near.asked.1 += u32::from(leads);
+        }
+    }
+
+    fn read(&self, broker: i32, asked: &FetchPartition, rack: &str) -> PartitionData<'_> {
         let mut data =
             PartitionData { partition_index: asked.partition, high_watermark: self.end, ..Default::default() };
+        if let Some(near) = self.near.filter(|near| near.id == broker) {
+            return self.read_near(&near, asked, data);
+        }
         data.error_code = self.refusal(broker, asked.current_leader_epoch);
         let outside = asked.fetch_offset < self.start || asked.fetch_offset > self.end;
+        if let Some(near) = self.near.filter(|_| data.error_code.is_none() && !outside && !rack.is_empty()) {
+            data.preferred_read_replica = near.id;
+            return data;
+        }
         if data.error_code.is_none() && outside {
             data.error_code = ErrorCode::OFFSET_OUT_OF_RANGE;
         }
@@ -194,6 +217,21 @@ impl Partition {
             let aborted = self.aborted.iter();
             let aborted = aborted.map(|&(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset });
             data.aborted_transactions = Some(aborted.collect());
+        }
+        data
+    }
+
+    /// Reads at the follower: nothing above its high watermark, whole batches at least.
+    fn read_near<'a>(&'a self, near: &Near, asked: &FetchPartition, mut data: PartitionData<'a>) -> PartitionData<'a> {
+        data.high_watermark = near.high_watermark;
+        data.error_code = match asked.fetch_offset {
+            _ if near.refuses.is_some() => near.refuses.unwrap_or_default(),
+            offset if offset > near.end => ErrorCode::OFFSET_OUT_OF_RANGE,
+            offset if offset > near.high_watermark => ErrorCode::OFFSET_NOT_AVAILABLE,
+            _ => ErrorCode::NONE,
+        };
+        if data.error_code.is_none() && asked.fetch_offset < near.high_watermark {
+            data.records = Some(Records::Slice(self.bytes_from(asked)));
         }
         data
     }

@@ -90,7 +90,7 @@ fn poll(world: &mut World, count: usize) -> (BTreeMap<i32, Vec<u64>>, Vec<String
     (read, others)
 }
 
-fn value(record: &FetchedRecord) -> u64 {
+pub fn value(record: &FetchedRecord) -> u64 {
     std::str::from_utf8(record.value.as_ref().unwrap()).unwrap().parse().unwrap()
 }
 

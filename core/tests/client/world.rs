@@ -32,6 +32,8 @@ pub struct World {
     pub refuse_chance: u64,
     /// The longest latency of a frame, in microseconds.
     pub latency_us: u64,
+    /// A broker that nobody can dial.
+    pub down: Option<i32>,
     pub dials: u64,
     disk_is_due: bool,
 }
@@ -116,6 +118,7 @@ impl World {
             break_chance: 0,
             refuse_chance: 0,
             latency_us: 2_000,
+            down: None,
             dials: 0,
         }
     }
@@ -293,7 +296,7 @@ impl World {
         self.next_conn += 1;
         let host = address.strip_suffix(":9092").unwrap();
         let broker = host.strip_prefix("broker").map_or(0, |id| id.parse().unwrap());
-        let up = self.rng.below(1_000) >= self.refuse_chance;
+        let up = self.rng.below(1_000) >= self.refuse_chance && self.down != Some(broker);
         let at = self.later();
         self.put(at, Happening::Opened { who, conn, token, broker, up });
     }

@@ -14,6 +14,7 @@ use crate::types::LeaderEpoch;
 
 use super::super::boundary::Start;
 use super::chunk::{Chunk, Place};
+use super::nearest::Source;
 
 #[derive(Clone, Debug)]
 pub(super) struct Assigned {
@@ -26,6 +27,8 @@ pub(super) struct Assigned {
     pub(super) asked: bool,
     pub(super) retry_at: Instant,
     pub(super) failures: u32,
+    /// Whom it is fetched from; look-ups are the leader's.
+    pub(super) source: Source,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +56,7 @@ impl Assigned {
             Start::Latest => Phase::Seeking { timestamp: LATEST },
             Start::Timestamp { ms } => Phase::Seeking { timestamp: ms.max(0) },
         };
-        Self { generation, phase, chunk: None, asked: false, retry_at: Instant(0), failures: 0 }
+        Self { generation, phase, chunk: None, asked: false, retry_at: Instant(0), failures: 0, source: Source::Leader }
     }
 
     /// The place of the next record that the program gets.

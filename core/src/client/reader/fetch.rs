@@ -1,4 +1,4 @@
-//! Fetch requests to leaders, and what their answers bring.
+//! Fetch requests to leaders and whom they name, and what their answers bring.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,7 @@ use crate::types::{BrokerId, Offset, ProducerId, TopicPartition};
 use super::super::boundary::ReadError;
 use super::super::turn::Turn;
 use super::chunk::{Chunk, Place};
+use super::nearest::Source;
 use super::session::Wanted;
 use super::{Reader, delay, is_passing};
 
@@ -22,16 +23,20 @@ const LAST_WITH_NAMES: i16 = 12;
 type All = BTreeMap<TopicPartition, Wanted>;
 
 impl Reader {
-    /// Asks each leader of whose partitions nothing is buffered. A Fetch without the partitions that are would wait
+    /// Asks each broker of whose partitions nothing is buffered. A Fetch without the partitions that are would wait
     /// at the broker for the others, while the program takes what is buffered and wants more (KAFKA-17182).
     pub(super) fn fetch(&mut self, turn: &mut Turn<'_>) {
-        for (leader, wanted) in self.wanted(turn) {
-            if self.sessions.get(&leader).is_some_and(|session| session.call.is_some()) {
+        let now = turn.at();
+        for assigned in self.partitions.values_mut() {
+            assigned.source = assigned.source.reviewed(now, turn.pool);
+        }
+        for (broker, wanted) in self.wanted(turn) {
+            if self.sessions.get(&broker).is_some_and(|session| session.call.is_some()) {
                 continue;
             }
-            let route = Route::to(leader, Lane::Fetch);
+            let route = Route::to(broker, Lane::Fetch);
             match turn.pool.connect(turn.now.monotonic, route, turn.sink) {
-                Readiness::Ready => self.send(leader, wanted, turn),
+                Readiness::Ready => self.send(broker, wanted, turn),
                 Readiness::Later(at) => turn.wake.by(at),
                 Readiness::Unknown => turn.metadata.request(),
                 Readiness::Busy | Readiness::Connecting | Readiness::Idle => {}
@@ -41,7 +46,7 @@ impl Reader {
 
     fn wanted(&self, turn: &mut Turn<'_>) -> BTreeMap<BrokerId, All> {
         let now = turn.at();
-        let mut by_leader: BTreeMap<BrokerId, All> = BTreeMap::new();
+        let mut by_broker: BTreeMap<BrokerId, All> = BTreeMap::new();
         let mut buffered = BTreeSet::new();
         for (partition, assigned) in &self.partitions {
             let leader = turn.metadata.leader_and_epoch(&partition.topic, partition.partition);
@@ -49,8 +54,9 @@ impl Reader {
             if self.is_silent(partition) {
                 continue;
             }
+            let broker = assigned.source.broker(leader);
             if assigned.chunk.is_some() {
-                buffered.insert(leader);
+                buffered.insert(broker);
             }
             let Some(place) = assigned.fetchable(now) else { continue };
             let wanted = Wanted {
@@ -63,19 +69,21 @@ impl Reader {
                     ..FetchPartition::default()
                 },
             };
-            by_leader.entry(leader).or_default().insert(partition.clone(), wanted);
+            by_broker.entry(broker).or_default().insert(partition.clone(), wanted);
         }
-        by_leader.retain(|leader, _| !buffered.contains(leader));
-        by_leader
+        by_broker.retain(|broker, _| !buffered.contains(broker));
+        by_broker
     }
 
-    fn send(&mut self, leader: BrokerId, wanted: All, turn: &mut Turn<'_>) {
-        let session = self.sessions.entry(leader).or_default();
+    fn send(&mut self, broker: BrokerId, wanted: All, turn: &mut Turn<'_>) {
+        let alone = |partition| matches!(self.partitions[partition].source, Source::LeaderAlone { .. });
+        let rack = if wanted.keys().any(alone) { "" } else { &*self.rules.client_rack };
+        let session = self.sessions.entry(broker).or_default();
         let difference = session.difference(&wanted);
-        let request = session.request(&difference, &self.rules).into();
+        let request = session.request(&difference, &self.rules, rack).into();
         let all_have_ids = wanted.values().all(|wanted| !wanted.topic_id.is_zero());
         let cap = if all_have_ids { i16::MAX } else { LAST_WITH_NAMES };
-        let route = Route::to(leader, Lane::Fetch);
+        let route = Route::to(broker, Lane::Fetch);
         match turn.pool.send(turn.now.monotonic, route, (&request, cap), turn.sink) {
             Ok(call) => session.on_sent(call, wanted),
             Err(_) => {
@@ -117,6 +125,7 @@ impl Reader {
     fn delay_all(&mut self, broker: BrokerId, turn: &mut Turn<'_>) {
         for partition in self.sessions[&broker].partitions() {
             if let Some(assigned) = self.partitions.get_mut(partition) {
+                assigned.avoid(turn.at(), broker);
                 delay(assigned, self.rules.backoff, turn);
             }
         }
@@ -158,15 +167,28 @@ impl Reader {
         let Some(place) = place else { return };
         let (id, epoch) = (data.current_leader.leader_id, data.current_leader.leader_epoch);
         turn.metadata.on_new_leader(&partition.topic, partition.partition, (id, epoch));
+        let (now, named) = (turn.at(), BrokerId(data.preferred_read_replica));
+        let leads = turn.metadata.leader(&partition.topic, partition.partition) == Some(broker);
         match data.error_code {
+            ErrorCode::NONE if named.0 >= 0 && named != broker => {
+                assigned.failures = 0;
+                assigned.source = Source::Replica { id: named, until: now + self.rules.named_for };
+            }
             ErrorCode::NONE => {
                 assigned.failures = 0;
                 assigned.chunk = self.rules.chunk(data, place, frame);
+            }
+            // A follower may lag, or begin later: what there is, the leader knows.
+            ErrorCode::OFFSET_OUT_OF_RANGE if !leads => {
+                assigned.avoid(now, broker);
+                turn.metadata.request();
+                delay(assigned, self.rules.backoff, turn);
             }
             ErrorCode::OFFSET_OUT_OF_RANGE => self.reset(partition, place.offset, turn),
             code if is_passing(code) => {
                 turn.metadata.request();
                 delay(assigned, self.rules.backoff, turn);
+                assigned.on_refused(now, broker, code);
             }
             code => self.fail(partition, ReadError::Broker(code), turn),
         }

@@ -1,18 +1,20 @@
 //! Reading records from partitions that the program assigns, or the group does.
 //!
 //! * `assigned`: where the reader stands in a partition; `lookup`: how it finds out
+//! * `nearest`: whom it is read from
 //! * `session`: what is asked of each broker (KIP-227); `fetch`: the requests and answers; `chunk`: the records
 //!
 //! One Fetch is in flight a broker, when nothing of its partitions is buffered: so at most `fetch.max.bytes` wait for
 //! the program for each broker, besides one batch a partition, however large it is.
 //! A poll takes from the partitions in turn, at most `max.poll.records`.
 //!
-//! Absent on purpose: what groups do, which assign partitions and keep positions; fetching from followers (KIP-392).
+//! Absent on purpose: what groups do, which assign partitions and keep positions.
 
 mod assigned;
 mod chunk;
 mod fetch;
 mod lookup;
+mod nearest;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,13 +70,15 @@ struct Rules {
     max_partition_fetch_bytes: i32,
     max_poll_records: usize,
     client_rack: Box<str>,
+    /// For how long a replica is read from that the leader named.
+    named_for: Duration,
     terms: Terms,
     reset: AutoOffsetReset,
     backoff: Backoff,
 }
 
 impl Reader {
-    pub(super) fn new(config: &ReaderConfig, backoff: Backoff) -> Self {
+    pub(super) fn new(config: &ReaderConfig, backoff: Backoff, metadata_max_age: Duration) -> Self {
         let rules = Rules {
             fetch_max_wait_ms: config.fetch_max_wait_ms,
             fetch_min_bytes: config.fetch_min_bytes,
@@ -82,6 +86,7 @@ impl Reader {
             max_partition_fetch_bytes: config.max_partition_fetch_bytes,
             max_poll_records: config.max_poll_records,
             client_rack: config.client_rack.clone(),
+            named_for: metadata_max_age,
             terms: Terms {
                 check_crcs: config.check_crcs,
                 committed_only: config.isolation_level == IsolationLevel::ReadCommitted,

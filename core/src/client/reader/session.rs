@@ -53,8 +53,13 @@ impl Session {
         Difference { changed, forgotten: forgotten.map(|(it, told)| (it.clone(), told.topic_id)).collect() }
     }
 
-    /// The request that says `difference`.
-    pub(super) fn request<'a>(&self, difference: &'a Difference<'a>, rules: &'a Rules) -> FetchRequest<'a> {
+    /// The request that says `difference`, of a client in this rack.
+    pub(super) fn request<'a>(
+        &self,
+        difference: &'a Difference<'a>,
+        rules: &Rules,
+        rack_id: &'a str,
+    ) -> FetchRequest<'a> {
         let mut topics: BTreeMap<&Arc<str>, FetchTopic<'a>> = BTreeMap::new();
         for (partition, wanted) in &difference.changed {
             let topic = topics.entry(&partition.topic).or_insert_with(|| FetchTopic {
@@ -82,7 +87,7 @@ impl Session {
             session_epoch: self.epoch,
             topics: topics.into_values().collect(),
             forgotten_topics_data: forgotten.into_values().collect(),
-            rack_id: &rules.client_rack,
+            rack_id,
             ..FetchRequest::default()
         }
     }
