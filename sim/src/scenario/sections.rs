@@ -52,6 +52,8 @@ pub struct Cluster {
     pub nodes: u16,
     /// How many replicas the partitions of these topics have.
     pub replicas: i16,
+    /// In how many racks the nodes are, in turn, and core's clients, at random or in none; nobody says so if 0.
+    pub racks: u16,
     /// Topics that are there before the load starts, with their numbers of partitions.
     pub topics: BTreeMap<String, i32>,
     /// The time a node takes for one step, on average.
@@ -112,6 +114,7 @@ impl Default for Cluster {
         Self {
             nodes: 1,
             replicas: 1,
+            racks: 0,
             topics: BTreeMap::from([("t".to_owned(), 1)]),
             step_time: Span(5 * MICROSECOND),
             restart_failed: Span(3 * SECOND),

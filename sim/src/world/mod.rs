@@ -51,7 +51,7 @@ use crate::workload::{
     SoloActor,
 };
 use agenda::{Agenda, Due};
-use node::{Node, broker_config, client_address, find_address};
+use node::{Node, broker_config, client_address, find_address, rack_of};
 
 /// More steps than this in one simulated millisecond, and the node is in a loop. One that goes on after a pause may
 /// find ten thousand operations done at once; a loop has no end.
@@ -137,7 +137,8 @@ impl World {
     pub fn new(scenario: Scenario, options: &RunOptions, trace: Trace) -> Result<Self, ConfigError> {
         let draws = Draws::new(scenario.run_seed);
         let count = scenario.cluster.nodes;
-        let configs = (0..count).map(|id| broker_config(id, count, &scenario.config));
+        let racks = scenario.cluster.racks;
+        let configs = (0..count).map(|id| broker_config(id, (count, racks), &scenario.config));
         let configs = configs.collect::<Result<Vec<_>, _>>()?;
         // Where loss is expected, it is looked for.
         let looked_for = scenario.lossless || !scenario.expect.is_empty();
@@ -369,12 +370,20 @@ impl World {
     fn add_program(&mut self, program: impl FnOnce(u16, Draw) -> (Program, ClientConfig)) {
         let id = self.next_client();
         let own = |what| self.draws.at(Label::ClientSeed, u64::from(id), what);
-        let (program, config) = program(id, own(0));
+        let (program, mut config) = program(id, own(0));
+        config.reader.client_rack = self.client_rack(id).into();
         let servers = (0..self.setting.scenario.cluster.nodes).map(|id| client_address(id).into());
         let config = ClientConfig { bootstrap_servers: servers.collect(), planted: self.setting.planted, ..config };
         let clock = drifting_clock(&self.setting.scenario, self.draws, &format!("clock/client-{id}"));
         let hosted = Hosted::new(id, program, &config, own(1).bits(), clock, self.now);
         self.clients.push(User::Core(Box::new(hosted)));
+    }
+
+    /// A client is in one of the racks, or in none. In the end everything is read from whoever leads it.
+    fn client_rack(&self, id: u16) -> String {
+        let racks = if self.stage == Stage::Trouble { self.setting.scenario.cluster.racks } else { 0 };
+        let drawn = self.draws.named(Label::ClientSeed, "rack", u64::from(id)).below(u64::from(racks) + 1);
+        if drawn < u64::from(racks) { rack_of(drawn, racks) } else { String::new() }
     }
 
     fn next_client(&self) -> u16 {

@@ -297,15 +297,26 @@ pub fn find_address(nodes: u16, address: &str) -> Option<(usize, Door)> {
     (0..nodes).find_map(|id| Some((usize::from(id), door(id)?)))
 }
 
+/// The rack of a node, or of a client, of so many; empty if there are none.
+#[must_use]
+pub fn rack_of(number: u64, racks: u16) -> String {
+    number.checked_rem(u64::from(racks)).map_or_else(String::new, |rack| format!("r{rack}"))
+}
+
 /// The configuration of one of so many brokers, with these properties. Several find each other, and those that are not
 /// there at the birth of their cluster become voters by themselves.
 ///
 /// # Errors
 /// A property is unknown, or bad, or contradicts another.
-pub fn broker_config(id: u16, nodes: u16, properties: &[(String, String)]) -> Result<BrokerConfig, ConfigError> {
+pub fn broker_config(
+    id: u16,
+    (nodes, racks): (u16, u16),
+    properties: &[(String, String)],
+) -> Result<BrokerConfig, ConfigError> {
     let (clients, controllers) = ports(id);
     let listeners = format!("PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controllers}");
     let servers: Vec<String> = (0..nodes).map(|id| format!("127.0.0.1:{}", ports(id).1)).collect();
+    let rack = rack_of(id.into(), racks);
     let (id, servers) = (id.to_string(), servers.join(","));
     let base = [
         ("process.roles", "broker,controller"),
@@ -316,6 +327,7 @@ pub fn broker_config(id: u16, nodes: u16, properties: &[(String, String)]) -> Re
         ("log.cleaner.enable", "false"),
         // What the product zeroes takes a slow disk here seconds: scenarios say how much it is.
         ("ottla.flush.journal.bytes", "0"),
+        ("broker.rack", &rack),
     ];
     let mut fixed = StaticConfig::default();
     let quorum =
