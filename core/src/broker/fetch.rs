@@ -268,6 +268,7 @@ impl Broker {
         let mut answered = Vec::with_capacity(fetched.len());
         for ((partition, log), fetched) in partitions.iter().zip(&fetch.logs).zip(fetched) {
             if let (Some(follower), Some(log)) = (fetch.follower, log)
+                && self.selects_by_rack()
                 && let Some(leader) = self.replicas.get_mut(*log).and_then(Replica::leader_mut)
             {
                 leader.on_told(follower, fetched.high_watermark);
@@ -374,10 +375,9 @@ impl Broker {
     /// Whether a follower is to hear of a high watermark now: consumers read there up to what it knows. Where they do
     /// not, the next records tell it soon enough.
     fn owes_watermark(&self, fetch: &DelayedFetch, place: usize, high_watermark: Offset) -> bool {
-        let (Some(follower), Some(log)) = (fetch.follower, fetch.logs.get(place).copied().flatten()) else {
-            return false;
-        };
-        let leader = self.replicas.get(log).and_then(Replica::leader).filter(|_| self.selects_by_rack());
+        let Some(follower) = fetch.follower.filter(|_| self.selects_by_rack()) else { return false };
+        let log = fetch.logs.get(place).copied().flatten();
+        let leader = log.and_then(|log| self.replicas.get(log)).and_then(Replica::leader);
         leader.is_some_and(|leader| leader.owes(follower, high_watermark))
     }
 
