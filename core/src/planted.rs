@@ -38,7 +38,7 @@ plants! {
     Log01 = "LOG-01",
     /// LOG-02 (KAFKA-16541): the leader-epoch checkpoint is rewritten without a sync, and believed if it is torn.
     Log02 = "LOG-02",
-    /// LOG-03 (KAFKA-10471): the clean-shutdown mark is removed only after the logs are loaded.
+    /// LOG-03 (KAFKA-10471): the clean-shutdown mark outlives the start: a crash then seems to be a clean stop.
     Log03 = "LOG-03",
     /// LOG-04 (KAFKA-9892): producer snapshots are not synced before they get their name, and believed if torn.
     Log04 = "LOG-04",
@@ -146,6 +146,8 @@ plants! {
     Rep22 = "REP-22",
     /// REP-24 (derived): the leader's high watermark counts for what a follower has fetched and not written.
     Rep24 = "REP-24",
+    /// REP-25 (derived): a damaged replica begins anew while it still counts, with nothing.
+    Rep25 = "REP-25",
     /// ISR-01 (Jepsen, Kafka 0.8): `min.insync.replicas` is not looked at.
     Isr01 = "ISR-01",
     /// ISR-02 (KIP-106): where nobody who is in sync can lead, anybody does.

@@ -4,16 +4,20 @@
 //! at each moment. After a crash it is read anew from the disk. Only headers are kept; a batch's CRC stands
 //! for its content.
 
+mod image;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bytes::Bytes;
 use ottla_core::controller::METADATA_TOPIC;
 use ottla_core::machine::{FileAction, FileId, LogDirId, Path};
-use ottla_core::record::{BatchHeader, HEADER_LEN, Producer, batches};
+use ottla_core::record::{BatchHeader, HEADER_LEN, Producer};
 use ottla_core::types::TopicPartition;
 
-use crate::disk::{Disk, Operation};
+pub use self::image::{LogImage, SegmentImage, read_logs};
+use self::image::{read_segment, segment_of};
+use crate::disk::Operation;
 
 /// A batch, without its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub struct FollowedLog {
     /// Whether the disk has damaged one of its files. Then acks=1 promises nothing any more: what lies above the
     /// journal's claim and cannot be read is a torn tail to whoever finds it.
     pub damaged: bool,
+    /// The same, or it had, and the log was made anew since: what a power loss brings back is damaged still.
+    pub rotted: bool,
 }
 
 /// The logs of one node.
@@ -72,8 +78,8 @@ pub struct FollowedLog {
 pub struct Logs {
     logs: BTreeMap<TopicPartition, FollowedLog>,
     open: BTreeMap<FileId, (TopicPartition, i64)>,
-    /// Syncs under way: where the log ended when they were issued.
-    syncing: BTreeMap<u64, (TopicPartition, i64)>,
+    /// Syncs under way: the segment's base offset, and where the log ended when they were issued.
+    syncing: BTreeMap<u64, (TopicPartition, i64, i64)>,
     /// Segments that take the place of older ones, by their base and last offsets.
     swaps: Vec<(TopicPartition, i64, i64)>,
     /// Whether the disk has damaged any file at all.
@@ -91,32 +97,6 @@ pub enum Change {
     Rolled { log: TopicPartition, segment: i64, end: i64 },
     /// The log was cut, and ends at `end` now.
     Cut { log: TopicPartition, end: i64 },
-}
-
-/// One log as it lies on the disk.
-#[derive(Clone, Debug, Default)]
-pub struct LogImage {
-    /// Its segments by base offset. One that is complete and has not its name yet is in the place of what it replaces.
-    pub segments: Vec<SegmentImage>,
-    /// The base and last offsets of such.
-    swaps: Vec<(i64, i64)>,
-}
-
-/// One segment as it lies on the disk.
-#[derive(Clone, Debug)]
-pub struct SegmentImage {
-    /// The base offset of its name.
-    pub base: i64,
-    /// The batches from its start to the first that is cut or has a bad CRC.
-    pub batches: Vec<BatchRef>,
-    /// Whether all its bytes are such batches.
-    pub whole: bool,
-    /// How many bytes it has.
-    pub len: u64,
-    /// Its offset index, if there is one.
-    pub index: Option<Bytes>,
-    /// Its time index, if there is one.
-    pub time_index: Option<Bytes>,
 }
 
 impl BatchRef {
@@ -216,7 +196,7 @@ impl FollowedLog {
     }
 
     fn note_damage(&mut self) {
-        self.damaged = true;
+        (self.damaged, self.rotted) = (true, true);
         self.promised = self.promised_durable;
     }
 
@@ -280,9 +260,10 @@ impl Logs {
         self.logs.iter()
     }
 
-    /// A file is damaged on the disk; the log too that it belongs to.
-    pub fn damage(&mut self, path: &str) {
-        self.rotten = true;
+    /// A file is damaged on the disk; the log too that it belongs to. `others`: there are copies of that, and all else
+    /// of the node is as sound as before.
+    pub fn damage(&mut self, path: &str, others: bool) {
+        self.rotten |= !others;
         // Kafka's format has nothing that tells, and it says of every log where that begins.
         if path.starts_with("log-start-offset-checkpoint") {
             self.logs.values_mut().for_each(FollowedLog::note_damage);
@@ -326,9 +307,9 @@ impl Logs {
         match operation {
             Operation::Write { file, pos, head, rest } => self.on_write(*file, *pos, head, rest),
             Operation::Sync { file } => {
-                if let Some((log, _)) = self.open.get(file) {
+                if let Some((log, base)) = self.open.get(file) {
                     let end = self.logs.get(log).map_or(0, FollowedLog::end);
-                    self.syncing.insert(op, (log.clone(), end));
+                    self.syncing.insert(op, (log.clone(), *base, end));
                 }
                 None
             }
@@ -349,14 +330,24 @@ impl Logs {
     pub fn forget(&mut self, name: &TopicPartition) {
         if let Some(log) = self.logs.get_mut(name) {
             let ever = std::mem::take(&mut log.ever);
-            *log = FollowedLog { ever, damaged: log.damaged, ..FollowedLog::default() };
+            *log = FollowedLog { ever, damaged: log.damaged, rotted: log.rotted, ..FollowedLog::default() };
         }
     }
 
-    /// A sync ended; answers its log.
+    /// The same, and it is made anew.
+    pub fn mend(&mut self, name: &TopicPartition) {
+        self.forget(name);
+        if let Some(log) = self.logs.get_mut(name) {
+            log.damaged = false;
+        }
+    }
+
+    /// A sync ended; answers its log. Several segments may be synced at once, in any order.
     pub fn on_synced(&mut self, op: u64, good: bool) -> Option<TopicPartition> {
-        let (name, end) = self.syncing.remove(&op)?;
+        let (name, base, end) = self.syncing.remove(&op)?;
         if good {
+            let before = self.syncing.values().filter(|(log, other, _)| *log == name && *other < base);
+            let end = before.map(|(_, pending, _)| *pending).min().unwrap_or(end);
             let log = self.logs.get_mut(&name)?;
             log.synced = log.synced.max(end.min(log.end()));
         }
@@ -481,115 +472,6 @@ impl Logs {
             self.open.retain(|_, (log, _)| *log != name);
         }
     }
-}
-
-impl LogImage {
-    /// What a complete segment replaces is no part of the log, and of two of one base the complete one came last.
-    fn settle(&mut self) {
-        for &(base, last) in &self.swaps {
-            let newest = self.segments.iter().rposition(|segment| segment.base == base);
-            let mut at = 0;
-            self.segments.retain(|segment| {
-                at += 1;
-                Some(at - 1) == newest || !(base..=last).contains(&segment.base)
-            });
-        }
-        self.segments.sort_by_key(|segment| segment.base);
-    }
-
-    /// The batches that can be read from the start, without a gap between segments.
-    #[must_use]
-    pub fn readable(&self) -> Vec<BatchRef> {
-        let mut all: Vec<BatchRef> = Vec::new();
-        for segment in &self.segments {
-            if all.last().is_some_and(|last| last.last >= segment.base) {
-                break;
-            }
-            all.extend(&segment.batches);
-            if !segment.whole {
-                break;
-            }
-        }
-        all
-    }
-
-    /// A log's batches that have a place in their segments, whatever bytes lie there. Up to where its own can be read
-    /// a segment has what is read: a power loss may have brought back what an earlier one had taken.
-    fn placed(&self, log: &FollowedLog) -> Vec<BatchRef> {
-        let mut placed: Vec<BatchRef> = Vec::new();
-        for segment in &self.segments {
-            let mut known = log.batches.iter().filter(|batch| batch.segment == segment.base).peekable();
-            if known.peek().is_none() {
-                continue;
-            }
-            let read = segment.batches.iter().take_while(|batch| log.ever_held(batch));
-            placed.extend(read);
-            let from = placed.last().filter(|last| last.segment == segment.base).map_or(0, |last| last.pos + 1);
-            placed.extend(known.filter(|batch| from <= batch.pos && batch.pos < segment.len));
-        }
-        placed
-    }
-
-    /// The offset after the last batch that can be read.
-    #[must_use]
-    pub fn end(&self) -> i64 {
-        self.readable().last().map_or(0, |batch| batch.last + 1)
-    }
-}
-
-/// Reads every log on a disk, as the running kernel shows it, without touching the page cache.
-#[must_use]
-pub fn read_logs(disk: &Disk) -> BTreeMap<TopicPartition, LogImage> {
-    let mut logs: BTreeMap<TopicPartition, LogImage> = BTreeMap::new();
-    let files = disk.files();
-    let find = |name: &str| files.iter().find(|(_, path, _)| path == name).map(|(_, _, ino)| disk.peek(*ino));
-    for (dir, path, ino) in &files {
-        let (path, ending) = path.strip_suffix(".swap").map_or((path.as_str(), ""), |path| (path, ".swap"));
-        let place = Path::new(ottla_core::machine::LogDirId(*dir), path);
-        let Some((log, base)) = segment_of(&place) else { continue };
-        let stem = path.trim_end_matches(".log");
-        let bytes = disk.peek(*ino);
-        let (batches, whole) = read_segment(&bytes, base);
-        let image = logs.entry(log).or_default();
-        if !ending.is_empty() {
-            image.swaps.push((base, batches.last().map_or(base, |last| last.last)));
-        }
-        image.segments.push(SegmentImage {
-            base,
-            batches,
-            whole,
-            len: bytes.len() as u64,
-            index: find(&format!("{stem}.index{ending}")),
-            time_index: find(&format!("{stem}.timeindex{ending}")),
-        });
-    }
-    logs.values_mut().for_each(LogImage::settle);
-    logs
-}
-
-/// The batches of a segment up to the first bad one, and whether that is all of it.
-fn read_segment(bytes: &Bytes, segment: i64) -> (Vec<BatchRef>, bool) {
-    let mut found: Vec<BatchRef> = Vec::new();
-    let mut pos = 0;
-    for batch in batches(bytes) {
-        let Ok(batch) = batch else { return (found, false) };
-        let next = BatchRef::of(batch.header(), pos, segment);
-        let in_order = found.last().is_none_or(|last| last.last < next.base);
-        if batch.check_crc().is_err() || !in_order {
-            return (found, false);
-        }
-        pos += batch.bytes().len() as u64;
-        found.push(next);
-    }
-    (found, true)
-}
-
-/// The log and the base offset of a segment's log file, by its path.
-fn segment_of(path: &Path) -> Option<(TopicPartition, i64)> {
-    let (dir, file) = path.name.rsplit_once('/')?;
-    let log = TopicPartition::from_dir_name(dir)?;
-    let base = file.strip_suffix(".log")?.parse().ok()?;
-    Some((log, base))
 }
 
 #[cfg(test)]

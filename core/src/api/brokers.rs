@@ -1,6 +1,7 @@
 //! What brokers and the controller ask each other, on both sides: BrokerRegistration (62), BrokerHeartbeat (63),
-//! AlterPartition (56), AllocateProducerIds (67); and a follower's Fetch (1) as it goes out.
+//! AlterPartition (56), AllocateProducerIds (67), AssignReplicasToDirs (73); and a follower's Fetch (1) as it goes out.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -8,6 +9,10 @@ use ottla_wire::api::allocate_producer_ids::{AllocateProducerIdsRequest, Allocat
 use ottla_wire::api::alter_partition::{
     AlterPartitionRequest, AlterPartitionResponse, BrokerState, PartitionChange, PartitionChanged, TopicChange,
     TopicChanged,
+};
+use ottla_wire::api::assign_replicas_to_dirs::{
+    AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, DirectoryAssigned, DirectoryData, PartitionAssigned,
+    PartitionData, TopicAssigned, TopicData,
 };
 use ottla_wire::api::broker_heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
 use ottla_wire::api::broker_registration::{
@@ -23,7 +28,7 @@ use ottla_wire::{ErrorCode, Message, Uuid, Writer};
 
 use super::{Call, Handled, Reply, respond};
 use crate::broker::{Ask, Broker, FetchFrom, FetchedFrom, Heartbeat, Said, Standing};
-use crate::controller::{self, BrokerEndpoint, IsrProposal, NewTopic, Refused, Registration};
+use crate::controller::{self, Assignment, BrokerEndpoint, IsrProposal, NewTopic, Refused, Registration};
 use crate::ingress::Head;
 use crate::log::leader_epoch_cache::EpochEnd;
 use crate::machine::Answer;
@@ -117,6 +122,44 @@ pub(super) fn allocate(call: Call<'_>) -> Handled {
     Ok(None)
 }
 
+pub(super) fn assign(call: Call<'_>) -> Handled {
+    let Call { broker, now, ticket, request, reply, out, .. } = call;
+    let wire = AssignReplicasToDirsRequest::decode(&mut request.reader(), reply.head.api_version)?;
+    let mut assignments = Vec::new();
+    for directory in &wire.directories {
+        for topic in &directory.topics {
+            let (topic_id, directory) = (topic.topic_id, directory.id);
+            let partitions = topic.partitions.iter().map(|it| it.partition_index);
+            assignments.extend(partitions.map(|partition| Assignment { topic_id, partition, directory }));
+        }
+    }
+    let sender = (BrokerId(wire.broker_id), BrokerEpoch(wire.broker_epoch));
+    broker.assign_replicas(now, ticket, sender, &assignments, out);
+    Ok(None)
+}
+
+pub(super) fn encode_assigned(reply: Reply, assigned: Result<Vec<(Assignment, ErrorCode)>, ErrorCode>) -> Answer {
+    let answers = match assigned {
+        Err(error_code) => {
+            return respond(reply.head, &AssignReplicasToDirsResponse { error_code, ..Default::default() });
+        }
+        Ok(answers) => answers,
+    };
+    let mut directories: Vec<DirectoryAssigned> = Vec::new();
+    for (it, error_code) in answers {
+        let partition = PartitionAssigned { partition_index: it.partition, error_code };
+        if directories.last().is_none_or(|directory| directory.id != it.directory) {
+            directories.push(DirectoryAssigned { id: it.directory, topics: Vec::new() });
+        }
+        let Some(DirectoryAssigned { topics, .. }) = directories.last_mut() else { continue };
+        match topics.last_mut().filter(|topic| topic.topic_id == it.topic_id) {
+            Some(topic) => topic.partitions.push(partition),
+            None => topics.push(TopicAssigned { topic_id: it.topic_id, partitions: vec![partition] }),
+        }
+    }
+    respond(reply.head, &AssignReplicasToDirsResponse { directories, ..Default::default() })
+}
+
 pub(super) fn encode_registered(reply: Reply, registered: Result<BrokerEpoch, ErrorCode>) -> Answer {
     let (error_code, epoch) = registered.map_or_else(|error| (error, -1), |epoch| (ErrorCode::NONE, epoch.0));
     respond(reply.head, &BrokerRegistrationResponse { error_code, broker_epoch: epoch, ..Default::default() })
@@ -208,6 +251,7 @@ pub(crate) fn with_request<T>(
         Ask::AllocateProducerIds { sender: (id, epoch) } => {
             send(&AllocateProducerIdsRequest { broker_id: id.0, broker_epoch: epoch.0 }.into(), any)
         }
+        Ask::AssignReplicas { sender, assignments } => send(&assignment_of(*sender, assignments).into(), any),
         Ask::CreateTopics(topics) => send(&creation_of(topics).into(), any),
         Ask::Forward { request: it, .. } => {
             let version = it.head.api_version;
@@ -280,6 +324,19 @@ fn alteration_of((id, epoch): (BrokerId, BrokerEpoch), proposals: &[IsrProposal]
     AlterPartitionRequest { broker_id: id.0, broker_epoch: epoch.0, topics }
 }
 
+fn assignment_of((id, epoch): (BrokerId, BrokerEpoch), assignments: &[Assignment]) -> AssignReplicasToDirsRequest {
+    let mut directories: BTreeMap<Uuid, BTreeMap<Uuid, Vec<PartitionData>>> = BTreeMap::new();
+    for it in assignments {
+        let topics = directories.entry(it.directory).or_default();
+        topics.entry(it.topic_id).or_default().push(PartitionData { partition_index: it.partition });
+    }
+    let directories = directories.into_iter().map(|(id, topics)| {
+        let topics = topics.into_iter().map(|(topic_id, partitions)| TopicData { topic_id, partitions });
+        DirectoryData { id, topics: topics.collect() }
+    });
+    AssignReplicasToDirsRequest { broker_id: id.0, broker_epoch: epoch.0, directories: directories.collect() }
+}
+
 fn creation_of(topics: &[NewTopic]) -> CreateTopicsRequest<'_> {
     let topics = topics.iter().map(|topic| create_topics::CreatableTopic {
         name: &topic.name,
@@ -350,6 +407,9 @@ pub(crate) fn said(ask: &Ask, answer: &rpc::Answer) -> Option<Said> {
                 topic.partitions.iter().map(|it| (topic.topic_id, it.partition_index, it.error_code))
             });
             Some(Said::Altered(checked(it.error_code, each.collect())))
+        }
+        (Ask::AssignReplicas { .. }, Response::AssignReplicasToDirs(it)) => {
+            Some(Said::Assigned(checked(it.error_code, ())))
         }
         (Ask::AllocateProducerIds { .. }, Response::AllocateProducerIds(it)) => {
             let first = it.producer_id_start;

@@ -17,7 +17,7 @@ use ottla_wire::{ErrorCode, Message, Uuid};
 
 use super::{Call, Handled, Reply, respond};
 use crate::broker::Broker;
-use crate::controller::{PartitionImage, TopicImage, is_internal};
+use crate::controller::{MetadataImage, PartitionImage, TopicImage, is_internal};
 use crate::machine::Answer;
 use crate::types::BrokerId;
 
@@ -33,7 +33,8 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
     let wire = MetadataRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let all = wire.topics.is_none() || reply.head.api_version == 0 && wire.topics.as_ref().is_some_and(Vec::is_empty);
     if all {
-        let topics = broker.image().topics().map(|topic| found(topic, wire.include_topic_authorized_operations));
+        let image = broker.image();
+        let topics = image.topics().map(|topic| found(image, topic, wire.include_topic_authorized_operations));
         return Ok(Some(response(broker, reply, topics.collect(), &wire)));
     }
     let wanted = wire.topics.clone().unwrap_or_default();
@@ -51,7 +52,7 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
         } else {
             broker.image().topic_by_id(it.topic_id)
         };
-        known.map_or_else(|| unknown(it.name, it.topic_id, None), |topic| found(topic, operations))
+        known.map_or_else(|| unknown(it.name, it.topic_id, None), |topic| found(broker.image(), topic, operations))
     });
     Ok(Some(response(broker, reply, topics.collect(), &wire)))
 }
@@ -59,7 +60,7 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
 /// The answer that waited until the missing topics were made.
 pub(super) fn encode(broker: &Broker, reply: Reply, names: &[String], refused: &BTreeMap<String, ErrorCode>) -> Answer {
     let topics = names.iter().map(|name| match broker.topic(name) {
-        Some(topic) => found(topic, false),
+        Some(topic) => found(broker.image(), topic, false),
         None => unknown(Some(name), Uuid::default(), refused.get(name).copied()),
     });
     response(broker, reply, topics.collect(), &MetadataRequest::default())
@@ -89,7 +90,7 @@ fn response(
     respond(reply.head, &body)
 }
 
-fn found(topic: &TopicImage, operations: bool) -> MetadataResponseTopic<'_> {
+fn found<'a>(image: &MetadataImage, topic: &'a TopicImage, operations: bool) -> MetadataResponseTopic<'a> {
     let partitions = (0..).zip(&topic.partitions).map(|(index, it)| MetadataResponsePartition {
         error_code: leader_error(it),
         partition_index: index,
@@ -97,7 +98,7 @@ fn found(topic: &TopicImage, operations: bool) -> MetadataResponseTopic<'_> {
         leader_epoch: it.leader_epoch.0,
         replica_nodes: ids(&it.replicas),
         isr_nodes: ids(&it.isr),
-        offline_replicas: Vec::new(),
+        offline_replicas: offline(image, it),
     });
     MetadataResponseTopic {
         error_code: ErrorCode::NONE,
@@ -145,7 +146,7 @@ pub(super) fn handle_partitions(call: Call<'_>) -> Handled {
             continue;
         };
         let skip = if name == from_topic { usize::try_from(from_partition).unwrap_or(0) } else { 0 };
-        let described = described(topic, skip, room);
+        let described = described(broker.image(), topic, skip, room);
         let next = skip + described.partitions.len();
         room -= described.partitions.len().min(room);
         body.topics.push(described);
@@ -158,7 +159,12 @@ pub(super) fn handle_partitions(call: Call<'_>) -> Handled {
     Ok(Some(respond(reply.head, &body)))
 }
 
-fn described(topic: &TopicImage, skip: usize, room: usize) -> DescribeTopicPartitionsResponseTopic<'_> {
+fn described<'a>(
+    image: &MetadataImage,
+    topic: &'a TopicImage,
+    skip: usize,
+    room: usize,
+) -> DescribeTopicPartitionsResponseTopic<'a> {
     let partitions = (0..).zip(&topic.partitions).skip(skip).take(room);
     let partitions = partitions.map(|(index, it)| DescribeTopicPartitionsResponsePartition {
         error_code: leader_error(it),
@@ -169,7 +175,7 @@ fn described(topic: &TopicImage, skip: usize, room: usize) -> DescribeTopicParti
         isr_nodes: ids(&it.isr),
         eligible_leader_replicas: Some(ids(&it.elr)),
         last_known_elr: Some(Vec::new()),
-        offline_replicas: Vec::new(),
+        offline_replicas: offline(image, it),
     });
     DescribeTopicPartitionsResponseTopic {
         error_code: ErrorCode::NONE,
@@ -183,6 +189,12 @@ fn described(topic: &TopicImage, skip: usize, room: usize) -> DescribeTopicParti
 
 const fn leader_error(partition: &PartitionImage) -> ErrorCode {
     if partition.leader.is_some() { ErrorCode::NONE } else { ErrorCode::LEADER_NOT_AVAILABLE }
+}
+
+/// The replicas whose brokers are out of service, or cannot use them.
+fn offline(image: &MetadataImage, partition: &PartitionImage) -> Vec<i32> {
+    let is_offline = |id: &BrokerId| image.broker(*id).is_none_or(|it| it.fenced) || partition.is_lost(*id);
+    partition.replicas.iter().filter(|id| is_offline(id)).map(|id| id.0).collect()
 }
 
 fn ids(brokers: &[BrokerId]) -> Vec<i32> {

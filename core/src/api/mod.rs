@@ -99,6 +99,7 @@ pub const QUORUM: &[ApiKey] = &[
     ApiKey::BrokerHeartbeat,
     ApiKey::AlterPartition,
     ApiKey::AllocateProducerIds,
+    ApiKey::AssignReplicasToDirs,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
     ApiKey::CreatePartitions,
@@ -225,6 +226,7 @@ pub(crate) fn handle(mut call: Call<'_>) -> Handled {
         ApiKey::BrokerHeartbeat => brokers::heartbeat(call),
         ApiKey::AlterPartition => brokers::alter_partition(call),
         ApiKey::AllocateProducerIds => brokers::allocate(call),
+        ApiKey::AssignReplicasToDirs => brokers::assign(call),
         _ => Err(DecodeError::UnknownApiKey(api_key.code())),
     }
 }
@@ -260,6 +262,7 @@ pub(crate) fn encode(broker: &Broker, reply: Reply, outcome: Outcome) -> Answer 
             Answered::FeaturesUpdated(it) => features::encode(reply, &it),
             Answered::Unregistered(it) => brokers::encode_unregistered(reply, &it),
             Answered::Alive(it) => brokers::encode_alive(reply, it),
+            Answered::Assigned(it) => brokers::encode_assigned(reply, it),
             Answered::AlteredPartitions(it) => brokers::encode_altered(broker, reply, &it),
             Answered::Reassigned(results) => partitions::encode_reassigned(reply, &results),
             Answered::Elected(results) => partitions::encode_elected(reply, &results),

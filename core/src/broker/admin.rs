@@ -9,8 +9,8 @@ use super::purgatory::WaitKey;
 use super::{Broker, Outcome, Standing, TopicRef};
 use crate::clock::Now;
 use crate::controller::{
-    self, Alteration, CreatedTopic, FeatureUpdate, MorePartitions, NewTopic, Refused, TopicChoice, TopicImage,
-    is_internal,
+    self, Alteration, Assignment, CreatedTopic, FeatureUpdate, MorePartitions, NewTopic, Refused, TopicChoice,
+    TopicImage, is_internal,
 };
 use crate::log::{CleanerView, LogId, ProducerView};
 use crate::machine::{Effects, LogDirId, Ticket};
@@ -51,6 +51,8 @@ pub enum Answered {
     Alive(Result<Standing, ErrorCode>),
     /// AlterPartition: topic, partition and outcome of each.
     AlteredPartitions(Result<Vec<(Uuid, i32, ErrorCode)>, ErrorCode>),
+    /// AssignReplicasToDirs: what became of each.
+    Assigned(Result<Vec<(Assignment, ErrorCode)>, ErrorCode>),
     /// AllocateProducerIds: the first id of the block.
     ProducerIdBlock(Result<i64, ErrorCode>),
     /// FindCoordinator of these groups.

@@ -315,7 +315,7 @@ impl Broker {
     fn replay(&mut self, now: Now, reading: Reading, out: &mut Effects) {
         let Reading { boot, directories, election, .. } = reading;
         let online = (0..).map(LogDirId).zip(directories).filter(|(dir, _)| !boot.offline.contains(dir));
-        self.metadata.directories = online.filter_map(|(_, meta)| meta).map(|meta| meta.directory_id).collect();
+        self.metadata.directories = online.filter_map(|(dir, meta)| Some((dir, meta?.directory_id))).collect();
         let intact = self.is_intact(&boot);
         self.metadata.missing = boot.missing.into_iter().map(|(_, partition, id)| (partition, id)).collect();
         let partition = TopicPartition::new(METADATA_TOPIC, 0);
@@ -390,7 +390,7 @@ impl Broker {
 
     /// The metadata log is read: this node takes part in the quorum from now on.
     fn elect(&mut self, now: Now, replaying: Replaying, out: &mut Effects) {
-        let directory_id = self.metadata.directories.first().copied().unwrap_or_default();
+        let directory_id = self.metadata.directories.values().next().copied().unwrap_or_default();
         let node = VoterKey { id: self.node(), directory_id };
         self.metadata.proven = self.proven_epoch(replaying.intact);
         let is_birth = replaying.next == Offset::ZERO && self.config.new_cluster;

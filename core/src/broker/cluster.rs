@@ -3,6 +3,7 @@
 //! * [`lifecycle`]: it is registered, says that it is alive, comes into service
 //! * [`controlling`]: what the leader of the metadata quorum decides about brokers and partitions; [`moving`]: by an
 //!   operator's word
+//! * [`placing`]: in which directories its replicas lie, and what becomes of damaged ones
 //! * [`following`]: it fetches what others lead; [`in_sync`]: who keeps up with what it leads
 //! * [`forwarding`]: what only the controller can do, asked by a client of this node
 //!
@@ -15,6 +16,7 @@ mod forwarding;
 mod in_sync;
 mod lifecycle;
 mod moving;
+mod placing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -26,7 +28,7 @@ pub use self::following::{FetchFrom, FetchedFrom};
 pub use self::in_sync::Follower;
 use super::Broker;
 use crate::clock::{Instant, Now};
-use crate::controller::{IsrProposal, NewTopic, Registration};
+use crate::controller::{Assignment, IsrProposal, NewTopic, Registration};
 use crate::ingress;
 use crate::log::LogId;
 use crate::machine::Effects;
@@ -74,6 +76,13 @@ pub enum Ask {
         /// For each partition.
         proposals: Vec<IsrProposal>,
     },
+    /// The controller: to know where replicas lie.
+    AssignReplicas {
+        /// Who says so, in which registration.
+        sender: (BrokerId, BrokerEpoch),
+        /// For each replica.
+        assignments: Vec<Assignment>,
+    },
     /// The controller: for a block of producer ids.
     AllocateProducerIds {
         /// Who asks, in which registration.
@@ -103,6 +112,8 @@ pub enum Said {
     Alive(Result<Standing, ErrorCode>),
     /// To [`Ask::AlterPartitions`]: what became of each.
     Altered(Result<Vec<(Uuid, i32, ErrorCode)>, ErrorCode>),
+    /// To [`Ask::AssignReplicas`].
+    Assigned(Result<(), ErrorCode>),
     /// To [`Ask::AllocateProducerIds`].
     ProducerIds(Result<std::ops::Range<i64>, ErrorCode>),
     /// To [`Ask::CreateTopics`].
@@ -144,6 +155,7 @@ pub(super) struct Cluster {
     sessions: controlling::Sessions,
     following: following::Followed,
     in_sync: in_sync::InSync,
+    placing: placing::Placing,
     forwarding: forwarding::Forwarding,
     /// When preferred leaders are looked for next.
     balance_at: Option<Instant>,
@@ -178,6 +190,7 @@ enum Purpose {
     ProducerIds,
     Nothing,
     Isr(BTreeSet<LogId>),
+    Placing,
     Forward(u64),
     Fetch(BrokerId),
 }
@@ -206,7 +219,8 @@ impl Broker {
         self.attend_to_life(now);
         self.attend_to_forwards(now);
         self.attend_to_followed(now);
-        let decided = self.attend_to_sessions(now, out) | self.attend_to_balance(now, out);
+        let mut decided = self.attend_to_sessions(now, out) | self.attend_to_balance(now, out);
+        decided |= self.attend_to_placing(now, out);
         self.attend_to_isr(now, out) || decided
     }
 
@@ -241,6 +255,7 @@ impl Broker {
             self.followed_deadline(),
             self.sessions_deadline(),
             self.isr_deadline(),
+            self.placing_deadline(),
             self.balance_deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -267,6 +282,7 @@ impl Broker {
             Some(Purpose::Life) => self.on_life_answer(now, said.as_ref()),
             Some(Purpose::ProducerIds) => self.on_producer_ids(said),
             Some(Purpose::Isr(logs)) => self.on_isr_answer(now, &logs, said),
+            Some(Purpose::Placing) => self.on_placed(now, said.as_ref()),
             Some(Purpose::Forward(which)) => self.on_forwarded(which, said),
             Some(Purpose::Fetch(leader)) => self.on_fetched(now, (leader, call), said, out),
             Some(Purpose::Nothing) | None => {}

@@ -54,14 +54,19 @@ impl Broker {
         let config = self.config.broker.topic(&self.overrides_of(&topic.name));
         let high_watermark = if self.config.planted.has(Plant::Isr19) { offsets.log_end } else { high_watermark };
         self.replicas.insert(Replica::new(partition, topic.id, log, high_watermark), &config);
+        let is_damaged = damage.is_some();
         let why = match damage {
             Some(damage) => format!("is damaged ({damage}); nothing of it is served or cut"),
             None if self.logs.is_offline(dir) => "is offline with its directory".to_owned(),
             None if unsure => "does not say of which topic it is; nothing of it is served or cut".to_owned(),
             None => return,
         };
+        if is_damaged && !unsure {
+            self.mark_damaged(log);
+        } else {
+            self.replicas.mark_unusable(log);
+        }
         self.take_offline(log, &why, out);
-        self.replicas.mark_damaged(log);
     }
 
     /// A log that was not found may lie in a directory that is offline: it is not made anew, empty, elsewhere (P9).

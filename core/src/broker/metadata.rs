@@ -4,7 +4,7 @@
 //! committed them they are replayed into the committed one, acted on here (logs are made, led and removed), and only
 //! then answered. An answer that saw what is not committed waits for it too.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::clock::Now;
 use crate::config::{Config, Overrides};
 use crate::controller::{self, Change, Controller, Extent, MetadataImage, PartitionImage, ResourceKind, TopicImage};
 use crate::log::{AppendOrigin, Batch, FoundLog, LogId, SaveRequest};
-use crate::machine::{Effects, Level, Ticket};
+use crate::machine::{Effects, Level, LogDirId, Ticket};
 use crate::planted::Plant;
 use crate::raft::{self, ControlRecord, Lead, LogState, Raft, SaveId};
 use crate::record::{self, RecordBatch};
@@ -33,8 +33,8 @@ use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicPartition};
 pub(super) struct Metadata {
     pub(super) controller: Controller,
     pub(super) cluster_id: String,
-    /// The ids of the log directories, in the order of `log.dirs`.
-    pub(super) directories: Vec<Uuid>,
+    /// The ids of the log directories that could be read at the start.
+    pub(super) directories: BTreeMap<LogDirId, Uuid>,
     /// The logs that the start found, until they are adopted.
     pub(super) found: Vec<FoundLog>,
     /// The logs that were durable once and are not there.
@@ -57,7 +57,7 @@ impl Metadata {
         Self {
             controller: Controller::default(),
             cluster_id: config.cluster_id.clone().unwrap_or_default(),
-            directories: Vec::new(),
+            directories: BTreeMap::new(),
             found: Vec::new(),
             missing: BTreeSet::new(),
             proven: None,
@@ -401,8 +401,11 @@ impl Broker {
             let partition = TopicPartition::new(Arc::clone(&topic.name), index);
             if !image.replicas.contains(&node) {
                 self.metadata.missing.remove(&(partition.clone(), topic.id));
-                self.give_up_replica(now, &partition, out);
+                self.give_up_replica(now, &partition, "has moved to other brokers: removed", out);
                 continue;
+            }
+            if self.replicas.log(&topic.name, index).is_some_and(|log| self.may_repair(log, image)) {
+                self.give_up_replica(now, &partition, "is damaged here: it is made anew from its leader", out);
             }
             let Some(log) = self.log_for(now, &partition, topic.id, &config, out) else { continue };
             self.logs.set_config(log, log_config(&config));
@@ -411,6 +414,7 @@ impl Broker {
                 Some(leader) if leader == node => self.lead(now, log, leading(image), out),
                 other => self.lead_no_more(log, other.map(|leader| (leader, image.leader_epoch)), out),
             }
+            self.place(log);
         }
     }
 
@@ -444,7 +448,7 @@ impl Broker {
     }
 
     fn lead(&mut self, now: Now, log: LogId, state: Leading, out: &mut Effects) {
-        if self.replicas.is_damaged(log) {
+        if self.is_storage_offline(log) {
             return;
         }
         let offsets = self.logs.offsets(log).unwrap_or_default();
@@ -500,14 +504,19 @@ impl Broker {
     }
 
     /// Whether a log cannot be used by this process any more.
-    fn is_storage_offline(&self, log: LogId) -> bool {
-        self.replicas.is_damaged(log) || self.logs.view(log).is_none_or(|view| self.logs.is_offline(view.dir))
+    pub(super) fn is_storage_offline(&self, log: LogId) -> bool {
+        self.replicas.is_unusable(log) || self.logs.view(log).is_none_or(|view| self.logs.is_offline(view.dir))
     }
 
-    /// A partition has moved to others: what is here of it goes.
-    fn give_up_replica(&mut self, now: Now, partition: &TopicPartition, out: &mut Effects) {
+    /// The id of the directory that a log lies in.
+    pub(super) fn directory_of(&self, log: LogId) -> Option<Uuid> {
+        self.metadata.directories.get(&self.logs.view(log)?.dir).copied()
+    }
+
+    /// What is here of a partition goes: others have it.
+    fn give_up_replica(&mut self, now: Now, partition: &TopicPartition, why: &str, out: &mut Effects) {
         let Some(log) = self.replicas.log(&partition.topic, partition.partition) else { return };
-        out.note(Level::Info, format!("{partition} has moved to other brokers: removed"));
+        out.note(Level::Info, format!("{partition} {why}"));
         self.resign_groups(log);
         self.unfollow(log);
         self.replicas.remove(log);

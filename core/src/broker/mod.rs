@@ -367,6 +367,7 @@ impl Broker {
             }
             LogEvent::LogStartSaved { log, offset } => self.on_log_start_saved(log, offset),
             LogEvent::Damaged { log, damage } => {
+                self.mark_damaged(log);
                 self.take_offline(log, &format!("is damaged ({damage}); nothing of it is served or cut"), out);
             }
             LogEvent::DirOffline { dir, error } => self.on_dir_offline(now, dir, error, out),
@@ -457,6 +458,7 @@ impl Broker {
         self.resign_groups(log);
         self.fail_deletions(log);
         self.wake_fetches(log, out);
+        self.place(log);
     }
 
     fn note_dir(&self, level: Level, dir: LogDirId, what: &str, out: &mut Effects) {

@@ -11,7 +11,7 @@ use crate::log::{CompactionRules, LogConfig, LogId};
 use crate::planted::{Plant, Planted};
 use crate::record::{self, Compression, TopicPolicy};
 use crate::replication::{Leader, Replica};
-use crate::types::{Offset, TopicPartition};
+use crate::types::{LeaderEpoch, Offset, TopicPartition};
 
 /// Every replica here.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,8 @@ struct Hosted {
     replica: Replica,
     policy: TopicPolicy,
     min_insync_replicas: usize,
-    damaged: bool,
+    damaged: Option<LeaderEpoch>,
+    unusable: bool,
 }
 
 impl Replicas {
@@ -37,7 +38,8 @@ impl Replicas {
         let hosted = Hosted {
             policy: policy(config),
             min_insync_replicas: min_insync_replicas(config),
-            damaged: false,
+            damaged: None,
+            unusable: false,
             replica,
         };
         self.by_log.insert(hosted.replica.log, hosted);
@@ -108,17 +110,30 @@ impl Replicas {
         state.is_some_and(|it| alone || it.isr.len() >= hosted.min_insync_replicas.min(it.replicas.len()))
     }
 
-    /// The log is damaged: it is not led again by this process.
-    pub fn mark_damaged(&mut self, log: LogId) {
+    /// The log is damaged, which was found in this epoch of its partition. This process uses it no more.
+    pub fn mark_damaged(&mut self, log: LogId, epoch: LeaderEpoch) {
         if let Some(hosted) = self.by_log.get_mut(&log) {
-            hosted.damaged = true;
+            (hosted.damaged, hosted.unusable) = (Some(epoch), true);
         }
     }
 
-    /// Whether it was marked so.
+    /// The epoch in which the log was found damaged.
     #[must_use]
-    pub fn is_damaged(&self, log: LogId) -> bool {
-        self.by_log.get(&log).is_some_and(|hosted| hosted.damaged)
+    pub fn damaged_since(&self, log: LogId) -> Option<LeaderEpoch> {
+        self.by_log.get(&log)?.damaged
+    }
+
+    /// This process does not use the log, though it may be whole.
+    pub fn mark_unusable(&mut self, log: LogId) {
+        if let Some(hosted) = self.by_log.get_mut(&log) {
+            hosted.unusable = true;
+        }
+    }
+
+    /// Whether it was marked so, or damaged.
+    #[must_use]
+    pub fn is_unusable(&self, log: LogId) -> bool {
+        self.by_log.get(&log).is_some_and(|hosted| hosted.unusable)
     }
 
     /// A topic's configuration changed.

@@ -52,7 +52,7 @@ pub(super) struct Election<'a> {
 }
 
 impl Election<'_> {
-    /// What changes of the partition, if anything does. `may_lead`: whose brokers are active.
+    /// What changes of the partition, if anything does. `may_lead`: whose brokers are active. What is lost is not led.
     pub(super) fn decide(self, may_lead: impl Fn(BrokerId) -> bool) -> Option<PartitionDelta> {
         let Self { partition, mut isr, unclean, for_good, min_isr, anew, planted } = self;
         // Where there is one copy, nobody else could have more.
@@ -60,7 +60,7 @@ impl Election<'_> {
         isr.retain(|id| unclean != Some(*id));
         let whoever_is_left = if planted.has(Plant::Isr26) { usize::MAX } else { min_isr };
         let mut elr = eligible(partition, &isr, unclean, whoever_is_left);
-        let may_lead = |id: BrokerId| planted.has(Plant::Isr28) || may_lead(id);
+        let may_lead = |id: BrokerId| planted.has(Plant::Isr28) || may_lead(id) && !partition.is_lost(id);
         let keeps = partition.leader.filter(|leader| isr.contains(leader) && may_lead(*leader) && !anew);
         let first = |among: &[BrokerId]| {
             let mut replicas = partition.replicas.iter().copied();

@@ -89,7 +89,7 @@ pub fn reassign(
 
 /// Where somebody is added, the leader begins a new epoch. Who was here before and has not heard yet that it had to go
 /// still fetches, with all that it has; it would be in sync by that, hear of its leaving, and begin with nothing.
-fn begins_anew(partition: &PartitionImage, joins: bool) -> Option<Option<BrokerId>> {
+pub(super) fn begins_anew(partition: &PartitionImage, joins: bool) -> Option<Option<BrokerId>> {
     (joins && partition.leader.is_some()).then_some(partition.leader)
 }
 
@@ -137,7 +137,7 @@ pub(super) fn changed(
 }
 
 /// Each replica's directory: the one it had; for a new one its broker's, if that has one only (KIP-858).
-fn directories(image: &MetadataImage, partition: &PartitionImage, replicas: &[BrokerId]) -> Vec<Uuid> {
+pub(super) fn directories(image: &MetadataImage, partition: &PartitionImage, replicas: &[BrokerId]) -> Vec<Uuid> {
     let directory = |id: &BrokerId| {
         let place = partition.replicas.iter().position(|other| other == id);
         let known = place.and_then(|place| partition.directories.get(place)).copied();
@@ -182,7 +182,7 @@ fn prefer(image: &MetadataImage, partition: &PartitionImage) -> Result<Partition
     if preferred == partition.leader {
         return Err(refused(ErrorCode::ELECTION_NOT_NEEDED));
     }
-    match preferred.filter(|id| partition.isr.contains(id) && image.is_active(*id)) {
+    match preferred.filter(|id| partition.isr.contains(id) && image.is_active(*id) && !partition.is_lost(*id)) {
         Some(leader) => Ok(PartitionDelta { leader: Some(Some(leader)), ..PartitionDelta::default() }),
         None => Err(refused(ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE)),
     }
@@ -202,7 +202,7 @@ fn elect_uncleanly(
         return Ok(delta);
     }
     let known = partition.last_known_elr.iter().chain(&partition.replicas).copied();
-    let leader = known.into_iter().find(|id| image.is_active(*id));
+    let leader = known.into_iter().find(|id| image.is_active(*id) && !partition.is_lost(*id));
     let leader = leader.ok_or_else(|| refused(ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE))?;
     Ok(PartitionDelta {
         leader: Some(Some(leader)),

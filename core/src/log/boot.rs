@@ -280,10 +280,6 @@ impl Starting {
             }
             let orphans = &io.storage.directory(start.id).journal.orphans;
             boot.missing.extend(orphans.keys().filter_map(|key| missing(start.id, key)));
-            if start.is_clean && io.storage.planted.has(Plant::Log03) {
-                let path = Path::new(start.id, names::CLEAN_SHUTDOWN);
-                io.storage.act(start.id, Owner::Nobody, FileAction::Remove { path }, io.out);
-            }
         }
         boot
     }

@@ -165,10 +165,7 @@ impl Log {
         if is_offline || matches!(self.condition, Condition::Damaged(_)) {
             return;
         }
-        io.out.note(
-            crate::machine::Level::Error,
-            format!("{} is damaged and offline: {damage}. It must be repaired from its replicas", self.partition),
-        );
+        io.out.note(crate::machine::Level::Error, format!("{} is damaged and offline: {damage}", self.partition));
         self.condition = Condition::Damaged(damage.clone());
         io.events.push(LogEvent::Damaged { log: self.id, damage: Box::new(damage) });
         self.answer_all(io);

@@ -157,6 +157,7 @@ impl Peers {
             | Ask::Register(_)
             | Ask::Heartbeat(_)
             | Ask::AlterPartitions { .. }
+            | Ask::AssignReplicas { .. }
             | Ask::AllocateProducerIds { .. } => Lane::Broker,
         };
         let (peer, endpoint) = match call.to {
@@ -239,6 +240,7 @@ impl Peers {
             | Ask::Register(_)
             | Ask::Heartbeat(_)
             | Ask::AlterPartitions { .. }
+            | Ask::AssignReplicas { .. }
             | Ask::AllocateProducerIds { .. }
             | Ask::Fetch(_) => soon,
         }

@@ -12,6 +12,7 @@ pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
 pub mod api_versions;
+pub mod assign_replicas_to_dirs;
 pub mod begin_quorum_epoch;
 pub mod broker_heartbeat;
 pub mod broker_registration;
@@ -216,6 +217,7 @@ apis! {
     UnregisterBroker unregister_broker UnregisterBrokerRequest, UnregisterBrokerResponse<'a>;
     AllocateProducerIds allocate_producer_ids AllocateProducerIdsRequest, AllocateProducerIdsResponse;
     UpdateFeatures update_features UpdateFeaturesRequest<'a>, UpdateFeaturesResponse<'a>;
+    AssignReplicasToDirs assign_replicas_to_dirs AssignReplicasToDirsRequest, AssignReplicasToDirsResponse;
 }
 
 /// Reads the header and the body of a request from a frame without its length prefix.

@@ -18,7 +18,11 @@ pub struct Replicated {
     pub needed: usize,
     /// Whose disks were replaced, until they have all again.
     pub lost: BTreeSet<usize>,
-    /// Those of them that the controller does not know of yet: no process has registered since.
+    /// On whose disks bits of replicas flipped, until they have all again.
+    pub rotten: BTreeSet<usize>,
+    /// Which of those were made anew since: until then they had what the others have.
+    pub mended: BTreeSet<(usize, TopicPartition)>,
+    /// Those of the lost that the controller does not know of yet: no process has registered since.
     pub unknown: BTreeSet<usize>,
 }
 
@@ -26,7 +30,25 @@ impl Replicated {
     /// These have; so many of a partition's have what is committed on their disks.
     #[must_use]
     pub fn new(topics: impl Iterator<Item = String>, needed: usize) -> Self {
-        Self { topics: topics.collect(), needed, lost: BTreeSet::new(), unknown: BTreeSet::new() }
+        Self { topics: topics.collect(), needed, ..Self::default() }
+    }
+
+    /// Whose disks are not what they were.
+    pub fn impaired(&self) -> impl Iterator<Item = usize> + '_ {
+        self.lost.union(&self.rotten).copied()
+    }
+
+    /// These have everything again.
+    pub fn have_all(&mut self, again: &[usize]) {
+        self.lost.retain(|at| !again.contains(at));
+        self.rotten.retain(|at| !again.contains(at));
+        self.mended.retain(|(at, _)| !again.contains(at));
+    }
+
+    /// How many copies of a log went with their disks, or were made anew.
+    fn gone(&self, log: &TopicPartition) -> usize {
+        let mended = self.mended.iter().filter(|(at, mended)| mended == log && !self.lost.contains(at));
+        self.lost.len() + mended.count()
     }
 }
 
@@ -58,9 +80,9 @@ impl Judge {
         if self.violation.is_some() || !self.is_replicated(log) || self.is_rotten() {
             return;
         }
-        let Replicated { needed, lost, unknown, .. } = &self.replicated;
+        let Replicated { needed, unknown, .. } = &self.replicated;
         // A disk that is gone had it, too.
-        let needed = needed.saturating_sub(lost.len());
+        let needed = needed.saturating_sub(self.replicated.gone(log));
         let fact = ReplicaFact { log, what, logs: &self.logs, needed, unknown };
         self.violation = verdict(&mut self.invariants, self.history_alone, at, &Fact::Replica(fact));
     }

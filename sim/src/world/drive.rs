@@ -125,6 +125,7 @@ impl World {
         }
         // Before the process may be killed halfway: what it has decided is decided.
         self.look_at_quorum(at);
+        self.note_mended(at);
         self.carry_out_all(at, &mut effects);
         if let Some(process) = &mut self.nodes[at].process {
             process.effects = effects;
@@ -213,6 +214,7 @@ impl World {
         self.judge_snapshot(at, &operation);
         let before = self.before_cut(at, &operation);
         let was_written = self.judge.logs[at].is_written();
+        self.note_begun(at, &operation);
         if let Some(change) = self.judge.logs[at].on_issue(op.0, &operation) {
             if let Change::Appended { log, batch, .. } = &change {
                 self.judge_vote(at, log, batch.epoch);

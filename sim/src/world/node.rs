@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ottla_core::config::{BrokerConfig, Config, ConfigError, Layers, Origin, StaticConfig};
 use ottla_core::job::Job;
+use ottla_core::log::LogId;
 use ottla_core::machine::{ConnId, Effects, Input, JobId, Machine, OpId};
-
 use ottla_core::types::TopicPartition;
 use ottla_wire::Uuid;
 
@@ -74,8 +74,21 @@ pub struct Process {
     pub rounds: u64,
     /// Its part in the quorum when it was looked at last.
     pub part: Part,
-    /// How it stood to its replicas then: topic, high watermark, log start, and the epoch that it leads in.
-    pub stands: BTreeMap<TopicPartition, (Uuid, i64, i64, Option<i32>)>,
+    /// How it stood to its replicas then.
+    pub stands: BTreeMap<TopicPartition, Stood>,
+}
+
+/// How a process stood to a replica when it was looked at last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stood {
+    /// The topic, and the log in the machine: one that is made again is another.
+    pub which: (Uuid, LogId),
+    /// Its high watermark.
+    pub high_watermark: i64,
+    /// Where its log began.
+    pub log_start: i64,
+    /// The epoch that it led in, if it did.
+    pub leads: Option<i32>,
 }
 
 /// The connections of a process.

@@ -43,6 +43,8 @@ impl World {
         let disk_failed = process.read_failed || self.judge.logs[at].rotten;
         for partition in process.machine.view().partitions.iter().filter(|partition| partition.damaged) {
             let log = TopicPartition::new(partition.topic.as_str(), partition.partition);
+            let rotted = self.judge.logs[at].get(&log).is_some_and(|log| log.rotted);
+            let disk_failed = disk_failed || rotted;
             self.judge.of_node(at, &Fact::OutOfService { log: &log, disk_failed });
         }
     }

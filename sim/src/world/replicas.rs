@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use ottla_core::config::{BrokerConfig, FlushMode, Overrides};
 use ottla_core::controller::MetadataImage;
 use ottla_core::machine::FileAction;
+use ottla_core::replication::Replica;
 use ottla_core::types::{BrokerId, TopicPartition};
 
 use super::World;
+use super::node::Stood;
 use crate::disk::Operation;
 use crate::invariants::{Fact, ReplicaEvent, Stands, is_same};
 use crate::judge::Replicated;
@@ -61,12 +63,18 @@ impl World {
                     return Err(format!("n{at} has {log} up to {own}, {high_watermark} of {end} committed"));
                 }
             }
-            let on_disk = |at: usize| images[at].get(&log).map(|image| image.readable()).unwrap_or_default();
-            let Some((one, others)) = having.split_first() else { continue };
+            let image = |at: usize| images[at].get(&log);
+            let on_disk = |at: usize| image(at).map(|image| image.readable()).unwrap_or_default();
+            let of_segment = |at: usize| image(at).and_then(|image| image.segments.first()).map(|first| first.base);
+            let begins = |at: usize, own: &[BatchRef]| own.first().map(|it| it.base).or(of_segment(at)).unwrap_or(0);
+            // Where bits have flipped, whoever reads them finds out.
+            let is_sound = |at: &usize| self.judge.logs[*at].get(&log).is_none_or(|followed| !followed.damaged);
+            let sound: Vec<usize> = having.into_iter().filter(is_sound).collect();
+            let Some((one, others)) = sound.split_first() else { continue };
             let first = on_disk(*one);
             for at in others.iter().copied() {
                 let own = on_disk(at);
-                if let Some(offset) = difference(&first, &own) {
+                if let Some(offset) = difference(&first, &own, begins(*one, &first).max(begins(at, &own))) {
                     self.judge.report("R5", format!("at rest n{one} and n{at} differ at {offset} of {log}"));
                 }
             }
@@ -85,15 +93,21 @@ impl World {
         for replica in process.machine.replicas().filter(|replica| self.judge.is_replicated(&replica.partition)) {
             let leads = replica.leader().map(|leader| leader.leader_epoch().0);
             let range = process.machine.log_range(replica.log);
-            let stands = (replica.topic_id, replica.high_watermark().0, range.start.0, leads);
-            let before = process.stands.get(&replica.partition).filter(|(id, ..)| *id == replica.topic_id);
-            if before != Some(&stands) {
-                let (_, high_watermark, log_start, leads) = stands;
-                let (before, led) = (before.map(|(_, before, ..)| *before), before.and_then(|(.., led)| *led));
+            let stood = Stood {
+                which: (replica.topic_id, replica.log),
+                high_watermark: replica.high_watermark().0,
+                log_start: range.start.0,
+                leads,
+            };
+            let before = process.stands.get(&replica.partition).filter(|before| before.which == stood.which);
+            if before != Some(&stood) {
+                let Stood { high_watermark, log_start, leads, .. } = stood;
+                let (led, before) =
+                    (before.and_then(|before| before.leads), before.map(|before| before.high_watermark));
                 let stands = Stands { high_watermark, before, log_start, log_end: range.end.0, leads, led };
                 changed.push((replica.partition.clone(), stands));
             }
-            now.insert(replica.partition.clone(), stands);
+            now.insert(replica.partition.clone(), stood);
         }
         process.stands = now;
         for (log, stands) in changed {
@@ -101,6 +115,40 @@ impl World {
                 followed.begun = followed.begun.max(stands.log_start);
             }
             self.judge.of_replica(at, &log, ReplicaEvent::Stands(stands));
+        }
+    }
+
+    /// The directory of a replica is made: nothing of what lay there before is owed. Until then what waited to be
+    /// written there may still be.
+    pub(super) fn note_begun(&mut self, at: usize, operation: &Operation) {
+        let Operation::Action(action) = operation else { return };
+        let FileAction::MakeDir { path } = &**action else { return };
+        let log = TopicPartition::from_dir_name(&path.name).filter(|log| self.judge.is_replicated(log));
+        if let Some(log) = log {
+            self.judge.logs[at].mend(&log);
+            self.judge.of_node(at, &Fact::Moved { log: &log });
+        }
+    }
+
+    /// A machine made a step: has it made a log anew that was damaged? What it did before it decided so it has done.
+    pub(super) fn note_mended(&mut self, at: usize) {
+        let Some(process) = &self.nodes[at].process else { return };
+        let is_new = |replica: &Replica| {
+            let before = process.stands.get(&replica.partition).map(|before| before.which);
+            before.is_some_and(|(topic, log)| topic == replica.topic_id && log != replica.log)
+        };
+        let anew = process.machine.replicas().filter(|it| self.judge.is_replicated(&it.partition) && is_new(it));
+        let anew: Vec<TopicPartition> = anew.map(|it| it.partition.clone()).collect();
+        let cannot_read = process.read_failed;
+        for log in anew {
+            let rotted = self.judge.logs[at].get(&log).is_some_and(|followed| followed.rotted);
+            self.judge.logs[at].mend(&log);
+            self.judge.of_node(at, &Fact::Moved { log: &log });
+            // Or it has moved away and back within the step.
+            if rotted || cannot_read {
+                self.judge.replicated.rotten.insert(at);
+                self.judge.replicated.mended.insert((at, log));
+            }
         }
     }
 
@@ -124,11 +172,11 @@ impl World {
         let known = |at: &usize| self.is_registered(*at, image);
         let registered: Vec<usize> = self.judge.replicated.unknown.iter().copied().filter(known).collect();
         let all = |at: &usize| self.has_all(*at, image);
-        let again: Vec<usize> = self.judge.replicated.lost.iter().copied().filter(all).collect();
+        let again: Vec<usize> = self.judge.replicated.impaired().filter(all).collect();
         let of = |log: &TopicPartition| image.partition(&log.topic, log.partition).cloned();
         let decided: Vec<_> = logs.into_iter().filter_map(|log| of(&log).map(|it| (log, it))).collect();
         self.judge.replicated.unknown.retain(|at| !registered.contains(at));
-        self.judge.replicated.lost.retain(|at| !again.contains(at));
+        self.judge.replicated.have_all(&again);
         for (log, partition) in decided {
             // What a start knows by its snapshot is of a while ago, and nothing is done by it.
             if acts && !partition.replicas.contains(&broker_of(at)) {
@@ -151,14 +199,14 @@ impl World {
     fn has_all(&self, at: usize, image: &MetadataImage) -> bool {
         let id = broker_of(at);
         let mut all = self.replicated().filter_map(|log| image.partition(&log.topic, log.partition));
-        self.is_registered(at, image) && all.all(|it| !it.replicas.contains(&id) || it.isr.contains(&id))
+        let sound = self.judge.logs[at].iter().all(|(_, followed)| !followed.damaged);
+        sound && self.is_registered(at, image) && all.all(|it| !it.replicas.contains(&id) || it.isr.contains(&id))
     }
 
     /// Whether the promises allow that a node loses its disk: one fewer than must be in sync may lose theirs (P5).
     pub(super) fn may_lose_disk(&self, at: usize) -> bool {
-        let replicated = &self.judge.replicated;
-        let others = replicated.lost.iter().filter(|other| **other != at).count();
-        self.setting.scenario.cluster.replicas == 1 || others + 1 < replicated.needed
+        let others = self.judge.replicated.impaired().filter(|other| *other != at).count();
+        self.setting.scenario.cluster.replicas == 1 || others + 1 < self.judge.replicated.needed
     }
 
     /// What a file operation takes away may be the end of a replica's log.
@@ -190,8 +238,7 @@ fn broker_of(at: usize) -> BrokerId {
 }
 
 /// The first offset, from where both begin, at which two logs are not the same.
-fn difference(one: &[BatchRef], other: &[BatchRef]) -> Option<i64> {
-    let start = one.first().map_or(0, |batch| batch.base).max(other.first().map_or(0, |batch| batch.base));
+fn difference(one: &[BatchRef], other: &[BatchRef], start: i64) -> Option<i64> {
     let from = |log: &[BatchRef]| log.partition_point(|batch| batch.base < start);
     let (one, other) = (&one[from(one)..], &other[from(other)..]);
     let same = one.iter().zip(other).take_while(|(one, other)| is_same(one, other)).count();
@@ -217,9 +264,10 @@ mod tests {
         let log = |from: i64, crcs: &[u32]| -> Vec<BatchRef> {
             (from..).zip(crcs).map(|(base, crc)| test_ref(base, base, *crc)).collect()
         };
-        assert_eq!(difference(&log(0, &[1, 2, 3]), &log(0, &[1, 2, 3])), None);
-        assert_eq!(difference(&log(0, &[1, 2, 3]), &log(1, &[2, 3])), None);
-        assert_eq!(difference(&log(0, &[1, 2, 3]), &log(1, &[9, 3])), Some(1));
-        assert_eq!(difference(&log(0, &[1, 2, 3]), &log(0, &[1, 2])), Some(2));
+        assert_eq!(difference(&log(0, &[1, 2, 3]), &log(0, &[1, 2, 3]), 0), None);
+        assert_eq!(difference(&log(0, &[1, 2, 3]), &log(1, &[2, 3]), 1), None);
+        assert_eq!(difference(&log(0, &[1, 2, 3]), &log(1, &[9, 3]), 1), Some(1));
+        assert_eq!(difference(&log(0, &[1, 2, 3]), &log(0, &[1, 2]), 0), Some(2));
+        assert_eq!(difference(&log(0, &[1, 2, 3]), &[], 3), None, "an empty log begins somewhere, too");
     }
 }

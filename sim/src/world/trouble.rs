@@ -248,7 +248,12 @@ impl World {
         self.nodes[at].disk.faults.arm_errors(error.op.kind(), error.count);
     }
 
+    /// Bits of replicas flip on fewer nodes than must be in sync (P5).
     fn rot(&mut self, at: usize, rot: &Rot, name: &str) {
+        let replicated = self.nodes.len() > 1;
+        if replicated && !self.may_lose_disk(at) {
+            return;
+        }
         if rot.kind != RotKind::None {
             self.dose.give(Class::Rot);
         }
@@ -259,7 +264,10 @@ impl World {
                     let hit = self.nodes[at].disk.rot(name_hash(name) ^ turn, wanted);
                     if let Some((ino, path)) = hit {
                         self.trace.event("rot", u64::from(ino));
-                        self.judge.logs[at].damage(&path);
+                        self.judge.logs[at].damage(&path, replicated);
+                        if replicated {
+                            self.judge.replicated.rotten.insert(at);
+                        }
                     }
                 }
             }
@@ -360,7 +368,7 @@ impl World {
                 Hit::LostWrite(ino) | Hit::Misdirected(ino) => {
                     let files = self.nodes[at].disk.files();
                     if let Some((_, path, _)) = files.iter().find(|(_, _, other)| *other == ino) {
-                        self.judge.logs[at].damage(path);
+                        self.judge.logs[at].damage(path, false);
                     }
                 }
             }

@@ -14,7 +14,7 @@ use super::{Heartbeat, Standing};
 use crate::broker::admin::Answered;
 use crate::broker::{Broker, Outcome};
 use crate::clock::{Instant, Now};
-use crate::controller::{self, Change, IsrProposal, MetadataImage, Registration};
+use crate::controller::{self, Assignment, Change, IsrProposal, MetadataImage, Registration};
 use crate::machine::{ConnId, Effects, Level, Ticket};
 use crate::planted::Plant;
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
@@ -123,6 +123,37 @@ impl Broker {
         };
         let answers: Vec<(Uuid, i32, ErrorCode)> = proposals.iter().map(decide).collect();
         self.commit(now, ticket, changes, Answered::AlteredPartitions(Ok(answers)), out);
+    }
+
+    /// A broker says where its replicas lie.
+    pub fn assign_replicas(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        (sender, epoch): (BrokerId, BrokerEpoch),
+        assignments: &[Assignment],
+        out: &mut Effects,
+    ) {
+        if let Err(error) = self.check_sender(sender, epoch) {
+            return self.release_admin(ticket, Answered::Assigned(Err(error)));
+        }
+        let (mut changes, mut answers) = (Vec::new(), Vec::new());
+        for (assignment, decided) in self.decide_places(sender, assignments) {
+            answers.push((assignment, decided.as_ref().err().copied().unwrap_or(ErrorCode::NONE)));
+            changes.extend(decided.ok().flatten());
+        }
+        self.commit(now, ticket, changes, Answered::Assigned(Ok(answers)), out);
+    }
+
+    pub(super) fn decide_places(
+        &self,
+        sender: BrokerId,
+        assignments: &[Assignment],
+    ) -> Vec<(Assignment, Result<Option<Change>, ErrorCode>)> {
+        let image = self.metadata.controller.speculative();
+        let decide =
+            |it: &Assignment| controller::assign(image, &self.config, sender, it).map_err(|refused| refused.code);
+        assignments.iter().map(|it| (*it, decide(it))).collect()
     }
 
     pub(super) fn decide_isr(&self, leader: BrokerId, proposal: &IsrProposal) -> Result<Option<Change>, ErrorCode> {

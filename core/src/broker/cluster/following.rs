@@ -95,7 +95,7 @@ struct Fetcher {
 impl Broker {
     /// A log is followed from now on.
     pub(in crate::broker) fn follow(&mut self, log: LogId, leader: BrokerId, leader_epoch: LeaderEpoch) {
-        if self.replicas.is_damaged(log) {
+        if self.is_storage_offline(log) {
             return;
         }
         let Some(replica) = self.replicas.get_mut(log) else { return };

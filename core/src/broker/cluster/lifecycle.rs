@@ -53,7 +53,7 @@ impl Broker {
             incarnation: self.incarnation(),
             endpoints: self.advertised(),
             rack: self.config.broker.node.rack.clone(),
-            directories: self.metadata.directories.clone(),
+            directories: self.metadata.directories.values().copied().collect(),
             previous: self.metadata.proven,
             ready,
         }

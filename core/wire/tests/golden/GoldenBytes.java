@@ -43,7 +43,7 @@ public class GoldenBytes {
         "ConsumerGroupHeartbeat", "ConsumerGroupDescribe", "ListConfigResources", "DescribeTopicPartitions",
         "AddRaftVoter", "RemoveRaftVoter", "ElectLeaders", "AlterPartitionReassignments",
         "ListPartitionReassignments", "AlterPartition", "BrokerRegistration", "BrokerHeartbeat", "UnregisterBroker",
-        "AllocateProducerIds", "FetchSnapshot", "UpdateFeatures",
+        "AllocateProducerIds", "FetchSnapshot", "UpdateFeatures", "AssignReplicasToDirs",
     };
     static final String[] CONSUMER_PROTOCOL = {"ConsumerProtocolSubscription", "ConsumerProtocolAssignment"};
     static final String[] CONTROL = {
