@@ -91,6 +91,7 @@ pub const QUORUM: &[ApiKey] = &[
     ApiKey::FetchSnapshot,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
+    ApiKey::UpdateRaftVoter,
     ApiKey::RemoveRaftVoter,
     ApiKey::UnregisterBroker,
     ApiKey::UpdateFeatures,
@@ -126,7 +127,8 @@ const FORWARDED: &[ApiKey] = &[
 ];
 
 /// What controllers that do not lead answer themselves: who leads, or what they know.
-const OF_EVERY_CONTROLLER: &[ApiKey] = &[ApiKey::DescribeQuorum, ApiKey::AddRaftVoter, ApiKey::RemoveRaftVoter];
+const OF_EVERY_CONTROLLER: &[ApiKey] =
+    &[ApiKey::DescribeQuorum, ApiKey::AddRaftVoter, ApiKey::UpdateRaftVoter, ApiKey::RemoveRaftVoter];
 
 /// Everything a handler is given.
 pub(crate) struct Call<'a> {
@@ -216,6 +218,7 @@ pub(crate) fn handle(mut call: Call<'_>) -> Handled {
         ApiKey::EndQuorumEpoch => quorum::end(call),
         ApiKey::FetchSnapshot => snapshots::handle(call),
         ApiKey::AddRaftVoter => quorum::add_voter(call),
+        ApiKey::UpdateRaftVoter => quorum::update_voter(call),
         ApiKey::RemoveRaftVoter => quorum::remove_voter(call),
         ApiKey::UnregisterBroker => brokers::unregister(call),
         ApiKey::UpdateFeatures => features::update(call),

@@ -1,6 +1,6 @@
 //! What the nodes of the metadata quorum ask each other, on both sides: Vote (52), BeginQuorumEpoch (53),
-//! EndQuorumEpoch (54), AddRaftVoter (80), RemoveRaftVoter (81), and Fetch (1) of the metadata log. FetchSnapshot (59)
-//! is [`snapshots`]'.
+//! EndQuorumEpoch (54), AddRaftVoter (80), RemoveRaftVoter (81), UpdateRaftVoter (82), and Fetch (1) of the metadata
+//! log. FetchSnapshot (59) is [`snapshots`]'.
 //!
 //! Each speaks of one partition. A request that names another cluster is refused (KIP-595). An answer names the leader
 //! that its sender knows, with its address (KIP-853).
@@ -13,6 +13,7 @@ use ottla_wire::api::begin_quorum_epoch::{self as begin, BeginQuorumEpochRequest
 use ottla_wire::api::end_quorum_epoch::{self as end, EndQuorumEpochRequest, EndQuorumEpochResponse};
 use ottla_wire::api::fetch::{self, FetchRequest, FetchResponse};
 use ottla_wire::api::remove_raft_voter::{RemoveRaftVoterRequest, RemoveRaftVoterResponse};
+use ottla_wire::api::update_raft_voter::{self, UpdateRaftVoterRequest, UpdateRaftVoterResponse};
 use ottla_wire::api::vote::{self, VoteRequest, VoteResponse};
 use ottla_wire::api::{Request, Response};
 use ottla_wire::{ApiKey, ErrorCode, Message, Records, Uuid};
@@ -23,8 +24,8 @@ use crate::controller::{METADATA_TOPIC as TOPIC, METADATA_TOPIC_ID as TOPIC_ID};
 use crate::log::leader_epoch_cache::EpochEnd;
 use crate::machine::Answer;
 use crate::raft::{
-    self, AddVoterRequest, BeginRequest, EndRequest, Found, Known, ReplyBody, ResponseBody, SnapshotId, Voter,
-    VoterEndpoint, VoterKey,
+    self, AddVoterRequest, BeginRequest, EndRequest, Found, Known, ReplyBody, ResponseBody, SnapshotId,
+    UpdateVoterRequest, Voter, VoterEndpoint, VoterKey,
 };
 use crate::types::{BrokerId, LeaderEpoch, Offset};
 
@@ -83,16 +84,31 @@ pub(super) fn end(mut call: Call<'_>) -> Handled {
 
 pub(super) fn add_voter(mut call: Call<'_>) -> Handled {
     let wire = AddRaftVoterRequest::decode(&mut call.request.reader(), call.reply.head.api_version)?;
-    let endpoints = wire.listeners.iter().map(|listener| VoterEndpoint {
-        name: listener.name.to_owned(),
-        host: listener.host.to_owned(),
-        port: listener.port,
-    });
-    let voter = Voter { endpoints: endpoints.collect(), max_kraft_version: raft::KRAFT_VERSION };
+    let endpoint =
+        |it: &Listener<'_>| VoterEndpoint { name: it.name.to_owned(), host: it.host.to_owned(), port: it.port };
+    let endpoints = wire.listeners.iter().map(endpoint).collect();
+    let voter = Voter { endpoints, max_kraft_version: raft::KRAFT_VERSION };
     let key = VoterKey { id: BrokerId(wire.voter_id), directory_id: wire.voter_directory_id };
     let request = raft::Request::AddVoter(AddVoterRequest { key, voter, when_committed: wire.ack_when_committed });
     let ours = is_ours(call.broker, wire.cluster_id);
     let refusal = AddRaftVoterResponse { error_code: ErrorCode::INCONSISTENT_CLUSTER_ID, ..Default::default() };
+    ask(&mut call, ours.then_some(request), &refusal)
+}
+
+pub(super) fn update_voter(mut call: Call<'_>) -> Handled {
+    let wire = UpdateRaftVoterRequest::decode(&mut call.request.reader(), call.reply.head.api_version)?;
+    let endpoint = |it: &update_raft_voter::Listener<'_>| VoterEndpoint {
+        name: it.name.to_owned(),
+        host: it.host.to_owned(),
+        port: it.port,
+    };
+    let endpoints = wire.listeners.iter().map(endpoint).collect();
+    let voter = Voter { endpoints, max_kraft_version: wire.k_raft_version_feature.max_supported_version };
+    let key = VoterKey { id: BrokerId(wire.voter_id), directory_id: wire.voter_directory_id };
+    let epoch = LeaderEpoch(wire.current_leader_epoch);
+    let request = raft::Request::UpdateVoter(UpdateVoterRequest { epoch, key, voter });
+    let ours = is_ours(call.broker, wire.cluster_id);
+    let refusal = UpdateRaftVoterResponse { error_code: ErrorCode::INCONSISTENT_CLUSTER_ID, ..Default::default() };
     ask(&mut call, ours.then_some(request), &refusal)
 }
 
@@ -180,6 +196,15 @@ pub(super) fn encode(broker: &Broker, reply: Reply, said: &raft::Reply, records:
         }
         ReplyBody::Voters { why } => {
             let error_message = error.is_error().then(|| why.unwrap_or_else(|| error.message()));
+            if reply.head.api_key == ApiKey::UpdateRaftVoter {
+                let (leader_id, leader_epoch) = (known.leader.map_or(NOBODY, |leader| leader.0), known.epoch.0);
+                let (host, port) = address.map_or(("", 0), |(_, (host, port))| (host, i32::from(port)));
+                let current_leader = update_raft_voter::CurrentLeader { leader_id, leader_epoch, host, port };
+                return respond(
+                    reply.head,
+                    &UpdateRaftVoterResponse { throttle_time_ms: 0, error_code: error, current_leader },
+                );
+            }
             if reply.head.api_key == ApiKey::RemoveRaftVoter {
                 let body = RemoveRaftVoterResponse { error_code: error, error_message, ..Default::default() };
                 return respond(reply.head, &body);
@@ -301,10 +326,27 @@ pub(crate) fn request_of<'a>(asker: Asker<'a>, request: &'a raft::Request) -> Re
             }
             .into()
         }
+        raft::Request::UpdateVoter(it) => update_of(cluster_id, it).into(),
         raft::Request::RemoveVoter(it) => {
             let (voter_id, voter_directory_id) = (it.id.0, it.directory_id);
             RemoveRaftVoterRequest { cluster_id, voter_id, voter_directory_id }.into()
         }
+    }
+}
+
+fn update_of<'a>(cluster_id: Option<&'a str>, it: &'a UpdateVoterRequest) -> UpdateRaftVoterRequest<'a> {
+    let listener =
+        |it: &'a VoterEndpoint| update_raft_voter::Listener { name: &it.name, host: &it.host, port: it.port };
+    UpdateRaftVoterRequest {
+        cluster_id,
+        current_leader_epoch: it.epoch.0,
+        voter_id: it.key.id.0,
+        voter_directory_id: it.key.directory_id,
+        listeners: it.voter.endpoints.iter().map(listener).collect(),
+        k_raft_version_feature: update_raft_voter::KRaftVersionFeature {
+            min_supported_version: 0,
+            max_supported_version: it.voter.max_kraft_version,
+        },
     }
 }
 
@@ -373,6 +415,10 @@ pub(crate) fn response_of(wire: &Response<'_>) -> Option<(raft::Response, Option
         Response::FetchSnapshot(it) => {
             let endpoint = it.node_endpoints.first().map(|it| address(it.node_id, it.host, i32::from(it.port)));
             Some((snapshots::response_of(it)?, endpoint))
+        }
+        Response::UpdateRaftVoter(it) => {
+            let leader = &it.current_leader;
+            Some((said(it.error_code, leader.leader_id, leader.leader_epoch, ResponseBody::Heard), None))
         }
         Response::AddRaftVoter(it) => Some((said(it.error_code, NOBODY, 0, ResponseBody::Heard), None)),
         _ => None,

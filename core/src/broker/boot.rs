@@ -438,7 +438,8 @@ impl Broker {
             // Who waits for longer than it has patience gives up a leader that has nothing to say.
             fetch_wait: FETCH_WAIT
                 .min(Duration::from_millis(quorum.fetch_timeout_ms.min(quorum.request_timeout_ms) / 2)),
-            join: quorum.auto_join.then(|| self.voter()),
+            voter: self.voter(),
+            joins: quorum.auto_join,
         }
     }
 

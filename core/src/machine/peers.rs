@@ -177,9 +177,12 @@ impl Peers {
     fn route_in_quorum(&mut self, call: &Call, broker: &Broker) -> Option<Route> {
         let lane = match &call.request {
             Request::Fetch(_) | Request::FetchSnapshot(_) => Lane::Fetch,
-            Request::Vote(_) | Request::Begin(_) | Request::End(_) | Request::AddVoter(_) | Request::RemoveVoter(_) => {
-                Lane::Control
-            }
+            Request::Vote(_)
+            | Request::Begin(_)
+            | Request::End(_)
+            | Request::AddVoter(_)
+            | Request::UpdateVoter(_)
+            | Request::RemoveVoter(_) => Lane::Control,
         };
         let peer = match call.to {
             Destination::Node(id) => {

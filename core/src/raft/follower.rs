@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::messages::{AddVoterRequest, CallId, Destination, FetchRequest, Request, Response, ResponseBody};
+use super::messages::{
+    AddVoterRequest, CallId, Destination, FetchRequest, Request, Response, ResponseBody, UpdateVoterRequest,
+};
 use super::quorum_state::{Fetching, QuorumState};
 use super::{Asked, Epochs, Outcome, Raft};
 use crate::clock::{Instant, Now};
@@ -62,13 +64,23 @@ impl Raft {
                 it.fetching = next;
             }
         }
-        if join_at <= now && !self.is_voter() {
-            self.ask_to_join(now, out);
+        if join_at <= now && self.wants_to_tell() {
+            self.tell_leader(now, out);
         }
     }
 
-    fn ask_to_join(&mut self, now: Instant, out: &mut Outcome) {
-        let Some(voter) = self.config.join.clone() else { return };
+    /// Whether the voters are not as they are to be: this node would be one, or the log has it otherwise than it is.
+    pub(super) fn wants_to_tell(&self) -> bool {
+        if self.is_voter() { self.is_outdated() } else { self.config.joins }
+    }
+
+    /// Whether the log has this voter otherwise than it is.
+    pub(super) fn is_outdated(&self) -> bool {
+        let mut known = self.voters.current().into_iter().flat_map(|voters| voters.iter());
+        known.any(|(key, voter)| key == self.node && *voter != self.config.voter)
+    }
+
+    fn tell_leader(&mut self, now: Instant, out: &mut Outcome) {
         let again = now + self.config.fetch_timeout;
         let QuorumState::Follower(it) = &mut self.role else { return };
         it.join_at = again;
@@ -76,8 +88,13 @@ impl Raft {
             return;
         }
         let to = Destination::Node(it.leader);
-        let request = AddVoterRequest { key: self.node, voter, when_committed: false };
-        let _: CallId = self.call(to, Request::AddVoter(request), Asked::Nothing, out);
+        let (key, voter) = (self.node, self.config.voter.clone());
+        let request = if self.is_voter() {
+            Request::UpdateVoter(UpdateVoterRequest { epoch: self.ballot.epoch, key, voter })
+        } else {
+            Request::AddVoter(AddVoterRequest { key, voter, when_committed: false })
+        };
+        let _: CallId = self.call(to, request, Asked::Nothing, out);
     }
 
     fn fetch(&mut self, to: Destination, out: &mut Outcome) -> CallId {

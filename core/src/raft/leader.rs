@@ -31,6 +31,10 @@ pub struct Leader {
     /// When each voter is told that it leads; `None` while it is being told.
     telling: BTreeMap<VoterKey, Option<Instant>>,
     waiting: Vec<Waiting>,
+    /// More is committed since it was looked whether the log has this voter as it is.
+    pub(super) looks_at_itself: bool,
+    /// Where the last change of the voters was to lie. It may be under way into the log.
+    pub(super) changed_at: Option<Offset>,
 }
 
 /// What the leader knows of a node, or of itself.
@@ -59,7 +63,8 @@ impl Leader {
     /// A leader of `epoch`, whose first batch lies at `epoch_start`. It takes every voter for awake.
     pub(super) fn new(epoch: LeaderEpoch, epoch_start: Offset, voters: &VoterSet, now: Instant) -> Self {
         let (replicas, telling) = (BTreeMap::new(), BTreeMap::new());
-        let mut leader = Self { epoch, epoch_start, replicas, telling, waiting: Vec::new() };
+        let (waiting, looks_at_itself, changed_at) = (Vec::new(), false, None);
+        let mut leader = Self { epoch, epoch_start, replicas, telling, waiting, looks_at_itself, changed_at };
         leader.on_voters(voters, now);
         leader
     }
@@ -309,6 +314,7 @@ impl Raft {
 
     /// Something moved that the high watermark rests on.
     pub(super) fn recount(&mut self, now: Now, out: &mut Outcome) {
+        self.update_own(now, out);
         let early = self.planted.has(Plant::Raft16);
         let own = if early { self.log.end } else { self.log.durable };
         // What a follower has not written a full disk takes back, and it would be replayed twice.
@@ -328,6 +334,9 @@ impl Raft {
         self.high_watermark = Some(committed);
         out.high_watermark = Some(committed);
         self.voters.forget_below(committed);
+        if let QuorumState::Leader(leader) = &mut self.role {
+            leader.looks_at_itself = true;
+        }
         self.answer_parked(now, out);
         // A leader that was voted out has led until that was committed.
         if self.is_leader() && !self.is_voter() {

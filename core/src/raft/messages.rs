@@ -7,6 +7,7 @@
 //! | End | a leader that resigns | each voter | who should stand next |
 //! | Fetch | a follower; who looks for a leader | the leader; anyone | how far its *durable* log goes |
 //! | FetchSnapshot | who is to read what the leader's log has no more | the leader | how much of it it has (KIP-630) |
+//! | UpdateVoter | a voter | the leader | where it is reached now (KIP-853) |
 //! | RemoveVoter | an operator | the leader | who is a voter no more (KIP-853) |
 //! | AddVoter | a node that would be a voter | the leader | where it is reached (KIP-853, KIP-1186) |
 
@@ -54,6 +55,7 @@ pub enum Request {
     Fetch(FetchRequest),
     FetchSnapshot(SnapshotRequest),
     AddVoter(AddVoterRequest),
+    UpdateVoter(UpdateVoterRequest),
     /// A voter is to be none any more.
     RemoveVoter(VoterKey),
 }
@@ -138,6 +140,17 @@ pub struct AddVoterRequest {
     pub voter: Voter,
     /// Whether the answer waits until the new voters are committed.
     pub when_committed: bool,
+}
+
+/// A voter is otherwise than the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateVoterRequest {
+    /// The epoch that it follows in.
+    pub epoch: LeaderEpoch,
+    /// Who.
+    pub key: VoterKey,
+    /// Where it is reached, and what it supports.
+    pub voter: Voter,
 }
 
 /// What every answer tells: the answerer's epoch, and who leads it.

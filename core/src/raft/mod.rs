@@ -20,8 +20,6 @@
 //! back with a shorter log must not write again in its old one (KAFKA-10527).
 //!
 //! The log begins where a snapshot ends (KIP-630): who is to read what lies below reads that first.
-//!
-//! Absent so far: UpdateRaftVoter.
 
 mod election;
 mod follower;
@@ -43,7 +41,7 @@ mod tests;
 pub use leader::{Leader, ReplicaProgress};
 pub use messages::{
     AddVoterRequest, BeginRequest, Call, CallId, Destination, EndRequest, FetchRequest, Found, Known, Reply, ReplyBody,
-    Request, Response, ResponseBody, SnapshotRequest, VoteRequest,
+    Request, Response, ResponseBody, SnapshotRequest, UpdateVoterRequest, VoteRequest,
 };
 pub use persisted::SavedElection;
 pub use quorum_state::{Download, Fetching, Follower, Poll, QuorumState, Resigned, Tally, Unattached};
@@ -101,8 +99,10 @@ pub struct RaftConfig {
     pub retry_backoff: Duration,
     /// How long a fetch waits at the leader for something to say.
     pub fetch_wait: Duration,
-    /// If this node is to become a voter by itself: where it is reached (KIP-1186).
-    pub join: Option<Voter>,
+    /// How this node is as a voter. If the log has it otherwise the leader is told (KIP-853).
+    pub voter: Voter,
+    /// Whether it is to become one by itself (KIP-1186).
+    pub joins: bool,
 }
 
 /// What a parent is to do, in this order.
@@ -327,8 +327,8 @@ impl Raft {
             QuorumState::Prospective(it) | QuorumState::Candidate(it) => Some(it.next_deadline()),
             QuorumState::Leader(it) => it.next_deadline(self.voters().map(|voters| (voters, self.node)), &self.config),
             QuorumState::Follower(it) => {
-                let join = (self.config.join.is_some() && !self.is_voter()).then_some(it.join_at);
-                [self.patience(), it.fetching.deadline(), join].into_iter().flatten().min()
+                let tells = self.wants_to_tell().then_some(it.join_at);
+                [self.patience(), it.fetching.deadline(), tells].into_iter().flatten().min()
             }
             QuorumState::Resigned(it) => it.until,
         }

@@ -5,14 +5,14 @@
 //! what was committed when it asked, so that it does not stand in the way of the next commit. A leader that is to go
 //! leads until that is committed, and is not counted for it.
 
-use std::iter;
+use std::{iter, mem};
 
 use ottla_wire::ErrorCode;
 
 use super::leader::{Leader, Waiting};
-use super::messages::{AddVoterRequest, ReplyBody};
+use super::messages::{AddVoterRequest, ReplyBody, UpdateVoterRequest};
 use super::quorum_state::QuorumState;
-use super::voter_set::{VoterKey, VoterSet};
+use super::voter_set::{Voter, VoterKey, VoterSet};
 use super::{Outcome, Raft, records};
 use crate::clock::Now;
 use crate::machine::Ticket;
@@ -57,10 +57,11 @@ impl Raft {
                 let epoch = self.ballot.epoch;
                 out.change = Some(records::voters(epoch, &voters, now.wall));
                 let place = self.log.end;
-                if let QuorumState::Leader(leader) = &mut self.role
-                    && when_committed
-                {
-                    return leader.wait_for(Waiting::Voters { ticket, offset: place });
+                if let QuorumState::Leader(leader) = &mut self.role {
+                    leader.changed_at = Some(place);
+                    if when_committed {
+                        return leader.wait_for(Waiting::Voters { ticket, offset: place });
+                    }
                 }
                 (ErrorCode::NONE, None)
             }
@@ -101,6 +102,40 @@ impl Raft {
         let added = iter::once((add.key, add.voter.clone()));
         let all = voters.iter().map(|(key, voter)| (key, voter.clone())).chain(added);
         VoterSet::new(all.collect()).ok_or(duplicate)
+    }
+
+    /// The voters, one of them as it is now.
+    pub(super) fn check_updated_voter(&self, update: &UpdateVoterRequest) -> Result<VoterSet, Refused> {
+        let (.., voters, _) = self.changeable()?;
+        if update.epoch != self.ballot.epoch {
+            return Err((ErrorCode::FENCED_LEADER_EPOCH, "it follows in another epoch"));
+        }
+        if !voters.contains(update.key) {
+            return Err((ErrorCode::VOTER_NOT_FOUND, "no voter has that node id and directory id"));
+        }
+        if update.voter.endpoints.is_empty() {
+            return Err((ErrorCode::INVALID_REQUEST, "a voter is reached somewhere"));
+        }
+        let now = |key: VoterKey, known: &Voter| if key == update.key { &update.voter } else { known }.clone();
+        let all = voters.iter().map(|(key, known)| (key, now(key, known))).collect();
+        VoterSet::new(all).ok_or((ErrorCode::INVALID_REQUEST, "there are no voters"))
+    }
+
+    /// A leader that is otherwise than the log has it says so there, as soon as it may.
+    pub(super) fn update_own(&mut self, now: Now, out: &mut Outcome) {
+        let (place, committed) = (self.log.end, self.high_watermark);
+        let QuorumState::Leader(leader) = &mut self.role else { return };
+        let is_open = leader.changed_at.is_some_and(|at| Some(at) >= committed);
+        if is_open || !mem::take(&mut leader.looks_at_itself) || !self.is_outdated() {
+            return;
+        }
+        let own = UpdateVoterRequest { epoch: self.ballot.epoch, key: self.node, voter: self.config.voter.clone() };
+        if let Ok(voters) = self.check_updated_voter(&own) {
+            out.change = Some(records::voters(self.ballot.epoch, &voters, now.wall));
+            if let QuorumState::Leader(leader) = &mut self.role {
+                leader.changed_at = Some(place);
+            }
+        }
     }
 
     /// The voters without one of them. The last one stays: nobody would be left to elect a leader.

@@ -36,6 +36,10 @@ impl Raft {
                 let voters = self.check_new_voter(&add);
                 self.change_voters(now, ticket, voters, add.when_committed, &mut out);
             }
+            Request::UpdateVoter(update) => {
+                let voters = self.check_updated_voter(&update);
+                self.change_voters(now, ticket, voters, true, &mut out);
+            }
             Request::RemoveVoter(key) => {
                 let voters = self.check_leaving_voter(key);
                 self.change_voters(now, ticket, voters, true, &mut out);

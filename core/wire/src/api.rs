@@ -54,6 +54,7 @@ pub mod remove_raft_voter;
 pub mod sync_group;
 pub mod unregister_broker;
 pub mod update_features;
+pub mod update_raft_voter;
 pub mod vote;
 mod walk;
 
@@ -217,6 +218,7 @@ apis! {
     UnregisterBroker unregister_broker UnregisterBrokerRequest, UnregisterBrokerResponse<'a>;
     AllocateProducerIds allocate_producer_ids AllocateProducerIdsRequest, AllocateProducerIdsResponse;
     UpdateFeatures update_features UpdateFeaturesRequest<'a>, UpdateFeaturesResponse<'a>;
+    UpdateRaftVoter update_raft_voter UpdateRaftVoterRequest<'a>, UpdateRaftVoterResponse<'a>;
     AssignReplicasToDirs assign_replicas_to_dirs AssignReplicasToDirsRequest, AssignReplicasToDirsResponse;
 }
 

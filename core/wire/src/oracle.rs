@@ -142,6 +142,7 @@ their_defaults! {
     UnregisterBroker UnregisterBrokerRequest UnregisterBrokerResponse;
     AllocateProducerIds AllocateProducerIdsRequest AllocateProducerIdsResponse;
     UpdateFeatures UpdateFeaturesRequest UpdateFeaturesResponse;
+    UpdateRaftVoter UpdateRaftVoterRequest UpdateRaftVoterResponse;
     AssignReplicasToDirs AssignReplicasToDirsRequest AssignReplicasToDirsResponse;
 }
 

@@ -40,7 +40,8 @@ fn config() -> RaftConfig {
         fetch_timeout: Duration::from_secs(2),
         retry_backoff: Duration::from_millis(20),
         fetch_wait: Duration::from_millis(500),
-        join: None,
+        voter: Voter::default(),
+        joins: false,
     }
 }
 

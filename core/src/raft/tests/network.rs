@@ -187,7 +187,7 @@ impl Network {
         self.nodes.iter().enumerate().filter_map(led).max_by_key(|(_, epoch)| *epoch)
     }
 
-    /// Whether every node agrees with the leader, and knows all that was committed.
+    /// Whether every node agrees with the leader, knows all that was committed, and is known where it is.
     pub fn is_settled(&self) -> bool {
         let Some((leader, epoch)) = self.leader() else { return false };
         self.nodes.iter().all(|machine| {
@@ -197,6 +197,7 @@ impl Network {
                 && machine.log == self.nodes[leader].log
                 && raft.high_watermark() == Some(end_of(&machine.log))
                 && raft.is_voter()
+                && !raft.is_outdated()
         })
     }
 
@@ -303,12 +304,16 @@ impl Network {
             snapshots: BTreeMap::new(),
             seed: self.rng.next_u64(),
         };
+        // Each start is at another address.
+        let port = u16::try_from(machine.boots).unwrap_or(u16::MAX);
+        let endpoint = VoterEndpoint { name: "C".into(), host: "h".into(), port };
         let config = RaftConfig {
             election_timeout: Duration::from_secs(1),
             fetch_timeout: Duration::from_secs(2),
             retry_backoff: Duration::from_millis(20),
             fetch_wait: Duration::from_millis(500),
-            join: Some(Voter::default()),
+            voter: Voter { endpoints: vec![endpoint], max_kraft_version: KRAFT_VERSION },
+            joins: true,
         };
         machine.raft = Some(Raft::new(start, config, self.plan.planted).unwrap());
         self.with(node, |raft, _| raft.on_start(now));
@@ -454,10 +459,13 @@ impl Network {
         let log = &self.nodes[node].log;
         let is_birth = log.iter().all(|entry| self.arena[*entry as usize].voters.is_none());
         let is_own = |entry: &u32| self.arena[*entry as usize].epoch == epoch;
-        let open = log.iter().skip(self.committed.len());
+        // It may know that more is committed than was carried out here.
+        let knows = self.nodes[node].raft.as_ref().and_then(Raft::high_watermark).unwrap_or(Offset::ZERO);
+        let committed = self.committed.len().max(usize::try_from(knows.0).unwrap());
+        let open = log.iter().skip(committed);
         if open.filter(|entry| self.arena[**entry as usize].voters.is_some()).count() > 0 {
             self.report(format!("M10 node {node} changes the voters while another change is not committed"));
-        } else if !is_birth && !self.committed.iter().any(is_own) {
+        } else if !is_birth && !log.iter().take(committed).any(is_own) {
             self.report(format!(
                 "M10 node {node} changes the voters before it has committed a record of epoch {epoch}"
             ));

@@ -44,6 +44,7 @@ public class GoldenBytes {
         "AddRaftVoter", "RemoveRaftVoter", "ElectLeaders", "AlterPartitionReassignments",
         "ListPartitionReassignments", "AlterPartition", "BrokerRegistration", "BrokerHeartbeat", "UnregisterBroker",
         "AllocateProducerIds", "FetchSnapshot", "UpdateFeatures", "AssignReplicasToDirs",
+        "UpdateRaftVoter",
     };
     static final String[] CONSUMER_PROTOCOL = {"ConsumerProtocolSubscription", "ConsumerProtocolAssignment"};
     static final String[] CONTROL = {
