@@ -347,7 +347,7 @@ impl Logs {
         let (name, base, end) = self.syncing.remove(&op)?;
         if good {
             let before = self.syncing.values().filter(|(log, other, _)| *log == name && *other < base);
-            let end = before.map(|(_, pending, _)| *pending).min().unwrap_or(end);
+            let end = before.map(|(_, pending, _)| *pending).min().map_or(end, |pending| end.min(pending));
             let log = self.logs.get_mut(&name)?;
             log.synced = log.synced.max(end.min(log.end()));
         }

@@ -11,7 +11,7 @@
 //! | a consumer's fetch from a follower (KIP-392), at an offset | is answered |
 //! |---|---|
 //! | from its log start up to its high watermark | as by the leader, up to that; at the watermark it waits |
-//! | above, up to its log end | OFFSET_NOT_AVAILABLE: it may be committed, and not known here |
+//! | above, up to its log end | nothing yet: it may be committed, and not known here |
 //! | elsewhere | OFFSET_OUT_OF_RANGE: whether there is something, the leader knows |
 
 use std::sync::Arc;
@@ -325,7 +325,10 @@ impl Broker {
         fetched.log_start = offsets.log_start;
         let follows = self.replicas.get(log).is_some_and(|replica| replica.following().is_some());
         if follows && partition.fetch_offset > high_watermark && !self.config.planted.has(Plant::Isr18) {
-            fetched.refuse_beyond(partition.fetch_offset > offsets.log_end);
+            // Up to its log's end it may be committed, and not known here yet: that is waited for.
+            if partition.fetch_offset > offsets.log_end {
+                fetched.refuse_offset(ErrorCode::OFFSET_OUT_OF_RANGE);
+            }
             return (fetched, false);
         }
         fetched.diverging = self.diverged(log, partition);
@@ -397,12 +400,6 @@ impl Fetched {
             ReadPlan::OutOfRange => self.refuse_offset(ErrorCode::OFFSET_OUT_OF_RANGE),
             ReadPlan::Pending | ReadPlan::Storage => self.refuse(ErrorCode::KAFKA_STORAGE_ERROR),
         }
-    }
-
-    /// A follower is asked for what lies above its high watermark, or even above its log's end.
-    fn refuse_beyond(&mut self, above_end: bool) {
-        let error = if above_end { ErrorCode::OFFSET_OUT_OF_RANGE } else { ErrorCode::OFFSET_NOT_AVAILABLE };
-        self.refuse_offset(error);
     }
 
     fn refuse_offset(&mut self, error: ErrorCode) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Broker;
 use crate::clock::Now;
-use crate::controller::{PartitionImage, TopicImage};
+use crate::controller::TopicImage;
 use crate::log::FoundLog;
 use crate::machine::{Effects, Level};
 use crate::planted::Plant;
@@ -54,7 +54,7 @@ impl Broker {
         let config = self.config.broker.topic(&self.overrides_of(&topic.name));
         let high_watermark = if self.config.planted.has(Plant::Isr19) { offsets.log_end } else { high_watermark };
         self.replicas.insert(Replica::new(partition, topic.id, log, high_watermark), &config);
-        let is_damaged = damage.is_some();
+        let is_damaged = damage.as_ref().is_some_and(|damage| !damage.unreadable);
         let why = match damage {
             Some(damage) => format!("is damaged ({damage}); nothing of it is served or cut"),
             None if self.logs.is_offline(dir) => "is offline with its directory".to_owned(),
@@ -62,7 +62,7 @@ impl Broker {
             None => return,
         };
         if is_damaged && !unsure {
-            self.mark_damaged(log);
+            self.mark_damaged(log, false);
         } else {
             self.replicas.mark_unusable(log);
         }
@@ -87,8 +87,6 @@ impl Broker {
         let all_online = self.config.broker.storage.log_dirs().len() == self.metadata.directories.len();
         let node = self.node();
         let known = self.image().partition(&partition.topic, partition.partition);
-        let counts = |it: &PartitionImage| it.isr.contains(&node) || it.elr.contains(&node);
-        let led = |it: &PartitionImage| it.leader.is_some_and(|leader| leader != node);
-        all_online && known.is_some_and(|it| led(it) && !counts(it))
+        all_online && known.is_some_and(|it| it.is_led_by_other(node) && !it.counts_on(node))
     }
 }

@@ -479,6 +479,7 @@ impl Broker {
     fn lead_no_more(&mut self, log: LogId, other: Option<(BrokerId, LeaderEpoch)>, out: &mut Effects) {
         let Some(replica) = self.replicas.get_mut(log) else { return };
         let led = replica.leader().is_some();
+        let before = (replica.following().map(|it| (it.leader, it.leader_epoch)), led, replica.is_offline());
         let fails = replica.is_offline() && self.is_storage_offline(log);
         match other {
             _ if fails => return,
@@ -500,7 +501,9 @@ impl Broker {
             }
             self.fail_deletions(log);
         }
-        self.wake_fetches(log, out);
+        if before != (other, false, false) {
+            self.wake_fetches(log, out);
+        }
     }
 
     /// Whether a log cannot be used by this process any more.

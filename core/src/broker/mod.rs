@@ -367,7 +367,7 @@ impl Broker {
             }
             LogEvent::LogStartSaved { log, offset } => self.on_log_start_saved(log, offset),
             LogEvent::Damaged { log, damage } => {
-                self.mark_damaged(log);
+                self.mark_damaged(log, damage.unreadable);
                 self.take_offline(log, &format!("is damaged ({damage}); nothing of it is served or cut"), out);
             }
             LogEvent::DirOffline { dir, error } => self.on_dir_offline(now, dir, error, out),

@@ -62,8 +62,7 @@ pub fn assign(
     let place = partition.replicas.iter().position(|other| *other == id);
     let place = place.ok_or_else(|| refused(ErrorCode::NOT_LEADER_OR_FOLLOWER))?;
     let is_usable = image.broker(id).is_some_and(|broker| broker.directories.contains(&directory));
-    let counts = partition.isr.contains(&id) || partition.elr.contains(&id);
-    if !is_usable && partition.is_lost(id) && !counts {
+    if !is_usable && partition.is_lost(id) && !partition.counts_on(id) {
         return Ok(None);
     }
     let mut next = partition.clone();
@@ -115,7 +114,7 @@ fn lose(
 mod tests {
     use super::*;
     use crate::config::BrokerConfig;
-    use crate::controller::{BrokerImage, NewPartition};
+    use crate::controller::{BrokerImage, NewPartition, Reassignment, reassign};
     use crate::types::{BrokerEpoch, LeaderEpoch, Offset};
 
     const TOPIC: Uuid = Uuid(77);
@@ -195,6 +194,19 @@ mod tests {
         assert_eq!(it.leader, None, "it has not what is committed");
         let it = assigned(&mut image, 1, 11);
         assert_eq!((it.leader, it.isr, it.elr), (Some(BrokerId(1)), ids(&[1]), vec![]));
+    }
+
+    #[test]
+    fn a_lost_replica_keeps_its_place_when_the_partition_moves() {
+        let mut image = image(&[1, 2, 3], &[]);
+        assigned(&mut image, 1, LOST.0);
+        let config = Config::new(BrokerConfig::for_test(1, &[]));
+        let wanted = Reassignment { topic: "t".into(), partition: 0, replicas: Some(ids(&[2, 3])) };
+        let change = reassign(&image, &config, &wanted, true).unwrap().unwrap();
+        image.replay(Offset(10), &change);
+        let it = image.partition_by_id(TOPIC, 0).unwrap();
+        assert_eq!((it.leader, it.leader_epoch), (Some(BrokerId(2)), LeaderEpoch(1)), "it leads on");
+        assert!(!it.is_lost(BrokerId(2)));
     }
 
     #[test]

@@ -381,6 +381,18 @@ impl BrokerImage {
 }
 
 impl PartitionImage {
+    /// Whether it is counted on what a broker has of it.
+    #[must_use]
+    pub fn counts_on(&self, id: BrokerId) -> bool {
+        self.isr.contains(&id) || self.elr.contains(&id)
+    }
+
+    /// Whether somebody leads, and that is another broker.
+    #[must_use]
+    pub fn is_led_by_other(&self, id: BrokerId) -> bool {
+        self.leader.is_some_and(|leader| leader != id)
+    }
+
     /// Kafka's rule: whoever names a leader, be it the same, begins a new leader epoch.
     fn change(&mut self, delta: &PartitionDelta) {
         let set = |list: &mut Vec<BrokerId>, new: &Option<Vec<BrokerId>>| {

@@ -119,6 +119,8 @@ pub(super) fn changed(
     if !planted.has(Plant::Isr30) {
         next.elr.extend(without(&without(&partition.isr, &next.isr), &partition.elr));
     }
+    // Each directory in its replica's new place: who is elected by it must not be lost.
+    next.directories = directories(image, partition, &next.replicas);
     let election = Election { partition: &next, isr, unclean: None, for_good: false, min_isr, anew: false, planted };
     let elected = election.decide(|id| image.is_active(id)).unwrap_or_default();
     let isr = elected.isr.clone().unwrap_or_else(|| next.isr.clone());
@@ -128,7 +130,7 @@ pub(super) fn changed(
         isr: (isr != partition.isr).then_some(isr),
         elr: (elr != partition.elr).then_some(elr),
         replicas: moved.then(|| next.replicas.clone()),
-        directories: moved.then(|| directories(image, partition, &next.replicas)),
+        directories: moved.then_some(next.directories),
         adding: (next.adding != partition.adding).then_some(next.adding),
         removing: (next.removing != partition.removing).then_some(next.removing),
         ..elected

@@ -203,6 +203,8 @@ pub struct Damage {
     pub pos: u32,
     /// What is wrong, as a clause.
     pub why: String,
+    /// Nobody knows what the bytes are: they could not be read. The next process may be able to.
+    pub unreadable: bool,
 }
 
 /// A log that was found at start.

@@ -75,7 +75,8 @@ impl Log {
                 segment.file = Handle::Closed;
                 self.questions.held = None;
                 let why = format!("the segment cannot be opened whole: {result}");
-                self.damaged(Damage { segment: base, pos, why }, io);
+                let unreadable = matches!(result, DiskResult::Failed(_));
+                self.damaged(Damage { segment: base, pos, why, unreadable }, io);
             }
         }
     }

@@ -180,7 +180,7 @@ impl Log {
             return match base {
                 Some(segment) => {
                     let why = format!("it cannot be read: {error}");
-                    self.damaged(Damage { segment, pos: 0, why }, io);
+                    self.damaged(Damage { segment, pos: 0, why, unreadable: true }, io);
                 }
                 None => self.pursue(number, io),
             };
@@ -206,7 +206,7 @@ impl Log {
             Some(_) if self.is_index_to_blame(check.base, check.began) => self.pursue(number, io),
             Some((pos, why)) => {
                 let segment = check.base;
-                self.damaged(Damage { segment, pos, why }, io);
+                self.damaged(Damage { segment, pos, why, unreadable: false }, io);
             }
             None if check.start.is_some() => self.answer(number, ReadPlan::Empty, io),
             None => self.answer_from_next(number, check.base, io),

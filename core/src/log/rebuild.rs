@@ -35,7 +35,7 @@ impl Log {
             Err(_) if io.storage.health(self.dir()) == Health::Offline => return,
             Err(error) => {
                 let why = format!("the producer snapshot at {at} cannot be read: {error}");
-                return self.damaged(super::api::Damage { segment: at, pos: 0, why }, io);
+                return self.damaged(super::api::Damage { segment: at, pos: 0, why, unreadable: true }, io);
             }
         };
         if at > self.log_end {
@@ -81,9 +81,10 @@ impl Log {
             return;
         };
         let segment = rebuild.segment.base;
+        let unreadable = scan.failed.is_some();
         let failed = scan.failed.map(|error| (rebuild.segment.size, error.to_string()));
         if let Some((pos, why)) = scan.bad.or(failed) {
-            return self.damaged(super::api::Damage { segment, pos, why }, io);
+            return self.damaged(super::api::Damage { segment, pos, why, unreadable }, io);
         }
         let next = self.segments.iter().map(|segment| segment.base).find(|&base| base > segment);
         match next {

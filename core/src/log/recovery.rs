@@ -187,7 +187,8 @@ impl Recovery {
             DiskResult::Failed(error) if self.is_unknown() => self.give_up(error, io),
             DiskResult::Failed(error) => {
                 let why = format!("it cannot be read: {error}");
-                self.damage(self.files.logs.first().map_or(Offset::ZERO, |log| log.0), 0, why);
+                let segment = self.files.logs.first().map_or(Offset::ZERO, |log| log.0);
+                self.walked.damage.get_or_insert(Damage { segment, pos: 0, why, unreadable: true });
                 self.finish(io)
             }
             DiskResult::Done if self.walked.file.is_some() => self.walk(io),
@@ -564,7 +565,7 @@ impl Recovery {
             claim.unsure || claim.end > self.hints.log_start && is_below
         });
         if claimed || unreadable {
-            self.damage(base, pos, why);
+            self.walked.damage.get_or_insert(Damage { segment: base, pos, why, unreadable });
             return self.finish(io);
         }
         let lost: u64 = self.files.logs.iter().filter(|(other, _)| *other > base).map(|(_, len)| u64::from(*len)).sum();
@@ -582,7 +583,7 @@ impl Recovery {
     }
 
     pub(super) fn damage(&mut self, segment: Offset, pos: u32, why: String) {
-        self.walked.damage.get_or_insert(Damage { segment, pos, why });
+        self.walked.damage.get_or_insert(Damage { segment, pos, why, unreadable: false });
     }
 
     fn end(&self) -> Offset {

@@ -67,7 +67,7 @@ impl Log {
         }
         match bad {
             Some(_) if self.is_index_to_blame(base, find.began) => self.pursue(number, io),
-            Some((pos, why)) => self.damaged(Damage { segment: base, pos, why }, io),
+            Some((pos, why)) => self.damaged(Damage { segment: base, pos, why, unreadable: false }, io),
             None => match find.query {
                 TimestampQuery::AtOrAfter(_) => self.go_on_after(number, base, io),
                 TimestampQuery::Greatest => self.answer_time(number, TimestampPlan::NotFound, io),

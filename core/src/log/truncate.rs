@@ -91,10 +91,11 @@ impl Log {
                 self.cut(mark, check.newest, io);
             }
             (None, bad) => {
+                let unreadable = scan.failed.is_some();
                 let failed = scan.failed.map(|error| (check.checked, format!("it cannot be read: {error}")));
                 let missing = || (check.checked, "the batch to cut at is not there".into());
                 let (pos, why) = bad.or(failed).unwrap_or_else(missing);
-                let damage = super::api::Damage { segment: check.base, pos, why };
+                let damage = super::api::Damage { segment: check.base, pos, why, unreadable };
                 self.damaged(damage, io);
             }
         }

@@ -225,6 +225,6 @@ fn what_may_be_committed_is_not_out_of_range() {
     assert_eq!(high_watermark + 1, end);
     let waits = fetch(&mut world, near, Asked { offset: high_watermark, ..ASKED });
     assert_eq!((waits.error, waits.bytes), (ErrorCode::NONE, 0));
-    assert_eq!(fetch(&mut world, near, Asked { offset: end, ..ASKED }).error, ErrorCode::OFFSET_NOT_AVAILABLE);
+    assert_eq!(fetch(&mut world, near, Asked { offset: end, ..ASKED }).error, ErrorCode::NONE);
     assert_eq!(fetch(&mut world, near, Asked { offset: end + 1, ..ASKED }).error, ErrorCode::OFFSET_OUT_OF_RANGE);
 }

@@ -82,7 +82,7 @@ impl Judge {
         }
         let Replicated { needed, unknown, .. } = &self.replicated;
         // A disk that is gone had it, too.
-        let needed = needed.saturating_sub(self.replicated.gone(log));
+        let needed = needed.saturating_sub(self.replicated.gone(log)).max(1.min(*needed));
         let fact = ReplicaFact { log, what, logs: &self.logs, needed, unknown };
         self.violation = verdict(&mut self.invariants, self.history_alone, at, &Fact::Replica(fact));
     }

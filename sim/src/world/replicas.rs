@@ -39,6 +39,9 @@ impl World {
             if it.isr.len() < it.replicas.len() {
                 return Err(format!("of {log} only {:?} are in sync", it.isr));
             }
+            if let Some(lost) = it.replicas.iter().find(|id| it.is_lost(**id)) {
+                return Err(format!("broker {} is said to have lost {log}", lost.0));
+            }
             if !it.adding.is_empty() || !it.removing.is_empty() {
                 return Err(format!("{log} is moving still"));
             }

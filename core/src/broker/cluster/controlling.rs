@@ -5,11 +5,12 @@
 //! that dies closes its connections, and one that lives comes back at once. Safety does not rest on sessions (promise
 //! P8): a fenced broker that thinks it leads can commit nothing without an ISR that no longer counts on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ottla_wire::{ErrorCode, Uuid};
 
+use super::placing::MOST_PLACES;
 use super::{Heartbeat, Standing};
 use crate::broker::admin::Answered;
 use crate::broker::{Broker, Outcome};
@@ -136,6 +137,11 @@ impl Broker {
     ) {
         if let Err(error) = self.check_sender(sender, epoch) {
             return self.release_admin(ticket, Answered::Assigned(Err(error)));
+        }
+        let mut known = BTreeSet::new();
+        let once = assignments.iter().all(|it| known.insert((it.topic_id, it.partition)));
+        if !once || assignments.len() > MOST_PLACES {
+            return self.release_admin(ticket, Answered::Assigned(Err(ErrorCode::INVALID_REQUEST)));
         }
         let (mut changes, mut answers) = (Vec::new(), Vec::new());
         for (assignment, decided) in self.decide_places(sender, assignments) {

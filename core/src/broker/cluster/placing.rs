@@ -23,7 +23,7 @@ use crate::planted::Plant;
 use crate::types::{BrokerId, LeaderEpoch};
 
 /// The most that is told in one request, as in Kafka.
-const MOST: usize = 2250;
+pub(super) const MOST_PLACES: usize = 2250;
 
 /// What the controller does not know yet.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,10 @@ impl Broker {
         let unsettled = self.misplaced(log).is_some();
         let placing = &mut self.cluster.placing;
         if !unsettled {
-            placing.unsettled.remove(&log);
+            // What was told has arrived: the rest follows.
+            if placing.unsettled.remove(&log) {
+                placing.due = Instant(0);
+            }
         } else if placing.unsettled.insert(log) {
             placing.due = Instant(0);
         }
@@ -55,19 +58,22 @@ impl Broker {
             self.directory_of(log).filter(|directory| *directory != known)
         } else {
             let since = self.replicas.damaged_since(log);
-            let waits = others_lead(image, node) && since.is_some_and(|since| !may_go(image, node, since));
+            let waits = image.is_led_by_other(node) && since.is_some_and(|since| !may_go(image, node, since));
             match known {
                 LOST if !waits => None,
                 // It was lost before, and that no epoch has begun since is because that was never taken back.
-                LOST if !counts(image, node) => self.directory_of(log),
+                LOST if !image.counts_on(node) => self.directory_of(log),
                 _ => Some(LOST),
             }
         };
         directory.map(|directory| Assignment { topic_id, partition, directory })
     }
 
-    /// A log is damaged: this process uses it no more.
-    pub(in crate::broker) fn mark_damaged(&mut self, log: LogId) {
+    /// A log is damaged: this process uses it no more. One that could not be read may be whole: the next process sees.
+    pub(in crate::broker) fn mark_damaged(&mut self, log: LogId, unreadable: bool) {
+        if unreadable {
+            return self.replicas.mark_unusable(log);
+        }
         let Some(replica) = self.replicas.get(log) else { return };
         let (topic_id, partition) = (replica.topic_id, replica.partition.partition);
         let epoch = self.image().partition_by_id(topic_id, partition).map(|image| image.leader_epoch);
@@ -78,7 +84,7 @@ impl Broker {
     pub(in crate::broker) fn may_repair(&self, log: LogId, image: &PartitionImage) -> bool {
         let node = self.node();
         self.replicas.damaged_since(log).is_some_and(|since| {
-            let early = self.config.planted.has(Plant::Rep25) && others_lead(image, node);
+            let early = self.config.planted.has(Plant::Rep25) && image.is_led_by_other(node);
             early || may_go(image, node, since)
         })
     }
@@ -89,13 +95,14 @@ impl Broker {
         if placing.unsettled.is_empty() || placing.asked || placing.due > now.monotonic {
             return false;
         }
-        let said = |log: &LogId| self.misplaced(*log).map(|assignment| (*log, assignment));
-        let said: Vec<(LogId, Assignment)> = placing.unsettled.iter().filter_map(said).take(MOST).collect();
-        if said.is_empty() {
+        let said = |log: &LogId| self.misplaced(*log);
+        let (lost, others): (Vec<_>, Vec<_>) =
+            placing.unsettled.iter().filter_map(said).partition(|assignment| assignment.directory == LOST);
+        let assignments: Vec<Assignment> = lost.into_iter().chain(others).take(MOST_PLACES).collect();
+        if assignments.is_empty() {
             self.cluster.placing.unsettled.clear();
             return false;
         }
-        let assignments: Vec<Assignment> = said.into_iter().map(|(_, assignment)| assignment).collect();
         self.cluster.placing.due = now.monotonic + self.retry_backoff();
         let Some(epoch) = self.metadata.broker_epoch().filter(|_| self.is_running()) else { return false };
         if self.is_controller() {
@@ -131,17 +138,7 @@ impl Broker {
     }
 }
 
-/// Whether another broker leads.
-fn others_lead(image: &PartitionImage, node: BrokerId) -> bool {
-    image.leader.is_some_and(|leader| leader != node)
-}
-
 /// Whether nobody counts, or can come to count, on what a log had that was damaged in the epoch `since`.
 fn may_go(image: &PartitionImage, node: BrokerId, since: LeaderEpoch) -> bool {
-    others_lead(image, node) && !counts(image, node) && image.leader_epoch > since
-}
-
-/// Whether it is counted on what a broker has.
-fn counts(image: &PartitionImage, node: BrokerId) -> bool {
-    image.isr.contains(&node) || image.elr.contains(&node)
+    image.is_led_by_other(node) && !image.counts_on(node) && image.leader_epoch > since
 }
