@@ -36,15 +36,14 @@ impl PartitionImage {
         Some(self.directories.get(place).copied().unwrap_or_default())
     }
 
-    /// Whether a broker's replica lies where it can be used, or may do so.
+    /// Whether a broker's replica lies where it cannot be used.
     #[must_use]
     pub fn is_lost(&self, id: BrokerId) -> bool {
         self.directory(id) == Some(LOST)
     }
 }
 
-/// A broker's replica lies there: what changes by it. What a directory has that the broker is not registered with is
-/// lost.
+/// A broker's replica lies there: what changes by it. In a directory that the broker is not registered with it is lost.
 ///
 /// # Errors
 /// There is no such partition, or the broker has no replica of it.
