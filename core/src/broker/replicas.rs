@@ -26,8 +26,16 @@ struct Hosted {
     replica: Replica,
     policy: TopicPolicy,
     min_insync_replicas: usize,
-    damaged: Option<LeaderEpoch>,
-    unusable: bool,
+    fault: Option<Fault>,
+}
+
+/// Why this process does not use a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It is damaged, which was found in this epoch of its partition.
+    Damaged(LeaderEpoch),
+    /// It may be whole: the next process sees.
+    Unusable,
 }
 
 impl Replicas {
@@ -35,13 +43,8 @@ impl Replicas {
     pub fn insert(&mut self, replica: Replica, config: &TopicConfig) {
         let TopicPartition { topic, partition } = replica.partition.clone();
         self.by_name.entry(topic).or_default().insert(partition, replica.log);
-        let hosted = Hosted {
-            policy: policy(config),
-            min_insync_replicas: min_insync_replicas(config),
-            damaged: None,
-            unusable: false,
-            replica,
-        };
+        let hosted =
+            Hosted { policy: policy(config), min_insync_replicas: min_insync_replicas(config), fault: None, replica };
         self.by_log.insert(hosted.replica.log, hosted);
     }
 
@@ -112,28 +115,33 @@ impl Replicas {
 
     /// The log is damaged, which was found in this epoch of its partition. This process uses it no more.
     pub fn mark_damaged(&mut self, log: LogId, epoch: LeaderEpoch) {
+        self.mark(log, Fault::Damaged(epoch));
+    }
+
+    /// This process does not use the log, though it may be whole.
+    pub fn mark_unusable(&mut self, log: LogId) {
+        self.mark(log, Fault::Unusable);
+    }
+
+    fn mark(&mut self, log: LogId, fault: Fault) {
         if let Some(hosted) = self.by_log.get_mut(&log) {
-            (hosted.damaged, hosted.unusable) = (Some(epoch), true);
+            hosted.fault = Some(fault);
         }
     }
 
     /// The epoch in which the log was found damaged.
     #[must_use]
     pub fn damaged_since(&self, log: LogId) -> Option<LeaderEpoch> {
-        self.by_log.get(&log)?.damaged
-    }
-
-    /// This process does not use the log, though it may be whole.
-    pub fn mark_unusable(&mut self, log: LogId) {
-        if let Some(hosted) = self.by_log.get_mut(&log) {
-            hosted.unusable = true;
+        match self.by_log.get(&log)?.fault? {
+            Fault::Damaged(epoch) => Some(epoch),
+            Fault::Unusable => None,
         }
     }
 
     /// Whether it was marked so, or damaged.
     #[must_use]
     pub fn is_unusable(&self, log: LogId) -> bool {
-        self.by_log.get(&log).is_some_and(|hosted| hosted.unusable)
+        self.by_log.get(&log).is_some_and(|hosted| hosted.fault.is_some())
     }
 
     /// A topic's configuration changed.

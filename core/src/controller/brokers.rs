@@ -119,20 +119,10 @@ pub fn may_have_lost(image: &MetadataImage, registration: &Registration) -> bool
 
 /// A broker that is ready is back: what it led it leads anew, unless others are in sync or its copy counts no more.
 fn come_back(image: &MetadataImage, config: &Config, id: BrokerId, unclean: bool) -> Vec<Change> {
-    let concerns = |it: &PartitionImage| {
-        let counts = it.isr.contains(&id) || it.elr.contains(&id);
-        it.leader == Some(id) || counts && (unclean || it.leader.is_none())
-    };
+    let concerns = |it: &PartitionImage| it.leader == Some(id) || it.counts_on(id) && (unclean || it.leader.is_none());
     partitions::decide_all((image, config), concerns, |partition, min_isr| {
-        let election = Election {
-            partition,
-            isr: partition.isr.clone(),
-            unclean: unclean.then_some(id),
-            for_good: false,
-            min_isr,
-            anew: partition.leader == Some(id),
-            planted: config.planted,
-        };
+        let (unclean, anew) = (unclean.then_some(id), partition.leader == Some(id));
+        let election = Election { unclean, anew, ..Election::new(partition, min_isr, config.planted) };
         election.decide(|other| other == id || image.is_active(other))
     })
 }

@@ -8,8 +8,8 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use super::Refused;
 use super::image::{MetadataImage, PartitionImage};
-use super::partitions::{Election, min_insync_replicas};
-use super::reassignment::{begins_anew, directories};
+use super::partitions::{Election, find_by_id, min_insync_replicas};
+use super::reassignment::{begins_anew, directories, refused};
 use super::records::{Change, PartitionDelta};
 use crate::config::Config;
 use crate::types::BrokerId;
@@ -53,11 +53,8 @@ pub fn assign(
     id: BrokerId,
     assignment: &Assignment,
 ) -> Result<Option<Change>, Refused> {
-    let refused = |code: ErrorCode| Refused::new(code, code.message());
     let Assignment { topic_id, partition: index, directory } = *assignment;
-    let topic = image.topic_by_id(topic_id).ok_or_else(|| refused(ErrorCode::UNKNOWN_TOPIC_ID))?;
-    let unknown = || refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-    let partition = image.partition_by_id(topic_id, index).ok_or_else(unknown)?;
+    let (topic, partition) = find_by_id(image, topic_id, index)?;
     let place = partition.replicas.iter().position(|other| *other == id);
     let place = place.ok_or_else(|| refused(ErrorCode::NOT_LEADER_OR_FOLLOWER))?;
     let is_usable = image.broker(id).is_some_and(|broker| broker.directories.contains(&directory));
@@ -69,7 +66,9 @@ pub fn assign(
     next.directories[place] = if is_usable { directory } else { LOST };
     let min_isr = min_insync_replicas(image, config, &topic.name);
     let elected = if is_usable {
-        next.leader.is_none().then(|| find_leader((image, config), &next, min_isr)).flatten().unwrap_or_default()
+        // It waited for this replica, perhaps.
+        let election = next.leader.is_none().then(|| Election::new(&next, min_isr, config.planted));
+        election.and_then(|election| election.decide(|other| image.is_active(other))).unwrap_or_default()
     } else {
         lose((image, config), &next, id, min_isr)
     };
@@ -79,17 +78,6 @@ pub fn assign(
     Ok(changes.then_some(Change::PartitionChange { topic_id, partition: index, delta }))
 }
 
-/// The partition waited for this replica, perhaps.
-fn find_leader(
-    (image, config): (&MetadataImage, &Config),
-    partition: &PartitionImage,
-    min_isr: usize,
-) -> Option<PartitionDelta> {
-    let (isr, planted) = (partition.isr.clone(), config.planted);
-    let election = Election { partition, isr, unclean: None, for_good: false, min_isr, anew: false, planted };
-    election.decide(|other| image.is_active(other))
-}
-
 /// Others lead, and this replica counts no more. Where nobody else can it stays eligible: its disk may come back.
 fn lose(
     (image, config): (&MetadataImage, &Config),
@@ -97,10 +85,9 @@ fn lose(
     id: BrokerId,
     min_isr: usize,
 ) -> PartitionDelta {
-    let planted = config.planted;
     let decide = |unclean: Option<BrokerId>| {
         let isr = partition.isr.iter().copied().filter(|other| *other != id).collect();
-        let election = Election { partition, isr, unclean, for_good: false, min_isr, anew: false, planted };
+        let election = Election { isr, unclean, ..Election::new(partition, min_isr, config.planted) };
         election.decide(|other| image.is_active(other)).unwrap_or_default()
     };
     let unclean = decide(Some(id));

@@ -13,8 +13,8 @@
 use ottla_wire::{ErrorCode, Uuid};
 
 use super::Refused;
-use super::image::{MetadataImage, PartitionImage, ResourceKind};
-use super::reassignment::{changed, finished};
+use super::image::{MetadataImage, PartitionImage, ResourceKind, TopicImage};
+use super::reassignment::{changed, finished, refused};
 use super::records::{Change, PartitionDelta};
 use crate::config::{Config, Overrides};
 use crate::planted::{Plant, Planted};
@@ -51,7 +51,13 @@ pub(super) struct Election<'a> {
     pub planted: Planted,
 }
 
-impl Election<'_> {
+impl<'a> Election<'a> {
+    /// Whoever is in sync stays so, and the leader stays if it can.
+    pub(super) fn new(partition: &'a PartitionImage, min_isr: usize, planted: Planted) -> Self {
+        let isr = partition.isr.clone();
+        Self { partition, isr, unclean: None, for_good: false, min_isr, anew: false, planted }
+    }
+
     /// What changes of the partition, if anything does. `may_lead`: whose brokers are active. What is lost is not led.
     pub(super) fn decide(self, may_lead: impl Fn(BrokerId) -> bool) -> Option<PartitionDelta> {
         let Self { partition, mut isr, unclean, for_good, min_isr, anew, planted } = self;
@@ -139,19 +145,16 @@ pub(super) fn leave(image: &MetadataImage, config: &Config, id: BrokerId, leaves
     decide_all((image, config), concerns, |partition, min_isr| {
         let isr = partition.isr.iter().copied().filter(|other| *other != id).collect();
         let unclean = unclean.then_some(id);
-        let election = Election { partition, isr, unclean, for_good, min_isr, anew: false, planted: config.planted };
+        let election = Election { isr, unclean, for_good, ..Election::new(partition, min_isr, config.planted) };
         election.decide(|other| other != id && image.is_active(other))
     })
 }
 
 /// The changes of partitions when a broker may lead: it leads what waits for it.
 pub(super) fn join(image: &MetadataImage, config: &Config, id: BrokerId) -> Vec<Change> {
-    let eligible = |it: &PartitionImage| it.isr.contains(&id) || it.elr.contains(&id);
-    let concerns = |it: &PartitionImage| it.leader.is_none() && eligible(it);
+    let concerns = |it: &PartitionImage| it.leader.is_none() && it.counts_on(id);
     decide_all((image, config), concerns, |partition, min_isr| {
-        let isr = partition.isr.clone();
-        let (unclean, for_good, planted) = (None, false, config.planted);
-        let election = Election { partition, isr, unclean, for_good, min_isr, anew: false, planted };
+        let election = Election::new(partition, min_isr, config.planted);
         election.decide(|other| other == id || image.is_active(other))
     })
 }
@@ -166,10 +169,7 @@ pub fn alter_partition(
     leader: BrokerId,
     proposal: &IsrProposal,
 ) -> Result<Option<Change>, Refused> {
-    let refused = |code: ErrorCode| Refused::new(code, code.message());
-    let topic = image.topic_by_id(proposal.topic_id).ok_or_else(|| refused(ErrorCode::UNKNOWN_TOPIC_ID))?;
-    let unknown = || refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-    let partition = image.partition_by_id(topic.id, proposal.partition).ok_or_else(unknown)?;
+    let (topic, partition) = find_by_id(image, proposal.topic_id, proposal.partition)?;
     if proposal.leader_epoch > partition.leader_epoch || proposal.partition_epoch > partition.partition_epoch {
         return Err(refused(ErrorCode::NOT_CONTROLLER)); // Another controller has decided more than this one knows.
     }
@@ -209,6 +209,17 @@ pub fn alter_partition(
     Ok(delta.map(change))
 }
 
+/// A partition, and its topic, by the topic's id.
+pub(super) fn find_by_id(
+    image: &MetadataImage,
+    topic_id: Uuid,
+    index: i32,
+) -> Result<(&TopicImage, &PartitionImage), Refused> {
+    let topic = image.topic_by_id(topic_id).ok_or_else(|| refused(ErrorCode::UNKNOWN_TOPIC_ID))?;
+    let unknown = || refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    Ok((topic, image.partition_by_id(topic_id, index).ok_or_else(unknown)?))
+}
+
 pub(super) fn min_insync_replicas(image: &MetadataImage, config: &Config, topic: &str) -> usize {
     let none = Overrides::new();
     let overrides = image.overrides(ResourceKind::Topic, topic).unwrap_or(&none);
@@ -241,8 +252,7 @@ mod tests {
         active: &[i32],
     ) -> (i32, Vec<i32>, Vec<i32>, bool) {
         let (unclean, planted) = (unclean.map(BrokerId), Planted::default());
-        let election =
-            Election { partition: before, isr: ids(isr), unclean, for_good: false, min_isr: 2, anew: false, planted };
+        let election = Election { isr: ids(isr), unclean, ..Election::new(before, 2, planted) };
         let delta = election.decide(|id| active.contains(&id.0)).unwrap_or_default();
         let numbers = |new: Option<Vec<BrokerId>>, old: &[BrokerId]| {
             new.unwrap_or_else(|| old.to_vec()).iter().map(|id| id.0).collect()
@@ -277,16 +287,13 @@ mod tests {
         assert_eq!(elected(&one, &[], Some(2), &[2]), (0, vec![], vec![1], true));
         let last = partition(&[2], &[], 2);
         let (unclean, planted) = (Some(BrokerId(2)), Planted::default());
-        let election =
-            Election { partition: &last, isr: ids(&[2]), unclean, for_good: false, min_isr: 1, anew: false, planted };
+        let election = Election { unclean, ..Election::new(&last, 1, planted) };
         let delta = election.decide(|_| true).unwrap();
         assert_eq!((delta.leader, delta.last_known_elr), (Some(None), Some(ids(&[2]))));
         let single = PartitionImage { replicas: ids(&[2]), ..last };
-        let election =
-            Election { partition: &single, isr: ids(&[2]), unclean, for_good: false, min_isr: 1, anew: true, planted };
+        let election = Election { unclean, anew: true, ..Election::new(&single, 1, planted) };
         assert_eq!(election.decide(|_| true).unwrap().leader, Some(Some(BrokerId(2))), "nobody else could have more");
-        let election =
-            Election { partition: &single, isr: ids(&[2]), unclean, for_good: true, min_isr: 1, anew: false, planted };
+        let election = Election { unclean, for_good: true, ..Election::new(&single, 1, planted) };
         let delta = election.decide(|_| true).unwrap();
         assert_eq!((delta.leader, delta.isr, delta.elr), (Some(None), Some(vec![]), None), "it is forgotten");
     }

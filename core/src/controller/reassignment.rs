@@ -115,13 +115,12 @@ pub(super) fn changed(
     mut next: PartitionImage,
 ) -> Option<PartitionDelta> {
     // Whoever leaves the ISR by this change has all that is committed, and stays eligible if too few are left.
-    let (isr, planted) = (next.isr.clone(), config.planted);
-    if !planted.has(Plant::Isr30) {
+    if !config.planted.has(Plant::Isr30) {
         next.elr.extend(without(&without(&partition.isr, &next.isr), &partition.elr));
     }
     // Each directory in its replica's new place: who is elected by it must not be lost.
     next.directories = directories(image, partition, &next.replicas);
-    let election = Election { partition: &next, isr, unclean: None, for_good: false, min_isr, anew: false, planted };
+    let election = Election::new(&next, min_isr, config.planted);
     let elected = election.decide(|id| image.is_active(id)).unwrap_or_default();
     let isr = elected.isr.clone().unwrap_or_else(|| next.isr.clone());
     let elr = elected.elr.clone().unwrap_or_else(|| next.elr.clone());
@@ -198,8 +197,7 @@ fn elect_uncleanly(
     if partition.leader.is_some() {
         return Err(refused(ErrorCode::ELECTION_NOT_NEEDED));
     }
-    let (isr, planted) = (partition.isr.clone(), config.planted);
-    let election = Election { partition, isr, unclean: None, for_good: false, min_isr, anew: false, planted };
+    let election = Election::new(partition, min_isr, config.planted);
     if let Some(delta) = election.decide(|id| image.is_active(id)).filter(|delta| delta.leader.is_some()) {
         return Ok(delta);
     }
@@ -252,7 +250,7 @@ const fn change(topic_id: Uuid, partition: i32, delta: PartitionDelta) -> Change
     Change::PartitionChange { topic_id, partition, delta }
 }
 
-fn refused(code: ErrorCode) -> Refused {
+pub(super) fn refused(code: ErrorCode) -> Refused {
     Refused::new(code, code.message())
 }
 

@@ -125,12 +125,17 @@ fn a_leader_sends_a_consumer_to_the_follower_in_its_rack() {
     }
 }
 
+/// The leader sends nobody to the replica in the rack, and answers itself.
+fn is_served_by_the_leader(world: &mut World, leader: usize, near: usize) {
+    let told = fetch(world, leader, Asked { rack: rack_of(near), ..ASKED });
+    assert_eq!((told.error, told.preferred), (ErrorCode::NONE, -1));
+    assert!(told.bytes > 0);
+}
+
 #[test]
 fn nobody_is_sent_anywhere_unless_the_operator_says_so() {
     let (mut world, leader, [near, _]) = written(&[]);
-    let told = fetch(&mut world, leader, Asked { rack: rack_of(near), ..ASKED });
-    assert_eq!((told.error, told.preferred), (ErrorCode::NONE, -1));
-    assert!(told.bytes > 0);
+    is_served_by_the_leader(&mut world, leader, near);
 }
 
 #[test]
@@ -140,9 +145,7 @@ fn nobody_is_sent_to_who_is_out_of_service() {
     world.run(20_000);
     let broker = BrokerId(i32::try_from(near).unwrap());
     assert!(!world.machine(leader).image().is_active(broker));
-    let told = fetch(&mut world, leader, Asked { rack: rack_of(near), ..ASKED });
-    assert_eq!((told.error, told.preferred), (ErrorCode::NONE, -1));
-    assert!(told.bytes > 0);
+    is_served_by_the_leader(&mut world, leader, near);
 }
 
 #[test]
