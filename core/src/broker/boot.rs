@@ -332,7 +332,7 @@ impl Broker {
         let config = self.metadata_log_config();
         let log = match found.first() {
             Some(found) => Some(found.log),
-            None => self.logs.create(now, partition, METADATA_TOPIC_ID, config.clone(), out),
+            None => self.logs.create(now, partition, METADATA_TOPIC_ID, config.clone(), None, out),
         };
         let Some(log) = log else { return self.refuse("the metadata log cannot be made", out) };
         self.logs.set_config(log, config);

@@ -208,7 +208,7 @@ impl Broker {
     /// What is due is done and asked. Whether anything changed here that the logs must act on.
     pub(super) fn attend(&mut self, now: Now, out: &mut Effects) -> bool {
         if self.is_alone() {
-            return false;
+            return self.attend_to_placing(now, out);
         }
         if self.is_running() && self.may_stop(now) {
             self.stop(now, out);
@@ -247,7 +247,7 @@ impl Broker {
     /// When [`Self::attend`] has something to do.
     pub(super) fn attention(&self) -> Option<Instant> {
         if self.is_alone() {
-            return None;
+            return self.placing_deadline();
         }
         let deadlines = [
             self.life_deadline(),

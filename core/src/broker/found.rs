@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Broker;
 use crate::clock::Now;
 use crate::controller::TopicImage;
-use crate::log::FoundLog;
+use crate::log::{FoundLog, LogId};
 use crate::machine::{Effects, Level};
 use crate::planted::Plant;
 use crate::replication::Replica;
@@ -19,7 +19,9 @@ impl Broker {
     pub(super) fn adopt_logs(&mut self, now: Now, out: &mut Effects) {
         self.apply_broker_settings(out);
         self.on_topics_changed(None);
-        for found in std::mem::take(&mut self.metadata.found) {
+        let mut found = std::mem::take(&mut self.metadata.found);
+        found.sort_by_key(|found| !self.is_placed(found));
+        for found in found {
             self.adopt(now, found, out);
         }
         let topics: Vec<Arc<TopicImage>> = self.image().topics().cloned().collect();
@@ -51,6 +53,9 @@ impl Broker {
             }
             return;
         };
+        if let Some(other) = self.replicas.log(&partition.topic, partition.partition) {
+            return self.leave_double(&partition, (other, log), out);
+        }
         let config = self.config.broker.topic(&self.overrides_of(&topic.name));
         let high_watermark = if self.config.planted.has(Plant::Isr19) { offsets.log_end } else { high_watermark };
         self.replicas.insert(Replica::new(partition, topic.id, log, high_watermark), &config);
@@ -67,6 +72,30 @@ impl Broker {
             self.replicas.mark_unusable(log);
         }
         self.take_offline(log, &why, out);
+    }
+
+    /// Whether the metadata has the replica in this log's directory.
+    fn is_placed(&self, found: &FoundLog) -> bool {
+        let known = self.image().partition(&found.partition.topic, found.partition.partition);
+        let known = known.and_then(|partition| partition.directory(self.node()));
+        known.is_some() && known == self.metadata.directories.get(&found.dir).copied()
+    }
+
+    /// A second log of a partition: a directory that had failed is back, and has what was made anew elsewhere since.
+    /// It is left alone; and if the metadata does not say which of the two it is, so is the first.
+    fn leave_double(&mut self, partition: &TopicPartition, (first, second): (LogId, LogId), out: &mut Effects) {
+        let names = self.config.broker.storage.log_dirs();
+        let dir_of = |log| self.logs.view(log).map_or(0, |view| usize::from(view.dir.0));
+        let [one, two] = [first, second].map(|log| names.get(dir_of(log)).map_or("?", String::as_str).to_owned());
+        let known = self.image().partition(&partition.topic, partition.partition);
+        let known = known.and_then(|image| image.directory(self.node()));
+        if known.is_some() && known == self.directory_of(first) {
+            let told = format!("{partition} lies in {two} too, and is the one in {one}: remove that in {two}");
+            return out.note(Level::Error, told);
+        }
+        self.replicas.mark_unusable(first);
+        let why = format!("lies in {one} and in {two}: stop the broker, and remove the one that is older");
+        self.take_offline(first, &why, out);
     }
 
     /// A log that was not found may lie in a directory that is offline: it is not made anew, empty, elsewhere (P9).

@@ -404,10 +404,13 @@ impl Broker {
                 self.give_up_replica(now, &partition, "has moved to other brokers: removed", out);
                 continue;
             }
-            if self.replicas.log(&topic.name, index).is_some_and(|log| self.may_repair(log, image)) {
+            let damaged = self.replicas.log(&topic.name, index).filter(|log| self.may_repair(*log, image));
+            // In the same directory: else a power loss could bring the old one back beside the new.
+            let home = damaged.and_then(|log| self.logs.view(log)).map(|view| view.dir);
+            if damaged.is_some() {
                 self.give_up_replica(now, &partition, "is damaged here: it is made anew from its leader", out);
             }
-            let Some(log) = self.log_for(now, &partition, topic.id, &config, out) else { continue };
+            let Some(log) = self.log_for(now, &partition, topic.id, (&config, home), out) else { continue };
             self.logs.set_config(log, log_config(&config));
             self.replicas.set_config(log, &config);
             match image.leader {
@@ -423,7 +426,7 @@ impl Broker {
         now: Now,
         partition: &TopicPartition,
         topic_id: Uuid,
-        config: &crate::config::TopicConfig,
+        (config, home): (&crate::config::TopicConfig, Option<LogDirId>),
         out: &mut Effects,
     ) -> Option<LogId> {
         if let Some(log) = self.replicas.log(&partition.topic, partition.partition) {
@@ -439,7 +442,7 @@ impl Broker {
             out.note(Level::Error, format!("{partition}: {lost}"));
             return None;
         }
-        let Some(log) = self.logs.create(now, partition.clone(), topic_id, log_config(config), out) else {
+        let Some(log) = self.logs.create(now, partition.clone(), topic_id, log_config(config), home, out) else {
             out.note(Level::Error, format!("{partition}: no log directory takes it"));
             return None;
         };

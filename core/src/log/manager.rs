@@ -173,19 +173,22 @@ impl LogManager {
 
     /// Makes a log: directory, `partition.metadata`, first segment. Usable at once; [`LogEvent::Created`] follows
     /// when its names are durable. `None` if the partition has a log, or no directory takes appends.
+    ///
+    /// In the directory `home`, full as it may be, unless it has failed; else where there are the fewest logs.
     pub fn create(
         &mut self,
         now: Now,
         partition: TopicPartition,
         topic_id: Uuid,
         config: LogConfig,
+        home: Option<LogDirId>,
         out: &mut Effects,
     ) -> Option<LogId> {
         self.parts.now = now;
         if self.by_partition.contains_key(&partition) || self.housekeeping.is_stopping() {
             return None;
         }
-        let dir = self.least_used_dir()?;
+        let dir = home.filter(|dir| !self.is_offline(*dir)).or_else(|| self.least_used_dir())?;
         let io = &mut self.parts.io(out);
         let path = Path::new(dir, partition.to_string());
         let empty = Mark::empty(Offset::ZERO);
@@ -332,7 +335,9 @@ impl LogManager {
         let Some(mut log) = self.logs.get_mut(log.0 as usize).and_then(Option::take) else {
             return;
         };
-        self.by_partition.remove(&log.partition);
+        if self.find(&log.partition) == Some(log.id) {
+            self.by_partition.remove(&log.partition);
+        }
         let io = &mut self.parts.io(out);
         log.refuse_all(io);
         for file in log.segments.iter().filter_map(Segment::file_id) {
@@ -403,7 +408,7 @@ impl LogManager {
         if self.logs.len() <= at {
             self.logs.resize_with(at + 1, || None);
         }
-        self.by_partition.insert(log.partition.clone(), log.id);
+        self.by_partition.entry(log.partition.clone()).or_insert(log.id);
         self.logs[at] = Some(Box::new(log));
     }
 

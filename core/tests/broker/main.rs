@@ -13,6 +13,7 @@ mod groups;
 mod node;
 mod world;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use disk::Crash;
@@ -62,6 +63,57 @@ fn a_start_ends_whatever_fails_and_makes_no_lost_log_anew() {
         ready > 50 && stopped > 20 && without > 10,
         "{ready} ready, {without} of them without /b; {stopped} stopped"
     );
+}
+
+/// Copies a log to the other directory, as if that had failed, and were back with what it had.
+fn copy_to_the_other(world: &mut World, partition: &str) {
+    let (here, there) = (format!("{partition}/"), format!("log directory 1/{partition}/"));
+    let names = world.node.disk.names();
+    for name in names {
+        let copy = name.strip_prefix(&there).map(|file| format!("{here}{file}"));
+        let Some(copy) = copy.or_else(|| name.strip_prefix(&here).map(|file| format!("{there}{file}"))) else {
+            continue;
+        };
+        let bytes = world.node.disk.bytes(&name).clone();
+        world.node.disk.plant(&copy, bytes);
+    }
+}
+
+#[test]
+fn of_two_logs_of_a_partition_the_one_that_the_metadata_knows_counts() {
+    let mut world = in_two_directories();
+    for partition in 0..6 {
+        copy_to_the_other(&mut world, &format!("t-{partition}"));
+    }
+    assert_eq!(world.produce("t", 0, -1, 1000), Some(ErrorCode::NONE), "the other one is older");
+    world.run_for(Duration::from_secs(10));
+    world.restart(Crash::Kill, None);
+    let view = world.node.machine.view();
+    let ends: BTreeMap<i32, (i64, bool)> =
+        view.partitions.iter().map(|it| (it.partition, (it.log_end, it.leader_epoch.is_some()))).collect();
+    let expected = (0..6).map(|partition| (partition, (if partition == 0 { 2 } else { 1 }, true))).collect();
+    assert_eq!(ends, expected, "{:?}", world.node.notes);
+    let told = world.node.notes.iter().filter(|note| note.contains("lies in /") && note.contains("remove that in"));
+    assert_eq!(told.count(), 6, "{:?}", world.node.notes);
+}
+
+#[test]
+fn of_two_logs_of_a_partition_that_the_metadata_does_not_know_none_counts() {
+    let mut world = in_two_directories();
+    let names = world.node.disk.names();
+    let beside: Vec<String> = (0..6).map(|partition| format!("t-{partition}")).collect();
+    let beside: Vec<_> = beside.iter().filter(|name| names.contains(&format!("log directory 1/{name}"))).collect();
+    assert_eq!(beside.len(), 3);
+    beside.iter().for_each(|name| copy_to_the_other(&mut world, name));
+    // Another directory is there in its place.
+    let meta = world.node.disk.bytes("log directory 1/meta.properties");
+    let id = meta.windows(13).position(|word| word == b"directory.id=").expect("it has an id") + 13;
+    meta[id] = if meta[id] == b'A' { b'B' } else { b'A' };
+    world.restart(Crash::Kill, None);
+    let view = world.node.machine.view();
+    assert_eq!(view.partitions.iter().filter(|it| it.leader_epoch.is_some()).count(), 3, "{:?}", world.node.notes);
+    let told = world.node.notes.iter().filter(|note| note.contains("lies in /a and in /b: stop the broker"));
+    assert_eq!(told.count(), 3, "{:?}", world.node.notes);
 }
 
 #[test]

@@ -342,12 +342,15 @@ impl Disk {
         &mut self.files.get_mut(inode).unwrap().written
     }
 
-    /// Makes a file that is there after any crash.
+    /// Makes a file, and its directory, that are there after any crash.
     pub(crate) fn plant(&mut self, path: &str, bytes: Vec<u8>) {
         self.last_inode += 1;
         self.files.insert(self.last_inode, Content { synced: bytes.clone(), written: bytes, lost: 0..0 });
         for names in [&mut self.names, &mut self.durable_names] {
             names.insert(path.to_owned(), Node::File(self.last_inode));
+            if !is_root(parent(path)) {
+                names.insert(parent(path).to_owned(), Node::Dir);
+            }
         }
     }
 

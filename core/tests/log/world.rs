@@ -114,7 +114,7 @@ impl World {
     pub(crate) fn fail_directory(&mut self) {
         self.disk.fail.insert(self.disk.done + 1, DiskError::Io(5));
         let config = self.config.default_log.clone();
-        self.logs.create(self.now, TopicPartition::new("failing", 0), TOPIC, config, &mut self.out);
+        self.logs.create(self.now, TopicPartition::new("failing", 0), TOPIC, config, None, &mut self.out);
         self.run();
     }
 
@@ -189,7 +189,7 @@ impl World {
 
     pub(crate) fn create_of(&mut self, partition: TopicPartition) -> LogId {
         let config = self.config.default_log.clone();
-        let log = self.logs.create(self.now, partition, TOPIC, config, &mut self.out).expect("it is new");
+        let log = self.logs.create(self.now, partition, TOPIC, config, None, &mut self.out).expect("it is new");
         self.settle();
         log
     }

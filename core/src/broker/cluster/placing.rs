@@ -83,10 +83,12 @@ impl Broker {
     /// Whether a log is damaged, and can be made anew from its leader.
     pub(in crate::broker) fn may_repair(&self, log: LogId, image: &PartitionImage) -> bool {
         let node = self.node();
-        self.replicas.damaged_since(log).is_some_and(|since| {
-            let early = self.config.planted.has(Plant::Rep25) && image.is_led_by_other(node);
-            early || may_go(image, node, since)
-        })
+        let is_here = self.logs.view(log).is_some_and(|view| !self.logs.is_offline(view.dir));
+        is_here
+            && self.replicas.damaged_since(log).is_some_and(|since| {
+                let early = self.config.planted.has(Plant::Rep25) && image.is_led_by_other(node);
+                early || may_go(image, node, since)
+            })
     }
 
     /// Tells what is due. Whether this node decided it itself.
@@ -95,7 +97,9 @@ impl Broker {
         if placing.unsettled.is_empty() || placing.asked || placing.due > now.monotonic {
             return false;
         }
-        let said = |log: &LogId| self.misplaced(*log);
+        // Who is alone keeps to itself what is lost: nobody else could lead. But it takes back what it told others.
+        let is_alone = self.is_alone();
+        let said = |log: &LogId| self.misplaced(*log).filter(|it| !is_alone || it.directory != LOST);
         let (lost, others): (Vec<_>, Vec<_>) =
             placing.unsettled.iter().filter_map(said).partition(|assignment| assignment.directory == LOST);
         let assignments: Vec<Assignment> = lost.into_iter().chain(others).take(MOST_PLACES).collect();
