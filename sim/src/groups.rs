@@ -156,6 +156,8 @@ pub struct Groups {
     pub clocks: Clocks,
     /// `group.consumer.session.timeout.ms`
     pub consumer_session: Nanos,
+    /// From when to when two nodes took themselves for the same coordinator; the last may go on.
+    splits: Vec<(Nanos, Nanos)>,
     /// By group and generation, those that were handed in, the last one last.
     assigned: BTreeMap<(Arc<str>, i32), Vec<Assigned>>,
     rooms: BTreeMap<Arc<str>, Room>,
@@ -208,6 +210,23 @@ impl Groups {
         let Some(room) = self.rooms.get_mut(group) else { return true };
         room.settled |= room.is_shared_out();
         room.settled
+    }
+
+    /// Whether two nodes take themselves for the same coordinator.
+    pub fn note_split(&mut self, now: Nanos, is_split: bool) {
+        match self.splits.last_mut().filter(|(_, until)| *until == PENDING) {
+            Some((_, until)) if !is_split => *until = now,
+            None if is_split => self.splits.push((now, PENDING)),
+            _ => {}
+        }
+    }
+
+    /// As of when what a client is told by a coordinator may be: who is one no more, and does not know it yet, answers
+    /// from what it knew when the other became it, as Kafka's does. What it writes is never committed.
+    #[must_use]
+    pub fn as_of(&self, asked: Nanos) -> Nanos {
+        let overlapping = self.splits.iter().rev().take_while(|(_, until)| *until >= asked);
+        overlapping.map(|(since, _)| *since).fold(asked, Nanos::min)
     }
 
     /// There is a group that reads a topic.
@@ -279,6 +298,15 @@ mod tests {
             groups.assignment(&group, generation, |peer| peer.partitions == partitions)
         };
         assert_eq!([told(1, &[0]), told(1, &[1]), told(1, &[2]), told(2, &[0])], [7, 8, 8, 0]);
+    }
+
+    #[test]
+    fn who_is_asked_during_a_split_may_answer_from_before_it() {
+        let mut groups = Groups::default();
+        for (now, is_split) in [(5, false), (10, true), (15, true), (20, false), (30, true)] {
+            groups.note_split(now, is_split);
+        }
+        assert_eq!([5, 12, 20, 21, 29, 40].map(|asked| groups.as_of(asked)), [5, 10, 10, 21, 29, 30]);
     }
 
     #[test]

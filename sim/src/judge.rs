@@ -4,7 +4,7 @@ use ottla_core::log::{DerivedView, ProducerView};
 use ottla_core::record::Producer;
 use ottla_core::types::TopicPartition;
 
-use crate::groups::{Groups, Op, Seen};
+use crate::groups::{Groups, Op, PENDING, Seen};
 use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
 use crate::invariants::{
     ByReader, Derived, Fact, Invariants, Part, ProducerRow, QuorumFact, QuorumSeen, ReplicaEvent, Violation,
@@ -146,7 +146,10 @@ impl Judge {
     }
 
     /// A client asks something about a group, or is told. Of what the disk has damaged nothing is judged.
-    pub fn group(&mut self, op: Op<'_>, seen: Seen<'_>) {
+    pub fn group(&mut self, mut op: Op<'_>, seen: Seen<'_>) {
+        if op.told != PENDING {
+            op.asked = self.groups.as_of(op.asked);
+        }
         if self.durable_acks && !self.is_rotten() {
             self.fact(&Fact::Group { op, seen });
         }

@@ -27,6 +27,8 @@ struct Change {
     leaves: Content,
     asked: Nanos,
     ended: Ended,
+    /// Who asked may have asked twice, and been told of the second time: the first may happen later.
+    again: bool,
     /// Who asked was told that there is such a topic already.
     exists: bool,
 }
@@ -52,7 +54,7 @@ pub struct Asked {
 impl Asked {
     /// Somebody asks that a register hold this.
     pub fn ask(&mut self, asked: Nanos, register: Register, leaves: Content) -> ChangeId {
-        self.changes.push(Change { register, leaves, asked, ended: Ended::Unknown, exists: false });
+        self.changes.push(Change { register, leaves, asked, ended: Ended::Unknown, again: false, exists: false });
         self.changes.len() - 1
     }
 
@@ -60,6 +62,12 @@ impl Asked {
     pub fn done(&mut self, now: Nanos, change: ChangeId) {
         self.changes[change].ended = Ended::Done(now);
         self.acked += 1;
+    }
+
+    /// Who asks again where no answer comes within `patience` is told the end of it.
+    pub fn answered(&mut self, now: Nanos, change: ChangeId, patience: Nanos) {
+        let it = &mut self.changes[change];
+        it.again = now - it.asked > patience;
     }
 
     /// It is told that there is nothing to do.
@@ -91,6 +99,7 @@ fn may_hold(changes: &[&Change]) -> BTreeSet<Content> {
     let last_asked = changes.iter().filter(|change| matches!(change.ended, Ended::Done(_))).map(|it| it.asked).max();
     let may_be_last = |change: &&&Change| match change.ended {
         Ended::Unknown => true,
+        _ if change.again => true,
         Ended::Done(at) | Ended::Refused(at) => last_asked.is_none_or(|asked| asked <= at),
     };
     // Who is told that there is a topic already has seen that somebody made it.
@@ -128,6 +137,20 @@ mod tests {
         asked.done(4, second);
         assert!(is_wrong(&asked, &some("1")) && !is_wrong(&asked, &some("2")));
         assert_eq!(asked.acked, 2);
+    }
+
+    #[test]
+    fn what_was_asked_twice_may_happen_twice() {
+        for (answered, expected) in [(11, false), (12, true)] {
+            let mut asked = Asked::default();
+            let first = asked.ask(1, topic(), some("1"));
+            asked.done(answered, first);
+            asked.answered(answered, first, 10);
+            let second = asked.ask(20, topic(), some("2"));
+            asked.done(21, second);
+            assert_eq!(!is_wrong(&asked, &some("1")), expected);
+            assert!(!is_wrong(&asked, &some("2")) && is_wrong(&asked, &None));
+        }
     }
 
     #[test]

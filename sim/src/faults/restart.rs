@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::scenario::Span;
 use crate::time::{MILLISECOND, SECOND};
 
-/// `restart = { grace = "10s", down = "200ms" }`
+/// `restart = { grace = "10s", down = "200ms", apart = "5s" }`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Restart {
@@ -13,10 +13,12 @@ pub struct Restart {
     pub grace: Span,
     /// How long until it is started again.
     pub down: Span,
+    /// How long after one node the next is stopped, where an event is for several: a rolling restart.
+    pub apart: Span,
 }
 
 impl Default for Restart {
     fn default() -> Self {
-        Self { grace: Span(10 * SECOND), down: Span(200 * MILLISECOND) }
+        Self { grace: Span(10 * SECOND), down: Span(200 * MILLISECOND), apart: Span(0) }
     }
 }

@@ -1,7 +1,7 @@
 //! Partitions of several replicas: what clients are told and read of them is held against every replica's log, and each
 //! replica owes what it had of the committed when somebody was told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_core::log::DerivedView;
 use ottla_core::types::TopicPartition;
@@ -13,7 +13,8 @@ use crate::invariants::{Fact, ReplicaEvent, ReplicaFact, holders, most_held};
 /// Which topics have replicas.
 #[derive(Clone, Debug, Default)]
 pub struct Replicated {
-    topics: BTreeSet<String>,
+    /// By name, how many partitions.
+    topics: BTreeMap<String, i32>,
     /// On so many disks is what is committed.
     pub needed: usize,
     /// Whose disks were replaced, until they have all again.
@@ -29,8 +30,14 @@ pub struct Replicated {
 impl Replicated {
     /// These have; so many of a partition's have what is committed on their disks.
     #[must_use]
-    pub fn new(topics: impl Iterator<Item = String>, needed: usize) -> Self {
+    pub fn new(topics: impl Iterator<Item = (String, i32)>, needed: usize) -> Self {
         Self { topics: topics.collect(), needed, ..Self::default() }
+    }
+
+    /// Their partitions.
+    pub fn partitions(&self) -> impl Iterator<Item = TopicPartition> + '_ {
+        let topics = self.topics.iter();
+        topics.flat_map(|(topic, count)| (0..*count).map(|index| TopicPartition::new(topic.as_str(), index)))
     }
 
     /// Whose disks are not what they were.
@@ -56,7 +63,7 @@ impl Judge {
     /// Whether a log is one of several replicas.
     #[must_use]
     pub fn is_replicated(&self, log: &TopicPartition) -> bool {
-        self.replicated.topics.contains(&*log.topic)
+        self.replicated.topics.contains_key(&*log.topic)
     }
 
     /// A replica has a high watermark: what lies below is promised by all that have it.

@@ -20,7 +20,7 @@ pub use sections::{ClockSection, Cluster, DiskSection, NetworkSection, Span};
 
 use crate::draw::Draws;
 use crate::time::Nanos;
-use crate::workload::{Admin, Kind};
+use crate::workload::{Admin, Kind, Members};
 use sections::Sections;
 
 /// The version of the format that this build reads.
@@ -190,14 +190,16 @@ fn replicas_fit(cluster: &Cluster, events: &[Event]) -> Result<(), ScenarioError
     let frames = |action: &Action| {
         matches!(action, Action::Produce(params) if params.client == Kind::Frames)
             || matches!(action, Action::Read(params) if params.client == Kind::Frames)
-            || matches!(action, Action::Groups(_))
+            || matches!(action, Action::Groups(params) if params.client == Members::Frames)
     };
     if let Some(event) = events.iter().find(|event| cluster.replicas > 1 && frames(&event.action)) {
         return Err(ScenarioError::new(&event.name, "follows no leader: say client = \"core\""));
     }
-    let beyond_core = |it: &Admin| it.client == Kind::Core && (it.moves > 0 || it.elections);
+    let beyond_core = |it: &Admin| it.client == Kind::Core && (it.moves > 0 || it.elections || it.voters);
     match events.iter().find(|event| matches!(&event.action, Action::Admin(params) if beyond_core(params))) {
-        Some(event) => Err(ScenarioError::new(&event.name, "only frames ask for moves and elections: say no client")),
+        Some(event) => {
+            Err(ScenarioError::new(&event.name, "only frames ask for moves, elections and voters: say no client"))
+        }
         None => Ok(()),
     }
 }

@@ -1,16 +1,21 @@
 //! A client that changes topics: makes and deletes its own, deletes records, alters settings, moves partitions.
 
+use ottla_core::controller::METADATA_TOPIC;
 use ottla_wire::api::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
 use ottla_wire::api::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
 use ottla_wire::api::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_wire::api::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use ottla_wire::api::describe_quorum::{
+    DescribeQuorumPartition, DescribeQuorumRequest, DescribeQuorumResponse, DescribeQuorumTopic,
+};
 use ottla_wire::api::elect_leaders::ElectLeadersRequest;
 use ottla_wire::api::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
-use ottla_wire::{ApiKey, DecodeError, ErrorCode, Message, Reader};
+use ottla_wire::api::remove_raft_voter::RemoveRaftVoterRequest;
+use ottla_wire::{ApiKey, DecodeError, ErrorCode, Message, Reader, Uuid};
 use serde::Deserialize;
 
 use crate::client::Ctx;
@@ -41,6 +46,8 @@ pub struct Admin {
     pub moves: u16,
     /// Whether preferred leaders are elected. Only frames ask for that.
     pub elections: bool,
+    /// Whether voters of the metadata quorum are removed, which come back by themselves. Only frames ask for that.
+    pub voters: bool,
 }
 
 impl Default for Admin {
@@ -54,6 +61,7 @@ impl Default for Admin {
             alter_configs: true,
             moves: 0,
             elections: false,
+            voters: false,
         }
     }
 }
@@ -68,6 +76,8 @@ pub struct AdminActor {
     stopped: bool,
     /// The change that is asked for and not answered, if it is one of the metadata.
     waiting: Option<ChangeId>,
+    /// The voters, as they were described last.
+    voters: Vec<(i32, Uuid)>,
     /// Whether the node that was asked does not lead the quorum: another is asked next.
     elsewhere: bool,
 }
@@ -112,7 +122,8 @@ impl AdminActor {
     /// A client that changes things from `at` until `until`.
     #[must_use]
     pub const fn new(params: Admin, partitions: i32, at: Nanos, until: Nanos) -> Self {
-        Self { params, partitions, next_at: at, until, stopped: false, waiting: None, elsewhere: false }
+        let voters = Vec::new();
+        Self { params, partitions, next_at: at, until, stopped: false, waiting: None, voters, elsewhere: false }
     }
 
     pub(super) fn next_wake(&self, in_flight: usize) -> Nanos {
@@ -129,6 +140,9 @@ impl AdminActor {
             return None;
         }
         self.next_at = ctx.now + 1 + ctx.draw().exponential(self.params.every.0);
+        if self.params.voters && ctx.draw().chance(0.5) {
+            return Some(self.remove_voter(ctx));
+        }
         let change = draw_change(&self.params, self.partitions, ctx)?;
         self.waiting = change.ask(&self.params.topic, ctx);
         Some(self.frame(ctx, &change))
@@ -136,6 +150,12 @@ impl AdminActor {
 
     /// Whatever the answer is, it goes on: what matters is what others see, and what is there in the end.
     pub(super) fn on_answer(&mut self, ctx: &mut Ctx<'_>, ask: &Ask, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+        if ask.api_key == ApiKey::DescribeQuorum {
+            let answer = DescribeQuorumResponse::decode(body, ask.api_version)?;
+            let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+            let voters = partitions.flat_map(|partition| &partition.current_voters);
+            self.voters = voters.map(|voter| (voter.replica_id, voter.replica_directory_id)).collect();
+        }
         let Some(change) = self.waiting.take() else { return Ok(()) };
         let version = ask.api_version;
         let error = if ask.api_key == ApiKey::CreateTopics {
@@ -163,6 +183,18 @@ impl AdminActor {
 
     pub(super) const fn hangs_up(&mut self) -> bool {
         std::mem::replace(&mut self.elsewhere, false)
+    }
+
+    /// A voter is removed, of those that were described last; or they are described.
+    fn remove_voter(&mut self, ctx: &mut Ctx<'_>) -> Ask {
+        let known = std::mem::take(&mut self.voters);
+        if let Some((voter_id, voter_directory_id)) = known.get(ctx.draw().index(known.len())).copied() {
+            let request = RemoveRaftVoterRequest { voter_id, voter_directory_id, ..RemoveRaftVoterRequest::default() };
+            return Ask::new(ApiKey::RemoveRaftVoter, 0, 0, &request);
+        }
+        let partitions = vec![DescribeQuorumPartition { partition_index: 0 }];
+        let topics = vec![DescribeQuorumTopic { topic_name: METADATA_TOPIC, partitions }];
+        Ask::new(ApiKey::DescribeQuorum, 2, 0, &DescribeQuorumRequest { topics })
     }
 
     /// A change as a request, in a version that is drawn.

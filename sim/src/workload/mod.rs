@@ -99,9 +99,10 @@ impl Actor {
     pub fn hangs_up(&mut self) -> bool {
         match self {
             Self::Member(actor) => actor.hangs_up(),
+            Self::Solo(actor) => actor.hangs_up(),
             Self::Setup(actor) => actor.hangs_up(),
             Self::Admin(actor) => actor.hangs_up(),
-            Self::Produce(_) | Self::Read(_) | Self::Solo(_) | Self::Raw(_) => false,
+            Self::Produce(_) | Self::Read(_) | Self::Raw(_) => false,
         }
     }
 

@@ -13,6 +13,8 @@ use crate::time::Nanos;
 pub enum Due {
     /// An event starts; its trigger went off at this node.
     Start(usize, Option<usize>),
+    /// An event reaches another of its nodes.
+    Strike(usize, usize),
     /// An event begins to wait for its trigger.
     Arm(usize),
     /// An event is over for a node.
@@ -162,7 +164,7 @@ impl Agenda {
         self.armed.clear();
         let stays = |due: &Due| match due {
             Due::StartNode(_) | Due::GraceOver(..) | Due::Replace(..) | Due::Rested | Due::GiveUp => true,
-            Due::Start(..) | Due::Arm(_) | Due::End(..) | Due::Heal => false,
+            Due::Start(..) | Due::Strike(..) | Due::Arm(_) | Due::End(..) | Due::Heal => false,
         };
         self.due.retain(|_, due| stays(due));
     }

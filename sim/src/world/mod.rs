@@ -163,9 +163,13 @@ impl World {
             cross: Cross::draw(draws).map(Box::new),
             setting: Arc::new(Setting { scenario, configs, planted: options.planted }),
         };
-        world.judge.replicated = replicas::replicated(&world.setting.scenario.cluster, &world.setting.configs[0]);
+        world.judge.replicated = replicas::replicated(&world.setting.scenario, &world.setting.configs[0]);
         let minutes = world.setting.configs[0].coordinators.offsets.retention_minutes;
         world.judge.groups.clocks.retention = minutes.saturating_mul(60 * SECOND);
+        // What one coordinator writes another may expire, by a clock of its own.
+        let walls = world.nodes.iter().map(|node| node.clock.now(0).wall.0);
+        let apart = walls.clone().max().unwrap_or(0).abs_diff(walls.min().unwrap_or(0));
+        world.judge.groups.clocks.stepped = apart.saturating_mul(MILLISECOND);
         let session_ms = world.setting.configs[0].coordinators.consumer_groups.session_timeout_ms;
         world.judge.groups.consumer_session = session_ms.saturating_mul(MILLISECOND);
         for node in &world.nodes {
@@ -260,6 +264,7 @@ impl World {
     fn on_agenda(&mut self) {
         match self.agenda.take(self.now) {
             Some(Due::Start(event, at)) => self.start_event(event, at),
+            Some(Due::Strike(event, at)) => self.strike(event, at, u64::MAX),
             Some(Due::Arm(event)) => {
                 if let Some(trigger) = self.setting.scenario.events[event].when.on {
                     self.agenda.arm(event, trigger);
@@ -479,7 +484,7 @@ impl World {
         for _ in 0..params.others {
             let id = self.next_client();
             let draw = self.draws.at(Label::ClientSeed, u64::from(id), 0);
-            let actor = SoloActor::new(params, id, partitions, times, draw);
+            let actor = SoloActor::new(params, id, partitions, times, draw).among(self.nodes.len());
             self.add_client(Actor::Solo(Box::new(actor)), 2_000 * MILLISECOND);
         }
     }

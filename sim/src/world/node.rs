@@ -75,7 +75,7 @@ pub struct Process {
     /// Its part in the quorum when it was looked at last.
     pub part: Part,
     /// How it stood to its replicas then.
-    pub stands: BTreeMap<TopicPartition, Stood>,
+    pub stands: Vec<(TopicPartition, Stood)>,
 }
 
 /// How a process stood to a replica when it was looked at last.
@@ -172,8 +172,14 @@ impl Process {
             stopping: None,
             rounds: 0,
             part: Part::default(),
-            stands: BTreeMap::new(),
+            stands: Vec::new(),
         }
+    }
+
+    /// How it stood to its replica of a partition when it was looked at last.
+    #[must_use]
+    pub fn stood(&self, log: &TopicPartition) -> Option<&Stood> {
+        self.stands.iter().find(|(of, _)| of == log).map(|(_, stood)| stood)
     }
 
     /// Whether something is out of service until the process is started anew: an operator would do that.

@@ -2,10 +2,10 @@
 //! it, that no more disks are taken away than the promises allow, that all replicas are in sync when all is healed, and
 //! that they are the same at rest.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use ottla_core::config::{BrokerConfig, FlushMode, Overrides};
-use ottla_core::controller::MetadataImage;
+use ottla_core::controller::{MetadataImage, OFFSETS_TOPIC};
 use ottla_core::machine::FileAction;
 use ottla_core::replication::Replica;
 use ottla_core::types::{BrokerId, TopicPartition};
@@ -16,14 +16,12 @@ use crate::disk::Operation;
 use crate::invariants::{Fact, ReplicaEvent, Stands, is_same};
 use crate::judge::Replicated;
 use crate::logs::{BatchRef, read_logs};
-use crate::scenario::Cluster;
+use crate::scenario::{Action, Scenario};
 
 impl World {
-    /// The partitions that the run began with, where they have replicas.
+    /// The partitions of the topics that have replicas.
     fn replicated(&self) -> impl Iterator<Item = TopicPartition> + '_ {
-        let cluster = &self.setting.scenario.cluster;
-        let topics = cluster.topics.iter().filter(|_| cluster.replicas > 1);
-        topics.flat_map(|(topic, count)| (0..*count).map(|index| TopicPartition::new(topic.as_str(), index)))
+        self.judge.replicated.partitions()
     }
 
     /// Whether each of them has a leader, and every replica is in sync.
@@ -91,34 +89,53 @@ impl World {
             return;
         }
         let Some(process) = &mut self.nodes[at].process else { return };
-        let mut now = BTreeMap::new();
-        let mut changed = Vec::new();
-        for replica in process.machine.replicas().filter(|replica| self.judge.is_replicated(&replica.partition)) {
-            let leads = replica.leader().map(|leader| leader.leader_epoch().0);
+        let stood = |replica: &Replica| {
             let range = process.machine.log_range(replica.log);
             let stood = Stood {
                 which: (replica.topic_id, replica.log),
                 high_watermark: replica.high_watermark().0,
                 log_start: range.start.0,
-                leads,
+                leads: replica.leader().map(|leader| leader.leader_epoch().0),
             };
-            let before = process.stands.get(&replica.partition).filter(|before| before.which == stood.which);
-            if before != Some(&stood) {
+            (stood, range.end.0)
+        };
+        // Most steps change nothing.
+        let mut before = process.stands.iter();
+        let is_as_before = |replica: &Replica| before.next().is_some_and(|(_, before)| *before == stood(replica).0);
+        if process.machine.replicas().all(is_as_before) && before.next().is_none() {
+            return;
+        }
+        let mut now = Vec::with_capacity(process.stands.len());
+        let mut changed = Vec::new();
+        for replica in process.machine.replicas() {
+            let (stood, log_end) = stood(replica);
+            let before = process.stood(&replica.partition).filter(|before| before.which == stood.which);
+            if before != Some(&stood) && self.judge.is_replicated(&replica.partition) {
                 let Stood { high_watermark, log_start, leads, .. } = stood;
                 let (led, before) =
                     (before.and_then(|before| before.leads), before.map(|before| before.high_watermark));
-                let stands = Stands { high_watermark, before, log_start, log_end: range.end.0, leads, led };
+                let stands = Stands { high_watermark, before, log_start, log_end, leads, led };
                 changed.push((replica.partition.clone(), stands));
             }
-            now.insert(replica.partition.clone(), stood);
+            now.push((replica.partition.clone(), stood));
         }
         process.stands = now;
+        self.note_split();
         for (log, stands) in changed {
             if let Some(followed) = self.judge.logs[at].get_mut(&log) {
                 followed.begun = followed.begun.max(stands.log_start);
             }
             self.judge.of_replica(at, &log, ReplicaEvent::Stands(stands));
         }
+    }
+
+    /// Two nodes may take themselves for the coordinator of the same groups, until the old one learns that it is not.
+    pub(super) fn note_split(&mut self) {
+        let standing = self.nodes.iter().filter_map(|node| node.process.as_ref()).flat_map(|process| &process.stands);
+        let leading = standing.filter(|(log, stood)| &*log.topic == OFFSETS_TOPIC && stood.leads.is_some());
+        let mut seen = BTreeSet::new();
+        let is_split = leading.into_iter().any(|(log, _)| !seen.insert(log.partition));
+        self.judge.groups.note_split(self.now, is_split);
     }
 
     /// The directory of a replica is made: nothing of what lay there before is owed. Until then what waited to be
@@ -137,7 +154,7 @@ impl World {
     pub(super) fn note_mended(&mut self, at: usize) {
         let Some(process) = &self.nodes[at].process else { return };
         let is_new = |replica: &Replica| {
-            let before = process.stands.get(&replica.partition).map(|before| before.which);
+            let before = process.stood(&replica.partition).map(|before| before.which);
             before.is_some_and(|(topic, log)| topic == replica.topic_id && log != replica.log)
         };
         let anew = process.machine.replicas().filter(|it| self.judge.is_replicated(&it.partition) && is_new(it));
@@ -250,8 +267,14 @@ fn difference(one: &[BatchRef], other: &[BatchRef], start: i64) -> Option<i64> {
 }
 
 /// Which topics have replicas, and on how many disks what is committed is. Under `flush=async` on none for certain.
-pub(super) fn replicated(cluster: &Cluster, config: &BrokerConfig) -> Replicated {
-    let topics = cluster.topics.keys().filter(|_| cluster.replicas > 1).cloned();
+pub(super) fn replicated(scenario: &Scenario, config: &BrokerConfig) -> Replicated {
+    let cluster = &scenario.cluster;
+    let offsets = &config.coordinators.offsets;
+    let commits = scenario.events.iter().any(|event| matches!(event.action, Action::Groups(_)));
+    let offsets = (commits && offsets.replication_factor > 1)
+        .then(|| (OFFSETS_TOPIC.to_owned(), offsets.num_partitions.cast_signed()));
+    let topics = cluster.topics.iter().filter(|_| cluster.replicas > 1);
+    let topics = topics.map(|(topic, count)| (topic.clone(), *count)).chain(offsets);
     let least = config.topic(&Overrides::default()).safety.min_insync_replicas;
     let least = usize::try_from(least).unwrap_or(usize::MAX).min(usize::from(cluster.replicas.unsigned_abs()));
     Replicated::new(topics, if config.storage.flush == FlushMode::Quorum { least } else { 0 })

@@ -49,9 +49,16 @@ impl World {
                 }
             }
             Action::Connection(fault) => self.disturb_connections(fault, &event.name),
+            Action::Restart(restart) => {
+                for (turn, at) in (0..).zip(self.targets(event, at)) {
+                    match restart.apart.0 * turn {
+                        0 => self.strike(index, at, until),
+                        later => self.agenda.add(self.now.saturating_add(later), Due::Strike(index, at)),
+                    }
+                }
+            }
             Action::Kill(_)
             | Action::PowerLoss(_)
-            | Action::Restart(_)
             | Action::Pause(_)
             | Action::SlowDisk(_)
             | Action::FullDisk(_)
@@ -69,7 +76,7 @@ impl World {
     }
 
     /// A node meets a fault.
-    fn strike(&mut self, index: usize, at: usize, until: Nanos) {
+    pub(super) fn strike(&mut self, index: usize, at: usize, until: Nanos) {
         let setting = std::sync::Arc::clone(&self.setting);
         let event = &setting.scenario.events[index];
         match &event.action {
@@ -130,6 +137,7 @@ impl World {
         self.judge_alarms(at);
         self.note_failure(at);
         self.nodes[at].process = None;
+        self.note_split();
         self.nodes[at].paused_until = 0;
         // The next start looks past what memory shows of a failed sync.
         let evict = std::mem::take(&mut self.nodes[at].evict) || self.nodes[at].disk.has_failed_to_sync();
@@ -157,6 +165,7 @@ impl World {
         self.dose.give(Class::PowerLoss);
         self.judge_alarms(at);
         self.nodes[at].process = None;
+        self.note_split();
         self.nodes[at].paused_until = 0;
         self.nodes[at].rebooting = true;
         let loss: Loss = self.nodes[at].disk.lose_power();

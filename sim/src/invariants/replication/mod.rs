@@ -239,8 +239,14 @@ pub fn holders<'a>(logs: &'a [Logs], log: &'a TopicPartition, batch: &'a BatchRe
 /// that as many have, as when a disk was replaced, it is that of the later epoch: who led then had what was committed.
 #[must_use]
 pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64) -> Option<(BatchRef, usize)> {
-    let found = logs.iter().filter_map(|logs| logs.get(log)?.find(offset));
-    let held = found.map(|batch| (*batch, holders(logs, log, batch).count()));
+    // Of each node once: this is asked of every record that is read.
+    let found = logs.iter().filter_map(|logs| {
+        let followed = logs.get(log)?;
+        followed.find(offset).map(|batch| (batch, followed.synced > batch.last))
+    });
+    let found: Vec<(&BatchRef, bool)> = found.collect();
+    let holders = |batch: &BatchRef| found.iter().filter(|(other, synced)| *synced && is_same(other, batch)).count();
+    let held = found.iter().map(|(batch, _)| (**batch, holders(batch)));
     held.max_by_key(|(batch, count)| (*count, batch.epoch))
 }
 

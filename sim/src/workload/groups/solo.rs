@@ -41,6 +41,9 @@ pub struct SoloActor {
     next_at: Nanos,
     until: Nanos,
     stopped: bool,
+    /// Whether other nodes may coordinate its groups.
+    is_among_several: bool,
+    hangs_up: bool,
 }
 
 /// A request that is not answered.
@@ -69,7 +72,15 @@ impl SoloActor {
             next_at: at,
             until,
             stopped: false,
+            is_among_several: false,
+            hangs_up: false,
         }
+    }
+
+    /// The same, where there are so many nodes.
+    #[must_use]
+    pub fn among(self, nodes: usize) -> Self {
+        Self { is_among_several: nodes > 1, ..self }
     }
 
     /// A client that asks once what is committed in these groups, each with its topic.
@@ -85,6 +96,11 @@ impl SoloActor {
 
     pub(in crate::workload) const fn is_done(&self) -> bool {
         self.stopped
+    }
+
+    /// It is told that another node coordinates the group: it tries the next one.
+    pub(in crate::workload) const fn hangs_up(&mut self) -> bool {
+        std::mem::replace(&mut self.hangs_up, false)
     }
 
     pub(in crate::workload) fn next_ask(&mut self, ctx: &mut Ctx<'_>, in_flight: usize) -> Option<Ask> {
@@ -204,6 +220,7 @@ impl SoloActor {
                 for it in answer.topics.iter().flat_map(|topic| &topic.partitions) {
                     let partition = index_of(ctx, &asked.topic, it.partition_index);
                     ctx.judge.group(op, Seen::Committed { partition, fate: fate(it.error_code) });
+                    self.note(it.error_code);
                 }
             }
             ApiKey::OffsetFetch => self.on_fetched(ctx, &asked, ask, body)?,
@@ -216,6 +233,7 @@ impl SoloActor {
             ApiKey::DescribeGroups => {
                 let answer = DescribeGroupsResponse::decode(body, ask.api_version)?;
                 for it in &answer.groups {
+                    self.note(it.error_code);
                     if let ErrorCode::NONE | ErrorCode::GROUP_ID_NOT_FOUND = it.error_code {
                         ctx.judge.group(op, Seen::Listed { there: it.group_state != "Dead" });
                     }
@@ -225,6 +243,7 @@ impl SoloActor {
                 let answer = OffsetDeleteResponse::decode(body, ask.api_version)?;
                 let of_partition = answer.topics.iter().flat_map(|topic| &topic.partitions).next();
                 let error = of_partition.map_or(answer.error_code, |it| it.error_code);
+                self.note(error);
                 let partition = Some(index_of(ctx, &asked.topic, asked.partition));
                 // Neither a group's error nor a partition's: nothing was said.
                 let fate = if of_partition.is_none() && error == ErrorCode::NONE { Fate::Unknown } else { fate(error) };
@@ -233,6 +252,7 @@ impl SoloActor {
             ApiKey::DeleteGroups => {
                 let answer = DeleteGroupsResponse::decode(body, ask.api_version)?;
                 let error = answer.results.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |it| it.error_code);
+                self.note(error);
                 ctx.judge.group(op, Seen::Deleted { partition: None, fate: fate(error) });
                 if error == ErrorCode::GROUP_ID_NOT_FOUND {
                     ctx.judge.group(op, Seen::Listed { there: false });
@@ -248,6 +268,10 @@ impl SoloActor {
         Ok(())
     }
 
+    fn note(&mut self, error: ErrorCode) {
+        self.hangs_up |= self.is_among_several && error == ErrorCode::NOT_COORDINATOR;
+    }
+
     fn on_fetched(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -257,6 +281,8 @@ impl SoloActor {
     ) -> Result<(), DecodeError> {
         let (error, fetched) = read_fetched(ask, body)?;
         if error != ErrorCode::NONE || fetched.iter().any(|it| it.error != ErrorCode::NONE) {
+            self.note(error);
+            fetched.iter().for_each(|it| self.note(it.error));
             // As a client that must know where to begin: as often as it may.
             self.next_at = ctx.now + RETRY / 10;
             self.again = self.audit.is_none().then(|| (asked.group.clone(), asked.topic.clone()));

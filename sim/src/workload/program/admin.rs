@@ -7,9 +7,12 @@ use super::{LOOK, base_config};
 use crate::client::Ctx;
 use crate::draw::Draw;
 use crate::metadata::ChangeId;
-use crate::time::{Nanos, SECOND};
+use crate::time::{MILLISECOND, Nanos, SECOND};
 use crate::workload::Admin;
 use crate::workload::admin::{Change, draw_change};
+
+/// Within less the client asks nothing again: the least that `retry.backoff.ms` comes to.
+const PATIENCE: Nanos = 75 * MILLISECOND;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -70,6 +73,9 @@ impl Manager {
             (Some(change), Event::AdminDone { .. }) => ctx.judge.metadata.done(ctx.now, change),
             (Some(change), Event::AdminFailed { definite: true, .. }) => ctx.judge.metadata.refused(ctx.now, change),
             _ => (),
+        }
+        if let Some(change) = change {
+            ctx.judge.metadata.answered(ctx.now, change, PATIENCE);
         }
         true
     }
