@@ -80,6 +80,14 @@ pub struct Broker {
     was_ended: bool,
 }
 
+/// Consumers are sent to the replica in their rack (KIP-392).
+const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
+/// Where a node of several is: each has a rack of its own.
+pub fn rack_of(node: usize) -> String {
+    format!("rack-{node}")
+}
+
 impl Plan {
     /// Picks free ports and an empty directory; for Kafka the storage is formatted here.
     pub fn new(workshop: &Workshop, kind: Kind, dir: &Path) -> Result<Self, String> {
@@ -108,6 +116,8 @@ impl Plan {
         for (node, plan) in (1..).zip(&mut plans) {
             (plan.node, plan.controllers) = (node, controllers.clone());
             plan.program.retain(|word| node == 1 || word != NEW_CLUSTER);
+            plan.properties.push(("broker.rack".to_owned(), rack_of(node)));
+            plan.properties.push(("replica.selector.class".to_owned(), RACK_AWARE.to_owned()));
         }
         Ok(plans)
     }

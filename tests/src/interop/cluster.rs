@@ -8,6 +8,7 @@ use super::bench::Writing;
 use super::client::Stop;
 use super::judge::{counts, expect_equal};
 use super::tools::{Case, Tools, expect_text};
+use crate::broker::rack_of;
 use crate::records::Record;
 
 /// How long a cluster may take for what it does by itself. Each look at it takes a tool seconds.
@@ -21,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     ("replicated-topics", topics),
     ("kafka-reassign-partitions", reassign),
     ("kafka-leader-election", elect),
+    ("nearest-replica", nearest),
     ("quorum-replication", replication),
     ("remove-controller", remove_controller),
     ("unregister", unregister),
@@ -126,6 +128,27 @@ fn elect(tools: &mut Tools<'_>) -> Result<(), Stop> {
     until(tools, "TopicCommand", &describe(&name), |output| field(output, "Leader:") == [1])?;
     let output = tools.run("LeaderElectionCommand", &elect)?;
     expect_text(&output, &["Valid replica already elected"], &["rror"])
+}
+
+/// A consumer is sent to the replica in its rack, and reads everything there (KIP-392).
+fn nearest(tools: &mut Tools<'_>) -> Result<(), Stop> {
+    let name = on_nodes(tools, "nearest", "1:2:3")?;
+    let records: Vec<_> = (0..5_000).map(|_| Record::new(0, Some(b"key"), Some(&[b'v'; 1_000]))).collect();
+    tools.bench.write(tools.bench.reference(), &name, &records, Writing::default())?;
+    until(tools, "TopicCommand", &describe(&name), |output| in_sync(output) == [1, 2, 3])?;
+    let file = tools.bench.scratch().join("nearest.properties");
+    fs::write(&file, format!("client.rack={}\nauto.offset.reset=earliest\n", rack_of(3)))?;
+    let count = records.len().to_string();
+    let config = file.to_string_lossy();
+    let read = ["--topic", &name, "--num-records", &count, "--command-config", &config, "--print-metrics"];
+    let output = tools.run("ConsumerPerformance", &read)?;
+    let came = |node: &str| {
+        let line = output.lines().find(|line| line.contains("incoming-byte-total") && line.contains(node));
+        line.and_then(|line| line.rsplit(':').next()?.trim().parse::<f64>().ok()).unwrap_or_default()
+    };
+    let (leader, near) = (came("node-id=node-1}"), came("node-id=node-3}"));
+    let is_near = near > 5_000_000.0 && leader < 500_000.0;
+    if is_near { Ok(()) } else { Err(Stop::Failed(format!("{near} bytes came from node 3, {leader} from the leader"))) }
 }
 
 const QUORUM: &str = "MetadataQuorumCommand";
