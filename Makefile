@@ -1,6 +1,6 @@
 # What a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test verify fix interop crash-test crash-cluster durability bench bench-commands instructions fuzz sim swarm bench-sim meta planted
+.PHONY: help run cluster test verify fix interop crash-test crash-cluster durability bench bench-commands instructions fuzz sim swarm cells bench-sim meta planted
 
 CARGO := cargo
 OTTLA_BIN ?= $(CURDIR)/target/release/ottla
@@ -73,6 +73,10 @@ sim:               ## one simulated run (SCENARIO=scenarios/fast/swarm.toml SEED
 SEEDS ?= 10000
 swarm:             ## many seeds of every scenario, one process each (SEEDS=100 or 0..100, ARGS='--resume --branch')
 	$(CARGO) run --release -p ottla-sim -- swarm scenarios --seeds $(SEEDS) $(ARGS)
+
+CELL_SEEDS ?= 200
+cells:             ## the contract of acks=all, cell by cell: CELL_SEEDS=200 of what kills, whom, and what a record waits for
+	OTTLA_CELL_SEEDS=$(CELL_SEEDS) $(CARGO) test --release -p ottla-sim --test cells
 
 bench-sim:         ## how fast the simulator is, all checkers on
 	$(CARGO) build --release -p ottla-sim

@@ -9,6 +9,8 @@
 //! With three replicas of which two must be in sync, one fewer than must be in sync is one. That checkers see loss
 //! where there is some is for `scenarios/loss` and for the planted bugs to show.
 
+use std::ops::RangeInclusive;
+
 use ottla_sim::run::{RunOptions, run};
 use ottla_sim::scenario::Template;
 
@@ -55,13 +57,19 @@ fn violated(flush: &str, crash: &str, who: &str, seed: u64) -> Option<String> {
     outcome.violation.map(|violation| violation.to_string())
 }
 
+/// So many seeds of each cell: a few, or as many as `make cells` asks for.
+fn seeds(few: u64) -> RangeInclusive<u64> {
+    let asked = std::env::var("OTTLA_CELL_SEEDS").ok().map(|text| text.parse().expect("OTTLA_CELL_SEEDS is a number"));
+    1..=asked.unwrap_or(few)
+}
+
 const CRASHES: [&str; 2] = ["kill", "power_loss"];
 
 #[test]
 fn under_flush_quorum_nothing_is_lost_whatever_dies() {
     for crash in CRASHES {
         for who in ["any", "leader", "majority", "all"] {
-            for seed in 1..3 {
+            for seed in seeds(2) {
                 assert_eq!(violated("quorum", crash, who, seed), None, "{crash} of {who}, seed {seed}");
             }
         }
@@ -74,7 +82,7 @@ fn under_flush_async_nothing_is_lost_in_silence() {
     const REFUSED: &str = "liveness: after all healed nobody leads t-0";
     for crash in CRASHES {
         for who in ["any", "leader", "majority", "all"] {
-            let seen: Vec<Option<String>> = (1..4).map(|seed| violated("async", crash, who, seed)).collect();
+            let seen: Vec<Option<String>> = seeds(3).map(|seed| violated("async", crash, who, seed)).collect();
             let refused = seen.iter().flatten().filter(|seen| seen.starts_with(REFUSED)).count();
             let kept = seen.iter().filter(|seen| seen.is_none()).count();
             assert_eq!(refused + kept, seen.len(), "{crash} of {who}: {seen:?}");

@@ -42,6 +42,10 @@ impl SequenceContiguity {
         if let Fact::Appended { log, batch, .. } = fact {
             return self.append(log, batch);
         }
+        if let Fact::Copied { log, producer } = fact {
+            // It is the leader's to judge, who may know less: what told of the producer was deleted before it began.
+            self.last.remove(&((*log).clone(), producer.id.0, producer.epoch.0));
+        }
         if let Fact::OutOfSequence { log, producer } = fact {
             return self.refuse(log, *producer);
         }
@@ -124,6 +128,16 @@ mod tests {
         assert_eq!(appended(0, 1, 0, |fact| checker.check(fact)), Ok(()));
         assert_eq!(appended(9, 1, 9, |fact| checker.check(fact)), Ok(()));
         assert!(appended(10, 1, 12, |fact| checker.check(fact)).is_err());
+    }
+
+    #[test]
+    fn what_is_copied_the_leader_has_judged() {
+        let mut checker = SequenceContiguity::default();
+        assert_eq!(appended(0, 1, 0, |fact| checker.check(fact)), Ok(()));
+        let producer = test_producer(1, 5);
+        assert_eq!(checker.check(&Fact::Copied { log: &log(), producer }), Ok(()));
+        assert_eq!(appended(1, 1, 5, |fact| checker.check(fact)), Ok(()));
+        assert!(appended(2, 1, 7, |fact| checker.check(fact)).is_err());
     }
 
     #[test]

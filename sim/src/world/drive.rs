@@ -219,7 +219,7 @@ impl World {
             if let Change::Appended { log, batch, .. } = &change {
                 self.judge_vote(at, log, batch.epoch);
                 self.on_metadata_appended(at, log, batch, &operation);
-                self.on_replica_appended(at, log, batch.epoch);
+                self.on_replica_appended(at, log, batch);
                 if !was_written {
                     self.judge_clean_mark(at, log);
                 }

@@ -173,12 +173,15 @@ impl World {
     }
 
     /// A node appends to a replica: by its own word, if it leads.
-    pub(super) fn on_replica_appended(&mut self, at: usize, log: &TopicPartition, epoch: i32) {
+    pub(super) fn on_replica_appended(&mut self, at: usize, log: &TopicPartition, batch: &BatchRef) {
+        let epoch = batch.epoch;
         let boots = self.nodes[at].boots;
         let Some(process) = self.nodes[at].process.as_ref().filter(|_| self.judge.is_replicated(log)) else { return };
         let leader = process.machine.replicas().find(|it| it.partition == *log).and_then(|it| it.leader());
         if leader.is_some_and(|leader| leader.leader_epoch().0 == epoch) {
             self.judge.of_replica(at, log, ReplicaEvent::Led { epoch, boots });
+        } else {
+            self.judge.of_node(at, &Fact::Copied { log, producer: batch.producer });
         }
     }
 

@@ -76,6 +76,8 @@ struct Served {
     target: BTreeSet<(Uuid, i32)>,
     /// What it has said that it has.
     owned: BTreeSet<(Uuid, i32)>,
+    /// Whether it has been given something else since.
+    is_awaited: bool,
 }
 
 /// A request that has no answer.
@@ -367,13 +369,16 @@ impl Ear {
         }
         if let Some(owned) = owned {
             self.served.owned.clone_from(owned);
+            self.served.is_awaited = false;
         }
         if let Some(assignment) = &answer.assignment {
             let parts = assignment.topic_partitions.iter();
             self.served.target = parts.flat_map(|it| it.partitions.iter().map(|index| (it.topic_id, *index))).collect();
+            self.served.is_awaited = true;
         }
-        // Who has something to give up has its time for that.
-        let calm = self.served.owned.is_subset(&self.served.target);
+        // Who has something to give up has its time for that; also something that it was given, and is not to have any
+        // more, before it took it.
+        let calm = !self.served.is_awaited && self.served.owned.is_subset(&self.served.target);
         self.lives(ctx, asked, calm, &asked.holds);
         let topics = &self.topics;
         let named = self.served.target.iter().filter(|_| answer.assignment.is_some());
