@@ -162,7 +162,7 @@ impl Broker {
         validate_only: bool,
         out: &mut Effects,
     ) {
-        let decision = controller::alter(self.metadata.controller.speculative(), &self.config.broker, &alterations);
+        let decision = controller::alter(self.metadata.controller.speculative(), &self.config, &alterations);
         let resources = alterations.into_iter().map(|it| (it.kind, it.name));
         let answers = resources.zip(decision.answer).map(|((kind, name), result)| (kind, name, result));
         let changes = if validate_only { Vec::new() } else { decision.changes };

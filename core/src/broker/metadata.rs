@@ -413,6 +413,8 @@ impl Broker {
             let Some(log) = self.log_for(now, &partition, topic.id, (&config, home), out) else { continue };
             self.logs.set_config(log, log_config(&config));
             self.replicas.set_config(log, &config);
+            // Fewer may have to have it now.
+            self.on_watermark(now, log, out);
             match image.leader {
                 Some(leader) if leader == node => self.lead(now, log, leading(image), out),
                 other => self.lead_no_more(log, other.map(|leader| (leader, image.leader_epoch)), out),

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use ottla_wire::ErrorCode;
 
 use super::image::{MetadataImage, Resource, ResourceKind};
+use super::partitions::{MIN_INSYNC_REPLICAS, count_anew};
 use super::records::Change;
 use super::{Decision, Refused};
 use crate::config::{
-    BrokerConfig, Overrides, Scope, check_broker_change, check_group_overrides, check_topic_overrides, find,
+    BrokerConfig, Config, Overrides, Scope, check_broker_change, check_group_overrides, check_topic_overrides, find,
 };
 use crate::types::BrokerId;
 
@@ -67,11 +68,7 @@ impl Operation {
 
 /// Changes settings; each resource stands or falls by itself.
 #[must_use]
-pub fn alter(
-    image: &MetadataImage,
-    config: &BrokerConfig,
-    alterations: &[Alteration],
-) -> Decision<Vec<Result<(), Refused>>> {
+pub fn alter(image: &MetadataImage, config: &Config, alterations: &[Alteration]) -> Decision<Vec<Result<(), Refused>>> {
     let mut changes = Vec::new();
     let mut seen = BTreeSet::new();
     let answer = alterations.iter().map(|it| {
@@ -80,12 +77,19 @@ pub fn alter(
         }
         let resource = resource(image, it)?;
         let before = image.overrides(resource.kind, &resource.name).cloned().unwrap_or_default();
-        let after = apply(&before, &resource, config, it)?;
-        check(&before, &after, &resource, config)?;
+        let after = apply(&before, &resource, &config.broker, it)?;
+        check(&before, &after, &resource, &config.broker)?;
         changes.extend(difference(&before, &after, &resource));
         Ok(())
     });
     let answer = answer.collect();
+    let is_count = |it: &Change| matches!(it, Change::Config { name, .. } if name == MIN_INSYNC_REPLICAS);
+    if changes.iter().any(is_count) {
+        let mut next = image.clone();
+        changes.iter().for_each(|it| next.replay(image.end(), it));
+        // First, should they not all be in one batch.
+        changes.splice(..0, count_anew(&next, config));
+    }
     Decision { changes, answer }
 }
 

@@ -16,7 +16,7 @@ use super::Refused;
 use super::image::{MetadataImage, PartitionImage, ResourceKind, TopicImage};
 use super::reassignment::{changed, finished, refused};
 use super::records::{Change, PartitionDelta};
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Scope, find};
 use crate::planted::{Plant, Planted};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch};
 
@@ -61,8 +61,10 @@ impl<'a> Election<'a> {
     /// What changes of the partition, if anything does. `may_lead`: whose brokers are active. What is lost is not led.
     pub(super) fn decide(self, may_lead: impl Fn(BrokerId) -> bool) -> Option<PartitionDelta> {
         let Self { partition, mut isr, unclean, for_good, min_isr, anew, planted } = self;
-        // Where there is one copy, nobody else could have more.
-        let unclean = unclean.filter(|_| for_good || partition.replicas.len() > 1);
+        // Where there is one copy, nobody else could have more; who is on its way in has less.
+        let is_copy = |id: &BrokerId| !partition.adding.contains(id) || partition.counts_on(*id);
+        let is_other = |id: &&BrokerId| unclean != Some(**id) && is_copy(id);
+        let unclean = unclean.filter(|_| for_good || partition.replicas.iter().any(|id| is_other(&id)));
         isr.retain(|id| unclean != Some(*id));
         let whoever_is_left = if planted.has(Plant::Isr26) { usize::MAX } else { min_isr };
         let mut elr = eligible(partition, &isr, unclean, whoever_is_left);
@@ -83,8 +85,8 @@ impl<'a> Election<'a> {
             (isr, elr) = (vec![any], Vec::new());
             Some(any)
         });
-        let nobody = isr.is_empty() && elr.is_empty();
-        let last_known = if nobody { partition.leader.map(|leader| vec![leader]) } else { Some(Vec::new()) };
+        // Who led last is known as long as nobody does: an operator's word goes to it first.
+        let last_known = if leader.is_some() { Some(Vec::new()) } else { partition.leader.map(|last| vec![last]) };
         let delta = PartitionDelta {
             leader: (leader != partition.leader || anew && leader.is_some()).then_some(leader),
             isr: (isr != partition.isr).then_some(isr),
@@ -220,10 +222,28 @@ pub(super) fn find_by_id(
     Ok((topic, image.partition_by_id(topic_id, index).ok_or_else(unknown)?))
 }
 
+/// `min.insync.replicas` of a topic by the image, be it committed or not: what is decided after a change of it counts
+/// with the change.
 pub(super) fn min_insync_replicas(image: &MetadataImage, config: &Config, topic: &str) -> usize {
-    let none = Overrides::new();
-    let overrides = image.overrides(ResourceKind::Topic, topic).unwrap_or(&none);
-    usize::try_from(config.broker.topic(overrides).safety.min_insync_replicas).unwrap_or(usize::MAX)
+    let dynamic = |kind, name| image.overrides(kind, name)?.get(MIN_INSYNC_REPLICAS).map(String::as_str);
+    let text = dynamic(ResourceKind::Topic, topic).or_else(|| dynamic(ResourceKind::Broker, ""));
+    let fixed = || config.broker.layers.fixed.get(MIN_INSYNC_REPLICAS).map(|(text, _)| text);
+    let default = || find(Scope::Broker, MIN_INSYNC_REPLICAS)?.default;
+    // A text that is no number was refused when it was given.
+    text.or_else(fixed).or_else(default).and_then(|text| text.trim().parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// The setting that says how many must have a record before it is committed.
+pub(super) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
+
+/// The changes of partitions with a change of [`MIN_INSYNC_REPLICAS`], which `image` has already. Who is eligible has all
+/// that is committed only as long as too few are in sync for more to be: where fewer do now, nobody is any more. Where
+/// nobody leads, nothing has been committed since.
+pub(super) fn count_anew(image: &MetadataImage, config: &Config) -> Vec<Change> {
+    let concerns = |it: &PartitionImage| it.leader.is_some() && !it.elr.is_empty();
+    decide_all((image, config), concerns, |partition, min_isr| {
+        Election::new(partition, min_isr, config.planted).decide(|id| image.is_active(id))
+    })
 }
 
 #[cfg(test)]
@@ -296,5 +316,22 @@ mod tests {
         let election = Election { unclean, for_good: true, ..Election::new(&single, 1, planted) };
         let delta = election.decide(|_| true).unwrap();
         assert_eq!((delta.leader, delta.isr, delta.elr), (Some(None), Some(vec![]), None), "it is forgotten");
+        let moves = PartitionImage { replicas: ids(&[1, 2]), adding: ids(&[1]), removing: ids(&[2]), ..single };
+        let election = Election { unclean, anew: true, ..Election::new(&moves, 1, planted) };
+        assert_eq!(election.decide(|_| true).unwrap().leader, Some(Some(BrokerId(2))), "who comes in has less");
+    }
+
+    #[test]
+    fn who_led_last_is_known_until_somebody_leads() {
+        let before = partition(&[2], &[], 2);
+        let gone = Election { isr: Vec::new(), ..Election::new(&before, 1, Planted::default()) };
+        let gone = gone.decide(|_| false).unwrap();
+        assert_eq!((gone.leader, gone.elr, gone.last_known_elr), (Some(None), Some(ids(&[2])), Some(ids(&[2]))));
+        let gone = PartitionImage { last_known_elr: ids(&[2]), ..partition(&[], &[2], 0) };
+        let back = Election { unclean: Some(BrokerId(2)), ..Election::new(&gone, 1, Planted::default()) };
+        let back = back.decide(|_| true).unwrap();
+        assert_eq!((back.leader, back.elr, back.last_known_elr), (None, Some(vec![]), None));
+        let back = Election::new(&gone, 1, Planted::default()).decide(|_| true).unwrap();
+        assert_eq!((back.leader, back.last_known_elr), (Some(Some(BrokerId(2))), Some(vec![])));
     }
 }

@@ -76,8 +76,10 @@ pub fn reassign(
     // Who was on its way in and is not wanted any more.
     next.isr.retain(|id| next.replicas.contains(id));
     next.elr.retain(|id| next.replicas.contains(id));
-    if next.isr.is_empty() && !partition.isr.is_empty() {
-        let why = "Only replicas that are on their way in are in sync: the move cannot be taken back now.";
+    let are_left = |ids: &[BrokerId], before: &[BrokerId]| !ids.is_empty() || before.is_empty();
+    if !are_left(&next.isr, &partition.isr) || next.isr.is_empty() && !are_left(&next.elr, &partition.elr) {
+        let why =
+            "Only replicas that are on their way in have all that is committed: the move cannot be taken back now.";
         return Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     }
     let min_isr = min_insync_replicas(image, config, &topic.name);
@@ -258,6 +260,7 @@ pub(super) fn refused(code: ErrorCode) -> Refused {
 mod tests {
     use super::*;
     use crate::config::BrokerConfig;
+    use crate::controller::configs::{Alteration, ConfigChange, Operation, alter};
     use crate::controller::{BrokerImage, IsrProposal, NewPartition, alter_partition};
     use crate::types::{BrokerEpoch, Offset};
 
@@ -366,6 +369,51 @@ mod tests {
         let it = moved(&mut image, None).unwrap();
         assert_eq!((&it.replicas, &it.isr), (&ids(&[1, 2, 3]), &ids(&[1, 2, 3])));
         assert!(it.adding.is_empty() && it.removing.is_empty());
+    }
+
+    #[test]
+    fn a_move_that_would_throw_the_last_copy_away_is_not_taken_back() {
+        for (isr, elr) in [(&[4][..], &[][..]), (&[], &[4])] {
+            let mut image = image(&[1, 2, 3], 2, &[]);
+            moved(&mut image, Some(&[4, 5])).unwrap();
+            let delta = PartitionDelta { isr: Some(ids(isr)), elr: Some(ids(elr)), ..PartitionDelta::default() };
+            image.replay(Offset(3), &change(Uuid(7), 0, delta));
+            assert_eq!(moved(&mut image, None), Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT), "{isr:?} {elr:?}");
+            assert_eq!(moved(&mut image, Some(&[1, 5])), Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT));
+            assert!(moved(&mut image, Some(&[4, 1])).is_ok());
+        }
+    }
+
+    /// As many as must be in sync are, so the high watermark moves without those who were eligible.
+    #[test]
+    fn who_was_eligible_is_not_where_fewer_must_be_in_sync_now() {
+        let two = Config::new(BrokerConfig::for_test(1, &[("min.insync.replicas", "2")]));
+        let one = Config::new(BrokerConfig::for_test(1, &[("min.insync.replicas", "1")]));
+        let set = |kind: i8, name: &str, value: Option<&str>| {
+            let (operation, value) = (if value.is_some() { Operation::Set } else { Operation::Delete }, value);
+            let change =
+                ConfigChange { name: "min.insync.replicas".into(), operation, value: value.map(str::to_owned) };
+            Alteration { kind, name: name.into(), changes: vec![change], replaces: false }
+        };
+        for (config, before, after, left) in [
+            (&two, None, set(2, "t", Some("1")), &[][..]),
+            (&two, None, set(4, "", Some("1")), &[]),
+            (&two, None, set(2, "t", Some("3")), &[1, 3]),
+            (&two, Some(set(2, "t", Some("2"))), set(4, "", Some("1")), &[1, 3]),
+            (&one, Some(set(2, "t", Some("2"))), set(2, "t", None), &[]),
+            (&one, Some(set(4, "", Some("2"))), set(4, "", None), &[]),
+        ] {
+            let mut image = image(&[1, 2, 3], 2, &[]);
+            let mut alter = |image: &mut MetadataImage, what: &Alteration| {
+                let decision = alter(image, config, std::slice::from_ref(what));
+                assert_eq!(decision.answer, [Ok(())]);
+                decision.changes.iter().for_each(|change| image.replay(Offset(4), change));
+            };
+            before.iter().for_each(|before| alter(&mut image, before));
+            assert_eq!(in_sync(&mut image, config, &[2]).elr, ids(&[1, 3]));
+            alter(&mut image, &after);
+            assert_eq!(image.partition("t", 0).unwrap().elr, ids(left), "{before:?} {after:?}");
+        }
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn settings_are_changed_and_checked_as_a_whole() {
         ],
         replaces: false,
     };
-    let decision = alter(it.controller.speculative(), &it.config.broker, &[alteration]);
+    let decision = alter(it.controller.speculative(), &it.config, &[alteration]);
     assert_eq!(decision.answer, [Ok(())]);
     it.append(decision.changes);
     let overrides = it.controller.speculative().overrides(ResourceKind::Topic, "t").unwrap();
@@ -170,7 +170,7 @@ fn settings_are_changed_and_checked_as_a_whole() {
         changes: vec![change("retention.mss", Operation::Set, Some("1"))],
         replaces: false,
     };
-    let decision = alter(it.controller.speculative(), &it.config.broker, &[bad]);
+    let decision = alter(it.controller.speculative(), &it.config, &[bad]);
     assert_eq!(decision.answer[0].as_ref().unwrap_err().code, ErrorCode::INVALID_CONFIG);
 }
 
