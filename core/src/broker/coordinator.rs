@@ -6,9 +6,10 @@
 //! | phase    | a request is told            | until                                                      |
 //! |----------|------------------------------|------------------------------------------------------------|
 //! | Loading  | COORDINATOR_LOAD_IN_PROGRESS | every record up to the log's end is replayed ([`loading`]) |
+//! | Unread   | COORDINATOR_LOAD_IN_PROGRESS | it is read anew, soon: it could not be read just now       |
 //! | Settling | COORDINATOR_LOAD_IN_PROGRESS | all of that is committed: nothing is told that may be lost |
 //! | Serving  | what the shard decides       | the log fails, loses its end, or goes                      |
-//! | Failed   | NOT_COORDINATOR              | a restart: the log has a record that cannot be read        |
+//! | Failed   | NOT_COORDINATOR              | it is led anew: the log has a record that cannot be read   |
 //!
 //! A request may name many groups, of many shards: it is answered when the last of them has answered. Whose connection
 //! is gone is forgotten here, and what a shard still says to it is dropped.
@@ -92,6 +93,8 @@ struct Hosted {
     deadline: Option<Instant>,
     /// What time asked for was not appended: not again before this.
     not_before: Option<Instant>,
+    /// All that is written of the log was read, and there is more of it.
+    awaits_write: bool,
     /// Partitions that were deleted while the shard was loaded.
     deleted: Vec<TopicPartition>,
 }
@@ -137,7 +140,11 @@ impl Coordinator {
     /// A shard was called: its deadline may have moved.
     fn reschedule(&mut self, partition: i32) {
         let Some(hosted) = self.shards.get_mut(&partition) else { return };
-        let wanted = hosted.shard.next_deadline().filter(|_| hosted.phase == Phase::Serving);
+        let wanted = match hosted.phase {
+            Phase::Serving => hosted.shard.next_deadline(),
+            Phase::Unread { again } => Some(again),
+            Phase::Loading { .. } | Phase::Settling { .. } | Phase::Failed => None,
+        };
         let deadline = wanted.map(|at| hosted.not_before.map_or(at, |not_before| at.max(not_before)));
         if deadline == hosted.deadline {
             return;
@@ -218,7 +225,9 @@ impl Broker {
         match hosted.phase {
             Phase::Serving => Ok(partition),
             Phase::Loading { .. } if self.config.planted.has(Plant::Grp09) && is_look(request) => Ok(partition),
-            Phase::Loading { .. } | Phase::Settling { .. } => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+            Phase::Loading { .. } | Phase::Unread { .. } | Phase::Settling { .. } => {
+                Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)
+            }
             Phase::Failed => Err(ErrorCode::NOT_COORDINATOR),
         }
     }
@@ -339,7 +348,7 @@ impl Broker {
                 self.coordinator.reschedule(partition);
             }
             Phase::Settling { until } if until <= high_watermark => self.serve_groups(now, partition, out),
-            Phase::Settling { .. } | Phase::Loading { .. } | Phase::Failed => {}
+            Phase::Settling { .. } | Phase::Loading { .. } | Phase::Unread { .. } | Phase::Failed => {}
         }
     }
 
@@ -352,6 +361,10 @@ impl Broker {
             while let Some(hosted) = self.coordinator.shards.get_mut(&partition)
                 && hosted.deadline.is_some_and(|deadline| deadline <= now.monotonic)
             {
+                if let (Phase::Unread { .. }, log) = (hosted.phase, hosted.log) {
+                    self.reload_groups(now, log, out);
+                    continue;
+                }
                 let decision = hosted.shard.on_timeout(now);
                 self.carry_out(now, partition, decision, out);
             }
@@ -370,7 +383,7 @@ impl Broker {
         let mut states = BTreeMap::new();
         for hosted in self.coordinator.shards.values() {
             match hosted.phase {
-                Phase::Loading { .. } | Phase::Settling { .. } => view.loading += 1,
+                Phase::Loading { .. } | Phase::Unread { .. } | Phase::Settling { .. } => view.loading += 1,
                 Phase::Serving => {
                     view.serving += 1;
                     view.offsets += hosted.shard.offsets_count();

@@ -396,6 +396,7 @@ impl Broker {
             self.on_counted(now, log, end, out);
         }
         self.wake_followers(log, out);
+        self.load_further(now, log, out);
     }
 
     fn on_durable(&mut self, now: Now, log: LogId, end: Offset, out: &mut Effects) {

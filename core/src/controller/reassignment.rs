@@ -404,7 +404,7 @@ mod tests {
             (&one, Some(set(4, "", Some("2"))), set(4, "", None), &[]),
         ] {
             let mut image = image(&[1, 2, 3], 2, &[]);
-            let mut alter = |image: &mut MetadataImage, what: &Alteration| {
+            let alter = |image: &mut MetadataImage, what: &Alteration| {
                 let decision = alter(image, config, std::slice::from_ref(what));
                 assert_eq!(decision.answer, [Ok(())]);
                 decision.changes.iter().for_each(|change| image.replay(Offset(4), change));

@@ -447,8 +447,8 @@ impl LogManager {
             StorageEvent::Log(log, LogOp::Opened(base), result) => {
                 self.with(log, out, |log, io| log.on_opened(base, &result, io));
             }
-            StorageEvent::Log(log, LogOp::Slice(number), result) => {
-                self.with(log, out, |log, io| log.on_slice(number, result, io));
+            StorageEvent::Log(log, LogOp::Slice { question, read }, result) => {
+                self.with(log, out, |log, io| log.on_slice((question, read), result, io));
             }
             StorageEvent::Log(_, LogOp::Clean(number), result) => self.on_cleaner_disk(number, &result, out),
             StorageEvent::Boot(dir, what, result) => {

@@ -64,6 +64,8 @@ pub(crate) enum Asked {
 pub(crate) struct Slices {
     range: FileRange,
     bytes: BytesMut,
+    /// The read that is under way: one of a plan before this one brings nothing any more.
+    read: u64,
 }
 
 impl Log {
@@ -246,7 +248,8 @@ impl Log {
             return;
         };
         if let (Asked::Bytes(_, slices), ReadPlan::Ready { range, .. }) = (&mut question.asked, plan) {
-            *slices = Some(Slices { range, bytes: BytesMut::new() });
+            self.questions.last += 1;
+            *slices = Some(Slices { range, bytes: BytesMut::new(), read: self.questions.last });
             return self.read_slice(number, io);
         }
         let Some(question) = self.questions.parked.remove(&number) else {
@@ -288,15 +291,23 @@ impl Log {
             pos: u64::from(slices.range.pos + done),
             len: (slices.range.len - done).min(SLICE),
         };
-        io.storage.act(self.dir(), Owner::Log(self.id, LogOp::Slice(number)), read, io.out);
+        io.storage.act(
+            self.dir(),
+            Owner::Log(self.id, LogOp::Slice { question: number, read: slices.read }),
+            read,
+            io.out,
+        );
     }
 
     /// A slice of bytes was read, or could not be.
-    pub(crate) fn on_slice(&mut self, number: u64, result: DiskResult, io: &mut Io<'_>) {
+    pub(crate) fn on_slice(&mut self, (number, read): (u64, u64), result: DiskResult, io: &mut Io<'_>) {
         let Some(Question { asked: Asked::Bytes(request, Some(slices)), .. }) = self.questions.parked.get_mut(&number)
         else {
             return;
         };
+        if slices.read != read {
+            return;
+        }
         let ticket = request.ticket;
         let DiskResult::Bytes(bytes) = result else {
             self.questions.parked.remove(&number);

@@ -94,8 +94,8 @@ pub(crate) enum Owner {
 pub(crate) enum LogOp {
     /// An older segment's file was opened; the segment by its base offset.
     Opened(Offset),
-    /// A slice for a read of bytes, by the question's number.
-    Slice(u64),
+    /// A slice for a read of bytes, by the question's number and its own.
+    Slice { question: u64, read: u64 },
     /// Part of a pass of the cleaner, by its number.
     Clean(u64),
 }

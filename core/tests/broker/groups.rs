@@ -277,6 +277,27 @@ fn nothing_is_told_before_the_log_is_read() {
 }
 
 #[test]
+fn a_log_that_cannot_be_read_at_once_is_read_again() {
+    let mut base = world();
+    assert_eq!(commit(&mut base, ALONE, "t", 0, 7), ErrorCode::NONE);
+    base.restart_until_ready(Crash::Kill);
+    let mut again = 0;
+    for nth in 1..12 {
+        let mut world = base.clone();
+        let fails = world.node.disk.done + nth;
+        world.node.disk.fail.insert(fails, DiskError::Io(5));
+        world.run_for(Duration::from_millis(100));
+        let is_offline = |world: &World| world.node.machine.view().log_dirs[0].health == "offline";
+        again += usize::from(world.node.machine.view().groups.loading > 0 && !is_offline(&world));
+        world.run_for(Duration::from_secs(1));
+        if !is_offline(&world) {
+            assert_eq!(offsets(&mut world), (ErrorCode::NONE, vec![("t".to_owned(), 0, 7)]), "operation {nth}");
+        }
+    }
+    assert!(again > 0);
+}
+
+#[test]
 fn without_the_topic_nobody_coordinates() {
     let mut world = World::new(&SETTINGS[1..]);
     world.create_topic("t", 1);

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use ottla_wire::ErrorCode;
 
-use super::Hosted;
+use super::{Hosted, RETRY};
 use crate::broker::admin::Answered;
 use crate::broker::{Broker, Outcome, Pending};
-use crate::clock::Now;
+use crate::clock::{Instant, Now};
 use crate::controller::{self, NewTopic, OFFSETS_TOPIC};
 use crate::coordinator::Shard;
 use crate::log::LogId;
@@ -20,6 +20,8 @@ use crate::types::{Offset, TopicPartition};
 pub(super) enum Phase {
     /// The log is read: from `next`, up to `until`.
     Loading { next: Offset, until: Offset },
+    /// It could not be read just now, as while it is cut: it is read anew then.
+    Unread { again: Instant },
     /// It is read, and not all of it is committed.
     Settling { until: Offset },
     /// Requests are served.
@@ -30,7 +32,7 @@ pub(super) enum Phase {
 
 impl Phase {
     pub(super) const fn is_loading(self) -> bool {
-        matches!(self, Self::Loading { .. } | Self::Settling { .. })
+        matches!(self, Self::Loading { .. } | Self::Unread { .. } | Self::Settling { .. })
     }
 }
 
@@ -79,9 +81,11 @@ impl Broker {
     pub(in crate::broker) fn coordinate(&mut self, now: Now, log: LogId, out: &mut Effects) {
         let Some(replica) = self.replicas.get(log).filter(|replica| replica.leader().is_some()) else { return };
         let TopicPartition { topic, partition } = replica.partition.clone();
-        if &*topic != OFFSETS_TOPIC || self.coordinator.by_log.contains_key(&log) {
+        let hosted = self.coordinator.shards.get(&partition).filter(|hosted| hosted.log == log);
+        if &*topic != OFFSETS_TOPIC || hosted.is_some_and(|hosted| hosted.phase != Phase::Failed) {
             return;
         }
+        self.resign_groups(log);
         if self.coordinator.spread.is_none() {
             let count = self.image().topic(OFFSETS_TOPIC).map_or(0, |topic| topic.partitions.len());
             self.coordinator.spread = i32::try_from(count).ok().filter(|count| *count > 0);
@@ -95,6 +99,7 @@ impl Broker {
             shard,
             deadline: None,
             not_before: None,
+            awaits_write: false,
             deleted: Vec::new(),
         };
         self.coordinator.shards.insert(partition, hosted);
@@ -117,14 +122,34 @@ impl Broker {
         }
     }
 
+    /// More of a log is written, which a shard waits for that reads it.
+    pub(in crate::broker) fn load_further(&mut self, now: Now, log: LogId, out: &mut Effects) {
+        let Some(&partition) = self.coordinator.by_log.get(&log) else { return };
+        let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return };
+        if std::mem::take(&mut hosted.awaits_write) {
+            self.load_on(now, partition, out);
+        }
+    }
+
     /// More of a shard's log is here.
     pub(in crate::broker) fn on_group_bytes(&mut self, now: Now, log: LogId, bytes: Option<Bytes>, out: &mut Effects) {
         let Some(&partition) = self.coordinator.by_log.get(&log) else { return };
         let inflated_limit = u64::from(self.config.broker.limits.batch_max_inflated_bytes);
         let planted = self.config.planted;
+        let written = self.logs.offsets(log).unwrap_or_default().written;
         let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return };
-        let read = bytes.ok_or_else(|| "it cannot be read".to_owned());
-        match read.and_then(|it| hosted.replay(&it, inflated_limit, planted)) {
+        let Phase::Loading { until, .. } = hosted.phase else { return };
+        let Some(bytes) = bytes else {
+            // Where it is damaged, or its directory has failed, it is led here no more.
+            hosted.phase = Phase::Unread { again: now.monotonic + RETRY };
+            return self.coordinator.reschedule(partition);
+        };
+        if bytes.is_empty() && written < until {
+            // What a cut holds back is not written yet, and belongs to it.
+            hosted.awaits_write = true;
+            return;
+        }
+        match hosted.replay(&bytes, inflated_limit, planted) {
             Ok(()) => self.load_on(now, partition, out),
             Err(why) => {
                 // To go on would forget what the record says: an offset of long ago would be handed out as the last.
