@@ -84,6 +84,7 @@ impl Broker {
     /// A second log of a partition: a directory that had failed is back, and has what was made anew elsewhere since.
     /// It is left alone; and if the metadata does not say which of the two it is, so is the first.
     fn leave_double(&mut self, partition: &TopicPartition, (first, second): (LogId, LogId), out: &mut Effects) {
+        self.logs.set_aside(second, first);
         let names = self.config.broker.storage.log_dirs();
         let dir_of = |log| self.logs.view(log).map_or(0, |view| usize::from(view.dir.0));
         let [one, two] = [first, second].map(|log| names.get(dir_of(log)).map_or("?", String::as_str).to_owned());

@@ -7,7 +7,7 @@
 //! Here is only routing: which log, which start, which save a completion is for. [`super::partition::Log`] and
 //! its verbs decide what happens to a log, [`crate::storage`] what is durable, [`super::boot`] what a start does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ottla_wire::Uuid;
 
@@ -34,6 +34,8 @@ use crate::types::{BrokerEpoch, LeaderEpoch, Offset, TopicPartition};
 pub struct LogManager {
     pub(super) logs: Vec<Option<Box<Log>>>,
     pub(super) by_partition: BTreeMap<TopicPartition, LogId>,
+    /// Where else something of a partition lies, that is left alone.
+    aside: BTreeSet<(LogDirId, TopicPartition)>,
     pub(super) parts: Parts,
     starting: Option<Starting>,
     routing: Vec<StorageEvent>,
@@ -63,6 +65,7 @@ impl LogManager {
         Self {
             logs: Vec::new(),
             by_partition: BTreeMap::new(),
+            aside: BTreeSet::new(),
             housekeeping: Housekeeping::new(config.dirs),
             compaction: Compaction::default(),
             parts: Parts {
@@ -188,7 +191,7 @@ impl LogManager {
         if self.by_partition.contains_key(&partition) || self.housekeeping.is_stopping() {
             return None;
         }
-        let dir = home.filter(|dir| !self.is_offline(*dir)).or_else(|| self.least_used_dir())?;
+        let dir = home.filter(|dir| !self.is_offline(*dir)).or_else(|| self.least_used_dir(&partition))?;
         let io = &mut self.parts.io(out);
         let path = Path::new(dir, partition.to_string());
         let empty = Mark::empty(Offset::ZERO);
@@ -224,6 +227,15 @@ impl LogManager {
         self.add(log);
         self.mark_new(id, out);
         Some(id)
+    }
+
+    /// Of two logs of one partition the start found this one is left alone: the partition's is the other.
+    pub fn set_aside(&mut self, log: LogId, other: LogId) {
+        if let Some(found) = self.log(log) {
+            let (dir, partition) = (found.dir(), found.partition.clone());
+            self.by_partition.insert(partition.clone(), other);
+            self.aside.insert((dir, partition));
+        }
     }
 
     /// Appends a batch. `awaited`: somebody waits for it to be durable, so the next round starts at once.
@@ -562,10 +574,11 @@ impl LogManager {
         self.parts.events.push(LogEvent::BootDone(Box::new(boot)));
     }
 
-    /// The directory with the fewest logs, of those that take appends.
-    fn least_used_dir(&self) -> Option<LogDirId> {
+    /// The directory with the fewest logs, of those that take appends and have nothing of the partition.
+    fn least_used_dir(&self, partition: &TopicPartition) -> Option<LogDirId> {
+        let has_none = |dir: LogDirId| self.aside.is_empty() || !self.aside.contains(&(dir, partition.clone()));
         let dirs = self.parts.storage.directories.iter().filter(|directory| directory.health == Health::Online);
-        Some(dirs.min_by_key(|directory| directory.logs)?.id)
+        Some(dirs.filter(|directory| has_none(directory.id)).min_by_key(|directory| directory.logs)?.id)
     }
 }
 

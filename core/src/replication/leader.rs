@@ -111,6 +111,12 @@ impl Leader {
         &self.state
     }
 
+    /// Its log was cut, as a new leader's may be that was on its way to its last leader's: it begins there.
+    pub fn on_cut(&mut self, log_end: Offset) {
+        self.own = self.own.min(log_end);
+        self.epoch_start = self.epoch_start.min(log_end);
+    }
+
     /// The epoch it leads in.
     #[must_use]
     pub const fn leader_epoch(&self) -> LeaderEpoch {
@@ -319,6 +325,17 @@ mod tests {
         assert_eq!(it.high_watermark(2), Some(Offset(130)), "who may come in counts already");
         it.withdraw();
         assert_eq!(it.high_watermark(2), Some(Offset(200)));
+    }
+
+    #[test]
+    fn whose_log_is_cut_leads_from_there() {
+        let mut it = leader(&[1, 2]);
+        it.on_own(Offset(100));
+        it.on_cut(Offset(80));
+        fetch(&mut it, 1, 2, 90, 90);
+        assert_eq!((it.epoch_start(), it.high_watermark(1)), (Offset(80), Some(Offset(80))));
+        it.on_own(Offset(95));
+        assert_eq!(it.high_watermark(1), Some(Offset(90)));
     }
 
     #[test]

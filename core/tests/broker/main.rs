@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use disk::Crash;
 use ottla_core::machine::DiskError;
+use ottla_wire::api::delete_topics::DeleteTopicsRequest;
 use ottla_wire::api::list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 use ottla_wire::{ApiKey, ErrorCode, Message};
 use world::World;
@@ -95,6 +96,16 @@ fn of_two_logs_of_a_partition_the_one_that_the_metadata_knows_counts() {
     assert_eq!(ends, expected, "{:?}", world.node.notes);
     let told = world.node.notes.iter().filter(|note| note.contains("lies in /") && note.contains("remove that in"));
     assert_eq!(told.count(), 6, "{:?}", world.node.notes);
+    // What is left alone is in nobody's way, and nothing is written there.
+    let request = DeleteTopicsRequest { topic_names: vec!["t"], timeout_ms: 1000, ..Default::default() };
+    world.call(ApiKey::DeleteTopics, 5, &request);
+    world.create_topic("t", 6);
+    for partition in 0..6 {
+        assert_eq!(world.produce("t", partition, -1, 1000), Some(ErrorCode::NONE), "{:?}", world.node.notes);
+    }
+    world.restart(Crash::Kill, None);
+    let view = world.node.machine.view();
+    assert_eq!(view.partitions.iter().filter(|it| it.leader_epoch.is_some() && it.log_end == 1).count(), 6);
 }
 
 #[test]

@@ -329,6 +329,12 @@ impl Broker {
         let Some(replica) = self.replicas.get_mut(log) else { return };
         replica.on_cut(log_end);
         let high_watermark = replica.high_watermark();
+        if let Some(leader) = replica.leader_mut() {
+            leader.on_cut(log_end);
+            let epoch = leader.leader_epoch();
+            self.logs.begin_epoch(log, epoch);
+            return;
+        }
         let Some(following) = replica.following_mut() else { return };
         following.cutting = false;
         let leader = following.leader;
