@@ -326,6 +326,13 @@ impl Logs {
         Some(name)
     }
 
+    /// The disk is replaced. What its metadata log ever held others may have been sent, and may take in yet.
+    pub fn on_wipe(&mut self) {
+        let metadata = TopicPartition::new(METADATA_TOPIC, 0);
+        self.mend(&metadata);
+        *self = Self { logs: self.logs.remove_entry(&metadata).into_iter().collect(), ..Self::default() };
+    }
+
     /// A log has moved to other nodes: nothing of it is owed here. A start may find it yet, and go on with it.
     pub fn forget(&mut self, name: &TopicPartition) {
         if let Some(log) = self.logs.get_mut(name) {
@@ -558,6 +565,7 @@ mod tests {
             segments: vec![SegmentImage {
                 base: 0,
                 batches: batches.to_vec(),
+                sound: batches.last().map_or(0, |last| last.pos + 100),
                 whole: false,
                 len,
                 index: None,
@@ -567,6 +575,10 @@ mod tests {
         };
         let placed = |image: &LogImage| image.placed(&log).iter().map(|it| (it.base, it.last)).collect::<Vec<_>>();
         assert_eq!(placed(&image(&[at(0, 0, 1, 0), at(1, 1, 2, 100)], 150)), [(0, 0), (1, 1)]);
+        assert_eq!(placed(&image(&[at(0, 0, 1, 0), at(1, 1, 2, 100)], 250)), [(0, 0), (1, 1), (6, 6)]);
+        let mut longer = image(&[at(0, 0, 1, 0), at(1, 1, 2, 100)], 250);
+        longer.segments[0].sound = 210;
+        assert_eq!(placed(&longer), [(0, 0), (1, 1)], "something else lies where the next one began");
         // What cannot be read, or is not what was written, is as it was as far as the file goes.
         assert_eq!(placed(&image(&[], 300)), [(0, 0), (1, 5), (6, 6)]);
         assert_eq!(placed(&image(&[at(0, 0, 1, 0), at(9, 9, 3, 100)], 400)), [(0, 0), (1, 5), (6, 6), (7, 7)]);
@@ -580,9 +592,9 @@ mod tests {
         assert_eq!(read_segment(&whole, 0).0.len(), 3);
         let second = whole.len() / 3;
         bytes[second + 65] ^= 1;
-        let (found, all) = read_segment(&Bytes::from(bytes), 0);
-        assert_eq!((found.len(), all), (1, false));
-        let (found, all) = read_segment(&whole.slice(..whole.len() - 1), 0);
-        assert_eq!((found.len(), all), (2, false));
+        let (found, end) = read_segment(&Bytes::from(bytes), 0);
+        assert_eq!((found.len(), end), (1, second as u64));
+        let (found, end) = read_segment(&whole.slice(..whole.len() - 1), 0);
+        assert_eq!((found.len(), end), (2, 2 * second as u64));
     }
 }

@@ -80,6 +80,7 @@ mod tests {
         SegmentImage {
             base: 0,
             batches: (0..4).map(|n| test_ref(n, n, 0)).collect(),
+            sound: 400,
             whole: true,
             len: 400,
             index: Some(index.iter().flat_map(entry).collect::<Bytes>()),

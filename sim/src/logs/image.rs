@@ -26,6 +26,8 @@ pub struct SegmentImage {
     pub base: i64,
     /// The batches from its start to the first that is cut or has a bad CRC.
     pub batches: Vec<BatchRef>,
+    /// Where they end.
+    pub sound: u64,
     /// Whether all its bytes are such batches.
     pub whole: bool,
     /// How many bytes it has.
@@ -75,9 +77,9 @@ impl LogImage {
             if known.peek().is_none() {
                 continue;
             }
-            let read = segment.batches.iter().take_while(|batch| log.ever_held(batch));
-            placed.extend(read);
-            let from = placed.last().filter(|last| last.segment == segment.base).map_or(0, |last| last.pos + 1);
+            let read = segment.batches.iter().take_while(|batch| log.ever_held(batch)).count();
+            placed.extend(&segment.batches[..read]);
+            let from = segment.batches.get(read).map_or(segment.sound, |next| next.pos);
             placed.extend(known.filter(|batch| from <= batch.pos && batch.pos < segment.len));
         }
         placed
@@ -102,7 +104,7 @@ pub fn read_logs(disk: &Disk) -> BTreeMap<TopicPartition, LogImage> {
         let Some((log, base)) = segment_of(&place) else { continue };
         let stem = path.trim_end_matches(".log");
         let bytes = disk.peek(*ino);
-        let (batches, whole) = read_segment(&bytes, base);
+        let (batches, sound) = read_segment(&bytes, base);
         let image = logs.entry(log).or_default();
         if !ending.is_empty() {
             image.swaps.push((base, batches.last().map_or(base, |last| last.last)));
@@ -110,7 +112,8 @@ pub fn read_logs(disk: &Disk) -> BTreeMap<TopicPartition, LogImage> {
         image.segments.push(SegmentImage {
             base,
             batches,
-            whole,
+            sound,
+            whole: sound == bytes.len() as u64,
             len: bytes.len() as u64,
             index: find(&format!("{stem}.index{ending}")),
             time_index: find(&format!("{stem}.timeindex{ending}")),
@@ -120,21 +123,21 @@ pub fn read_logs(disk: &Disk) -> BTreeMap<TopicPartition, LogImage> {
     logs
 }
 
-/// The batches of a segment up to the first bad one, and whether that is all of it.
-pub(super) fn read_segment(bytes: &Bytes, segment: i64) -> (Vec<BatchRef>, bool) {
+/// The batches of a segment up to the first bad one, and where they end.
+pub(super) fn read_segment(bytes: &Bytes, segment: i64) -> (Vec<BatchRef>, u64) {
     let mut found: Vec<BatchRef> = Vec::new();
     let mut pos = 0;
     for batch in batches(bytes) {
-        let Ok(batch) = batch else { return (found, false) };
+        let Ok(batch) = batch else { return (found, pos) };
         let next = BatchRef::of(batch.header(), pos, segment);
         let in_order = found.last().is_none_or(|last| last.last < next.base);
         if batch.check_crc().is_err() || !in_order {
-            return (found, false);
+            return (found, pos);
         }
         pos += batch.bytes().len() as u64;
         found.push(next);
     }
-    (found, true)
+    (found, pos)
 }
 
 /// The log and the base offset of a segment's log file, by its path.

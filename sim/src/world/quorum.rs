@@ -17,7 +17,7 @@ use super::node::Vote;
 use super::{Stage, World, new_disk};
 use crate::disk::Operation;
 use crate::invariants::{Fact, Part, QuorumFact};
-use crate::logs::{BatchRef, Logs};
+use crate::logs::BatchRef;
 use crate::time::Nanos;
 
 impl World {
@@ -85,7 +85,7 @@ impl World {
         node.wipes += 1;
         node.directory = Uuid::ZERO;
         node.disk = new_disk(&self.setting.scenario, self.draws, node.id, node.wipes);
-        self.judge.logs[at] = Logs::default();
+        self.judge.logs[at].on_wipe();
         self.judge.replicated.lost.insert(at);
         self.judge.replicated.unknown.insert(at);
         self.judge.of_node(at, &Fact::Quorum(QuorumFact::Wiped));
