@@ -347,12 +347,13 @@ impl Broker {
     pub(super) fn on_groups_timeout(&mut self, now: Now, out: &mut Effects) {
         let due = self.coordinator.deadlines.iter().take_while(|(deadline, _)| *deadline <= now.monotonic);
         let due: Vec<i32> = due.map(|(_, partition)| *partition).collect();
+        let confirmed = self.logs.confirmed_time(now);
         for partition in due {
             // One thing at a time, and whatever is due by now: nothing is when this is over.
             while let Some(hosted) = self.coordinator.shards.get_mut(&partition)
                 && hosted.deadline.is_some_and(|deadline| deadline <= now.monotonic)
             {
-                let decision = hosted.shard.on_timeout(now);
+                let decision = hosted.shard.on_timeout(now, confirmed);
                 self.carry_out(now, partition, decision, out);
             }
         }

@@ -28,7 +28,7 @@ use super::timers::{Timer, Timers};
 use super::topics::Topics;
 use super::turn::{Followup, Outcome, Turn};
 use super::{offsets, records};
-use crate::clock::{ClockCheck, Instant, Now};
+use crate::clock::{Instant, Now, WallTime};
 use crate::machine::Ticket;
 use crate::planted::Plant;
 use crate::types::{Offset, TopicPartition};
@@ -74,8 +74,6 @@ pub struct Shard {
     followups: usize,
     /// Answers that wait for the log, in its order.
     pub(super) waiting: VecDeque<Waiting>,
-    /// Whether the wall clock may be believed; `None` before the shard is loaded.
-    clocks: Option<ClockCheck>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +106,6 @@ impl Shard {
             appended: VecDeque::new(),
             followups: 0,
             waiting: VecDeque::new(),
-            clocks: None,
         }
     }
 
@@ -139,7 +136,6 @@ impl Shard {
 
     /// The log was replayed up to its end, all of which is committed: sessions begin anew.
     pub fn on_loaded(&mut self, now: Now) {
-        self.clocks = Some(ClockCheck::new(now));
         self.groups = Groups::load(self.committed.clone());
         let (groups, mut turn) = self.turn(now);
         groups.start(&mut turn);
@@ -172,15 +168,16 @@ impl Shard {
         self.conclude(now, outcome)
     }
 
-    /// Time has passed. One deadline at a time: to be called until [`Shard::next_deadline`] lies ahead.
-    pub fn on_timeout(&mut self, now: Now) -> Decision {
+    /// Time has passed. One deadline at a time: to be called until [`Shard::next_deadline`] lies ahead. `confirmed`: the
+    /// wall time that may be believed, as the process has known its clocks from its start on, not from the shard's.
+    pub fn on_timeout(&mut self, now: Now, confirmed: Option<WallTime>) -> Decision {
         let answers = self.give_up_waiting(now);
         if !answers.is_empty() {
             return Decision { records: Vec::new(), answers };
         }
         let Some((due, timer)) = self.timers.pop_due(now.monotonic) else { return Decision::default() };
         if timer == Timer::Expiry {
-            return self.expire(now);
+            return self.expire(now, confirmed);
         }
         let (groups, mut turn) = self.turn(now);
         groups.on_timer(&timer, now.monotonic.since(due), &mut turn);
@@ -365,8 +362,7 @@ impl Shard {
         turn.outcome.answers
     }
 
-    fn expire(&mut self, now: Now) -> Decision {
-        let confirmed = self.clocks.and_then(|clocks| clocks.confirmed(now));
+    fn expire(&mut self, now: Now, confirmed: Option<WallTime>) -> Decision {
         let (groups, mut turn) = self.turn(now);
         let seen_all = confirmed.is_none_or(|now| groups.expire(now, &mut turn));
         let outcome = turn.outcome;
