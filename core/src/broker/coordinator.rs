@@ -282,6 +282,11 @@ impl Broker {
         if !self.replicas.has_enough_in_sync(log, self.config.planted) {
             return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
         }
+        // No reader would take more, and nothing of that size is to be built before that is known.
+        let most = usize::try_from(self.config.broker.limits.batch_max_inflated_bytes).unwrap_or(usize::MAX);
+        if bytes_of(records) > most {
+            return Err(ErrorCode::MESSAGE_TOO_LARGE);
+        }
         let mut builder = BatchBuilder::new(BatchOptions { compression: self.offsets_codec(), ..Default::default() });
         for Record { key, value } in records {
             let value = value.as_deref();
@@ -447,6 +452,11 @@ impl Broker {
             }
         }
     }
+}
+
+/// What the records' keys and values take.
+fn bytes_of(records: &[Record]) -> usize {
+    records.iter().map(|it| it.key.len() + it.value.as_ref().map_or(0, Vec::len)).sum()
 }
 
 /// Whether it is answered by what is committed, at once.

@@ -32,13 +32,15 @@ impl Groups {
         if let Err(code) = self.check_commit(request, turn) {
             return request.answer_all(code);
         }
-        let mut good = Vec::new();
+        let (mut good, mut bytes) = (Vec::new(), 0_usize);
         let max = turn.settings.offsets.metadata_max_bytes;
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| {
                 let error = check_metadata(partition, max);
                 if error == ErrorCode::NONE {
                     good.push((topic, partition));
+                    let metadata = partition.metadata.map_or(0, str::len);
+                    bytes = bytes.saturating_add(request.group.len() + topic.name.len() + metadata);
                 }
                 PartitionResult { partition: partition.partition, error }
             });
@@ -47,6 +49,10 @@ impl Groups {
         let mut answer = CommitAnswer { topics: topics.collect() };
         if good.is_empty() {
             return answer;
+        }
+        // Each record repeats the names: a small request may ask for gigabytes of them.
+        if bytes > turn.settings.max_batch_bytes {
+            return request.answer_all(ErrorCode::INVALID_COMMIT_OFFSET_SIZE);
         }
         let Some(group) = self.find_or_create(request.group, turn.settings).map(|group| group.id().clone()) else {
             answer = request.answer_all(ErrorCode::COORDINATOR_NOT_AVAILABLE);

@@ -86,3 +86,34 @@ fn static_members_that_restart_one_by_one_stay_in_their_generation() {
         assert_eq!(answer.skip_assignment, answer.leader == answer.member_id, "the leader leaves it as it is");
     }
 }
+
+/// A commit of a few bytes a partition, whose records each repeat a long name.
+#[test]
+fn a_commit_of_too_many_bytes_is_refused_before_it_is_made() {
+    let mut world = World::new(GroupSettings { max_batch_bytes: 1 << 20, ..settings(&[]) });
+    let group = "g".repeat(32_000);
+    for (count, error) in [(32, ErrorCode::NONE), (33, ErrorCode::INVALID_COMMIT_OFFSET_SIZE)] {
+        let one = CommitPartition { partition: 0, offset: 1, leader_epoch: -1, metadata: None };
+        let topics = vec![CommitTopic { name: "t", id: Uuid::default(), partitions: vec![one; count] }];
+        let request = Request::Commit(CommitRequest {
+            group: &group,
+            generation: -1,
+            member_id: "",
+            instance_id: None,
+            knows_member_epochs: true,
+            retention_ms: None,
+            topics,
+        });
+        let ticket = Ticket { conn: ConnId(1), frame: u64::try_from(count).unwrap() };
+        let decision = world.shard.on_request(world.now, &request, ticket);
+        let is_made = error == ErrorCode::NONE;
+        assert_eq!(decision.records.len(), if is_made { count } else { 0 });
+        if is_made {
+            let told = world.shard.on_failed(world.now, ErrorCode::MESSAGE_TOO_LARGE);
+            assert_eq!(told.len(), 1);
+        } else {
+            let [(_, Answer::Commit(answer))] = &decision.answers[..] else { panic!("{decision:?}") };
+            assert!(answer.topics[0].partitions.iter().all(|it| it.error == error));
+        }
+    }
+}
