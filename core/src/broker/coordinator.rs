@@ -137,8 +137,10 @@ impl Coordinator {
     /// A shard was called: its deadline may have moved.
     fn reschedule(&mut self, partition: i32) {
         let Some(hosted) = self.shards.get_mut(&partition) else { return };
-        let wanted = hosted.shard.next_deadline().filter(|_| hosted.phase == Phase::Serving);
-        let deadline = wanted.map(|at| hosted.not_before.map_or(at, |not_before| at.max(not_before)));
+        let timer = hosted.shard.next_timer().map(|at| hosted.not_before.map_or(at, |not_before| at.max(not_before)));
+        // Who waits for the log is told that it is late, whether or not the log takes anything.
+        let wanted = [timer, hosted.shard.next_late()].into_iter().flatten().min();
+        let deadline = wanted.filter(|_| hosted.phase == Phase::Serving);
         if deadline == hosted.deadline {
             return;
         }
@@ -246,26 +248,28 @@ impl Broker {
         self.rng.uuid()
     }
 
-    /// Sends what a shard said, and appends what it wants to have written.
-    fn carry_out(&mut self, now: Now, partition: i32, decision: Decision, out: &mut Effects) {
+    /// Sends what a shard said, and appends what it wants to have written; whether the log has taken that.
+    fn carry_out(&mut self, now: Now, partition: i32, decision: Decision, out: &mut Effects) -> bool {
         let Decision { records, answers } = decision;
         self.deliver(answers);
+        let mut is_taken = true;
         if !records.is_empty() {
             let appended = self.append_records(now, partition, &records, out);
-            let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return };
+            is_taken = appended.is_ok();
+            let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return is_taken };
             match appended {
                 Ok(end) => {
                     hosted.not_before = None;
                     hosted.shard.on_appended(now, end);
                 }
                 Err(code) => {
-                    hosted.not_before = Some(now.monotonic + RETRY);
                     let answers = hosted.shard.on_failed(now, code);
                     self.deliver(answers);
                 }
             }
         }
         self.coordinator.reschedule(partition);
+        is_taken
     }
 
     /// Appends one atomic batch to a shard's log: the offset after it.
@@ -359,7 +363,13 @@ impl Broker {
                 && hosted.deadline.is_some_and(|deadline| deadline <= now.monotonic)
             {
                 let decision = hosted.shard.on_timeout(now, confirmed);
-                self.carry_out(now, partition, decision, out);
+                // Not for what clients ask: who commits again and again would hold back what time asks for ever.
+                if !self.carry_out(now, partition, decision, out)
+                    && let Some(hosted) = self.coordinator.shards.get_mut(&partition)
+                {
+                    hosted.not_before = Some(now.monotonic + RETRY);
+                    self.coordinator.reschedule(partition);
+                }
             }
         }
     }

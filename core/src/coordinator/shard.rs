@@ -188,10 +188,22 @@ impl Shard {
     /// When [`Shard::on_timeout`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
+        [self.next_timer(), self.next_late()].into_iter().flatten().min()
+    }
+
+    /// When a timer is due, which may ask for records.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// When somebody has waited too long for the log; that asks for no records.
+    #[must_use]
+    pub fn next_late(&self) -> Option<Instant> {
         let waiting = self.waiting.front().map(|waiting| waiting.deadline);
         let mut batches = self.appended.iter().filter(|_| self.followups > 0);
         let followup = batches.find(|batch| batch.followup.is_some()).map(|batch| batch.deadline);
-        [self.timers.next(), waiting, followup].into_iter().flatten().min()
+        [waiting, followup].into_iter().flatten().min()
     }
 
     /// The last decision's records are in the log; `end` is the offset after them.
