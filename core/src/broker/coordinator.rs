@@ -30,7 +30,7 @@ use super::{Broker, GroupsView, Outcome};
 use crate::clock::{Instant, Now};
 use crate::controller::{Change, MetadataImage, OFFSETS_TOPIC, ResourceKind};
 use crate::coordinator::{
-    Answer, Decision, GroupSettings, ListRequest, Record, Request, Shard, ShardView, Topic, Topics,
+    Answer, Decision, GroupSettings, ListRequest, OffsetKey, Record, Request, Shard, ShardView, Topic, Topics,
 };
 use crate::log::{AppendOrigin, Batch, LogId};
 use crate::machine::{ConnId, Effects, Ticket};
@@ -92,8 +92,8 @@ struct Hosted {
     deadline: Option<Instant>,
     /// What time asked for was not appended: not again before this.
     not_before: Option<Instant>,
-    /// Partitions that were deleted while the shard was loaded.
-    deleted: Vec<TopicPartition>,
+    /// Topics that were deleted while the shard was loaded.
+    deleted: Vec<Arc<str>>,
 }
 
 /// A request whose shards have not all answered.
@@ -399,8 +399,9 @@ impl Broker {
         view
     }
 
-    /// The metadata has changed: groups may be subscribed to what there is now. At the start there are no changes.
-    pub(super) fn on_topics_changed(&mut self, learned: Option<&[Change]>) {
+    /// The metadata has changed: groups may be subscribed to what there is now. At the start there are no changes. The
+    /// names of the topics that are no more.
+    pub(super) fn on_topics_changed(&mut self, learned: Option<&[Change]>) -> Vec<Arc<str>> {
         #[expect(clippy::wildcard_enum_match_arm, reason = "few changes make, move or take away partitions")]
         let id_of = |change: &Change| match change {
             Change::Partition(new) => Some(new.topic_id),
@@ -427,10 +428,18 @@ impl Broker {
             (id, topic)
         });
         let known: Vec<_> = known.collect();
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only one takes a topic away")]
+        let name_of = |change: &Change| match change {
+            Change::RemoveTopic { id } => self.coordinator.topics.name(*id).cloned(),
+            _ => None,
+        };
+        // They may be there again by now.
+        let gone = learned.unwrap_or_default().iter().filter_map(name_of).collect();
         if !known.is_empty() {
             let version = image.end().0;
             self.coordinator.set_topics(version, &known);
         }
+        gone
     }
 
     /// What groups are to obey now.
@@ -445,21 +454,32 @@ impl Broker {
         self.coordinator.shards.values_mut().for_each(|hosted| hosted.shard.set_settings(settings.clone()));
     }
 
-    /// Partitions are no more: their offsets go too, now or when the shard is loaded.
-    pub(super) fn on_partitions_deleted(&mut self, now: Now, partitions: &[TopicPartition], out: &mut Effects) {
-        if partitions.iter().any(|it| &*it.topic == OFFSETS_TOPIC) {
-            self.coordinator.spread = None;
+    /// Topics are no more, wherever they were: their offsets go too, now or when the shard is loaded.
+    pub(super) fn on_topics_deleted(&mut self, now: Now, topics: &[Arc<str>], out: &mut Effects) {
+        if topics.is_empty() {
             return;
+        }
+        if topics.iter().any(|topic| &**topic == OFFSETS_TOPIC) {
+            self.coordinator.spread = None;
         }
         let shards: Vec<i32> = self.coordinator.shards.keys().copied().collect();
         for shard in shards {
             let hosted = self.coordinator.shards.get_mut(&shard).expect("it is there");
             if hosted.phase == Phase::Serving {
-                let decision = hosted.shard.on_partitions_deleted(now, partitions);
-                self.carry_out(now, shard, decision, out);
+                let gone = hosted.shard.offsets_of(topics);
+                self.forget_offsets(now, shard, gone, out);
             } else {
-                hosted.deleted.extend_from_slice(partitions);
+                hosted.deleted.extend_from_slice(topics);
             }
+        }
+    }
+
+    /// Takes offsets away, batch by batch. What cannot be written now is made up for when offsets expire.
+    fn forget_offsets(&mut self, now: Now, partition: i32, gone: Vec<Vec<OffsetKey>>, out: &mut Effects) {
+        for batch in gone {
+            let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return };
+            let decision = hosted.shard.forget_offsets(now, batch);
+            self.carry_out(now, partition, decision, out);
         }
     }
 }

@@ -21,7 +21,7 @@ use ottla_wire::ErrorCode;
 use super::answer::{Answer, GroupState};
 use super::consumer_image::ConsumerChange;
 use super::groups::{Groups, Unwritten};
-use super::image::{Change, GroupMetadata, GroupsImage};
+use super::image::{Change, GroupMetadata, GroupsImage, OffsetKey};
 use super::request::Request;
 use super::settings::GroupSettings;
 use super::timers::{Timer, Timers};
@@ -31,7 +31,7 @@ use super::{offsets, records};
 use crate::clock::{Instant, Now, WallTime};
 use crate::machine::Ticket;
 use crate::planted::Plant;
-use crate::types::{Offset, TopicPartition};
+use crate::types::Offset;
 
 /// A record for `__consumer_offsets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,13 +159,22 @@ impl Shard {
         self.conclude(now, outcome)
     }
 
-    /// These partitions are no more, and neither are their offsets.
-    pub fn on_partitions_deleted(&mut self, now: Now, partitions: &[TopicPartition]) -> Decision {
-        let partitions = partitions.iter().cloned().collect();
-        let (groups, mut turn) = self.turn(now);
-        groups.on_partitions_deleted(&partitions, &mut turn);
-        let outcome = turn.outcome;
-        self.conclude(now, outcome)
+    /// The offsets of topics that are no more, in batches for [`Shard::forget_offsets`].
+    #[must_use]
+    pub fn offsets_of(&self, topics: &[Arc<str>]) -> Vec<Vec<OffsetKey>> {
+        self.groups.offsets_of(topics)
+    }
+
+    /// The same, and those of all that there is no more.
+    #[must_use]
+    pub fn stale_offsets(&self, deleted: &[Arc<str>]) -> Vec<Vec<OffsetKey>> {
+        self.groups.stale_offsets(deleted, &self.topics)
+    }
+
+    /// Their topics are no more, and neither are they.
+    pub fn forget_offsets(&mut self, now: Now, offsets: Vec<OffsetKey>) -> Decision {
+        let changes = offsets.into_iter().map(|at| Change::Offset { at, offset: None }).collect();
+        self.conclude(now, Outcome { changes, ..Outcome::default() })
     }
 
     /// Time has passed. One deadline at a time: to be called until [`Shard::next_deadline`] lies ahead. `confirmed`: the
@@ -376,7 +385,7 @@ impl Shard {
 
     fn expire(&mut self, now: Now, confirmed: Option<WallTime>) -> Decision {
         let (groups, mut turn) = self.turn(now);
-        let seen_all = confirmed.is_none_or(|now| groups.expire(now, &mut turn));
+        let seen_all = groups.expire(confirmed, &mut turn);
         let outcome = turn.outcome;
         if seen_all {
             self.set_expiry(now);

@@ -117,6 +117,13 @@ impl World {
         }
     }
 
+    fn forget(&mut self, batches: Vec<Vec<image::OffsetKey>>) {
+        for batch in batches {
+            let decision = self.shard.forget_offsets(self.now, batch);
+            self.carry_out(decision);
+        }
+    }
+
     /// The high watermark rises to so many records.
     fn commit(&mut self, records: usize) {
         self.committed = records;
