@@ -188,7 +188,8 @@ enum Purpose {
     Join,
     Life,
     ProducerIds,
-    Nothing,
+    /// These are to be made.
+    Topics(BTreeSet<String>),
     Isr(BTreeSet<LogId>),
     Placing,
     Forward(u64),
@@ -285,7 +286,7 @@ impl Broker {
             Some(Purpose::Placing) => self.on_placed(now, said.as_ref()),
             Some(Purpose::Forward(which)) => self.on_forwarded(which, said),
             Some(Purpose::Fetch(leader)) => self.on_fetched(now, (leader, call), said, out),
-            Some(Purpose::Nothing) | None => {}
+            Some(Purpose::Topics(_)) | None => {}
         }
     }
 

@@ -31,7 +31,7 @@ use super::{Broker, GroupsView, Outcome};
 use crate::clock::{Instant, Now};
 use crate::controller::{Change, MetadataImage, OFFSETS_TOPIC, ResourceKind};
 use crate::coordinator::{
-    Answer, Decision, GroupSettings, ListRequest, Record, Request, Shard, ShardView, Topic, Topics,
+    Answer, Decision, GroupSettings, ListRequest, OffsetKey, Record, Request, Shard, ShardView, Topic, Topics,
 };
 use crate::log::{AppendOrigin, Batch, LogId};
 use crate::machine::{ConnId, Effects, Ticket};
@@ -95,8 +95,8 @@ struct Hosted {
     not_before: Option<Instant>,
     /// All that is written of the log was read, and there is more of it.
     awaits_write: bool,
-    /// Partitions that were deleted while the shard was loaded.
-    deleted: Vec<TopicPartition>,
+    /// Topics that were deleted while the shard was loaded.
+    deleted: Vec<Arc<str>>,
 }
 
 /// A request whose shards have not all answered.
@@ -140,12 +140,16 @@ impl Coordinator {
     /// A shard was called: its deadline may have moved.
     fn reschedule(&mut self, partition: i32) {
         let Some(hosted) = self.shards.get_mut(&partition) else { return };
-        let wanted = match hosted.phase {
-            Phase::Serving => hosted.shard.next_deadline(),
+        let deadline = match hosted.phase {
+            Phase::Serving => {
+                let not_before = hosted.not_before;
+                let timer = hosted.shard.next_timer().map(|at| not_before.map_or(at, |not_before| at.max(not_before)));
+                // Who waits for the log is told that it is late, whether or not the log takes anything.
+                [timer, hosted.shard.next_late()].into_iter().flatten().min()
+            }
             Phase::Unread { again } => Some(again),
             Phase::Loading { .. } | Phase::Settling { .. } | Phase::Failed => None,
         };
-        let deadline = wanted.map(|at| hosted.not_before.map_or(at, |not_before| at.max(not_before)));
         if deadline == hosted.deadline {
             return;
         }
@@ -255,26 +259,28 @@ impl Broker {
         self.rng.uuid()
     }
 
-    /// Sends what a shard said, and appends what it wants to have written.
-    fn carry_out(&mut self, now: Now, partition: i32, decision: Decision, out: &mut Effects) {
+    /// Sends what a shard said, and appends what it wants to have written; whether the log has taken that.
+    fn carry_out(&mut self, now: Now, partition: i32, decision: Decision, out: &mut Effects) -> bool {
         let Decision { records, answers } = decision;
         self.deliver(answers);
+        let mut is_taken = true;
         if !records.is_empty() {
             let appended = self.append_records(now, partition, &records, out);
-            let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return };
+            is_taken = appended.is_ok();
+            let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return is_taken };
             match appended {
                 Ok(end) => {
                     hosted.not_before = None;
                     hosted.shard.on_appended(now, end);
                 }
                 Err(code) => {
-                    hosted.not_before = Some(now.monotonic + RETRY);
                     let answers = hosted.shard.on_failed(now, code);
                     self.deliver(answers);
                 }
             }
         }
         self.coordinator.reschedule(partition);
+        is_taken
     }
 
     /// Appends one atomic batch to a shard's log: the offset after it.
@@ -290,6 +296,11 @@ impl Broker {
         let epoch = leader.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?.leader_epoch();
         if !self.replicas.has_enough_in_sync(log, self.config.planted) {
             return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
+        }
+        // No reader would take more, and nothing of that size is to be built before that is known.
+        let most = usize::try_from(self.config.broker.limits.batch_max_inflated_bytes).unwrap_or(usize::MAX);
+        if bytes_of(records) > most {
+            return Err(ErrorCode::MESSAGE_TOO_LARGE);
         }
         let mut builder = BatchBuilder::new(BatchOptions { compression: self.offsets_codec(), ..Default::default() });
         for Record { key, value } in records {
@@ -356,6 +367,7 @@ impl Broker {
     pub(super) fn on_groups_timeout(&mut self, now: Now, out: &mut Effects) {
         let due = self.coordinator.deadlines.iter().take_while(|(deadline, _)| *deadline <= now.monotonic);
         let due: Vec<i32> = due.map(|(_, partition)| *partition).collect();
+        let confirmed = self.logs.confirmed_time(now);
         for partition in due {
             // One thing at a time, and whatever is due by now: nothing is when this is over.
             while let Some(hosted) = self.coordinator.shards.get_mut(&partition)
@@ -365,8 +377,14 @@ impl Broker {
                     self.reload_groups(now, log, out);
                     continue;
                 }
-                let decision = hosted.shard.on_timeout(now);
-                self.carry_out(now, partition, decision, out);
+                let decision = hosted.shard.on_timeout(now, confirmed);
+                // Not for what clients ask: who commits again and again would hold back what time asks for ever.
+                if !self.carry_out(now, partition, decision, out)
+                    && let Some(hosted) = self.coordinator.shards.get_mut(&partition)
+                {
+                    hosted.not_before = Some(now.monotonic + RETRY);
+                    self.coordinator.reschedule(partition);
+                }
             }
         }
     }
@@ -396,8 +414,9 @@ impl Broker {
         view
     }
 
-    /// The metadata has changed: groups may be subscribed to what there is now. At the start there are no changes.
-    pub(super) fn on_topics_changed(&mut self, learned: Option<&[Change]>) {
+    /// The metadata has changed: groups may be subscribed to what there is now. At the start there are no changes. The
+    /// names of the topics that are no more.
+    pub(super) fn on_topics_changed(&mut self, learned: Option<&[Change]>) -> Vec<Arc<str>> {
         #[expect(clippy::wildcard_enum_match_arm, reason = "few changes make, move or take away partitions")]
         let id_of = |change: &Change| match change {
             Change::Partition(new) => Some(new.topic_id),
@@ -424,10 +443,18 @@ impl Broker {
             (id, topic)
         });
         let known: Vec<_> = known.collect();
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only one takes a topic away")]
+        let name_of = |change: &Change| match change {
+            Change::RemoveTopic { id } => self.coordinator.topics.name(*id).cloned(),
+            _ => None,
+        };
+        // They may be there again by now.
+        let gone = learned.unwrap_or_default().iter().filter_map(name_of).collect();
         if !known.is_empty() {
             let version = image.end().0;
             self.coordinator.set_topics(version, &known);
         }
+        gone
     }
 
     /// What groups are to obey now.
@@ -442,23 +469,39 @@ impl Broker {
         self.coordinator.shards.values_mut().for_each(|hosted| hosted.shard.set_settings(settings.clone()));
     }
 
-    /// Partitions are no more: their offsets go too, now or when the shard is loaded.
-    pub(super) fn on_partitions_deleted(&mut self, now: Now, partitions: &[TopicPartition], out: &mut Effects) {
-        if partitions.iter().any(|it| &*it.topic == OFFSETS_TOPIC) {
-            self.coordinator.spread = None;
+    /// Topics are no more, wherever they were: their offsets go too, now or when the shard is loaded.
+    pub(super) fn on_topics_deleted(&mut self, now: Now, topics: &[Arc<str>], out: &mut Effects) {
+        if topics.is_empty() {
             return;
+        }
+        if topics.iter().any(|topic| &**topic == OFFSETS_TOPIC) {
+            self.coordinator.spread = None;
         }
         let shards: Vec<i32> = self.coordinator.shards.keys().copied().collect();
         for shard in shards {
             let hosted = self.coordinator.shards.get_mut(&shard).expect("it is there");
             if hosted.phase == Phase::Serving {
-                let decision = hosted.shard.on_partitions_deleted(now, partitions);
-                self.carry_out(now, shard, decision, out);
+                let gone = hosted.shard.offsets_of(topics);
+                self.forget_offsets(now, shard, gone, out);
             } else {
-                hosted.deleted.extend_from_slice(partitions);
+                hosted.deleted.extend_from_slice(topics);
             }
         }
     }
+
+    /// Takes offsets away, batch by batch. What cannot be written now is made up for when offsets expire.
+    fn forget_offsets(&mut self, now: Now, partition: i32, gone: Vec<Vec<OffsetKey>>, out: &mut Effects) {
+        for batch in gone {
+            let Some(hosted) = self.coordinator.shards.get_mut(&partition) else { return };
+            let decision = hosted.shard.forget_offsets(now, batch);
+            self.carry_out(now, partition, decision, out);
+        }
+    }
+}
+
+/// What the records' keys and values take.
+fn bytes_of(records: &[Record]) -> usize {
+    records.iter().map(|it| it.key.len() + it.value.as_ref().map_or(0, Vec::len)).sum()
 }
 
 /// Whether it is answered by what is committed, at once.

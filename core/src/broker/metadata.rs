@@ -354,7 +354,8 @@ impl Broker {
 
     /// Does here what the metadata now says.
     pub(super) fn act_on(&mut self, now: Now, learned: &[Change], out: &mut Effects) {
-        self.on_topics_changed(Some(learned));
+        let deleted = self.on_topics_changed(Some(learned));
+        self.on_topics_deleted(now, &deleted, out);
         let mut topics: BTreeSet<Arc<str>> = BTreeSet::new();
         for change in learned {
             let id = match change {
@@ -535,9 +536,7 @@ impl Broker {
     }
 
     fn remove_topic(&mut self, now: Now, id: Uuid, out: &mut Effects) {
-        let gone = self.replicas.iter().filter(|it| it.topic_id == id).map(|it| (it.log, it.partition.clone()));
-        let (gone, partitions): (Vec<LogId>, Vec<TopicPartition>) = gone.unzip();
-        self.on_partitions_deleted(now, &partitions, out);
+        let gone: Vec<LogId> = self.replicas.iter().filter(|it| it.topic_id == id).map(|it| it.log).collect();
         for log in gone {
             self.resign_groups(log);
             self.unfollow(log);

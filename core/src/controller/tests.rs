@@ -95,6 +95,17 @@ fn live_equals_replay() {
     assert_eq!(it.rebuilt().topic("t").unwrap().partitions.len(), 5);
 }
 
+/// A group would have one coordinator for those who knew the topic before, and another for the rest.
+#[test]
+fn an_internal_topic_gets_no_more_partitions() {
+    let mut it = Cluster::new();
+    it.create(OFFSETS_TOPIC, 3).unwrap();
+    let more = MorePartitions { name: OFFSETS_TOPIC.into(), count: 5, assignments: None };
+    let decision = create_partitions(it.controller.speculative(), &it.config.broker, &[more], &mut it.rng);
+    assert!(decision.changes.is_empty());
+    assert_eq!(decision.answer[0].as_ref().unwrap_err().code, ErrorCode::INVALID_PARTITIONS);
+}
+
 #[test]
 fn a_decision_sees_what_is_not_committed_and_a_reader_does_not() {
     let mut it = Cluster::new();

@@ -9,7 +9,7 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use super::image::{MetadataImage, PartitionImage, Resource, ResourceKind};
 use super::records::{Change, NewPartition};
-use super::{Decision, METADATA_TOPIC, Refused};
+use super::{Decision, METADATA_TOPIC, Refused, is_internal};
 use crate::config::{BrokerConfig, Overrides, check_topic_overrides};
 use crate::rng::Rng;
 use crate::types::BrokerId;
@@ -150,6 +150,11 @@ pub fn create_partitions(
         }
         let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         let topic = image.topic(&more.name).ok_or_else(|| Refused::new(unknown, unknown.message()))?;
+        if is_internal(&topic.name) {
+            let why = "The number of partitions of an internal topic cannot be changed: what belongs to a partition by a \
+                       hash would be looked for in another one.";
+            return Err(Refused::new(ErrorCode::INVALID_PARTITIONS, why));
+        }
         let have = topic.partitions.len();
         let wanted = usize::try_from(more.count).unwrap_or(0);
         if wanted <= have {

@@ -42,6 +42,7 @@ mod view;
 
 pub use answer::*;
 pub use consumer_image::{ClassicMember, Subscription};
+pub use image::OffsetKey;
 pub use request::*;
 pub use settings::GroupSettings;
 pub use shard::{Decision, Record, ReplayError, Shard};

@@ -6,7 +6,7 @@
 //! waits until the monotonic clock agrees with it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_wire::ErrorCode;
@@ -18,13 +18,16 @@ use super::group::{ClassicGroup, ClassicState, Draft, Group};
 use super::groups::Groups;
 use super::image::{Change, CommittedOffset, GroupsImage, OffsetKey};
 use super::request::{CommitPartition, CommitRequest, CommitTopic, DeleteOffsetsRequest, FetchOffsetsRequest};
+use super::topics::{Topic, Topics};
 use super::turn::Turn;
 use crate::clock::WallTime;
 use crate::planted::Plant;
-use crate::types::TopicPartition;
 
-/// How many records one look for expired offsets writes about, so that they fit into a batch.
-const MAX_TOMBSTONES: usize = 1000;
+/// What a batch of tombstones has room for, so that a log takes it with the settings that any log has.
+const ROOM: usize = 256 << 10;
+
+/// What a tombstone takes beside the names in it, or a bit less.
+const TOMBSTONE: usize = 256;
 
 impl Groups {
     /// Commits offsets.
@@ -32,13 +35,15 @@ impl Groups {
         if let Err(code) = self.check_commit(request, turn) {
             return request.answer_all(code);
         }
-        let mut good = Vec::new();
+        let (mut good, mut bytes) = (Vec::new(), 0_usize);
         let max = turn.settings.offsets.metadata_max_bytes;
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| {
                 let error = check_metadata(partition, max);
                 if error == ErrorCode::NONE {
                     good.push((topic, partition));
+                    let metadata = partition.metadata.map_or(0, str::len);
+                    bytes = bytes.saturating_add(request.group.len() + topic.name.len() + metadata);
                 }
                 PartitionResult { partition: partition.partition, error }
             });
@@ -47,6 +52,10 @@ impl Groups {
         let mut answer = CommitAnswer { topics: topics.collect() };
         if good.is_empty() {
             return answer;
+        }
+        // Each record repeats the names: a small request may ask for gigabytes of them.
+        if bytes > turn.settings.max_batch_bytes {
+            return request.answer_all(ErrorCode::INVALID_COMMIT_OFFSET_SIZE);
         }
         let Some(group) = self.find_or_create(request.group, turn.settings).map(|group| group.id().clone()) else {
             answer = request.answer_all(ErrorCode::COORDINATOR_NOT_AVAILABLE);
@@ -123,53 +132,108 @@ impl Groups {
         }
     }
 
-    /// Partitions that are no more have no offsets.
-    pub(super) fn on_partitions_deleted(&self, partitions: &BTreeSet<TopicPartition>, turn: &mut Turn<'_>) {
+    /// The offsets of topics that are no more, in batches of which each is to be forgotten at once.
+    pub(super) fn offsets_of(&self, topics: &[Arc<str>]) -> Vec<Vec<OffsetKey>> {
+        let mut batches = Batches::default();
         for group in self.image.offset_groups() {
-            let gone = partitions.iter().filter(|it| self.image.offset(group, &it.topic, it.partition).is_some());
-            let keys =
-                gone.map(|it| OffsetKey { group: group.clone(), topic: it.topic.clone(), partition: it.partition });
-            turn.outcome.changes.extend(keys.map(|at| Change::Offset { at, offset: None }));
+            for topic in topics {
+                let partitions = self.image.offsets(group).and_then(|offsets| offsets.get(topic));
+                for partition in partitions.into_iter().flat_map(BTreeMap::keys) {
+                    batches.push(OffsetKey { group: group.clone(), topic: topic.clone(), partition: *partition });
+                }
+            }
         }
+        batches.all
     }
 
-    /// Forgets what has expired, and groups that nothing is left of. `now`: the wall time that both clocks vouch for.
-    /// Whether all groups have been looked at; else it goes on where it was.
-    pub(super) fn expire(&mut self, now: WallTime, turn: &mut Turn<'_>) -> bool {
+    /// The offsets of these topics, and of what there is no more: a deletion that could not be written is made up for.
+    pub(super) fn stale_offsets(&self, deleted: &[Arc<str>], topics: &Topics) -> Vec<Vec<OffsetKey>> {
+        let mut batches = Batches::default();
+        for group in self.image.offset_groups() {
+            for (topic, partitions) in self.image.offsets(group).into_iter().flatten() {
+                let is_deleted = deleted.contains(topic);
+                for (partition, offset) in partitions {
+                    if is_deleted || is_stale(topics, topic, *partition, offset) {
+                        batches.push(OffsetKey { group: group.clone(), topic: topic.clone(), partition: *partition });
+                    }
+                }
+            }
+        }
+        batches.all
+    }
+
+    /// Forgets what has expired, what there is no more, and groups that nothing is left of. `now`: the wall time that
+    /// both clocks vouch for; without it nothing expires. Whether all groups have been looked at; else it goes on
+    /// where it was, with a group that had more than a batch takes once more.
+    pub(super) fn expire(&mut self, now: Option<WallTime>, turn: &mut Turn<'_>) -> bool {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = self.expired_up_to.take();
         let range = (from.as_deref().map_or(Unbounded, Excluded), Unbounded);
-        let mut seen: Option<&Arc<str>> = None;
+        let (mut seen, mut room) = (from.as_ref(), ROOM);
         for (id, group) in self.live.range::<str, _>(range) {
-            if turn.outcome.changes.len() >= MAX_TOMBSTONES {
+            if !expire_group(group, &self.image, now, &mut room, turn) {
                 self.expired_up_to = seen.cloned();
                 return false;
             }
-            expire_group(group, &self.image, now, turn);
             seen = Some(id);
         }
         true
     }
 }
 
-fn expire_group(group: &Group, image: &GroupsImage, now: WallTime, turn: &mut Turn<'_>) {
+/// Offsets to be forgotten, in batches that a log takes.
+#[derive(Default)]
+struct Batches {
+    all: Vec<Vec<OffsetKey>>,
+    room: usize,
+}
+
+impl Batches {
+    fn push(&mut self, at: OffsetKey) {
+        if !take_room(&mut self.room, at.group.len() + at.topic.len()) {
+            self.room = ROOM;
+            take_room(&mut self.room, at.group.len() + at.topic.len());
+            self.all.push(Vec::new());
+        }
+        self.all.last_mut().expect("there is room in it").push(at);
+    }
+}
+
+/// Whether there is room for a tombstone with names of so many bytes, which is then taken.
+fn take_room(room: &mut usize, names: usize) -> bool {
+    let left = room.checked_sub(names + TOMBSTONE);
+    *room = left.unwrap_or(*room);
+    left.is_some()
+}
+
+/// Whether the offset is of a topic or a partition that there is no more. Nothing is, before any metadata is known: an
+/// offset was committed only where there was a partition, and whoever leads knows what its predecessor knew.
+fn is_stale(topics: &Topics, topic: &str, partition: i32, offset: &CommittedOffset) -> bool {
+    let is_there = |it: Topic| {
+        let is_other = !offset.topic_id.is_zero() && offset.topic_id != it.id;
+        partition < it.partitions && !is_other
+    };
+    topics.version() > 0 && !topics.get(topic).is_some_and(is_there)
+}
+
+/// Looks at one group; whether there was room for all that there is to be written.
+fn expire_group(
+    group: &Group,
+    image: &GroupsImage,
+    now: Option<WallTime>,
+    room: &mut usize,
+    turn: &mut Turn<'_>,
+) -> bool {
     let id = group.id();
     let mut left = 0;
     for (topic, partitions) in image.offsets(id).into_iter().flatten() {
         for (partition, offset) in partitions {
-            let retention_ms = retention_ms(turn.settings.offsets.retention_minutes);
-            let is_over = match group {
-                Group::Classic(group) => {
-                    let early = turn.settings.planted.has(Plant::Ofs02)
-                        && matches!(group.state, ClassicState::Preparing { .. });
-                    (early || may_expire(group, topic)) && is_expired(group.empty_since(), offset, retention_ms, now)
+            if now.is_some_and(|now| is_over(group, image, (topic, offset), now, turn))
+                || is_stale(turn.topics, topic, *partition, offset)
+            {
+                if !take_room(room, id.len() + topic.len()) {
+                    return false;
                 }
-                Group::Consumer(_) => {
-                    let is_read = image.consumer(id).is_some_and(|it| it.is_subscribed(topic));
-                    !is_read && is_expired(None, offset, retention_ms, now)
-                }
-            };
-            if is_over {
                 let at = OffsetKey { group: id.clone(), topic: topic.clone(), partition: *partition };
                 turn.outcome.changes.push(Change::Offset { at, offset: None });
             } else {
@@ -177,8 +241,14 @@ fn expire_group(group: &Group, image: &GroupsImage, now: WallTime, turn: &mut Tu
             }
         }
     }
+    if left > 0 || now.is_none() {
+        return true;
+    }
+    if *room < TOMBSTONE {
+        return false;
+    }
+    let before = turn.outcome.changes.len();
     match (group, image.consumer(id)) {
-        _ if left > 0 => {}
         (Group::Classic(group), _) => {
             if group.is_empty() && group.pending_joins.is_empty() && image.group(id).is_some() {
                 turn.outcome.changes.push(Change::Group { group: id.clone(), metadata: None });
@@ -190,6 +260,31 @@ fn expire_group(group: &Group, image: &GroupsImage, now: WallTime, turn: &mut Tu
             turn.outcome.changes.append(&mut draft.changes);
         }
         (Group::Consumer(_), _) => {}
+    }
+    // A group's end is a few records, for which there is room beyond: it only says when to stop.
+    let ends = turn.outcome.changes.len() - before;
+    *room = room.saturating_sub(ends * (id.len() + TOMBSTONE));
+    true
+}
+
+fn is_over(
+    group: &Group,
+    image: &GroupsImage,
+    (topic, offset): (&str, &CommittedOffset),
+    now: WallTime,
+    turn: &Turn<'_>,
+) -> bool {
+    let retention_ms = retention_ms(turn.settings.offsets.retention_minutes);
+    match group {
+        Group::Classic(group) => {
+            let early =
+                turn.settings.planted.has(Plant::Ofs02) && matches!(group.state, ClassicState::Preparing { .. });
+            (early || may_expire(group, topic)) && is_expired(group.empty_since(), offset, retention_ms, now)
+        }
+        Group::Consumer(of) => {
+            let is_read = image.consumer(&of.id).is_some_and(|it| it.is_subscribed(topic));
+            !is_read && is_expired(None, offset, retention_ms, now)
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct GroupSettings {
     pub offsets: OffsetsConfig,
     /// Groups that one shard holds at most.
     pub max_groups: usize,
+    /// The most bytes of keys and values that one batch may have.
+    pub max_batch_bytes: usize,
     /// The bugs that are planted: none but in the simulator's measurements.
     pub planted: Planted,
 }
@@ -35,6 +37,7 @@ impl GroupSettings {
             overrides: BTreeMap::new(),
             offsets: coordinators.offsets.clone(),
             max_groups: config.limits.max_groups,
+            max_batch_bytes: usize::try_from(config.limits.batch_max_inflated_bytes).unwrap_or(usize::MAX),
             planted: Planted::default(),
         }
     }

@@ -21,17 +21,17 @@ use ottla_wire::ErrorCode;
 use super::answer::{Answer, GroupState};
 use super::consumer_image::ConsumerChange;
 use super::groups::{Groups, Unwritten};
-use super::image::{Change, GroupMetadata, GroupsImage};
+use super::image::{Change, GroupMetadata, GroupsImage, OffsetKey};
 use super::request::Request;
 use super::settings::GroupSettings;
 use super::timers::{Timer, Timers};
 use super::topics::Topics;
 use super::turn::{Followup, Outcome, Turn};
 use super::{offsets, records};
-use crate::clock::{ClockCheck, Instant, Now};
+use crate::clock::{Instant, Now, WallTime};
 use crate::machine::Ticket;
 use crate::planted::Plant;
-use crate::types::{Offset, TopicPartition};
+use crate::types::Offset;
 
 /// A record for `__consumer_offsets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +74,6 @@ pub struct Shard {
     followups: usize,
     /// Answers that wait for the log, in its order.
     pub(super) waiting: VecDeque<Waiting>,
-    /// Whether the wall clock may be believed; `None` before the shard is loaded.
-    clocks: Option<ClockCheck>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +106,6 @@ impl Shard {
             appended: VecDeque::new(),
             followups: 0,
             waiting: VecDeque::new(),
-            clocks: None,
         }
     }
 
@@ -139,7 +136,6 @@ impl Shard {
 
     /// The log was replayed up to its end, all of which is committed: sessions begin anew.
     pub fn on_loaded(&mut self, now: Now) {
-        self.clocks = Some(ClockCheck::new(now));
         self.groups = Groups::load(self.committed.clone());
         let (groups, mut turn) = self.turn(now);
         groups.start(&mut turn);
@@ -163,24 +159,34 @@ impl Shard {
         self.conclude(now, outcome)
     }
 
-    /// These partitions are no more, and neither are their offsets.
-    pub fn on_partitions_deleted(&mut self, now: Now, partitions: &[TopicPartition]) -> Decision {
-        let partitions = partitions.iter().cloned().collect();
-        let (groups, mut turn) = self.turn(now);
-        groups.on_partitions_deleted(&partitions, &mut turn);
-        let outcome = turn.outcome;
-        self.conclude(now, outcome)
+    /// The offsets of topics that are no more, in batches for [`Shard::forget_offsets`].
+    #[must_use]
+    pub fn offsets_of(&self, topics: &[Arc<str>]) -> Vec<Vec<OffsetKey>> {
+        self.groups.offsets_of(topics)
     }
 
-    /// Time has passed. One deadline at a time: to be called until [`Shard::next_deadline`] lies ahead.
-    pub fn on_timeout(&mut self, now: Now) -> Decision {
+    /// The same, and those of all that there is no more.
+    #[must_use]
+    pub fn stale_offsets(&self, deleted: &[Arc<str>]) -> Vec<Vec<OffsetKey>> {
+        self.groups.stale_offsets(deleted, &self.topics)
+    }
+
+    /// Their topics are no more, and neither are they.
+    pub fn forget_offsets(&mut self, now: Now, offsets: Vec<OffsetKey>) -> Decision {
+        let changes = offsets.into_iter().map(|at| Change::Offset { at, offset: None }).collect();
+        self.conclude(now, Outcome { changes, ..Outcome::default() })
+    }
+
+    /// Time has passed. One deadline at a time: to be called until [`Shard::next_deadline`] lies ahead. `confirmed`: the
+    /// wall time that may be believed, as the process has known its clocks from its start on, not from the shard's.
+    pub fn on_timeout(&mut self, now: Now, confirmed: Option<WallTime>) -> Decision {
         let answers = self.give_up_waiting(now);
         if !answers.is_empty() {
             return Decision { records: Vec::new(), answers };
         }
         let Some((due, timer)) = self.timers.pop_due(now.monotonic) else { return Decision::default() };
         if timer == Timer::Expiry {
-            return self.expire(now);
+            return self.expire(now, confirmed);
         }
         let (groups, mut turn) = self.turn(now);
         groups.on_timer(&timer, now.monotonic.since(due), &mut turn);
@@ -191,10 +197,22 @@ impl Shard {
     /// When [`Shard::on_timeout`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
+        [self.next_timer(), self.next_late()].into_iter().flatten().min()
+    }
+
+    /// When a timer is due, which may ask for records.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// When somebody has waited too long for the log; that asks for no records.
+    #[must_use]
+    pub fn next_late(&self) -> Option<Instant> {
         let waiting = self.waiting.front().map(|waiting| waiting.deadline);
         let mut batches = self.appended.iter().filter(|_| self.followups > 0);
         let followup = batches.find(|batch| batch.followup.is_some()).map(|batch| batch.deadline);
-        [self.timers.next(), waiting, followup].into_iter().flatten().min()
+        [waiting, followup].into_iter().flatten().min()
     }
 
     /// The last decision's records are in the log; `end` is the offset after them.
@@ -365,10 +383,9 @@ impl Shard {
         turn.outcome.answers
     }
 
-    fn expire(&mut self, now: Now) -> Decision {
-        let confirmed = self.clocks.and_then(|clocks| clocks.confirmed(now));
+    fn expire(&mut self, now: Now, confirmed: Option<WallTime>) -> Decision {
         let (groups, mut turn) = self.turn(now);
-        let seen_all = confirmed.is_none_or(|now| groups.expire(now, &mut turn));
+        let seen_all = groups.expire(confirmed, &mut turn);
         let outcome = turn.outcome;
         if seen_all {
             self.set_expiry(now);

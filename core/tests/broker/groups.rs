@@ -651,3 +651,36 @@ fn a_million_commits_leave_what_the_live_keys_take() {
     assert_eq!((error, offsets.len()), (ErrorCode::NONE, 1000));
     assert!(offsets.iter().all(|(_, _, offset)| *offset == 1000), "{offsets:?}");
 }
+
+/// Each reading of a log would begin with the stepped clock, and find both clocks to agree.
+#[test]
+fn a_clock_that_stepped_before_a_shard_was_read_removes_nothing() {
+    let mut world = world();
+    assert_eq!(commit(&mut world, ALONE, "t", 0, 1), ErrorCode::NONE);
+    world.stepped_ms = 30 * 24 * 3_600_000;
+    world.node.disk.room = 0;
+    let request = send_commit(&mut world, ALONE, "t", 0, 2);
+    world.run_for(Duration::from_secs(10));
+    assert_ne!(committed(&world, request), Some(ErrorCode::NONE), "the log has lost its end: it is read anew");
+    world.node.disk.room = 1 << 40;
+    world.run_for(Duration::from_secs(3600));
+    assert_eq!(offsets(&mut world), (ErrorCode::NONE, vec![("t".to_owned(), 0, 1)]));
+}
+
+#[test]
+fn commits_that_fail_again_and_again_hold_back_no_timer() {
+    let mut world = World::new(&[SETTINGS, &[("message.max.bytes", "60")]].concat());
+    world.create_topic("t", 2);
+    assert_eq!(find(&mut world, "g"), (ErrorCode::NONE, 1));
+    let member = new_member(&mut world);
+    let fail = |world: &mut World| {
+        let request = send_commit(world, ALONE, "t", 0, 1);
+        world.run_for(Duration::from_millis(400));
+        assert_eq!(committed(world, request), Some(ErrorCode::INVALID_COMMIT_OFFSET_SIZE));
+    };
+    (0..150).for_each(|_| fail(&mut world));
+    let request = send_join(&mut world, &member);
+    (0..5).for_each(|_| fail(&mut world));
+    let told = joined(&world, request).expect("its id has gone by, with the session that it was given");
+    assert_eq!(told.error, ErrorCode::UNKNOWN_MEMBER_ID);
+}

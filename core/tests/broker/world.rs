@@ -26,6 +26,8 @@ const FETCH: i16 = 12;
 pub struct World {
     pub node: Node,
     now: Instant,
+    /// By how much the wall clock has stepped.
+    pub stepped_ms: i64,
     conns: u64,
     answers: BTreeMap<ConnId, Bytes>,
 }
@@ -60,7 +62,7 @@ impl World {
     /// A node of a new cluster whose start is over; of its operations one may fail.
     pub fn starting(settings: &[(&str, &str)], fails: Option<(u64, DiskError)>) -> Self {
         let node = Node::new(7, settings);
-        let mut world = Self { node, now: Instant(1_000_000_000), conns: 0, answers: BTreeMap::new() };
+        let mut world = Self { node, now: Instant(1_000_000_000), stepped_ms: 0, conns: 0, answers: BTreeMap::new() };
         world.node.disk.fail.extend(fails);
         let now = world.now();
         world.node.on_timeout(now);
@@ -78,7 +80,7 @@ impl World {
 
     fn now(&self) -> Now {
         let ms = i64::try_from(self.now.0 / 1_000_000).expect("it is small");
-        Now { monotonic: self.now, wall: WallTime(1_700_000_000_000 + ms) }
+        Now { monotonic: self.now, wall: WallTime(1_700_000_000_000 + ms + self.stepped_ms) }
     }
 
     /// A crash, and a start that goes as far as serving clients, and no further: the disk has not done all it is asked.

@@ -28,6 +28,20 @@ fn a_client_is_given_a_requests_time_to_be_answered() {
     assert_eq!((world.told_of(&first), world.told_of(&second)), (Some(true), Some(true)));
 }
 
+/// As long as the topic is not there each client that looks for a coordinator would have it asked for once more.
+#[test]
+fn the_controller_is_asked_for_a_topic_by_one_call_at_a_time() {
+    let (mut world, _, other) = settled(1, &[]);
+    world.knobs.answer_ms = 5_000;
+    let (warm, _) = world.ask_for_topic(other);
+    world.run(6_000);
+    assert_eq!(world.told_of(&warm), Some(true));
+    let before = world.creations();
+    (0..20).for_each(|_| world.ask_for_coordinator(other));
+    world.run(3_000);
+    assert_eq!(world.creations(), before + 1);
+}
+
 #[test]
 fn an_answer_that_does_not_come_closes_the_connection_after_a_requests_time() {
     let (mut world, controller, other) = settled(1, &[("request.timeout.ms", "6000")]);

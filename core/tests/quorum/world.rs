@@ -16,6 +16,7 @@ use ottla_core::rng::Rng;
 use ottla_core::types::{BrokerId, Offset};
 use ottla_wire::api::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse};
 use ottla_wire::api::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use ottla_wire::api::find_coordinator::FindCoordinatorRequest;
 use ottla_wire::api::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_wire::frame::{PREFIX_LEN, RequestHeader, ResponseHeader};
 use ottla_wire::{ApiKey, ErrorCode, Message, Reader, Records, Writer};
@@ -149,6 +150,8 @@ struct Seen {
     /// Snapshots that got their names, and those that took the place of a log.
     snapshots: usize,
     installed: usize,
+    /// How often a node was asked for topics by another.
+    creations: usize,
 }
 
 impl World {
@@ -472,7 +475,9 @@ impl World {
         match link.ends[side] {
             Some((node, conn)) if side == 1 => {
                 let request = ingress(bytes, 1 << 30).expect("nodes and clients send what can be read");
-                link.creates |= link.wants.is_none() && request.head.api_key == ApiKey::CreateTopics;
+                let creates = link.wants.is_none() && request.head.api_key == ApiKey::CreateTopics;
+                link.creates |= creates;
+                self.seen.creations += usize::from(creates);
                 self.handle(node, Input::Frame { conn, request });
             }
             Some((node, conn)) => self.handle(node, Input::Answer { conn, frame: bytes }),
@@ -615,6 +620,17 @@ impl World {
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
         let link = self.ask(node, Want::Topic(name.clone()), ApiKey::CreateTopics, CREATE_TOPICS, &request);
         (name, link)
+    }
+
+    /// A client asks a node for the coordinator of a group.
+    pub fn ask_for_coordinator(&mut self, node: usize) {
+        let request = FindCoordinatorRequest { coordinator_keys: vec!["g"], ..Default::default() };
+        self.ask(node, Want::Read, ApiKey::FindCoordinator, 4, &request);
+    }
+
+    /// How often a node was asked for topics by another.
+    pub fn creations(&self) -> usize {
+        self.seen.creations
     }
 
     /// The client of a connection goes.

@@ -46,10 +46,18 @@ impl Broker {
         it.waiting.insert(it.last, Forward { ticket, request: request.clone(), until, due: Some(now.monotonic) });
     }
 
-    /// Asks the controller for topics that clients need. They ask again until the topics are there.
-    pub(in crate::broker) fn ask_for_topics(&mut self, topics: Vec<NewTopic>) {
-        if let Some(controller) = self.controller() {
-            self.cluster.calls.ask(To::Controller(controller), Ask::CreateTopics(topics), Purpose::Nothing);
+    /// Asks the controller for topics that clients need, unless it is asked already. They ask again until the topics
+    /// are there, and there may be many of them.
+    pub(in crate::broker) fn ask_for_topics(&mut self, mut topics: Vec<NewTopic>) {
+        let Some(controller) = self.controller() else { return };
+        for call in self.cluster.calls.open.values() {
+            if let Purpose::Topics(asked) = &call.purpose {
+                topics.retain(|topic| !asked.contains(&topic.name));
+            }
+        }
+        if !topics.is_empty() {
+            let names = topics.iter().map(|topic| topic.name.clone()).collect();
+            self.cluster.calls.ask(To::Controller(controller), Ask::CreateTopics(topics), Purpose::Topics(names));
         }
     }
 

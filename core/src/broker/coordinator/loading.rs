@@ -166,10 +166,8 @@ impl Broker {
         hosted.phase = Phase::Serving;
         hosted.shard.on_loaded(now);
         let deleted = std::mem::take(&mut hosted.deleted);
-        if !deleted.is_empty() {
-            let decision = hosted.shard.on_partitions_deleted(now, &deleted);
-            self.carry_out(now, partition, decision, out);
-        }
+        let stale = hosted.shard.stale_offsets(&deleted);
+        self.forget_offsets(now, partition, stale, out);
         self.coordinator.reschedule(partition);
     }
 

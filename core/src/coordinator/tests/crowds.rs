@@ -86,3 +86,97 @@ fn static_members_that_restart_one_by_one_stay_in_their_generation() {
         assert_eq!(answer.skip_assignment, answer.leader == answer.member_id, "the leader leaves it as it is");
     }
 }
+
+/// A commit of a few bytes a partition, whose records each repeat a long name.
+#[test]
+fn a_commit_of_too_many_bytes_is_refused_before_it_is_made() {
+    let mut world = World::new(GroupSettings { max_batch_bytes: 1 << 20, ..settings(&[]) });
+    let group = "g".repeat(32_000);
+    for (count, error) in [(32, ErrorCode::NONE), (33, ErrorCode::INVALID_COMMIT_OFFSET_SIZE)] {
+        let one = CommitPartition { partition: 0, offset: 1, leader_epoch: -1, metadata: None };
+        let topics = vec![CommitTopic { name: "t", id: Uuid::default(), partitions: vec![one; count] }];
+        let request = Request::Commit(CommitRequest {
+            group: &group,
+            generation: -1,
+            member_id: "",
+            instance_id: None,
+            knows_member_epochs: true,
+            retention_ms: None,
+            topics,
+        });
+        let ticket = Ticket { conn: ConnId(1), frame: u64::try_from(count).unwrap() };
+        let decision = world.shard.on_request(world.now, &request, ticket);
+        let is_made = error == ErrorCode::NONE;
+        assert_eq!(decision.records.len(), if is_made { count } else { 0 });
+        if is_made {
+            let told = world.shard.on_failed(world.now, ErrorCode::MESSAGE_TOO_LARGE);
+            assert_eq!(told.len(), 1);
+        } else {
+            let [(_, Answer::Commit(answer))] = &decision.answers[..] else { panic!("{decision:?}") };
+            assert!(answer.topics[0].partitions.iter().all(|it| it.error == error));
+        }
+    }
+}
+
+/// A classic group whose offsets of a topic take many batches, and one of another topic behind them.
+fn many_offsets() -> World {
+    let mut world = World::new(settings(&[]));
+    for (topic, partitions) in [("t", 5000), ("u", 1)] {
+        world.set_topic(topic, Some(partitions));
+        let partitions = (0..partitions)
+            .map(|partition| CommitPartition { partition, offset: 1, leader_epoch: -1, metadata: None })
+            .collect();
+        let group = if topic == "t" { "g" } else { "h" };
+        world.ask(&Request::Commit(CommitRequest {
+            group,
+            generation: -1,
+            member_id: "",
+            instance_id: None,
+            knows_member_epochs: true,
+            retention_ms: None,
+            topics: vec![CommitTopic { name: topic, id: Uuid::default(), partitions }],
+        }));
+    }
+    assert_eq!(world.shard.offsets_count(), 5001);
+    world
+}
+
+/// No batch of tombstones has more than this.
+fn largest_batch(world: &World, from: usize) -> usize {
+    world.ends[from..].windows(2).map(|it| it[1] - it[0]).max().unwrap_or_default()
+}
+
+#[test]
+fn many_offsets_of_one_topic_go_in_batches_that_a_log_takes() {
+    let mut world = many_offsets();
+    world.forget(world.shard.offsets_of(&["t".into()]));
+    assert_eq!(world.shard.offsets_count(), 1);
+    assert!(world.ends.len() > 5 && largest_batch(&world, 1) <= 1024, "{:?}", world.ends);
+}
+
+#[test]
+fn a_deletion_that_could_not_be_written_is_made_up_for() {
+    for reloads in [false, true] {
+        let mut world = many_offsets();
+        world.set_topic("t", None);
+        if reloads {
+            world.reload();
+            world.forget(world.shard.stale_offsets(&[]));
+        } else {
+            world.fails = Some(ErrorCode::NOT_ENOUGH_REPLICAS);
+            // The clocks do not agree: that stops expiry, not this.
+            world.now.wall.0 += 100_000_000;
+            world.pass(Duration::from_secs(700));
+        }
+        assert_eq!(world.shard.offsets_count(), 1);
+        assert!(largest_batch(&world, 1) <= 1024, "{:?}", world.ends);
+    }
+}
+
+#[test]
+fn many_offsets_of_one_group_expire_in_batches_that_a_log_takes() {
+    let mut world = many_offsets();
+    world.pass(Duration::from_secs(8 * 24 * 3600));
+    assert_eq!(world.shard.offsets_count(), 0);
+    assert!(largest_batch(&world, 1) <= 1024, "{:?}", world.ends);
+}

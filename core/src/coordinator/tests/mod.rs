@@ -13,7 +13,7 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use super::image::Change;
 use super::*;
-use crate::clock::{Instant, Now, WallTime};
+use crate::clock::{ClockCheck, Instant, Now, WallTime};
 use crate::config::BrokerConfig;
 use crate::machine::{ConnId, Ticket};
 use crate::types::Offset;
@@ -24,6 +24,7 @@ struct World {
     settings: GroupSettings,
     topics: Arc<Topics>,
     now: Now,
+    clocks: ClockCheck,
     /// Every record, in order; the batches end where `ends` says.
     log: Vec<Record>,
     /// The end of each batch.
@@ -60,6 +61,7 @@ impl World {
             settings,
             topics: Arc::default(),
             now,
+            clocks: ClockCheck::new(now),
             log: Vec::new(),
             ends: Vec::new(),
             committed: 0,
@@ -115,6 +117,13 @@ impl World {
         }
     }
 
+    fn forget(&mut self, batches: Vec<Vec<image::OffsetKey>>) {
+        for batch in batches {
+            let decision = self.shard.forget_offsets(self.now, batch);
+            self.carry_out(decision);
+        }
+    }
+
     /// The high watermark rises to so many records.
     fn commit(&mut self, records: usize) {
         self.committed = records;
@@ -142,7 +151,7 @@ impl World {
     fn time_out(&mut self) {
         let mut turns = 0;
         while self.shard.next_deadline().is_some_and(|at| at <= self.now.monotonic) {
-            let decision = self.shard.on_timeout(self.now);
+            let decision = self.shard.on_timeout(self.now, self.clocks.confirmed(self.now));
             self.carry_out(decision);
             turns += 1;
             assert!(turns < 10_000, "time-outs never end");

@@ -211,11 +211,8 @@ impl Script {
             }
             "reload" => world.reload(),
             "deleted" => {
-                let places = places(args)?;
-                let gone =
-                    places.into_iter().map(|(topic, partition, _)| crate::types::TopicPartition::new(topic, partition));
-                let decision = world.shard.on_partitions_deleted(world.now, &gone.collect::<Vec<_>>());
-                world.carry_out(decision);
+                let name = args.next_pos().ok_or("which topic?")?;
+                world.forget(world.shard.offsets_of(&[name.into()]));
             }
             "deadline" => {
                 let at = world.shard.next_deadline().map(|at| at.since(world.now.monotonic).as_millis());
