@@ -149,6 +149,29 @@ fn an_operator_is_told_once() {
     told(&mut world, "failed and is offline for this process, with its partitions: I/O error 5");
 }
 
+/// Without the metadata log nothing can be committed, and what others decide is not heard of any more.
+#[test]
+fn a_node_stops_that_loses_its_metadata_log() {
+    let base = in_two_directories();
+    let mut stopped = 0;
+    for partition in 0..6 {
+        let mut world = base.clone();
+        let names = world.node.disk.names();
+        let with_metadata = names.iter().any(|name| name.starts_with(&format!("t-{partition}/")));
+        world.node.disk.fail.insert(world.node.disk.done + 1, DiskError::Io(5));
+        assert_eq!(world.produce("t", partition, -1, 1000), Some(ErrorCode::KAFKA_STORAGE_ERROR));
+        world.run_for(Duration::from_secs(10));
+        let told = world.node.notes.iter().any(|note| note.contains("without the metadata log"));
+        assert_eq!((world.node.stopped, told), (with_metadata, with_metadata), "{:?}", world.node.notes);
+        stopped += usize::from(world.node.stopped);
+        world.restart(Crash::Kill, None);
+        assert!(world.node.ready, "{:?}", world.node.notes);
+        let led = world.node.machine.view().partitions.into_iter().filter(|it| it.leader_epoch.is_some()).count();
+        assert_eq!(led, 6, "{:?}", world.node.notes);
+    }
+    assert_eq!(stopped, 3);
+}
+
 #[test]
 fn a_start_on_a_full_disk_goes_on_when_there_is_room() {
     let mut base = World::new(&[]);
