@@ -144,6 +144,15 @@ impl Broker {
         self.logs.shutdown(now, self.metadata.broker_epoch(), out);
     }
 
+    /// Nothing can be committed here any more, and what others decide is not heard of: to go on would be to serve what
+    /// others may have taken over.
+    pub(super) fn stop_without_metadata(&mut self, now: Now, out: &mut Effects) {
+        if self.is_running() {
+            out.note(Level::Error, "the node stops: it cannot go on without the metadata log, whose directory failed");
+            self.stop(now, out);
+        }
+    }
+
     pub(super) fn on_logs_recovered(&mut self, _now: Now, boot: Boot, out: &mut Effects) {
         if self.phase != Phase::Recovering {
             return; // It was stopped before it began.

@@ -168,6 +168,8 @@ struct Calls {
     last: PeerCallId,
     /// To be sent.
     new: Vec<PeerCall>,
+    /// To be waited for no longer.
+    given_up: Vec<PeerCallId>,
     open: BTreeMap<PeerCallId, OpenCall>,
     /// The controller, this node or another, as it was when it was looked last.
     controller: Option<BrokerId>,
@@ -267,6 +269,11 @@ impl Broker {
         let mut new = mem::take(&mut self.cluster.calls.new);
         new.retain(|call| self.awaits(call.id));
         new
+    }
+
+    /// What this broker does not wait for any longer, since the last call: it is to fail.
+    pub fn take_given_up(&mut self) -> Vec<PeerCallId> {
+        mem::take(&mut self.cluster.calls.given_up)
     }
 
     /// What this broker asked went out.

@@ -289,18 +289,19 @@ impl Broker {
         for (place, partition) in fetch.fetching.partitions.iter().enumerate() {
             let min_one = it.bytes == 0 && it.reads == 0;
             let limits = (left, min_one);
-            let (fetched, reads) = self.read_partition(partition, fetch, limits, (key, place), out);
+            let (fetched, asked) = self.read_partition(partition, fetch, limits, (key, place), out);
             let bytes = fetched.records.map_or(0, |range| range.len);
-            left = left.saturating_sub(bytes);
+            // What the disk is asked for may all come.
+            left = left.saturating_sub(asked.unwrap_or(bytes));
             it.bytes += u64::from(bytes);
-            it.reads += usize::from(reads);
+            it.reads += usize::from(asked.is_some());
             it.urgent |= fetched.told().is_none() || self.owes_watermark(fetch, place, fetched.high_watermark);
             it.fetched.push(fetched);
         }
         it
     }
 
-    /// Reads one partition; the flag says that the disk was asked and will answer.
+    /// Reads one partition; the number says that the disk was asked for so many bytes, and will answer.
     fn read_partition(
         &mut self,
         partition: &SessionPartition,
@@ -308,13 +309,13 @@ impl Broker {
         (left, min_one_batch): (u32, bool),
         place: (WaitKey, usize),
         out: &mut Effects,
-    ) -> (Fetched, bool) {
+    ) -> (Fetched, Option<u32>) {
         let mut fetched = Fetched::new(partition);
         let log = match self.fetchable(partition, fetch.client.is_some()) {
             Ok(log) => log,
             Err(error) => {
                 fetched.refuse(error);
-                return (fetched, false);
+                return (fetched, None);
             }
         };
         let high_watermark = self.replicas.high_watermark(log);
@@ -329,19 +330,21 @@ impl Broker {
             if partition.fetch_offset > offsets.log_end {
                 fetched.refuse_offset(ErrorCode::OFFSET_OUT_OF_RANGE);
             }
-            return (fetched, false);
+            return (fetched, None);
         }
         fetched.diverging = self.diverged(log, partition);
         if fetched.diverging.is_some() {
-            return (fetched, false);
+            return (fetched, None);
         }
         fetched.preferred =
             fetch.client.as_ref().and_then(|client| self.nearest_replica(log, client, partition.fetch_offset));
         if fetched.preferred.is_some() {
-            return (fetched, false);
+            return (fetched, None);
         }
         let max_bytes = u32::try_from(partition.max_bytes).unwrap_or(0).min(left);
         let upper = match fetch.isolation() {
+            // There is no room for more: the disk need not look for it.
+            _ if max_bytes == 0 && !min_one_batch => Offset::ZERO,
             _ if follows && self.config.planted.has(Plant::Isr18) => offsets.written,
             Isolation::ReadCommitted => last_stable,
             Isolation::ReadUncommitted => high_watermark,
@@ -352,11 +355,11 @@ impl Broker {
         let plan = self.logs.read(log, request, out);
         if plan == ReadPlan::Pending {
             self.questions.asked.insert(ticket, Pending::Fetch(place.0, place.1));
-            return (fetched, true);
+            return (fetched, Some(max_bytes));
         }
         fetched.read(plan);
         fetched.pin = fetched.records.map(|range| self.logs.pin(range));
-        (fetched, false)
+        (fetched, None)
     }
 
     /// The log of a partition that this broker leads, or has any replica of.

@@ -46,7 +46,7 @@ use bytes::Bytes;
 use ottla_wire::{ErrorCode, Uuid};
 
 use self::admin::Deletions;
-use self::boot::Phase;
+use self::boot::{METADATA_DIR, Phase};
 use self::cluster::Cluster;
 use self::coordinator::Coordinator;
 use self::fetch::ReadingFetch;
@@ -442,8 +442,9 @@ impl Broker {
         for log in lost {
             self.take_offline(log, "is offline with its directory", out);
         }
-        if self.metadata.log().is_some_and(|log| self.logs.view(log).is_some_and(|view| view.dir == dir)) {
+        if dir == METADATA_DIR {
             self.fail_metadata(now, out);
+            self.stop_without_metadata(now, out);
         }
     }
 

@@ -272,7 +272,7 @@ broker_keys! { BROKER;
         "Bytes that a leader waits for before it answers a follower's fetch.";
     "replica.fetch.backoff.ms", int(0), "1000", Fixed, Ignored,
         "How long a follower waits after a failed fetch of a partition.";
-    "replica.socket.timeout.ms", int(1), "30000", Fixed, Ignored,
+    "replica.socket.timeout.ms", int(1), "30000", Fixed, Used,
         "How long a follower's request may take.";
     "replica.socket.receive.buffer.bytes", int(-1), "65536", Fixed, Ignored,
         "SO_RCVBUF of a follower's connection to its leader.";

@@ -28,6 +28,8 @@ pub(super) struct Peers {
     timeout_ms: u64,
     /// `request.timeout.ms`
     slow_timeout_ms: u64,
+    /// `replica.socket.timeout.ms`
+    fetch_timeout_ms: u64,
     /// Calls that wait for their connection.
     waiting: Vec<(Route, Asked)>,
     /// Calls that were sent.
@@ -77,8 +79,9 @@ impl Peers {
             partition_max_bytes: number(replication.fetch_max_bytes),
         };
         let (timeout_ms, slow_timeout_ms) = (config.quorum.request_timeout_ms, config.network.request_timeout_ms);
+        let fetch_timeout_ms = replication.socket_timeout_ms;
         let (waiting, sent) = (Vec::new(), BTreeMap::new());
-        Self { pool, bootstrap, bounds, timeout_ms, slow_timeout_ms, waiting, sent, sink }
+        Self { pool, bootstrap, bounds, timeout_ms, slow_timeout_ms, fetch_timeout_ms, waiting, sent, sink }
     }
 
     /// A dial came to its end.
@@ -113,6 +116,9 @@ impl Peers {
     pub(super) fn settle(&mut self, now: Now, broker: &mut Broker, out: &mut Effects) -> bool {
         let calls = broker.take_calls().into_iter().map(Asked::Quorum);
         let calls: Vec<Asked> = calls.chain(broker.take_peer_calls().into_iter().map(Asked::Broker)).collect();
+        for call in broker.take_given_up() {
+            self.give_up(now, call);
+        }
         let outcomes = std::mem::take(&mut self.sink.outcomes);
         let any = !calls.is_empty() || !outcomes.is_empty() || !self.sink.actions.is_empty();
         for outcome in outcomes {
@@ -232,6 +238,13 @@ impl Peers {
         }
     }
 
+    fn give_up(&mut self, now: Now, given_up: PeerCallId) {
+        let its = |sent: &Sent| matches!(sent, Sent::Broker(call, _) if *call == given_up);
+        if let Some(call) = self.sent.iter().find(|(_, sent)| its(sent)).map(|(call, _)| *call) {
+            self.pool.give_up(now.monotonic, call, &mut self.sink);
+        }
+    }
+
     /// When a call is given up, and with it its connection and all that waits for answers there. So what waits for a
     /// commit is given time, and some even if its client has none left.
     fn deadline(&self, now: Now, ask: &Ask) -> Instant {
@@ -244,8 +257,9 @@ impl Peers {
             | Ask::Heartbeat(_)
             | Ask::AlterPartitions { .. }
             | Ask::AssignReplicas { .. }
-            | Ask::AllocateProducerIds { .. }
-            | Ask::Fetch(_) => soon,
+            | Ask::AllocateProducerIds { .. } => soon,
+            // Its answer is large, and counts only when it is whole.
+            Ask::Fetch(_) => now.monotonic + Duration::from_millis(self.fetch_timeout_ms),
         }
     }
 

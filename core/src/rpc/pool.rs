@@ -205,6 +205,14 @@ impl Pool {
         }
     }
 
+    /// Nobody waits for a call any more, nor for what is behind it: its link is closed, which fails them.
+    pub fn give_up(&mut self, now: Instant, call: CallId, sink: &mut Sink) {
+        let waits = |link: &Link| link.connection().is_some_and(|it| it.calls(now).any(|(its, _)| its == call));
+        if let Some(route) = self.links.iter().find(|(_, link)| waits(link)).map(|(&route, _)| route) {
+            self.shut(route, now, "the answer is of no use any more", sink);
+        }
+    }
+
     /// When `on_timeout` must be called. Back-off is not in it: whoever is told [`Readiness::Later`] minds that.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {

@@ -19,6 +19,7 @@ use std::time::Duration;
 use disk::Crash;
 use ottla_core::machine::DiskError;
 use ottla_wire::api::delete_topics::DeleteTopicsRequest;
+use ottla_wire::api::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use ottla_wire::api::list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 use ottla_wire::{ApiKey, ErrorCode, Message};
 use world::World;
@@ -159,6 +160,29 @@ fn an_operator_is_told_once() {
     told(&mut world, "failed and is offline for this process, with its partitions: I/O error 5");
 }
 
+/// Without the metadata log nothing can be committed, and what others decide is not heard of any more.
+#[test]
+fn a_node_stops_that_loses_its_metadata_log() {
+    let base = in_two_directories();
+    let mut stopped = 0;
+    for partition in 0..6 {
+        let mut world = base.clone();
+        let names = world.node.disk.names();
+        let with_metadata = names.iter().any(|name| name.starts_with(&format!("t-{partition}/")));
+        world.node.disk.fail.insert(world.node.disk.done + 1, DiskError::Io(5));
+        assert_eq!(world.produce("t", partition, -1, 1000), Some(ErrorCode::KAFKA_STORAGE_ERROR));
+        world.run_for(Duration::from_secs(10));
+        let told = world.node.notes.iter().any(|note| note.contains("without the metadata log"));
+        assert_eq!((world.node.stopped, told), (with_metadata, with_metadata), "{:?}", world.node.notes);
+        stopped += usize::from(world.node.stopped);
+        world.restart(Crash::Kill, None);
+        assert!(world.node.ready, "{:?}", world.node.notes);
+        let led = world.node.machine.view().partitions.into_iter().filter(|it| it.leader_epoch.is_some()).count();
+        assert_eq!(led, 6, "{:?}", world.node.notes);
+    }
+    assert_eq!(stopped, 3);
+}
+
 #[test]
 fn a_start_on_a_full_disk_goes_on_when_there_is_room() {
     let mut base = World::new(&[]);
@@ -209,6 +233,30 @@ fn a_change_that_did_not_fit_is_not_answered_and_not_done() {
         (done, cut) = (done + usize::from(is_there), cut + usize::from(!is_there));
     }
     assert!(done > 5 && cut > 5, "{done} done, {cut} cut");
+}
+
+/// What the disk is asked for counts as if all of it came.
+#[test]
+fn an_answer_with_much_to_read_from_the_disk_is_bounded() {
+    let mut world = World::new(&[]);
+    world.create_topic("t", 4);
+    (0..4).for_each(|partition| assert_eq!(world.produce("t", partition, -1, 1000), Some(ErrorCode::NONE)));
+    world.run_for(Duration::from_secs(10));
+    let partitions =
+        (0..4).map(|partition| FetchPartition { partition, partition_max_bytes: 1000, ..Default::default() }).collect();
+    let topics = vec![FetchTopic { topic: "t", partitions, ..Default::default() }];
+    let request = FetchRequest { min_bytes: 1, max_bytes: 100, topics, ..Default::default() };
+    for cold in [false, true] {
+        if cold {
+            world.restart_in_good_order();
+        }
+        let answer = world.call(ApiKey::Fetch, 12, &request);
+        let answer = FetchResponse::decode(&mut answer.body(), 12).unwrap();
+        let sizes = answer.responses[0].partitions.iter();
+        let sizes = sizes.map(|it| it.records.and_then(|records| records.as_slice()).map_or(0, <[u8]>::len));
+        let sizes: Vec<usize> = sizes.collect();
+        assert!(sizes[0] > 50 && sizes[1..] == [0, 0, 0], "{cold} {sizes:?}");
+    }
 }
 
 #[test]

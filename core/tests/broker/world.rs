@@ -78,6 +78,15 @@ impl World {
         self.run_for(Duration::from_secs(10));
     }
 
+    /// A stop in good order, and a start, which looks at no log then.
+    pub fn restart_in_good_order(&mut self) {
+        let now = self.now();
+        self.node.on_shutdown(now);
+        self.run_for(Duration::from_secs(10));
+        assert!(self.node.stopped);
+        self.restart(Crash::Kill, None);
+    }
+
     fn now(&self) -> Now {
         let ms = i64::try_from(self.now.0 / 1_000_000).expect("it is small");
         Now { monotonic: self.now, wall: WallTime(1_700_000_000_000 + ms + self.stepped_ms) }

@@ -81,6 +81,11 @@ impl Node {
         }
     }
 
+    #[allow(dead_code, reason = "the tests of the broker use it")]
+    pub fn on_shutdown(&mut self, now: Now) {
+        self.handle(now, Input::Shutdown);
+    }
+
     pub fn on_disk(&mut self, now: Now) {
         if let Some(input) = self.disk.step() {
             self.queued -= 1;

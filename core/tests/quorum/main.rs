@@ -80,6 +80,40 @@ fn three_replicas_are_one_log() {
     }
 }
 
+/// What a fetch brings may take longer than the controller's questions have time.
+#[test]
+fn a_follower_on_a_slow_link_gets_what_it_asks_for() {
+    let mut world = World::new(3, 0, Planted::default(), 1);
+    (world.knobs.quiet, world.knobs.fetch_ms) = (true, 2_200);
+    world.run(10_000);
+    world.produce(50);
+    world.run(30_000);
+    world.heal();
+    world.run(20_000);
+    world.check_settled();
+    world.check_replicated();
+    assert!(world.written() > 50, "{}", world.written());
+}
+
+/// It would be asked through the same connection next time it leads, perhaps long before a fetch has no time left.
+#[test]
+fn nobody_waits_for_a_leader_before() {
+    let mut world = World::new(3, 0, Planted::default(), 1);
+    world.knobs.quiet = true;
+    world.run(10_000);
+    world.produce(50);
+    world.run(5_000);
+    let leader = |world: &World, node: usize| world.machine(node).image().partition("r", 0).and_then(|it| it.leader);
+    let before = leader(&world, 0).expect("somebody leads");
+    let node = usize::try_from(before.0).unwrap();
+    world.cut_off(node);
+    world.run(1_000);
+    assert!(world.hanging(node) > 0);
+    world.run(22_000);
+    assert_ne!(leader(&world, (node + 1) % 3), Some(before));
+    assert_eq!(world.hanging(node), 0);
+}
+
 /// A minute of trouble; how many records were acknowledged.
 fn replicated(planted: Planted, seed: u64) -> usize {
     let mut world = World::new(3, 3_000, planted, seed);

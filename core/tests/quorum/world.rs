@@ -54,8 +54,9 @@ struct Link {
     partial: [Vec<u8>; 2],
     /// It looks open, and nothing comes through.
     hangs: bool,
-    /// A node asks another for a topic.
-    creates: bool,
+    /// How long the answer to what a node asks another takes.
+    slow_ms: u64,
+    listener: ListenerId,
     /// What a client wants.
     wants: Option<Want>,
 }
@@ -91,6 +92,8 @@ pub struct Knobs {
     pub dial_ms: u64,
     /// How long a node takes to answer another that asks for a topic.
     pub answer_ms: u64,
+    /// How long records take from a node to another.
+    pub fetch_ms: u64,
     /// Each node is in a rack of its own, `r` and its number.
     pub racks: bool,
 }
@@ -442,7 +445,8 @@ impl World {
         let (id, conn) = (self.next_link, self.conn(to));
         let ends = [None, Some((to, conn))];
         let partial = [Vec::new(), Vec::new()];
-        self.links.insert(id, Link { ends, last: [0; 2], partial, hangs: false, creates: false, wants });
+        let link = Link { ends, last: [0; 2], partial, hangs: false, slow_ms: 0, listener, wants };
+        self.links.insert(id, link);
         self.nodes[to].conns.insert(conn, (id, 1));
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
         self.handle(to, Input::Opened { conn, how: Opened::Accepted { listener, peer } });
@@ -456,7 +460,7 @@ impl World {
         link.partial[side].extend_from_slice(bytes);
         if last {
             let bytes = Bytes::from(std::mem::take(&mut link.partial[side])).slice(PREFIX_LEN..);
-            let slow = if link.creates && side == 1 { self.knobs.answer_ms * MS } else { 0 };
+            let slow = if side == 1 { link.slow_ms * MS } else { 0 };
             let at = (at + slow).max(link.last[side]);
             link.last[side] = at;
             self.add(at, Due::Frame { link: id, side: 1 - side, bytes });
@@ -475,9 +479,13 @@ impl World {
         match link.ends[side] {
             Some((node, conn)) if side == 1 => {
                 let request = ingress(bytes, 1 << 30).expect("nodes and clients send what can be read");
-                let creates = link.wants.is_none() && request.head.api_key == ApiKey::CreateTopics;
-                link.creates |= creates;
-                self.seen.creations += usize::from(creates);
+                let is_creation = link.wants.is_none() && request.head.api_key == ApiKey::CreateTopics;
+                self.seen.creations += usize::from(is_creation);
+                link.slow_ms = match request.head.api_key {
+                    ApiKey::CreateTopics if is_creation => self.knobs.answer_ms,
+                    ApiKey::Fetch if link.wants.is_none() && link.listener == ListenerId(0) => self.knobs.fetch_ms,
+                    _ => link.slow_ms,
+                };
                 self.handle(node, Input::Frame { conn, request });
             }
             Some((node, conn)) => self.handle(node, Input::Answer { conn, frame: bytes }),
@@ -641,6 +649,12 @@ impl World {
     /// A node and the others hear no more of each other.
     pub fn cut_off(&mut self, node: usize) {
         self.cut.extend((0..self.nodes.len()).filter(|other| *other != node).map(|other| (node, other)));
+    }
+
+    /// How many connections of nodes to a node look open, and hang.
+    pub fn hanging(&self, to: usize) -> usize {
+        let to = |link: &&Link| link.ends[1].is_some_and(|(node, _)| node == to);
+        self.links.values().filter(|link| link.hangs && link.ends[0].is_some()).filter(to).count()
     }
 
     /// Who leads the latest epoch that anyone leads.

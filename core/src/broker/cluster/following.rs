@@ -78,12 +78,17 @@ pub(super) struct Followed {
     leaders: BTreeMap<BrokerId, Fetcher>,
 }
 
+/// What a fetch asks for, by topic and partition: which log, and in which epoch.
+type Wanted = BTreeMap<(Uuid, i32), (LogId, LeaderEpoch)>;
+
 /// The fetches to one leader.
 #[derive(Clone, Debug, Default)]
 struct Fetcher {
     logs: BTreeSet<LogId>,
-    /// The fetches under way, with the epoch in which each log was asked for.
-    under_way: VecDeque<(PeerCallId, BTreeMap<LogId, LeaderEpoch>)>,
+    /// The fetches under way.
+    under_way: VecDeque<(PeerCallId, Wanted)>,
+    /// Some log is not followed any more that was, at least not in that epoch.
+    left: bool,
     /// There is something that the leader does not know.
     news: bool,
     /// Nothing is asked before this.
@@ -114,7 +119,7 @@ impl Broker {
     /// A log is not followed any more.
     pub(in crate::broker) fn unfollow(&mut self, log: LogId) {
         self.cluster.following.leaders.retain(|_, fetcher| {
-            fetcher.logs.remove(&log);
+            fetcher.left |= fetcher.logs.remove(&log);
             !fetcher.logs.is_empty() || !fetcher.under_way.is_empty()
         });
     }
@@ -138,11 +143,31 @@ impl Broker {
         if !self.takes_fetched() {
             return;
         }
+        self.give_up_fetches();
         let due = |fetcher: &Fetcher| fetcher.is_due(now.monotonic);
         let leaders = self.cluster.following.leaders.iter().filter(|(_, fetcher)| due(fetcher));
         let leaders: Vec<BrokerId> = leaders.map(|(id, _)| *id).collect();
         for leader in leaders {
             self.fetch_from(now, leader);
+        }
+    }
+
+    /// A fetch that says nothing about any log here any more is not waited for: its leader may hang, or be gone with
+    /// its machine, and what is asked of it next would wait behind that.
+    fn give_up_fetches(&mut self) {
+        for (leader, fetcher) in &mut self.cluster.following.leaders {
+            if !std::mem::take(&mut fetcher.left) {
+                continue;
+            }
+            let follows = |(log, epoch): &(LogId, LeaderEpoch)| {
+                let following = self.replicas.get(*log).and_then(Replica::following);
+                following.is_some_and(|it| it.leader == *leader && it.leader_epoch == *epoch)
+            };
+            if let Some((call, asked)) = fetcher.under_way.front()
+                && !asked.values().any(follows)
+            {
+                self.cluster.calls.given_up.push(*call);
+            }
         }
     }
 
@@ -162,7 +187,7 @@ impl Broker {
     fn fetch_from(&mut self, now: Now, leader: BrokerId) {
         let Some(fetcher) = self.cluster.following.leaders.get(&leader) else { return };
         let mut wanted = Vec::new();
-        let mut epochs = BTreeMap::new();
+        let mut asked = Wanted::new();
         let mut later: Option<Instant> = None;
         for log in &fetcher.logs {
             let Some(replica) = self.replicas.get(*log) else { continue };
@@ -171,7 +196,8 @@ impl Broker {
                 later = Some(later.map_or(following.not_before, |at| at.min(following.not_before)));
                 continue;
             }
-            epochs.insert(*log, following.leader_epoch);
+            let its = (replica.topic_id, replica.partition.partition);
+            asked.insert(its, (*log, following.leader_epoch));
             wanted.push(self.fetch_of(*log, replica, following.leader_epoch));
         }
         let Some(fetcher) = self.cluster.following.leaders.get_mut(&leader) else { return };
@@ -182,7 +208,7 @@ impl Broker {
             return;
         }
         let call = self.cluster.calls.ask(To::Broker(leader), Ask::Fetch(wanted), Purpose::Fetch(leader));
-        fetcher.under_way.push_back((call, epochs));
+        fetcher.under_way.push_back((call, asked));
     }
 
     fn fetch_of(&self, log: LogId, replica: &Replica, leader_epoch: LeaderEpoch) -> FetchFrom {
@@ -209,7 +235,7 @@ impl Broker {
         let backoff = self.retry_backoff();
         let Some(fetcher) = self.cluster.following.leaders.get_mut(&leader) else { return };
         let Some(place) = fetcher.under_way.iter().position(|(its, _)| *its == call) else { return };
-        let asked = fetcher.under_way.remove(place).map(|(_, epochs)| epochs).unwrap_or_default();
+        let asked = fetcher.under_way.remove(place).map(|(_, asked)| asked).unwrap_or_default();
         let Some(Said::Fetched(Ok(fetched))) = said else {
             fetcher.not_before = now.monotonic + backoff;
             return;
@@ -218,11 +244,7 @@ impl Broker {
             return;
         }
         for it in fetched {
-            let log = asked.iter().find(|(log, _)| {
-                let replica = self.replicas.get(**log);
-                replica.is_some_and(|its| its.topic_id == it.topic_id && its.partition.partition == it.partition)
-            });
-            let Some((log, epoch)) = log.map(|(log, epoch)| (*log, *epoch)) else { continue };
+            let Some(&(log, epoch)) = asked.get(&(it.topic_id, it.partition)) else { continue };
             let following = self.replicas.get(log).and_then(Replica::following);
             // An answer to what was asked of another leader, or in another epoch, says nothing about this one's log.
             let any = self.config.planted.has(Plant::Rep06);

@@ -15,6 +15,9 @@ use crate::planted::Plant;
 use crate::replication::{FollowerFetch, SessionPartition};
 use crate::types::{BrokerEpoch, BrokerId, Offset};
 
+/// The most that is proposed in one request: what a frame may have is bounded.
+const MOST_PROPOSALS: usize = 2250;
+
 /// Proposals for other in-sync replicas.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InSync {
@@ -82,8 +85,7 @@ impl Broker {
     /// Asks for what is proposed, and looks who lags. Whether this node decided it itself.
     pub(super) fn attend_to_isr(&mut self, now: Now, out: &mut Effects) -> bool {
         self.look_for_laggards(now);
-        let due = &self.cluster.in_sync.due;
-        let logs: BTreeSet<LogId> = due.iter().filter(|(_, at)| **at <= now.monotonic).map(|(log, _)| *log).collect();
+        let logs = self.cluster.in_sync.next(now.monotonic);
         if logs.is_empty() {
             return false;
         }
@@ -155,11 +157,10 @@ impl Broker {
 
     pub(super) fn on_isr_answer(&mut self, now: Now, logs: &BTreeSet<LogId>, said: Option<Said>) {
         let Some(Said::Altered(Ok(answers))) = said else { return self.ask_again_for(now, logs) };
+        let answers: BTreeMap<_, _> = answers.into_iter().map(|(id, index, error)| ((id, index), error)).collect();
         for log in logs {
             let Some(replica) = self.replicas.get(*log) else { continue };
-            let (topic, partition) = (replica.topic_id, replica.partition.partition);
-            let its = answers.iter().find(|(id, index, _)| *id == topic && *index == partition);
-            if let Some((_, _, error)) = its {
+            if let Some(error) = answers.get(&(replica.topic_id, replica.partition.partition)) {
                 self.on_isr_decided(now, *log, *error);
             }
         }
@@ -206,5 +207,32 @@ impl Broker {
     pub(super) fn isr_deadline(&self) -> Option<Instant> {
         let it = &self.cluster.in_sync;
         it.due.values().copied().chain(it.lag_at).min()
+    }
+}
+
+impl InSync {
+    /// What is asked for next: of what is due, as much as fits a request. The rest is due still.
+    fn next(&self, now: Instant) -> BTreeSet<LogId> {
+        let due = self.due.iter().filter(|(_, at)| **at <= now);
+        due.map(|(log, _)| *log).take(MOST_PROPOSALS).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_proposed_at_once_fits_a_request() {
+        let many = u32::try_from(MOST_PROPOSALS).unwrap() * 2 + 10;
+        let mut it = InSync { due: (0..many).map(|log| (LogId(log), Instant(1))).collect(), lag_at: None };
+        let mut asked = BTreeSet::new();
+        for expected in [MOST_PROPOSALS, MOST_PROPOSALS, 10, 0] {
+            let next = it.next(Instant(1));
+            assert_eq!(next.len(), expected);
+            it.due.extend(next.iter().map(|log| (*log, Instant(2))));
+            asked.extend(next);
+        }
+        assert_eq!(asked.len(), it.due.len());
     }
 }
