@@ -236,9 +236,9 @@ pub(super) fn min_insync_replicas(image: &MetadataImage, config: &Config, topic:
 /// The setting that says how many must have a record before it is committed.
 pub(super) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
-/// The changes of partitions with a change of [`MIN_INSYNC_REPLICAS`], which `image` has already. Who is eligible has all
-/// that is committed only as long as too few are in sync for more to be: where fewer do now, nobody is any more. Where
-/// nobody leads, nothing has been committed since.
+/// The changes of partitions with a change of [`MIN_INSYNC_REPLICAS`], which `image` has already. Who is eligible has
+/// all that is committed only as long as too few are in sync for more to be: where fewer do now, nobody is any more.
+/// Where nobody leads, nothing has been committed since.
 pub(super) fn count_anew(image: &MetadataImage, config: &Config) -> Vec<Change> {
     let concerns = |it: &PartitionImage| it.leader.is_some() && !it.elr.is_empty();
     decide_all((image, config), concerns, |partition, min_isr| {

@@ -151,8 +151,8 @@ pub fn create_partitions(
         let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         let topic = image.topic(&more.name).ok_or_else(|| Refused::new(unknown, unknown.message()))?;
         if is_internal(&topic.name) {
-            let why = "The number of partitions of an internal topic cannot be changed: what belongs to a partition by a \
-                       hash would be looked for in another one.";
+            let why = "The number of partitions of an internal topic cannot be changed: what belongs to one by a hash \
+                       would be looked for in another.";
             return Err(Refused::new(ErrorCode::INVALID_PARTITIONS, why));
         }
         let have = topic.partitions.len();

@@ -177,8 +177,8 @@ impl Shard {
         self.conclude(now, Outcome { changes, ..Outcome::default() })
     }
 
-    /// Time has passed. One deadline at a time: to be called until [`Shard::next_deadline`] lies ahead. `confirmed`: the
-    /// wall time that may be believed, as the process has known its clocks from its start on, not from the shard's.
+    /// Time has passed. One deadline at a time: to be called until [`Shard::next_deadline`] lies ahead. `confirmed`:
+    /// the wall time that may be believed, as the process has known its clocks from its start on, not from the shard's.
     pub fn on_timeout(&mut self, now: Now, confirmed: Option<WallTime>) -> Decision {
         let answers = self.give_up_waiting(now);
         if !answers.is_empty() {
