@@ -257,7 +257,7 @@ pub(crate) fn with_request<T>(
             let version = it.head.api_version;
             send(&Request::decode(&mut it.reader(), it.head.api_key, version).ok()?, version)
         }
-        Ask::Fetch(partitions) => {
+        Ask::Fetch { partitions, .. } => {
             let epoch = broker.image().broker(broker.node()).map_or(-1, |it| it.epoch.0);
             send(&fetch_of((broker.node(), epoch), bounds, partitions).into(), any)
         }
@@ -417,7 +417,7 @@ pub(crate) fn said(ask: &Ask, answer: &rpc::Answer) -> Option<Said> {
             Some(Said::ProducerIds(checked(it.error_code, block)))
         }
         (Ask::CreateTopics(_), Response::CreateTopics(_)) => Some(Said::Created),
-        (Ask::Fetch(_), Response::Fetch(it)) => {
+        (Ask::Fetch { .. }, Response::Fetch(it)) => {
             let each = it.responses.iter().flat_map(|topic| {
                 topic.partitions.iter().map(|partition| fetched(topic.topic_id, partition, &answer.frame))
             });

@@ -98,7 +98,12 @@ pub enum Ask {
         until: Instant,
     },
     /// A leader: for records.
-    Fetch(Vec<FetchFrom>),
+    Fetch {
+        /// Of these partitions.
+        partitions: Vec<FetchFrom>,
+        /// How many fetches in a row before it were not answered in their time.
+        timeouts: u32,
+    },
 }
 
 /// What was answered.

@@ -157,7 +157,7 @@ impl Peers {
 
     fn route_to_broker(&mut self, call: &PeerCall, broker: &Broker) -> Option<Route> {
         let lane = match &call.ask {
-            Ask::Fetch(_) => Lane::Fetch,
+            Ask::Fetch { .. } => Lane::Fetch,
             Ask::Forward { .. } | Ask::CreateTopics(_) => Lane::Slow,
             Ask::DescribeCluster
             | Ask::Register(_)
@@ -259,7 +259,10 @@ impl Peers {
             | Ask::AssignReplicas { .. }
             | Ask::AllocateProducerIds { .. } => soon,
             // Its answer is large, and counts only when it is whole.
-            Ask::Fetch(_) => now.monotonic + Duration::from_millis(self.fetch_timeout_ms),
+            Ask::Fetch { timeouts, .. } => {
+                let patience = self.timeout_ms.saturating_mul(1 << (*timeouts).min(16));
+                now.monotonic + Duration::from_millis(patience.min(self.fetch_timeout_ms.max(self.timeout_ms)))
+            }
         }
     }
 

@@ -87,10 +87,15 @@ struct Fetcher {
     logs: BTreeSet<LogId>,
     /// The fetches under way.
     under_way: VecDeque<(PeerCallId, Wanted)>,
+    /// How often in a row none was answered in its time: each has twice that of the one before. A dead connection is
+    /// noticed soon, and what a slow one brings arrives in the end.
+    timeouts: u32,
     /// Some log is not followed any more that was, at least not in that epoch.
     left: bool,
     /// There is something that the leader does not know.
     news: bool,
+    /// When it was heard of last, or asked first.
+    heard_at: Instant,
     /// Nothing is asked before this.
     not_before: Instant,
     /// When a log that was refused is asked for again, beside what is under way.
@@ -207,7 +212,11 @@ impl Broker {
             fetcher.not_before = later.unwrap_or(Instant(u64::MAX));
             return;
         }
-        let call = self.cluster.calls.ask(To::Broker(leader), Ask::Fetch(wanted), Purpose::Fetch(leader));
+        let ask = Ask::Fetch { partitions: wanted, timeouts: fetcher.timeouts };
+        let call = self.cluster.calls.ask(To::Broker(leader), ask, Purpose::Fetch(leader));
+        if fetcher.under_way.is_empty() {
+            fetcher.heard_at = now.monotonic;
+        }
         fetcher.under_way.push_back((call, asked));
     }
 
@@ -236,10 +245,18 @@ impl Broker {
         let Some(fetcher) = self.cluster.following.leaders.get_mut(&leader) else { return };
         let Some(place) = fetcher.under_way.iter().position(|(its, _)| *its == call) else { return };
         let asked = fetcher.under_way.remove(place).map(|(_, asked)| asked).unwrap_or_default();
+        // What fails sooner has failed for another reason, and what comes later has needed its time.
+        let soonest = Duration::from_millis(self.config.broker.quorum.request_timeout_ms);
+        let is_late = fetcher.heard_at + soonest <= now.monotonic;
+        fetcher.heard_at = now.monotonic;
         let Some(Said::Fetched(Ok(fetched))) = said else {
             fetcher.not_before = now.monotonic + backoff;
+            fetcher.timeouts = fetcher.timeouts.saturating_add(u32::from(is_late && said.is_none()));
             return;
         };
+        if !is_late {
+            fetcher.timeouts = 0;
+        }
         if !self.takes_fetched() {
             return;
         }
