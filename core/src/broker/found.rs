@@ -7,7 +7,7 @@ use super::Broker;
 use crate::clock::Now;
 use crate::controller::TopicImage;
 use crate::log::{FoundLog, LogId};
-use crate::machine::{Effects, Level};
+use crate::machine::{Effects, Level, LogDirId};
 use crate::planted::Plant;
 use crate::replication::Replica;
 use crate::types::TopicPartition;
@@ -20,7 +20,7 @@ impl Broker {
         self.apply_broker_settings(out);
         self.on_topics_changed(None);
         let mut found = std::mem::take(&mut self.metadata.found);
-        found.sort_by_key(|found| !self.is_placed(found));
+        found.sort_by_key(|found| !self.is_placed(&found.partition, found.dir));
         for found in found {
             self.adopt(now, found, out);
         }
@@ -74,28 +74,25 @@ impl Broker {
         self.take_offline(log, &why, out);
     }
 
-    /// Whether the metadata has the replica in this log's directory.
-    fn is_placed(&self, found: &FoundLog) -> bool {
-        let known = self.image().partition(&found.partition.topic, found.partition.partition);
+    /// Whether the metadata has the replica of a partition in this directory.
+    fn is_placed(&self, partition: &TopicPartition, dir: LogDirId) -> bool {
+        let known = self.image().partition(&partition.topic, partition.partition);
         let known = known.and_then(|partition| partition.directory(self.node()));
-        known.is_some() && known == self.metadata.directories.get(&found.dir).copied()
+        known.is_some() && known == self.metadata.directories.get(&dir).copied()
     }
 
     /// A second log of a partition: a directory that had failed is back, and has what was made anew elsewhere since.
     /// It is left alone; and if the metadata does not say which of the two it is, so is the first.
     fn leave_double(&mut self, partition: &TopicPartition, (first, second): (LogId, LogId), out: &mut Effects) {
         self.logs.set_aside(second, first);
-        let names = self.config.broker.storage.log_dirs();
-        let dir_of = |log| self.logs.view(log).map_or(0, |view| usize::from(view.dir.0));
-        let [one, two] = [first, second].map(|log| names.get(dir_of(log)).map_or("?", String::as_str).to_owned());
-        let known = self.image().partition(&partition.topic, partition.partition);
-        let known = known.and_then(|image| image.directory(self.node()));
-        if known.is_some() && known == self.directory_of(first) {
-            let told = format!("{partition} lies in {two} too, and is the one in {one}: remove that in {two}");
+        let [one, two] = [first, second].map(|log| self.logs.view(log).map_or(LogDirId(0), |view| view.dir));
+        let [here, there] = [one, two].map(|dir| self.dir_name(dir).to_owned());
+        if self.is_placed(partition, one) {
+            let told = format!("{partition} lies in {there} too, and is the one in {here}: remove that in {there}");
             return out.note(Level::Error, told);
         }
         self.replicas.mark_unusable(first);
-        let why = format!("lies in {one} and in {two}: stop the broker, and remove the one that is older");
+        let why = format!("lies in {here} and in {there}: stop the broker, and remove the one that is older");
         self.take_offline(first, &why, out);
     }
 

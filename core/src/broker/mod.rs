@@ -464,9 +464,11 @@ impl Broker {
     }
 
     fn note_dir(&self, level: Level, dir: LogDirId, what: &str, out: &mut Effects) {
-        let names = self.config.broker.storage.log_dirs();
-        let name = names.get(usize::from(dir.0)).map_or("?", String::as_str);
-        out.note(level, format!("log directory {name} {what}"));
+        out.note(level, format!("log directory {} {what}", self.dir_name(dir)));
+    }
+
+    fn dir_name(&self, dir: LogDirId) -> &str {
+        self.config.broker.storage.log_dirs().get(usize::from(dir.0)).map_or("?", String::as_str)
     }
 
     fn release(&mut self, ticket: Ticket, outcome: Outcome) {
