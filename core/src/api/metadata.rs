@@ -174,7 +174,7 @@ fn described<'a>(
         replica_nodes: ids(&it.replicas),
         isr_nodes: ids(&it.isr),
         eligible_leader_replicas: Some(ids(&it.elr)),
-        last_known_elr: Some(Vec::new()),
+        last_known_elr: Some(ids(&it.last_known_elr)),
         offline_replicas: offline(image, it),
     });
     DescribeTopicPartitionsResponseTopic {

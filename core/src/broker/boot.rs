@@ -504,10 +504,14 @@ impl Broker {
         out.push(Effect::Stopped);
     }
 
-    /// There is room again: what the metadata log did not take is tried again.
+    /// There is room again: what the metadata log did not take is tried again, and logs are made that no directory
+    /// took.
     pub(super) fn on_room(&mut self, now: Now, dir: LogDirId, out: &mut Effects) {
         if dir == METADATA_DIR {
             self.lead_quorum(now, out);
+        }
+        if self.is_running() {
+            self.make_missing_logs(now, out);
         }
     }
 

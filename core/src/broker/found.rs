@@ -74,6 +74,23 @@ impl Broker {
         self.take_offline(log, &why, out);
     }
 
+    /// Makes the logs of replicas that have none, and anew those that are damaged: there was no room when it was due.
+    pub(super) fn make_missing_logs(&mut self, now: Now, out: &mut Effects) {
+        let node = self.node();
+        let is_due = |topic: &TopicImage| {
+            let mut partitions = (0..).zip(&topic.partitions).filter(|(_, it)| it.replicas.contains(&node));
+            let may_repair = |(index, it)| match self.replicas.log(&topic.name, index) {
+                Some(log) => self.may_repair(log, it),
+                None => true,
+            };
+            partitions.any(may_repair)
+        };
+        let due: Vec<Arc<TopicImage>> = self.image().topics().filter(|topic| is_due(topic)).cloned().collect();
+        for topic in due {
+            self.apply_topic(now, &topic, out);
+        }
+    }
+
     /// Whether the metadata has the replica of a partition in this directory.
     fn is_placed(&self, partition: &TopicPartition, dir: LogDirId) -> bool {
         let known = self.image().partition(&partition.topic, partition.partition);

@@ -406,22 +406,48 @@ impl Broker {
                 continue;
             }
             let damaged = self.replicas.log(&topic.name, index).filter(|log| self.may_repair(*log, image));
-            // In the same directory: else a power loss could bring the old one back beside the new.
-            let home = damaged.and_then(|log| self.logs.view(log)).map(|view| view.dir);
-            if damaged.is_some() {
-                self.give_up_replica(now, &partition, "is damaged here: it is made anew from its leader", out);
-            }
-            let Some(log) = self.log_for(now, &partition, topic.id, (&config, home), out) else { continue };
-            self.logs.set_config(log, log_config(&config));
-            self.replicas.set_config(log, &config);
-            // Fewer may have to have it now.
-            self.on_watermark(now, log, out);
-            match image.leader {
-                Some(leader) if leader == node => self.lead(now, log, leading(image), out),
-                other => self.lead_no_more(log, other.map(|leader| (leader, image.leader_epoch)), out),
-            }
-            self.place(log);
+            let anew = damaged.map(|_| "is damaged here: it is made anew from its leader");
+            self.apply_partition(now, (topic, index), (&config, anew), out);
         }
+    }
+
+    /// The log of a partition is thrown away, and made anew from its leader.
+    pub(super) fn make_anew(&mut self, now: Now, log: LogId, why: &str, out: &mut Effects) {
+        let Some(TopicPartition { topic, partition }) = self.replicas.get(log).map(|it| it.partition.clone()) else {
+            return;
+        };
+        if let Some(topic) = self.image().topic(&topic).cloned() {
+            let config = self.config.broker.topic(&self.overrides_of(&topic.name));
+            self.apply_partition(now, (&topic, partition), (&config, Some(why)), out);
+        }
+    }
+
+    /// Makes the log of a partition if there is none, or if there is a reason to make it anew.
+    fn apply_partition(
+        &mut self,
+        now: Now,
+        (topic, index): (&TopicImage, i32),
+        (config, anew): (&crate::config::TopicConfig, Option<&str>),
+        out: &mut Effects,
+    ) {
+        let Some(image) = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index)) else { return };
+        let partition = TopicPartition::new(Arc::clone(&topic.name), index);
+        // In the same directory: else a power loss could bring the old one back beside the new.
+        let old = anew.and_then(|_| self.replicas.log(&topic.name, index));
+        let home = old.and_then(|log| self.logs.view(log)).map(|view| view.dir);
+        if let Some(why) = anew {
+            self.give_up_replica(now, &partition, why, out);
+        }
+        let Some(log) = self.log_for(now, &partition, topic.id, (config, home), out) else { return };
+        self.logs.set_config(log, log_config(config));
+        self.replicas.set_config(log, config);
+        // Fewer may have to have it now.
+        self.on_watermark(now, log, out);
+        match image.leader {
+            Some(leader) if leader == self.node() => self.lead(now, log, leading(image), out),
+            other => self.lead_no_more(log, other.map(|leader| (leader, image.leader_epoch)), out),
+        }
+        self.place(log);
     }
 
     fn log_for(

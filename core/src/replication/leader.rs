@@ -88,6 +88,14 @@ pub struct FollowerFetch {
     pub log_start: Option<Offset>,
 }
 
+impl FollowerProgress {
+    /// Whether it has nothing, and begins later than this log does: it may lack what is between (see the follower's
+    /// side), and begins anew.
+    fn hides_records(&self, log_start: Offset) -> bool {
+        self.log_start.is_some_and(|its| its > log_start) && self.log_start == self.log_end
+    }
+}
+
 impl Leader {
     /// A leader whose log ends at `log_end`, from now on. Who is in sync has `replica.lag.time.max.ms` to show it.
     #[must_use]
@@ -247,7 +255,7 @@ impl Leader {
     pub fn propose(
         &mut self,
         now: Instant,
-        (high_watermark, log_end): (Offset, Offset),
+        (high_watermark, log_start, log_end): (Offset, Offset, Offset),
         max_lag: Duration,
         may_join: impl Fn(BrokerId, BrokerEpoch) -> bool,
     ) -> bool {
@@ -264,7 +272,8 @@ impl Leader {
             let Some(it) = self.followers.get(&id) else { return false };
             let start = if self.planted.has(Plant::Isr03) { Offset::ZERO } else { self.epoch_start };
             // An earlier leader may have committed all that was there when the epoch began, beyond the watermark here.
-            it.log_end.is_some() && it.counted >= high_watermark.max(start) && may_join(id, it.broker_epoch)
+            let has_all = it.log_end.is_some() && it.counted >= high_watermark.max(start);
+            has_all && !it.hides_records(log_start) && may_join(id, it.broker_epoch)
         };
         let in_sync = |id: BrokerId| if self.state.isr.contains(&id) { stays(id) } else { joins(id) };
         let isr: Vec<BrokerId> = self.state.replicas.iter().copied().filter(|id| in_sync(*id)).collect();
@@ -320,7 +329,7 @@ mod tests {
         assert_eq!(it.high_watermark(1), Some(Offset(120)));
         assert_eq!(it.high_watermark(3), None, "too few are in sync");
         fetch(&mut it, 1, 3, 200, 130);
-        assert!(it.propose(at(1), (Offset(120), Offset(200)), MAX_LAG, |_, _| true));
+        assert!(it.propose(at(1), (Offset(120), Offset(0), Offset(200)), MAX_LAG, |_, _| true));
         fetch(&mut it, 1, 2, 200, 200);
         assert_eq!(it.high_watermark(2), Some(Offset(130)), "who may come in counts already");
         it.withdraw();
@@ -343,8 +352,8 @@ mod tests {
         let mut it = leader(&[1, 2]);
         it.on_own(Offset(200));
         fetch(&mut it, 1, 2, 150, 150);
-        assert!(!it.propose(at(10), (Offset(100), Offset(200)), MAX_LAG, |_, _| true));
-        assert!(it.propose(at(12), (Offset(100), Offset(200)), MAX_LAG, |_, _| true));
+        assert!(!it.propose(at(10), (Offset(100), Offset(0), Offset(200)), MAX_LAG, |_, _| true));
+        assert!(it.propose(at(12), (Offset(100), Offset(0), Offset(200)), MAX_LAG, |_, _| true));
         assert_eq!(it.proposal().unwrap().isr, [(BrokerId(1), None)]);
         assert_eq!(it.high_watermark(1), Some(Offset(150)), "it may still be in sync");
         let state = Leading { isr: vec![BrokerId(1)], partition_epoch: 8, ..it.state().clone() };
@@ -363,8 +372,20 @@ mod tests {
         ] {
             let mut it = leader(&[1]);
             fetch(&mut it, 1, 2, log_end, counted);
-            let proposed = it.propose(at(1), (Offset(90), Offset(200)), MAX_LAG, |_, _| active);
+            let proposed = it.propose(at(1), (Offset(90), Offset(0), Offset(200)), MAX_LAG, |_, _| active);
             assert_eq!(proposed, joins, "{log_end} {counted} {active}");
+        }
+    }
+
+    #[test]
+    fn who_has_nothing_and_begins_later_comes_not_in() {
+        // Followers of these logs begin at 10 ([`fetch`]).
+        for (log_start, log_end, joins) in [(0, 10, false), (10, 10, true), (0, 11, true)] {
+            let state = leader(&[1]).state().clone();
+            let mut it = Leader::new(BrokerId(1), state, Offset(5), at(0), Planted::default());
+            fetch(&mut it, 1, 2, log_end, log_end);
+            let bounds = (Offset(8), Offset(log_start), Offset(200));
+            assert_eq!(it.propose(at(1), bounds, MAX_LAG, |_, _| true), joins, "{log_start} {log_end}");
         }
     }
 
@@ -372,7 +393,7 @@ mod tests {
     fn who_is_proposed_is_the_process_that_was_judged() {
         let mut it = leader(&[1]);
         fetch(&mut it, 1, 2, 200, 200);
-        assert!(it.propose(at(1), (Offset(90), Offset(200)), MAX_LAG, |_, _| true));
+        assert!(it.propose(at(1), (Offset(90), Offset(0), Offset(200)), MAX_LAG, |_, _| true));
         let (follower, broker_epoch) = (BrokerId(2), BrokerEpoch(6));
         let (log_end, counted, log_start) = (Offset(0), Offset(0), None);
         let again = FollowerFetch { follower, broker_epoch, log_end, counted, log_start };

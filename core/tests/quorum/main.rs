@@ -12,6 +12,7 @@ mod disk;
 mod forwarding;
 mod nearest;
 mod snapshots;
+mod unclean;
 mod world;
 
 use ottla_core::planted::Planted;

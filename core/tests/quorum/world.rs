@@ -797,6 +797,11 @@ impl World {
         self.add(self.now, Due::Closed { link: id, side: 1 });
     }
 
+    /// An operator's word has thrown away what clients were told of.
+    pub fn forget_records(&mut self) {
+        self.told.records.clear();
+    }
+
     /// How many records clients were told of.
     pub fn written(&self) -> usize {
         self.told.records.len()

@@ -273,6 +273,13 @@ impl Broker {
     }
 
     fn take_fetched(&mut self, now: Now, log: LogId, it: &FetchedFrom, out: &mut Effects) {
+        if self.hides_records(log, it.log_start) {
+            if !self.has_room(log) {
+                return self.back_off(now, log, REFUSED_BACKOFF);
+            }
+            let why = "is empty here, and begins later than its leader's log: it is made anew from there";
+            return self.make_anew(now, log, why, out);
+        }
         if it.error != ErrorCode::NONE {
             return self.on_refused(now, log, it, out);
         }
@@ -312,6 +319,19 @@ impl Broker {
         if rises {
             self.wake_fetches(log, out);
         }
+    }
+
+    /// Whether a log has nothing, and goes on from where the leader's has, or will have, more below: what an unclean
+    /// election has thrown away was deleted here, and its offsets are given again. While this broker is in sync all
+    /// that is below was committed, and is deleted for good.
+    fn hides_records(&self, log: LogId, leaders_start: Offset) -> bool {
+        let offsets = self.logs.offsets(log).unwrap_or_default();
+        let is_later = offsets.log_start == offsets.log_end && (0..offsets.log_start.0).contains(&leaders_start.0);
+        is_later
+            && self.replicas.get(log).is_some_and(|replica| {
+                let image = self.image().partition_by_id(replica.topic_id, replica.partition.partition);
+                image.is_some_and(|image| !image.counts_on(self.node()))
+            })
     }
 
     fn on_refused(&mut self, now: Now, log: LogId, it: &FetchedFrom, out: &mut Effects) {

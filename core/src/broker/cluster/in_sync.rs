@@ -69,15 +69,16 @@ impl Broker {
     /// Proposes another ISR where there should be one.
     pub(in crate::broker) fn consider_isr(&mut self, now: Now, log: LogId) {
         let max_lag = Duration::from_millis(self.config.broker.replication.lag_time_max_ms);
-        let end = self.logs.offsets(log).unwrap_or_default().log_end;
+        let offsets = self.logs.offsets(log).unwrap_or_default();
         let high_watermark = self.replicas.high_watermark(log);
+        let bounds = (high_watermark, offsets.log_start, offsets.log_end);
         let image = self.metadata.image();
         let any = self.config.planted.has(Plant::Isr06);
         let may_join = |id: BrokerId, epoch: BrokerEpoch| {
             image.is_active(id) && image.broker(id).is_some_and(|known| any || known.epoch == epoch)
         };
         let Some(leader) = self.replicas.get_mut(log).and_then(|replica| replica.leader_mut()) else { return };
-        if leader.propose(now.monotonic, (high_watermark, end), max_lag, may_join) {
+        if leader.propose(now.monotonic, bounds, max_lag, may_join) {
             self.cluster.in_sync.due.insert(log, now.monotonic);
         }
     }

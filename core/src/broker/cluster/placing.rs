@@ -80,15 +80,19 @@ impl Broker {
         self.replicas.mark_damaged(log, epoch.unwrap_or_default());
     }
 
-    /// Whether a log is damaged, and can be made anew from its leader.
+    /// Whether a log is damaged, and can be made anew from its leader, in its directory.
     pub(in crate::broker) fn may_repair(&self, log: LogId, image: &PartitionImage) -> bool {
         let node = self.node();
-        let is_here = self.logs.view(log).is_some_and(|view| !self.logs.is_offline(view.dir));
-        is_here
+        self.has_room(log)
             && self.replicas.damaged_since(log).is_some_and(|since| {
                 let early = self.config.planted.has(Plant::Rep25) && image.is_led_by_other(node);
                 early || may_go(image, node, since)
             })
+    }
+
+    /// Whether there is room in the directory of a log.
+    pub(super) fn has_room(&self, log: LogId) -> bool {
+        self.logs.view(log).is_some_and(|view| self.logs.is_usable(view.dir))
     }
 
     /// Tells what is due. Whether this node decided it itself.
