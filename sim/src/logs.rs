@@ -69,8 +69,10 @@ pub struct FollowedLog {
     /// Whether the disk has damaged one of its files. Then acks=1 promises nothing any more: what lies above the
     /// journal's claim and cannot be read is a torn tail to whoever finds it.
     pub damaged: bool,
-    /// The same, or it had, and the log was made anew since: what a power loss brings back is damaged still.
+    /// The same, or it had, and the log was made anew since: what a crash brings back is damaged still.
     pub rotted: bool,
+    /// What it was before it was made anew under its name: a crash may bring that back.
+    before: Option<Box<FollowedLog>>,
 }
 
 /// The logs of one node.
@@ -166,6 +168,13 @@ impl FollowedLog {
     #[must_use]
     pub fn ever_held(&self, batch: &BatchRef) -> bool {
         self.ever.contains(&(batch.base, batch.epoch, batch.crc))
+    }
+
+    /// Whether what lies there is what it was before it was made anew.
+    fn is_before(&self, image: &LogImage) -> bool {
+        let mut batches = image.segments.iter().flat_map(|segment| &segment.batches);
+        let was = |batch: &BatchRef| self.before.as_ref().is_some_and(|before| before.ever_held(batch));
+        batches.any(|batch| !self.ever_held(batch) && was(batch))
     }
 
     /// Whether the batch that holds an offset may have been sent bad.
@@ -329,7 +338,10 @@ impl Logs {
     /// The disk is replaced. What its metadata log ever held others may have been sent, and may take in yet.
     pub fn on_wipe(&mut self) {
         let metadata = TopicPartition::new(METADATA_TOPIC, 0);
-        self.mend(&metadata);
+        self.forget(&metadata);
+        if let Some(log) = self.logs.get_mut(&metadata) {
+            log.damaged = false;
+        }
         *self = Self { logs: self.logs.remove_entry(&metadata).into_iter().collect(), ..Self::default() };
     }
 
@@ -337,15 +349,17 @@ impl Logs {
     pub fn forget(&mut self, name: &TopicPartition) {
         if let Some(log) = self.logs.get_mut(name) {
             let ever = std::mem::take(&mut log.ever);
-            *log = FollowedLog { ever, damaged: log.damaged, rotted: log.rotted, ..FollowedLog::default() };
+            let before = log.before.take();
+            *log = FollowedLog { ever, damaged: log.damaged, rotted: log.rotted, before, ..FollowedLog::default() };
         }
     }
 
-    /// The same, and it is made anew.
+    /// A log is made anew: nothing of what it was is owed.
     pub fn mend(&mut self, name: &TopicPartition) {
-        self.forget(name);
         if let Some(log) = self.logs.get_mut(name) {
-            log.damaged = false;
+            let mut old = std::mem::take(log);
+            let older = old.before.take();
+            (log.rotted, log.before) = (old.rotted, if old.ever.is_empty() { older } else { Some(Box::new(old)) });
         }
     }
 
@@ -374,6 +388,11 @@ impl Logs {
         self.written = false;
         for (name, log) in &mut self.logs {
             let image = images.get(name);
+            if image.is_some_and(|image| log.is_before(image))
+                && let Some(before) = log.before.take()
+            {
+                *log = *before;
+            }
             if log.damaged {
                 log.batches = image.map(|image| image.placed(log)).unwrap_or_default();
             } else {
@@ -475,7 +494,7 @@ impl Logs {
                 log.batches.retain(|batch| batch.segment != segment);
             }
         } else if let Some(name) = TopicPartition::from_dir_name(&path.name) {
-            self.logs.remove(&name);
+            self.logs.retain(|log, followed| *log != name || followed.before.is_some());
             self.open.retain(|_, (log, _)| *log != name);
         }
     }
@@ -533,6 +552,32 @@ mod tests {
         assert_eq!((followed.deleted, followed.end()), (2, 3));
         followed.note_deleted(5);
         assert_eq!((followed.deleted, followed.end()), (5, 0));
+    }
+
+    #[test]
+    fn what_was_made_anew_may_be_what_it_was_after_a_crash() {
+        let mut logs = Logs::default();
+        let log = TopicPartition::new("t", 0);
+        open(&mut logs, 1, "t-0/00000000000000000000.log");
+        let _ = [(0, 0), (100, 1)].map(|(pos, base)| append(&mut logs, 1, pos, base));
+        logs.get_mut(&log).unwrap().note_damage();
+        let old = logs.get(&log).unwrap().batches.clone();
+        let image = |batches: &[BatchRef]| {
+            let segment = SegmentImage { batches: batches.to_vec(), whole: true, len: 200, ..SegmentImage::default() };
+            [(log.clone(), LogImage { segments: vec![segment], swaps: Vec::new() })].into()
+        };
+        logs.mend(&log);
+        let gone = FileAction::Rename { from: path("t-0"), to: path("t-0.0-delete") };
+        logs.on_issue(1, &Operation::Action(Box::new(gone)));
+        logs.mend(&log);
+        open(&mut logs, 2, "t-0/00000000000000000000.log");
+        append(&mut logs, 2, 0, 0);
+        let known = |logs: &Logs| logs.get(&log).map(|it| (it.end(), it.damaged));
+        let mut new = logs.clone();
+        new.on_crash(&image(&old[..1]), None);
+        assert_eq!(known(&new), Some((1, false)), "the same was appended anew");
+        logs.on_crash(&image(&old), None);
+        assert_eq!(known(&logs), Some((2, true)), "and this was not");
     }
 
     #[test]

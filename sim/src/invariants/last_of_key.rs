@@ -3,8 +3,8 @@
 //!
 //! The model is the log as it would be without compaction: what was read, and what was acknowledged and is promised,
 //! each at its offset. Who reads everything in the end must come to the same last offset for each key, and so must who
-//! looks at the disk, then and after each start. Where the last is a tombstone nothing need be there after
-//! `delete.retention.ms`, but never what was before.
+//! looks at the disk, then and after each start. Where the last is a tombstone, or where one may be of which nobody was
+//! told, nothing need be there after `delete.retention.ms`, but never what was before.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,8 @@ impl LastOfKey {
             let found = self.by_reader.get(&(partition, key)).filter(|(reader, _)| Some(reader) == newest);
             let found = found.map(|(_, offset)| *offset);
             let start = starts.get(partition).copied().unwrap_or(i64::MAX);
-            if offset >= start && found.is_none_or(|found| found < offset) && !deletes(history, value) {
+            let is_right = found.is_some_and(|found| found >= offset) || deletes(history, value);
+            if offset >= start && !is_right && !may_be_deleted(history, (partition, key), offset) {
                 return Err(other(history, partition, key, (offset, value), found));
             }
         }
@@ -90,9 +91,9 @@ impl LastOfKey {
         }
         for ((_, key), (offset, value)) in model {
             let found = kept.get(&key).copied();
-            let may_be_gone = deletes(history, value) && !tombstones_stay;
-            let is_right = found.map_or(may_be_gone, |found| found >= offset);
-            if offset >= start && !is_right {
+            let may_be_gone =
+                || !tombstones_stay && (deletes(history, value) || may_be_deleted(history, (partition, key), offset));
+            if offset >= start && !found.map_or_else(may_be_gone, |found| found >= offset) {
                 return Err(other(history, partition, key, (offset, value), found));
             }
         }
@@ -118,6 +119,17 @@ fn promised(history: &History) -> impl Iterator<Item = ((PartitionIndex, u64), (
 
 fn deletes(history: &History, value: ValueId) -> bool {
     history.write(value).is_some_and(|write| write.deletes)
+}
+
+/// Whether a tombstone may lie above that offset that nobody was told of: it is there, or it was, or it never came.
+fn may_be_deleted(history: &History, (partition, key): (PartitionIndex, u64), offset: i64) -> bool {
+    let tombstones = history.writes().map(|(_, write)| write).filter(|write| write.deletes);
+    let mut of_key = tombstones.filter(|write| write.partition == partition && write.key == Some(key));
+    of_key.any(|write| match write.outcome {
+        Outcome::Acked { offset: at } => at < 0 || at > offset,
+        Outcome::Pending | Outcome::Unknown => true,
+        Outcome::Refused => false,
+    })
 }
 
 fn other(
@@ -187,6 +199,27 @@ mod tests {
         }
         assert_eq!(at_rest(&[], 0, false), Ok(()));
         assert!(at_rest(&[], 0, true).is_err(), "it had a week to stay");
+    }
+
+    /// It was written, nobody heard of it, and it is gone with what it deletes.
+    #[test]
+    fn a_tombstone_may_be_there_that_nobody_was_told_of() {
+        for (outcome, may) in [(Outcome::Unknown, true), (Outcome::Pending, true), (Outcome::Refused, false)] {
+            let mut history = History::default();
+            history.partition(&TopicPartition::new("t", 0));
+            history.invoke(Write { key: Some(5), ..test_write(Outcome::Acked { offset: 3 }) });
+            history.invoke(Write { key: Some(5), deletes: true, ..test_write(outcome) });
+            history.invoke(Write { key: Some(6), ..test_write(Outcome::Acked { offset: 9 }) });
+            let mut checker = LastOfKey::default();
+            let mut at_rest = |kept: &[(u64, i64)], tombstones_stay| {
+                let kept = kept.iter().copied().collect();
+                checker.check(&Fact::Kept { partition: 0, start: 0, kept: &kept, tombstones_stay, history: &history })
+            };
+            assert_eq!(at_rest(&[(6, 9)], false).is_ok(), may, "{outcome:?}");
+            assert!(at_rest(&[(6, 9)], true).is_err(), "{outcome:?}: it had a week to stay");
+            assert!(at_rest(&[(5, 2), (6, 9)], false).is_err(), "{outcome:?}: what was before is back");
+            assert!(at_rest(&[(5, 3)], false).is_err(), "{outcome:?}: of another key");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct LogImage {
 }
 
 /// One segment as it lies on the disk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SegmentImage {
     /// The base offset of its name.
     pub base: i64,
