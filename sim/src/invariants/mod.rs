@@ -60,8 +60,8 @@ pub use replication::{CODES as REPLICA_CODES, ReplicaEvent, ReplicaFact, Stands,
 pub enum Fact<'a> {
     /// The machine appends a batch to a log that ended at `end` before.
     Appended { log: &'a TopicPartition, batch: &'a BatchRef, end: i64 },
-    /// What the machine appends next to a log it has from its leader.
-    Copied { log: &'a TopicPartition, producer: Producer },
+    /// What the machine appends next to a log it has from its leader; whether that does not begin where the log ended.
+    Copied { log: &'a TopicPartition, producer: Producer, skips: bool },
     /// The machine makes a segment for a log that ends at `end`.
     Rolled { log: &'a TopicPartition, segment: i64, end: i64 },
     /// The machine cuts a log; it ends at `end` now.

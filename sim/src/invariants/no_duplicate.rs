@@ -33,6 +33,10 @@ impl NoDuplicate {
                 seen.retain(|(_, offset)| offset < end);
             }
         }
+        if let Fact::Copied { log, skips: true, .. } = fact {
+            // It begins anew where its leader's log does, which never had what was written here before.
+            self.forget(log);
+        }
         let Fact::Appended { log, batch, .. } = fact else { return Ok(()) };
         let producer = batch.producer;
         if producer.id.0 < 0 || producer.base_sequence < 0 {
@@ -81,6 +85,17 @@ mod tests {
         assert_eq!(appended(1, 2, 5, |fact| checker.check(fact)), Ok(()));
         assert_eq!(appended(2, 1, 6, |fact| checker.check(fact)), Ok(()));
         assert!(appended(3, 1, 5, |fact| checker.check(fact)).is_err());
+    }
+
+    #[test]
+    fn who_begins_anew_behind_its_own_end_may_have_it_again() {
+        for (skips, may) in [(true, true), (false, false)] {
+            let mut checker = NoDuplicate::default();
+            assert_eq!(appended(0, 1, 5, |fact| checker.check(fact)), Ok(()));
+            let copied = Fact::Copied { log: &log(), producer: test_producer(1, 5), skips };
+            assert_eq!(checker.check(&copied), Ok(()));
+            assert_eq!(appended(9, 1, 5, |fact| checker.check(fact)).is_ok(), may);
+        }
     }
 
     /// A start finds one batch of one record at `base`, of this producer.

@@ -42,7 +42,7 @@ impl SequenceContiguity {
         if let Fact::Appended { log, batch, .. } = fact {
             return self.append(log, batch);
         }
-        if let Fact::Copied { log, producer } = fact {
+        if let Fact::Copied { log, producer, .. } = fact {
             // It is the leader's to judge, who may know less: what told of the producer was deleted before it began.
             self.last.remove(&((*log).clone(), producer.id.0, producer.epoch.0));
         }
@@ -135,7 +135,7 @@ mod tests {
         let mut checker = SequenceContiguity::default();
         assert_eq!(appended(0, 1, 0, |fact| checker.check(fact)), Ok(()));
         let producer = test_producer(1, 5);
-        assert_eq!(checker.check(&Fact::Copied { log: &log(), producer }), Ok(()));
+        assert_eq!(checker.check(&Fact::Copied { log: &log(), producer, skips: false }), Ok(()));
         assert_eq!(appended(1, 1, 5, |fact| checker.check(fact)), Ok(()));
         assert!(appended(2, 1, 7, |fact| checker.check(fact)).is_err());
     }

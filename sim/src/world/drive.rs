@@ -216,10 +216,10 @@ impl World {
         let was_written = self.judge.logs[at].is_written();
         self.note_begun(at, &operation);
         if let Some(change) = self.judge.logs[at].on_issue(op.0, &operation) {
-            if let Change::Appended { log, batch, .. } = &change {
+            if let Change::Appended { log, batch, end } = &change {
                 self.judge_vote(at, log, batch.epoch);
                 self.on_metadata_appended(at, log, batch, &operation);
-                self.on_replica_appended(at, log, batch);
+                self.on_replica_appended(at, log, (batch, *end));
                 if !was_written {
                     self.judge_clean_mark(at, log);
                 }

@@ -172,8 +172,8 @@ impl World {
         }
     }
 
-    /// A node appends to a replica: by its own word, if it leads.
-    pub(super) fn on_replica_appended(&mut self, at: usize, log: &TopicPartition, batch: &BatchRef) {
+    /// A node appends to a replica that ended at `end`: by its own word, if it leads.
+    pub(super) fn on_replica_appended(&mut self, at: usize, log: &TopicPartition, (batch, end): (&BatchRef, i64)) {
         let epoch = batch.epoch;
         let boots = self.nodes[at].boots;
         let Some(process) = self.nodes[at].process.as_ref().filter(|_| self.judge.is_replicated(log)) else { return };
@@ -181,7 +181,7 @@ impl World {
         if leader.is_some_and(|leader| leader.leader_epoch().0 == epoch) {
             self.judge.of_replica(at, log, ReplicaEvent::Led { epoch, boots });
         } else {
-            self.judge.of_node(at, &Fact::Copied { log, producer: batch.producer });
+            self.judge.of_node(at, &Fact::Copied { log, producer: batch.producer, skips: batch.base != end });
         }
     }
 
