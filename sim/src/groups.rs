@@ -79,6 +79,17 @@ pub struct Peer {
     pub partitions: Vec<PartitionIndex>,
 }
 
+impl Peer {
+    /// Whether it is among `others`, or somebody in its place, and is given the same.
+    fn is_in(&self, others: &[Self]) -> bool {
+        let is_it = |other: &Self| match &self.instance {
+            Some(instance) => other.instance.as_ref() == Some(instance),
+            None => other.id == self.id,
+        };
+        others.iter().any(|other| is_it(other) && other.partitions == self.partitions)
+    }
+}
+
 /// How a change ended, as far as its client knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -175,9 +186,13 @@ impl Groups {
         self.ops
     }
 
-    /// A leader without numbers hands in an assignment.
+    /// A leader without numbers hands in an assignment. Handed in again, by itself or by who came in its place, it is
+    /// the same.
     pub fn assign(&mut self, group: &Arc<str>, generation: i32, assignment: AssignmentId, peers: &[Peer]) {
-        self.assigned.entry((group.clone(), generation)).or_default().push((assignment, peers.to_vec()));
+        let made = self.assigned.entry((group.clone(), generation)).or_default();
+        let known = made.iter().find(|(_, known)| known.len() == peers.len() && known.iter().all(|it| it.is_in(peers)));
+        let assignment = known.map_or(assignment, |(known, _)| *known);
+        made.push((assignment, peers.to_vec()));
     }
 
     /// Which assignment of its generation a member was told: one that gives it just that, else the last; 0 if none was
@@ -294,10 +309,11 @@ mod tests {
         let peer = |partitions: &[usize]| Peer { id: "a".into(), instance: None, partitions: partitions.into() };
         groups.assign(&group, 1, 7, &[peer(&[0])]);
         groups.assign(&group, 1, 8, &[peer(&[1])]);
+        groups.assign(&group, 1, 9, &[peer(&[0])]);
         let told = |generation, partitions: &[usize]| {
             groups.assignment(&group, generation, |peer| peer.partitions == partitions)
         };
-        assert_eq!([told(1, &[0]), told(1, &[1]), told(1, &[2]), told(2, &[0])], [7, 8, 8, 0]);
+        assert_eq!([told(1, &[0]), told(1, &[1]), told(1, &[2]), told(2, &[0])], [7, 8, 7, 0]);
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl FollowedLog {
     /// Where it begins, as far as that is known of an empty one.
     #[must_use]
     pub fn start(&self) -> i64 {
-        self.batches.first().map_or(self.deleted.max(self.retired), |batch| batch.base)
+        self.batches.first().map_or(self.deleted.max(self.retired).max(self.begun), |batch| batch.base)
     }
 
     /// The offset after its last record; 0 for an empty log.
