@@ -24,6 +24,7 @@ impl NoDuplicate {
         self.seen.retain(|(known, ..), _| known != log);
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a rule looks at what it is about")]
     pub(super) fn check(&mut self, fact: &Fact<'_>) -> Verdict {
         if let Fact::Recovered { log, found } = fact {
             self.recover(log, found.batches);
@@ -33,9 +34,16 @@ impl NoDuplicate {
                 seen.retain(|(_, offset)| offset < end);
             }
         }
-        if let Fact::Copied { log, skips: true, .. } = fact {
+        match fact {
             // It begins anew where its leader's log does, which never had what was written here before.
-            self.forget(log);
+            Fact::Copied { log, skips: true, .. } => self.forget(log),
+            // It is the leader's to judge, who may know less: what told of it was deleted before it began.
+            Fact::Copied { log, producer, .. } => {
+                if let Some(seen) = self.seen.get_mut(&((*log).clone(), producer.id.0, producer.epoch.0)) {
+                    seen.retain(|(sequence, _)| *sequence != producer.base_sequence);
+                }
+            }
+            _ => {}
         }
         let Fact::Appended { log, batch, .. } = fact else { return Ok(()) };
         let producer = batch.producer;
@@ -88,14 +96,23 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_anew_behind_its_own_end_may_have_it_again() {
-        for (skips, may) in [(true, true), (false, false)] {
-            let mut checker = NoDuplicate::default();
-            assert_eq!(appended(0, 1, 5, |fact| checker.check(fact)), Ok(()));
-            let copied = Fact::Copied { log: &log(), producer: test_producer(1, 5), skips };
+    fn a_leader_that_began_later_may_append_it_again() {
+        let mut checker = NoDuplicate::default();
+        let copied = |checker: &mut NoDuplicate, sequence, skips| {
+            let copied = Fact::Copied { log: &log(), producer: test_producer(1, sequence), skips };
             assert_eq!(checker.check(&copied), Ok(()));
-            assert_eq!(appended(9, 1, 5, |fact| checker.check(fact)).is_ok(), may);
-        }
+        };
+        copied(&mut checker, 5, false);
+        assert_eq!(appended(0, 1, 5, |fact| checker.check(fact)), Ok(()));
+        copied(&mut checker, 6, false);
+        assert_eq!(appended(1, 1, 6, |fact| checker.check(fact)), Ok(()));
+        copied(&mut checker, 5, false);
+        assert_eq!(appended(2, 1, 5, |fact| checker.check(fact)), Ok(()), "the leader did not know it");
+        assert!(appended(3, 1, 5, |fact| checker.check(fact)).is_err(), "and who knows it leads");
+        assert!(appended(3, 1, 6, |fact| checker.check(fact)).is_err());
+        copied(&mut checker, 7, true);
+        assert_eq!(appended(9, 1, 7, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(appended(10, 1, 6, |fact| checker.check(fact)), Ok(()), "it began anew, and knows nothing before");
     }
 
     /// A start finds one batch of one record at `base`, of this producer.
