@@ -35,7 +35,7 @@ const BASE: &str = r#"
     "broker.heartbeat.interval.ms" = 200
     "replica.lag.time.max.ms" = 1000
     [[event]]
-    produce = { client = "core", clients = 2, every = "5ms" }
+    produce = { client = "core", clients = 2, every = "5ms", phases = false }
     [[event]]
     at = { from = "3s", to = "4s" }
     target = "WHO"

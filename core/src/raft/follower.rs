@@ -38,11 +38,15 @@ impl Raft {
         if !it.search.is_due(now) {
             return;
         }
-        self.calls.searches += 1;
-        let to = Destination::Anyone(self.calls.searches);
-        let asked = self.fetch(to, out);
+        // Whoever is asked may lead, and count this node as a voter before its own log says that it is one.
+        let search = if self.may_say_end() {
+            self.calls.searches += 1;
+            Fetching::Asked(self.fetch(Destination::Anyone(self.calls.searches), out))
+        } else {
+            Fetching::Idle
+        };
         if let QuorumState::Unattached(it) = &mut self.role {
-            it.search = Fetching::Asked(asked);
+            it.search = search;
         }
     }
 
@@ -50,12 +54,10 @@ impl Raft {
     pub(super) fn follow_on(&mut self, now: Instant, out: &mut Outcome) {
         let QuorumState::Follower(it) = &self.role else { return };
         let (leader, fetching, download, join_at) = (it.leader, it.fetching, it.download, it.join_at);
-        let says_more = self.planted.has(Plant::Raft04) || self.planted.has(Plant::Raft05) && !self.is_voter();
-        let all_durable = self.log.durable >= self.log.end || says_more;
         if fetching.is_due(now) {
             // If not all is durable yet, it is sent as soon as it is.
             let to = Destination::Node(leader);
-            let next = match (download, all_durable) {
+            let next = match (download, self.may_say_end()) {
                 (Some(download), _) => Fetching::Asked(self.fetch_piece(download, to, out)),
                 (None, true) => Fetching::Asked(self.fetch(to, out)),
                 (None, false) => Fetching::Idle,
@@ -67,6 +69,12 @@ impl Raft {
         if join_at <= now && self.wants_to_tell() {
             self.tell_leader(now, out);
         }
+    }
+
+    /// Whether all of the log is durable: what a fetch says of it, the leader counts.
+    fn may_say_end(&self) -> bool {
+        let says_more = self.planted.has(Plant::Raft04) || self.planted.has(Plant::Raft05) && !self.is_voter();
+        self.log.durable >= self.log.end || says_more
     }
 
     /// Whether the voters are not as they are to be: this node would be one, or the log has it otherwise than it is.

@@ -134,6 +134,20 @@ fn who_is_no_voter_only_looks_for_a_leader() {
     }
 }
 
+/// Whoever is asked may lead, and have made it a voter that its own log does not know of yet.
+#[test]
+fn who_looks_for_a_leader_says_what_is_durable() {
+    let mut raft = raft(Start { born: None, ..birth() });
+    let asked = raft.on_start(NOW).calls[0].id;
+    assert_eq!(raft.on_log(NOW, log(5, 3)), Outcome::default());
+    assert_eq!(raft.on_response(NOW, asked, None, &Epochs::new()), Outcome::default());
+    let later = Now { monotonic: raft.next_deadline().unwrap(), ..NOW };
+    assert_eq!((raft.on_timeout(later), raft.next_deadline()), (Outcome::default(), None));
+    let calls = raft.on_log(later, log(5, 5)).calls;
+    let [Call { request: Request::Fetch(fetch), .. }] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!(fetch.offset, Offset(5));
+}
+
 #[test]
 fn there_is_no_epoch_after_the_last() {
     let last = Start { last_epoch: Some(LeaderEpoch(i32::MAX)), ..birth() };

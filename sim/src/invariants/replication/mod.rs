@@ -235,17 +235,18 @@ pub fn holders<'a>(logs: &'a [Logs], log: &'a TopicPartition, batch: &'a BatchRe
     logs.iter().enumerate().filter(move |(_, logs)| holds(logs) == Some(true)).map(|(at, _)| at)
 }
 
-/// Of what lies at an offset of any log, the batch that most nodes have on their disks, with how many that are. Of two
-/// that as many have, as when a disk was replaced, it is that of the later epoch: who led then had what was committed.
+/// Of what lies at an offset of any log, the batch that most nodes have, with how many that are: on their disks, if what
+/// is committed is (`durable`). Of two that as many have, as when a disk was replaced, it is that of the later epoch:
+/// who led then had what was committed.
 #[must_use]
-pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64) -> Option<(BatchRef, usize)> {
+pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64, durable: bool) -> Option<(BatchRef, usize)> {
     // Of each node once: this is asked of every record that is read.
     let found = logs.iter().filter_map(|logs| {
         let followed = logs.get(log)?;
-        followed.find(offset).map(|batch| (batch, followed.synced > batch.last))
+        followed.find(offset).map(|batch| (batch, !durable || followed.synced > batch.last))
     });
     let found: Vec<(&BatchRef, bool)> = found.collect();
-    let holders = |batch: &BatchRef| found.iter().filter(|(other, synced)| *synced && is_same(other, batch)).count();
+    let holders = |batch: &BatchRef| found.iter().filter(|(other, counts)| *counts && is_same(other, batch)).count();
     let held = found.iter().map(|(batch, _)| (**batch, holders(batch)));
     held.max_by_key(|(batch, count)| (*count, batch.epoch))
 }
@@ -254,7 +255,7 @@ pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64) -> Option<(Ba
 fn committed(fact: &ReplicaFact<'_>, offset: i64) -> Result<(), String> {
     let ReplicaFact { log, logs, needed, .. } = *fact;
     let is_deleted = logs.iter().filter_map(|logs| logs.get(log)).any(|followed| followed.deletes(offset));
-    match most_held(logs, log, offset) {
+    match most_held(logs, log, offset, needed > 0) {
         _ if is_deleted => Ok(()),
         Some((_, count)) if count >= needed => Ok(()),
         Some((_, count)) => Err(format!("{offset} of {log} is on {count} disks, and {needed} must have it")),
@@ -330,7 +331,8 @@ mod tests {
         let logs = logs(&[(&[(1, 1), (1, 2)], 2), (&[(1, 1), (2, 2)], 2), (&[(1, 1), (1, 2)], 1)]);
         assert_eq!(holders(&logs, &log(), &batch(0, 1, 1)).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(holders(&logs, &log(), &batch(1, 1, 2)).collect::<Vec<_>>(), [0]);
-        assert_eq!(most_held(&logs, &log(), 1).map(|(_, count)| count), Some(1));
-        assert_eq!(most_held(&logs, &log(), 2), None);
+        let held = |durable| most_held(&logs, &log(), 1, durable).map(|(batch, count)| (batch.epoch, count));
+        assert_eq!((held(true), held(false)), (Some((2, 1)), Some((1, 2))));
+        assert_eq!(most_held(&logs, &log(), 2, true), None);
     }
 }
