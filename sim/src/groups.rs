@@ -167,8 +167,10 @@ pub struct Groups {
     pub clocks: Clocks,
     /// `group.consumer.session.timeout.ms`
     pub consumer_session: Nanos,
-    /// From when to when two nodes took themselves for the same coordinator; the last may go on.
+    /// From when to when a node took itself for a coordinator that another had become; the last may go on.
     splits: Vec<(Nanos, Nanos)>,
+    /// By partition of the coordinators, the latest epoch that somebody has led it in.
+    newest: BTreeMap<i32, i32>,
     /// By group and generation, those that were handed in, the last one last.
     assigned: BTreeMap<(Arc<str>, i32), Vec<Assigned>>,
     rooms: BTreeMap<Arc<str>, Room>,
@@ -227,8 +229,14 @@ impl Groups {
         room.settled
     }
 
-    /// Whether two nodes take themselves for the same coordinator.
-    pub fn note_split(&mut self, now: Nanos, is_split: bool) {
+    /// These lead the partitions that coordinators live in, each in an epoch of it: whether one of them does so no more,
+    /// and does not know it. That somebody has led later counts, be that process dead by now.
+    pub fn note_split(&mut self, now: Nanos, leading: &[(i32, i32)]) {
+        for &(partition, epoch) in leading {
+            let newest = self.newest.entry(partition).or_insert(epoch);
+            *newest = (*newest).max(epoch);
+        }
+        let is_split = leading.iter().any(|(partition, epoch)| self.newest[partition] > *epoch);
         match self.splits.last_mut().filter(|(_, until)| *until == PENDING) {
             Some((_, until)) if !is_split => *until = now,
             None if is_split => self.splits.push((now, PENDING)),
@@ -319,8 +327,9 @@ mod tests {
     #[test]
     fn who_is_asked_during_a_split_may_answer_from_before_it() {
         let mut groups = Groups::default();
-        for (now, is_split) in [(5, false), (10, true), (15, true), (20, false), (30, true)] {
-            groups.note_split(now, is_split);
+        let (old, new) = ((0, 7), (0, 8));
+        for (now, leading) in [(5, &[old][..]), (10, &[old, new]), (15, &[old]), (20, &[new]), (30, &[(0, 9), new])] {
+            groups.note_split(now, leading);
         }
         assert_eq!([5, 12, 20, 21, 29, 40].map(|asked| groups.as_of(asked)), [5, 10, 10, 21, 29, 30]);
     }

@@ -2,7 +2,6 @@
 //! it, that no more disks are taken away than the promises allow, that all replicas are in sync when all is healed, and
 //! that they are the same at rest.
 
-use std::collections::BTreeSet;
 
 use ottla_core::config::{BrokerConfig, FlushMode, Overrides};
 use ottla_core::controller::{MetadataImage, OFFSETS_TOPIC};
@@ -132,10 +131,10 @@ impl World {
     /// Two nodes may take themselves for the coordinator of the same groups, until the old one learns that it is not.
     pub(super) fn note_split(&mut self) {
         let standing = self.nodes.iter().filter_map(|node| node.process.as_ref()).flat_map(|process| &process.stands);
-        let leading = standing.filter(|(log, stood)| &*log.topic == OFFSETS_TOPIC && stood.leads.is_some());
-        let mut seen = BTreeSet::new();
-        let is_split = leading.into_iter().any(|(log, _)| !seen.insert(log.partition));
-        self.judge.groups.note_split(self.now, is_split);
+        let of_groups = standing.filter(|(log, _)| &*log.topic == OFFSETS_TOPIC);
+        let leading: Vec<(i32, i32)> =
+            of_groups.filter_map(|(log, stood)| Some((log.partition, stood.leads?))).collect();
+        self.judge.groups.note_split(self.now, &leading);
     }
 
     /// The directory of a replica is made: nothing of what lay there before is owed. Until then what waited to be
