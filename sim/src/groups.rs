@@ -173,6 +173,8 @@ pub struct Groups {
     newest: BTreeMap<i32, i32>,
     /// By group and generation, those that were handed in, the last one last.
     assigned: BTreeMap<(Arc<str>, i32), Vec<Assigned>>,
+    /// By group, the generation of the last one.
+    last_assigned: BTreeMap<Arc<str>, i32>,
     rooms: BTreeMap<Arc<str>, Room>,
     /// How many assignments leaders have made while the load went on.
     pub assignments: u64,
@@ -188,13 +190,14 @@ impl Groups {
         self.ops
     }
 
-    /// A leader without numbers hands in an assignment. Handed in again, by itself or by who came in its place, it is
-    /// the same.
+    /// A leader without numbers hands in an assignment. Handed in again, by itself or by who came in its place, before
+    /// any other of its group it is the same.
     pub fn assign(&mut self, group: &Arc<str>, generation: i32, assignment: AssignmentId, peers: &[Peer]) {
+        let last = self.last_assigned.insert(group.clone(), generation) == Some(generation);
         let made = self.assigned.entry((group.clone(), generation)).or_default();
-        let known = made.iter().find(|(_, known)| known.len() == peers.len() && known.iter().all(|it| it.is_in(peers)));
-        let assignment = known.map_or(assignment, |(known, _)| *known);
-        made.push((assignment, peers.to_vec()));
+        let is_same = |known: &[Peer]| known.len() == peers.len() && known.iter().all(|it| it.is_in(peers));
+        let known = made.last().filter(|(_, known)| last && is_same(known)).map(|(known, _)| *known);
+        made.push((known.unwrap_or(assignment), peers.to_vec()));
     }
 
     /// Which assignment of its generation a member was told: one that gives it just that, else the last; 0 if none was
@@ -317,11 +320,14 @@ mod tests {
         let peer = |partitions: &[usize]| Peer { id: "a".into(), instance: None, partitions: partitions.into() };
         groups.assign(&group, 1, 7, &[peer(&[0])]);
         groups.assign(&group, 1, 8, &[peer(&[1])]);
-        groups.assign(&group, 1, 9, &[peer(&[0])]);
+        groups.assign(&group, 1, 9, &[peer(&[1])]);
+        groups.assign(&group, 2, 10, &[peer(&[3])]);
+        groups.assign(&group, 1, 11, &[peer(&[3])]);
+        groups.assign(&group, 2, 12, &[peer(&[3])]);
         let told = |generation, partitions: &[usize]| {
             groups.assignment(&group, generation, |peer| peer.partitions == partitions)
         };
-        assert_eq!([told(1, &[0]), told(1, &[1]), told(1, &[2]), told(2, &[0])], [7, 8, 7, 0]);
+        assert_eq!([told(1, &[0]), told(1, &[1]), told(1, &[2]), told(2, &[3]), told(3, &[0])], [7, 8, 11, 12, 0]);
     }
 
     #[test]

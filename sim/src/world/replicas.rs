@@ -2,7 +2,6 @@
 //! it, that no more disks are taken away than the promises allow, that all replicas are in sync when all is healed, and
 //! that they are the same at rest.
 
-
 use ottla_core::config::{BrokerConfig, FlushMode, Overrides};
 use ottla_core::controller::{MetadataImage, OFFSETS_TOPIC};
 use ottla_core::machine::FileAction;
