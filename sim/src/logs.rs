@@ -177,6 +177,12 @@ impl FollowedLog {
         batches.any(|batch| !self.ever_held(batch) && was(batch))
     }
 
+    /// Whether anything was ever appended to this log.
+    #[must_use]
+    pub fn has_held_any(&self) -> bool {
+        !self.ever.is_empty()
+    }
+
     /// Whether the batch that holds an offset may have been sent bad.
     #[must_use]
     pub fn is_excused(&self, offset: i64) -> bool {

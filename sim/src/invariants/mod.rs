@@ -62,6 +62,8 @@ pub enum Fact<'a> {
     Appended { log: &'a TopicPartition, batch: &'a BatchRef, end: i64 },
     /// What the machine appends next to a log it has from its leader; whether that does not begin where the log ended.
     Copied { log: &'a TopicPartition, producer: Producer, skips: bool },
+    /// A replica is made that begins there: of what was below it knows nothing, nor who produced it.
+    Forgotten { partition: PartitionIndex, below: i64 },
     /// The machine makes a segment for a log that ends at `end`.
     Rolled { log: &'a TopicPartition, segment: i64, end: i64 },
     /// The machine cuts a log; it ends at `end` now.

@@ -122,6 +122,11 @@ impl World {
         for (log, stands) in changed {
             if let Some(followed) = self.judge.logs[at].get_mut(&log) {
                 followed.begun = followed.begun.max(stands.log_start);
+                let is_new = !followed.has_held_any() && stands.log_start > 0;
+                let known = self.judge.history.partitions().iter().position(|known| *known == log);
+                if let Some(partition) = known.filter(|_| is_new) {
+                    self.judge.fact(&Fact::Forgotten { partition, below: stands.log_start });
+                }
             }
             self.judge.of_replica(at, &log, ReplicaEvent::Stands(stands));
         }
