@@ -232,8 +232,8 @@ impl Groups {
         room.settled
     }
 
-    /// These lead the partitions that coordinators live in, each in an epoch of it: whether one of them does so no more,
-    /// and does not know it. That somebody has led later counts, be that process dead by now.
+    /// These lead the partitions that coordinators live in, each in an epoch of it: whether one of them does so no
+    /// more, and does not know it. That somebody has led later counts, be that process dead by now.
     pub fn note_split(&mut self, now: Nanos, leading: &[(i32, i32)]) {
         for &(partition, epoch) in leading {
             let newest = self.newest.entry(partition).or_insert(epoch);

@@ -235,9 +235,9 @@ pub fn holders<'a>(logs: &'a [Logs], log: &'a TopicPartition, batch: &'a BatchRe
     logs.iter().enumerate().filter(move |(_, logs)| holds(logs) == Some(true)).map(|(at, _)| at)
 }
 
-/// Of what lies at an offset of any log, the batch that most nodes have, with how many that are: on their disks, if what
-/// is committed is (`durable`). Of two that as many have, as when a disk was replaced, it is that of the later epoch:
-/// who led then had what was committed.
+/// Of what lies at an offset of any log, the batch that most nodes have, with how many that are: on their disks, if
+/// what is committed is (`durable`). Of two that as many have, as when a disk was replaced, it is that of the later
+/// epoch: who led then had what was committed.
 #[must_use]
 pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64, durable: bool) -> Option<(BatchRef, usize)> {
     // Of each node once: this is asked of every record that is read.
