@@ -172,9 +172,9 @@ impl FollowedLog {
 
     /// Whether what lies there is what it was before it was made anew.
     fn is_before(&self, image: &LogImage) -> bool {
+        let Some(before) = &self.before else { return false };
         let mut batches = image.segments.iter().flat_map(|segment| &segment.batches);
-        let was = |batch: &BatchRef| self.before.as_ref().is_some_and(|before| before.ever_held(batch));
-        batches.any(|batch| !self.ever_held(batch) && was(batch))
+        batches.any(|batch| !self.ever_held(batch) && before.ever_held(batch))
     }
 
     /// Whether anything was ever appended to this log.
