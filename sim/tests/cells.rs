@@ -16,7 +16,7 @@ use ottla_sim::scenario::Template;
 
 const BASE: &str = r#"
     format = 1
-    duration = "10s"
+    duration = "16s"
     recovery = "60s"
     CONTRACT
     [cluster]
@@ -35,13 +35,13 @@ const BASE: &str = r#"
     "broker.heartbeat.interval.ms" = 200
     "replica.lag.time.max.ms" = 1000
     [[event]]
-    produce = { client = "core", clients = 2, every = "5ms", phases = false }
+    produce = { client = "core", clients = 2, every = "20ms", phases = false }
     [[event]]
-    at = { from = "3s", to = "4s" }
+    at = { from = "7s", to = "8s" }
     target = "WHO"
     CRASH = { down = "100ms" }
     [[event]]
-    at = { from = "8s", to = "9s" }
+    at = { from = "13s", to = "14s" }
     target = "WHO"
     CRASH = { down = "100ms" }
 "#;
@@ -53,7 +53,7 @@ fn violated(flush: &str, crash: &str, who: &str, seed: u64) -> Option<String> {
     let template = Template::parse(&text).expect("a good file");
     let outcome = run(template.scenario(seed).expect("a good scenario"), &RunOptions::default());
     let outcome = outcome.expect("good properties");
-    assert!(outcome.acked_batches > 20, "{flush} {crash} {who}: seed {seed}");
+    assert!(outcome.acked_batches > 5, "{flush} {crash} {who}: seed {seed}: there is little to lose");
     outcome.violation.map(|violation| violation.to_string())
 }
 
