@@ -360,6 +360,7 @@ impl Network {
             Listening::Yes => {
                 if let Some(connection) = self.wires.get_mut(&wire) {
                     connection.known[1] = true;
+                    connection.streams[1].begin(back);
                 }
                 self.ready.push_back(Delivery::Accepted { wire, at: to, door, from });
                 self.queue(back, Due::SynAck(wire, true));

@@ -103,6 +103,11 @@ impl Stream {
         !self.queue.is_empty() || !self.flight.is_empty()
     }
 
+    /// Nothing arrives before: until then the other side does not know that it is connected.
+    pub const fn begin(&mut self, at: Nanos) {
+        self.last_arrival = at;
+    }
+
     /// Lets leave what the window has room for. Answers when the first segment in flight arrives, if that is
     /// news.
     pub fn pump(

@@ -134,6 +134,22 @@ fn a_close_comes_after_what_was_sent() {
     assert!(bench.network.wires_of(CLIENT).is_empty());
 }
 
+/// As when a node is not ready yet: the client would wait for a connection that is closed.
+#[test]
+fn a_dialler_learns_that_it_is_connected_before_that_it_is_not() {
+    for seed in 0..20 {
+        let mut bench = Bench::new(seed, path());
+        let wire = bench.network.dial(0, CLIENT, NODE, Door(0));
+        let mut seen = Vec::new();
+        while !seen.iter().any(|delivery| matches!(delivery, Delivery::Accepted { .. })) {
+            seen.extend(bench.run(bench.network.next_due().unwrap()));
+        }
+        bench.network.close(bench.now, wire, Side::Acceptor, &mut file);
+        seen.extend(bench.run(SECOND));
+        assert_eq!(names(&seen), ["accepted", "closed at the node", "up", "closed at the client"], "{seed}");
+    }
+}
+
 #[test]
 fn requests_before_a_reset_may_still_arrive() {
     let outcomes = (0..40).map(|seed| {
