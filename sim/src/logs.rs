@@ -123,7 +123,13 @@ impl FollowedLog {
     /// Where it begins, as far as that is known of an empty one.
     #[must_use]
     pub fn start(&self) -> i64 {
-        self.batches.first().map_or(self.deleted.max(self.retired).max(self.begun), |batch| batch.base)
+        self.batches.first().map_or(self.gone(), |batch| batch.base)
+    }
+
+    /// Below it there is nothing, or need not be.
+    #[must_use]
+    pub fn gone(&self) -> i64 {
+        self.deleted.max(self.retired).max(self.begun)
     }
 
     /// The offset after its last record; 0 for an empty log.

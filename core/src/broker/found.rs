@@ -79,11 +79,10 @@ impl Broker {
         let node = self.node();
         let is_due = |topic: &TopicImage| {
             let mut partitions = (0..).zip(&topic.partitions).filter(|(_, it)| it.replicas.contains(&node));
-            let may_repair = |(index, it)| match self.replicas.log(&topic.name, index) {
-                Some(log) => self.may_repair(log, it),
-                None => true,
-            };
-            partitions.any(may_repair)
+            partitions.any(|(index, it)| {
+                let log = self.replicas.log(&topic.name, index);
+                log.is_none_or(|log| self.may_repair(log, it))
+            })
         };
         let due: Vec<Arc<TopicImage>> = self.image().topics().filter(|topic| is_due(topic)).cloned().collect();
         for topic in due {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_core::clock::{Instant, Now, WallTime};
-use ottla_core::machine::{ConnId, DiskError};
+use ottla_core::machine::{ConnId, DiskError, Input};
 use ottla_core::record::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_wire::api::Request as Body;
 use ottla_wire::api::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
@@ -81,7 +81,7 @@ impl World {
     /// A stop in good order, and a start, which looks at no log then.
     pub fn restart_in_good_order(&mut self) {
         let now = self.now();
-        self.node.on_shutdown(now);
+        self.node.handle(now, Input::Shutdown);
         self.run_for(Duration::from_secs(10));
         assert!(self.node.stopped);
         self.restart(Crash::Kill, None);

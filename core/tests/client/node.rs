@@ -81,11 +81,6 @@ impl Node {
         }
     }
 
-    #[allow(dead_code, reason = "the tests of the broker use it")]
-    pub fn on_shutdown(&mut self, now: Now) {
-        self.handle(now, Input::Shutdown);
-    }
-
     pub fn on_disk(&mut self, now: Now) {
         if let Some(input) = self.disk.step() {
             self.queued -= 1;
@@ -113,7 +108,7 @@ impl Node {
         (std::mem::take(&mut self.answers), std::mem::take(&mut self.closed))
     }
 
-    fn handle(&mut self, now: Now, input: Input) {
+    pub fn handle(&mut self, now: Now, input: Input) {
         let mut out = Effects::new();
         self.machine.handle(now, input, &mut out);
         let effects: Vec<_> = out.drain().collect();

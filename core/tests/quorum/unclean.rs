@@ -1,18 +1,32 @@
 //! Elections by an operator's word, of who lacks what was acknowledged: from then on nothing more may be lost.
 
+use bytes::Bytes;
 use ottla_core::planted::Planted;
 use ottla_core::types::BrokerId;
 use ottla_wire::api::create_topics::{CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest};
 use ottla_wire::api::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
+use ottla_wire::api::describe_topic_partitions::{
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicRequest,
+};
 use ottla_wire::api::elect_leaders::{ElectLeadersRequest, TopicPartitions};
-use ottla_wire::{ApiKey, Message};
+use ottla_wire::{ApiKey, Message, Reader};
 
 use crate::world::{Knobs, World};
 
-fn tell<'a>(world: &mut World, node: usize, api_key: ApiKey, version: i16, request: &impl Message<'a>) {
+fn tell<'a>(world: &mut World, node: usize, api_key: ApiKey, version: i16, request: &impl Message<'a>) -> Bytes {
     let link = world.read((node, None), api_key, version, request);
     world.run(2_000);
-    assert!(world.answer_to(link, api_key, version).is_some(), "{api_key:?} is answered");
+    let (_, answer) = world.answer_to(link, api_key, version).unwrap_or_else(|| panic!("{api_key:?} is not answered"));
+    answer
+}
+
+/// Who an operator is told that led last, where nobody does.
+fn last_known(world: &mut World, node: usize) -> Option<Vec<i32>> {
+    let topics = vec![TopicRequest { name: "r" }];
+    let request = DescribeTopicPartitionsRequest { topics, ..Default::default() };
+    let answer = tell(world, node, ApiKey::DescribeTopicPartitions, 0, &request);
+    let mut answer = DescribeTopicPartitionsResponse::decode(&mut Reader::new(&answer), 0).unwrap();
+    answer.topics.remove(0).partitions.remove(0).last_known_elr
 }
 
 fn write(world: &mut World, node: usize, records: usize) {
@@ -43,15 +57,17 @@ fn led_by_who_was_away(records: usize) -> World {
     tell(&mut world, 2, ApiKey::CreateTopics, 5, &request);
     write(&mut world, 0, 5);
     world.send_away(1, 30_000);
-    world.run(25_000);
+    world.run(21_000);
     write(&mut world, 0, records);
     let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset: -1 }];
     let topics = vec![DeleteRecordsTopic { name: "r", partitions }];
     tell(&mut world, 0, ApiKey::DeleteRecords, 2, &DeleteRecordsRequest { topics, timeout_ms: 1_000 });
     let end = 5 + i64::try_from(records).unwrap();
     assert_eq!(bounds(&world, 0), (end, end));
+    assert_eq!(last_known(&mut world, 2), Some(vec![]));
     world.send_away(0, 40_000);
-    world.run(25_000);
+    world.run(21_000);
+    assert_eq!(last_known(&mut world, 2), Some(vec![0]));
     let topic_partitions = Some(vec![TopicPartitions { topic: "r", partitions: vec![0] }]);
     let request = ElectLeadersRequest { election_type: 1, topic_partitions, timeout_ms: 5_000 };
     tell(&mut world, 2, ApiKey::ElectLeaders, 2, &request);

@@ -16,7 +16,7 @@ use ottla_core::types::TopicPartition;
 use super::World;
 use crate::group_log;
 use crate::invariants::{Coordinated, Fact, Recovered};
-use crate::logs::{LogImage, read_logs};
+use crate::logs::{FollowedLog, LogImage, read_logs};
 
 impl World {
     /// The machine serves: what does it make of the logs?
@@ -132,8 +132,7 @@ impl World {
             let replica = machine.replicas().find(|replica| replica.partition == *log)?;
             Some(machine.log_range(replica.log).start.0)
         });
-        let followed = others.filter_map(|other| self.judge.logs[other].get(log));
-        let followed = followed.map(|log| log.deleted.max(log.retired).max(log.begun));
+        let followed = others.filter_map(|other| self.judge.logs[other].get(log)).map(FollowedLog::gone);
         starts.chain(followed).max().unwrap_or(0)
     }
 
