@@ -185,6 +185,8 @@ impl Storage {
         let directory = &mut self.directories[usize::from(dir.0)];
         let journal = &mut directory.journal;
         let mut block = journal.block();
+        // First: of the same name and topic there may be another already, and it is among those that claim.
+        journal.gone.drain(..).filter_map(|gone| gone.name).for_each(|name| block.gone(name));
         for &(id, mark) in directory.round.iter().flat_map(|round| &round.claims) {
             let Some(stream) = self.streams[id.0 as usize].as_mut() else {
                 continue;
@@ -195,9 +197,6 @@ impl Storage {
                 name
             });
             block.claim(name, &mark);
-        }
-        for name in std::mem::take(&mut journal.gone) {
-            block.gone(name);
         }
         let (pos, bytes) = (journal.len, block.finish());
         let step = Step::Appending(bytes.len() as u64);

@@ -85,6 +85,16 @@ pub(crate) struct Claims {
     pub(crate) damaged: bool,
 }
 
+/// A deleted log: what the journal claims of it stands until the next block.
+#[derive(Clone, Debug)]
+pub(crate) struct Gone {
+    /// Its number in the present file, if it has one there.
+    pub(crate) name: Option<u32>,
+    pub(crate) key: Arc<str>,
+    /// The highest that may be claimed.
+    pub(crate) end: Offset,
+}
+
 /// The open journal of a directory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journal {
@@ -98,8 +108,8 @@ pub(crate) struct Journal {
     pub(crate) is_stale: bool,
     /// What the start found and no log of this process has taken over.
     pub(crate) orphans: BTreeMap<Arc<str>, Mark>,
-    /// The numbers of deleted logs, for the next block.
-    pub(crate) gone: Vec<u32>,
+    /// Deleted logs, for the next block.
+    pub(crate) gone: Vec<Gone>,
     sequence: u64,
     next_name: u32,
     rotate_at: u64,
@@ -111,6 +121,12 @@ impl Journal {
     /// None yet; `ottla.flush.journal.bytes` of each file are to be zeroed.
     pub(crate) fn new(zeroed: u32) -> Self {
         Self { zeroed: u64::from(zeroed), ..Self::default() }
+    }
+
+    /// Up to where it may still claim what another log of a new one's name and topic had.
+    pub(crate) fn inherited(&mut self, key: &str) -> Option<Offset> {
+        let orphan = self.orphans.remove(key).map(|mark| mark.end);
+        orphan.or_else(|| Some(self.gone.iter().rfind(|gone| *gone.key == *key)?.end))
     }
 
     /// Whether the next block starts a new file.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::clock::{Instant, Now};
 use crate::machine::{DiskResult, Effects, FileAction, LogDirId, Path};
 
+use super::journal::Gone;
 use super::{LogId, Owner, Storage, StorageEvent};
 
 /// The directories that go, by number.
@@ -48,7 +49,8 @@ impl Storage {
         self.directory(stream.dir).logs -= 1;
         self.drop_saves_below(&stream.path, out);
         self.drop_removals_below(&stream.path);
-        self.directory(stream.dir).journal.gone.extend(stream.claim.name);
+        let gone = Gone { name: stream.claim.name, key: stream.key, end: stream.claim.highest };
+        self.directory(stream.dir).journal.gone.push(gone);
         let number = self.new_id();
         let rename = FileAction::Rename { from: stream.path, to: to.clone() };
         self.act(stream.dir, Owner::Rubbish(number), rename, out);

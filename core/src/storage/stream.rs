@@ -212,14 +212,14 @@ impl Stream {
 
 impl Storage {
     /// Takes a log under its care. `id` is the next that was never used. One that is made while the journal claims what
-    /// a log of its name and topic had (it moved away, and is back) is made behind a gate.
+    /// a log of its name and topic had (it moved away, and is back, or it is made anew) is made behind a gate.
     pub(crate) fn add_stream(&mut self, mut stream: Stream) -> LogId {
         let id = LogId(u32::try_from(self.streams.len()).expect("fewer than 2^32 logs are made in a process's life"));
-        let claimed = self.directory(stream.dir).journal.orphans.remove(&stream.key);
-        if let Some(claimed) = claimed.filter(|claimed| stream.names.is_new && claimed.end > stream.written.end) {
+        let claimed = self.directory(stream.dir).journal.inherited(&stream.key);
+        if let Some(claimed) = claimed.filter(|claimed| stream.names.is_new && *claimed > stream.written.end) {
             let begins = Mark::begin(stream.written.end);
             (stream.written, stream.durable) = (begins, begins);
-            (stream.claim.highest, stream.claim.confirmed) = (claimed.end, None);
+            (stream.claim.highest, stream.claim.confirmed) = (claimed, None);
             stream.gate = Some(Gate::new(begins.end));
         }
         self.directory(stream.dir).logs += 1;

@@ -479,3 +479,29 @@ fn a_log_that_comes_again_is_not_damaged_by_what_it_had_before() {
     }
     assert!((20..80).contains(&made), "{made}");
 }
+
+/// A replica is made anew where it is: until the journal says so it claims what the old one had.
+#[test]
+fn a_log_that_is_made_anew_is_not_damaged_by_what_it_was() {
+    let mut made = 0;
+    for steps in 0..80 {
+        let (mut world, batches) = filled(30);
+        world.delete();
+        world.create();
+        world.append(&batches[0], true).unwrap();
+        for _ in 0..steps {
+            if !world.step() {
+                world.pass(Duration::from_millis(1));
+            }
+        }
+        let durable = world.offsets().durable;
+        let boot = world.restart(if steps % 2 == 0 { Crash::Kill } else { Crash::Power(steps) });
+        assert_eq!(boot.logs.first().and_then(|found| found.damage.clone()), None, "after {steps} steps");
+        assert_eq!(boot.logs.len() + boot.missing.len(), 1, "after {steps} steps");
+        if durable > Offset::ZERO {
+            assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches[..1]), "after {steps} steps");
+            made += 1;
+        }
+    }
+    assert!((20..80).contains(&made), "{made}");
+}
