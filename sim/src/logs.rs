@@ -176,6 +176,12 @@ impl FollowedLog {
         self.ever.contains(&(batch.base, batch.epoch, batch.crc))
     }
 
+    /// Whether it is made anew, and has nothing yet: what lies there may be what it was before.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.before.is_some() && !self.has_held_any()
+    }
+
     /// Whether what lies there is what it was before it was made anew.
     fn is_before(&self, image: &LogImage) -> bool {
         let Some(before) = &self.before else { return false };
@@ -506,8 +512,14 @@ impl Logs {
                 log.batches.retain(|batch| batch.segment != segment);
             }
         } else if let Some(name) = TopicPartition::from_dir_name(&path.name) {
-            self.logs.retain(|log, followed| *log != name || followed.before.is_some());
             self.open.retain(|_, (log, _)| *log != name);
+            // One that is made anew already has nothing yet.
+            if let Some(old) = self.logs.get_mut(&name).filter(|old| old.has_held_any()) {
+                // A crash may bring it back under its old name, and nothing of it is owed.
+                let (ever, damaged, rotted) = (std::mem::take(&mut old.ever), old.damaged, old.rotted);
+                let before = FollowedLog { ever, damaged, rotted, ..FollowedLog::default() };
+                *old = FollowedLog { before: Some(Box::new(before)), ..FollowedLog::default() };
+            }
         }
     }
 }
@@ -590,6 +602,23 @@ mod tests {
         assert_eq!(known(&new), Some((1, false)), "the same was appended anew");
         logs.on_crash(&image(&old), None);
         assert_eq!(known(&logs), Some((2, true)), "and this was not");
+    }
+
+    #[test]
+    fn what_moved_away_may_be_back_after_a_crash_and_owes_nothing() {
+        let mut logs = Logs::default();
+        let log = TopicPartition::new("t", 0);
+        open(&mut logs, 1, "t-0/00000000000000000000.log");
+        let _ = [(0, 0), (100, 1)].map(|(pos, base)| append(&mut logs, 1, pos, base));
+        logs.get_mut(&log).unwrap().promise(2, true);
+        let segment = SegmentImage { batches: logs.get(&log).unwrap().batches.clone(), ..SegmentImage::default() };
+        let gone = FileAction::Rename { from: path("t-0"), to: path("t-0.0-delete") };
+        logs.on_issue(1, &Operation::Action(Box::new(gone)));
+        assert!(logs.get(&log).is_some_and(|it| !it.has_held_any() && it.promised == 0));
+        logs.on_crash(&[(log.clone(), LogImage { segments: vec![segment], swaps: Vec::new() })].into(), Some(true));
+        let back = logs.get(&log).unwrap();
+        assert!(back.batches.iter().all(|batch| back.ever_held(batch)));
+        assert_eq!((back.promised, back.batches.is_empty()), (0, false));
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub enum Due {
     Heal,
     /// Several nodes have been at rest for long enough.
     Rested,
-    /// Everything must have been read by now.
-    GiveUp,
+    /// Everything must be done by now, or more records must have been read than these.
+    GiveUp(u64),
 }
 
 /// What is to happen.
@@ -163,7 +163,7 @@ impl Agenda {
     pub fn clear_events(&mut self) {
         self.armed.clear();
         let stays = |due: &Due| match due {
-            Due::StartNode(_) | Due::GraceOver(..) | Due::Replace(..) | Due::Rested | Due::GiveUp => true,
+            Due::StartNode(_) | Due::GraceOver(..) | Due::Replace(..) | Due::Rested | Due::GiveUp(_) => true,
             Due::Start(..) | Due::Strike(..) | Due::Arm(_) | Due::End(..) | Due::Heal => false,
         };
         self.due.retain(|_, due| stays(due));
@@ -229,11 +229,11 @@ mod tests {
         let mut agenda = Agenda::default();
         agenda.add(20, Due::Heal);
         agenda.add(10, Due::StartNode(1));
-        agenda.add(10, Due::GiveUp);
+        agenda.add(10, Due::GiveUp(0));
         assert_eq!((agenda.next_due(), agenda.take(9)), (10, None));
         assert_eq!(
             [20, 20, 20, 20].map(|now| agenda.take(now)),
-            [Some(Due::StartNode(1)), Some(Due::GiveUp), Some(Due::Heal), None]
+            [Some(Due::StartNode(1)), Some(Due::GiveUp(0)), Some(Due::Heal), None]
         );
     }
 }

@@ -21,6 +21,8 @@ use crate::workload::{Actor, ReadActor, SoloActor};
 /// How long who reads everything waits for an answer: as long as Kafka's clients. Megabytes through a small window
 /// over a network that loses take more than a moment.
 const READ_TIMEOUT: Nanos = 30 * SECOND;
+/// So many times as long as a recovery may take, clients may take: something must be read in each [`READ_TIMEOUT`].
+const LONG_RECOVERIES: u64 = 10;
 /// For so many election timeouts nobody is elected when nothing troubles the quorum.
 const RESTING: u64 = 10;
 /// A tombstone that is to stay so long is there when the run ends, whatever its clocks do: they step by a day or so.
@@ -35,7 +37,8 @@ impl World {
         self.agenda.clear_events();
         self.network.heal(self.now);
         (0..self.nodes.len()).for_each(|at| self.heal_node(at));
-        self.agenda.add(self.now.saturating_add(self.setting.scenario.recovery), Due::GiveUp);
+        let due = Due::GiveUp(self.judge.history.records_read);
+        self.agenda.add(self.now.saturating_add(self.setting.scenario.recovery), due);
         // Whoever is not done says so when it is; if all are done already, nobody will.
         self.advance_stage();
     }
@@ -166,10 +169,17 @@ impl World {
         self.add_client(Actor::Solo(Box::new(actor)), READ_TIMEOUT);
     }
 
-    /// Time is up, and something is not done: a partition that is damaged may refuse, nothing else may.
-    pub(super) fn give_up(&mut self) {
+    /// Time is up, and something is not done: a partition that is damaged may refuse, nothing else may. Who is
+    /// not done has more time where more was read than `before`: hundreds of megabytes may go through a small window.
+    pub(super) fn give_up(&mut self, before: u64) {
         if self.stage == Stage::Over {
             return;
+        }
+        let (scenario, read) = (&self.setting.scenario, self.judge.history.records_read);
+        let latest = scenario.duration.saturating_add(scenario.recovery.saturating_mul(LONG_RECOVERIES));
+        let busy = self.clients.iter().any(|client| !client.is_done());
+        if busy && read > before && self.now < latest {
+            return self.agenda.add(self.now + READ_TIMEOUT, Due::GiveUp(read));
         }
         if !self.judge.is_rotten() {
             let what = self.unfinished();

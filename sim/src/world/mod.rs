@@ -276,7 +276,7 @@ impl World {
             Some(Due::Replace(at, boot)) => self.replace(at, boot),
             Some(Due::Rested) => self.rested(),
             Some(Due::Heal) => self.heal(),
-            Some(Due::GiveUp) => self.give_up(),
+            Some(Due::GiveUp(read)) => self.give_up(read),
             None => (),
         }
     }

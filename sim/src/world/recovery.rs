@@ -109,6 +109,10 @@ impl World {
         let nothing = LogImage::default();
         for (name, mut followed) in followed {
             let image = images.get(&name).unwrap_or(&nothing);
+            // If it is made anew in this very step the old one has not been put aside yet.
+            if followed.is_new() {
+                continue;
+            }
             followed.deleted = followed.deleted.max(self.deleted_elsewhere(at, &name));
             // A replica owes what it has, whether or not it leads.
             let served = if self.judge.is_replicated(&name) { hosted(view, &name) } else { served(view, &name) };

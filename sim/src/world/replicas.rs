@@ -224,9 +224,19 @@ impl World {
     /// Whether a node whose disk was replaced is in sync again wherever it should be, as its present process.
     fn has_all(&self, at: usize, image: &MetadataImage) -> bool {
         let id = broker_of(at);
-        let mut all = self.replicated().filter_map(|log| image.partition(&log.topic, log.partition));
         let sound = self.judge.logs[at].iter().all(|(_, followed)| !followed.damaged);
-        sound && self.is_registered(at, image) && all.all(|it| !it.replicas.contains(&id) || it.isr.contains(&id))
+        // What a start knows may be from before it knew itself that it has not.
+        let own = self.nodes[at].process.as_ref().map(|process| process.machine.image());
+        let epoch = |image: &MetadataImage, log: &TopicPartition| {
+            image.partition(&log.topic, log.partition).map(|it| it.partition_epoch)
+        };
+        let mut all = self.replicated().filter_map(|log| Some((image.partition(&log.topic, log.partition)?, log)));
+        sound
+            && self.is_registered(at, image)
+            && all.all(|(it, log)| {
+                let is_old = own.and_then(|own| epoch(own, &log)) > Some(it.partition_epoch);
+                !is_old && (!it.replicas.contains(&id) || it.isr.contains(&id))
+            })
     }
 
     /// Whether the promises allow that a node loses its disk: one fewer than must be in sync may lose theirs (P5).

@@ -18,8 +18,11 @@ pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, batch: &BatchRef) -> Verd
         if !is_same(batch, same) {
             return Err(format!("n{at} and n{other} differ at {base} of {log} in epoch {epoch}"));
         }
-        // One of them may have deleted what is before.
+        // One of them may have deleted what is before. A leader knows no epoch that ended there: it has others go on
+        // from where its log begins, which leave what they have below until they delete it, too.
+        let is_deleted = base <= own.gone().max(theirs.gone());
         if let (Some(one), Some(another)) = (own.below(base), theirs.below(base))
+            && !is_deleted
             && !is_same(one, another)
         {
             return Err(format!(
@@ -33,7 +36,7 @@ pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, batch: &BatchRef) -> Verd
 #[cfg(test)]
 mod tests {
     use super::super::ReplicaEvent::Appended;
-    use super::super::tests::{batch, logs, verdict};
+    use super::super::tests::{batch, log, logs, verdict};
 
     #[test]
     fn what_has_the_same_offset_and_epoch_is_the_same_and_so_is_what_is_before() {
@@ -47,5 +50,14 @@ mod tests {
         assert_eq!(append(&[(1, 1), (2, 9)], &[(1, 1), (1, 2)]), None);
         assert_eq!(append(&[(1, 1), (1, 9)], &[(1, 1), (1, 2)]), Some("R5"));
         assert_eq!(append(&[(1, 7), (2, 2)], &[(1, 1), (2, 2)]), Some("R5"));
+    }
+
+    #[test]
+    fn what_is_before_may_differ_where_it_is_deleted() {
+        let mut logs = logs(&[(&[(1, 1), (1, 7), (2, 3)], 0), (&[(1, 1), (2, 2), (2, 3)], 0)]);
+        for (deleted, expected) in [(1, Some("R5")), (2, None)] {
+            logs[1].entry(&log()).note_deleted(deleted);
+            assert_eq!(verdict(0, Appended { batch: &batch(2, 2, 3) }, &logs), expected);
+        }
     }
 }
