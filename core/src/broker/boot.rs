@@ -123,7 +123,7 @@ impl Broker {
 
     /// Stops in good order; `ShutdownDone` of the logs ends it.
     pub fn shutdown(&mut self, now: Now, out: &mut Effects) {
-        if matches!(self.phase, Phase::Stopping | Phase::Stopped) || self.begin_leaving(now, out) {
+        if matches!(self.phase, Phase::Stopping | Phase::Stopped) || self.begin_leaving(now) {
             return;
         }
         self.stop(now, out);

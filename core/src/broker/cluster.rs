@@ -227,7 +227,8 @@ impl Broker {
         self.attend_to_life(now);
         self.attend_to_forwards(now);
         self.attend_to_followed(now);
-        let mut decided = self.attend_to_sessions(now, out) | self.attend_to_balance(now, out);
+        let mut decided = self.attend_to_leaving(now, out);
+        decided |= self.attend_to_sessions(now, out) | self.attend_to_balance(now, out);
         decided |= self.attend_to_placing(now, out);
         self.attend_to_isr(now, out) || decided
     }

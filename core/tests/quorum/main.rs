@@ -46,6 +46,27 @@ fn an_idle_quorum_keeps_its_leader_however_short_its_timeouts_are() {
     }
 }
 
+/// Who is on its way out, and comes to lead the quorum before anybody else heard of it, does not wait for its session
+/// to end.
+#[test]
+fn a_broker_that_is_to_stop_and_becomes_the_controller_goes_at_once() {
+    let mut led = 0;
+    for seed in 0..12 {
+        let mut world = World::new(3, 0, Planted::default(), seed);
+        world.knobs.quiet = true;
+        world.knobs.settings = &[("broker.session.timeout.ms", "60000")];
+        world.run(10_000);
+        let controller = world.controller();
+        let leaves = (controller + 1) % 3;
+        world.send_away(controller, 60_000);
+        world.shut_down(leaves);
+        world.run(5_000);
+        assert!(world.has_stopped(leaves), "{seed}: {}", world.describe());
+        led += usize::from(world.controller() == leaves);
+    }
+    assert!(led > 2, "{led}");
+}
+
 /// A minute of trouble; how many epochs it had, and how many topics were acknowledged.
 fn troubled(planted: Planted, seed: u64) -> (usize, usize) {
     let mut world = World::new(if seed.is_multiple_of(4) { 5 } else { 3 }, 600, planted, seed);

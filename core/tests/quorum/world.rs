@@ -37,6 +37,8 @@ struct Node {
     timer: u64,
     next_conn: u64,
     conns: BTreeMap<ConnId, (u64, usize)>,
+    /// It was asked to stop.
+    stops: bool,
     stopped: bool,
     notes: Vec<String>,
     /// Up to where its committed metadata was looked at.
@@ -167,6 +169,7 @@ impl World {
             timer: 0,
             next_conn: 1,
             conns: BTreeMap::new(),
+            stops: false,
             stopped: false,
             notes: Vec::new(),
             looked: Offset::ZERO,
@@ -349,7 +352,7 @@ impl World {
         config.new_cluster = id == 0 && node.boots == 0;
         config.planted = self.planted;
         node.boots += 1;
-        node.stopped = false;
+        (node.stops, node.stopped) = (false, false);
         node.machine = Some(Machine::new(config, seed));
         self.handle(id, Input::Timeout);
     }
@@ -406,7 +409,8 @@ impl World {
             }
             Effect::Stopped => {
                 self.nodes[id].stopped = true;
-                panic!("{}", self.describe());
+                assert!(self.nodes[id].stops, "{}", self.describe());
+                self.crash(id, Crash::Kill);
             }
             Effect::Ready | Effect::Done { .. } | Effect::PauseReading { .. } | Effect::ResumeReading { .. } => {}
             effect => {
@@ -558,6 +562,17 @@ impl World {
     pub fn send_away(&mut self, node: usize, ms: u64) {
         self.crash(node, Crash::Kill);
         self.add(self.now + ms * MS, Due::Start { node });
+    }
+
+    /// A node is to stop in good order; see [`Self::has_stopped`].
+    pub fn shut_down(&mut self, node: usize) {
+        self.nodes[node].stops = true;
+        self.handle(node, Input::Shutdown);
+    }
+
+    /// Whether it has.
+    pub fn has_stopped(&self, node: usize) -> bool {
+        self.nodes[node].stopped
     }
 
     /// A node dies when it asks its disk for so many more things.

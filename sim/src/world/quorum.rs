@@ -221,6 +221,9 @@ impl World {
         }
         for at in 0..self.nodes.len() {
             let Some((own, own_end)) = self.quorum_of(at) else { return Err(format!("n{at} is not up")) };
+            if self.nodes[at].process.as_ref().is_some_and(|process| process.stopping.is_some()) {
+                return Err(format!("n{at} is to stop"));
+            }
             let follows = own.epoch() == raft.epoch() && own.leader() == Some(raft.node().id);
             let knows = own_end == end && own.high_watermark() == Some(end);
             if !follows || !knows {

@@ -112,7 +112,7 @@ impl Broker {
     }
 
     /// It is to stop, and others could lead what it leads: whether it waits for that (KIP-841).
-    pub(in crate::broker) fn begin_leaving(&mut self, now: Now, out: &mut Effects) -> bool {
+    pub(in crate::broker) fn begin_leaving(&mut self, now: Now) -> bool {
         let waits = self.config.broker.sessions.controlled_shutdown && !self.is_alone() && self.is_in_service();
         if !waits || !self.is_running() || self.cluster.life.stops.is_some() {
             return waits && self.cluster.life.stops.is_some();
@@ -120,12 +120,17 @@ impl Broker {
         let timeout = Duration::from_millis(self.config.broker.sessions.session_timeout_ms);
         self.cluster.life.stops = Some(now.monotonic + timeout);
         self.cluster.life.due = now.monotonic;
-        if self.is_controller() {
-            let image = self.metadata.controller.speculative();
-            let changes = controller::begin_shutdown(image, &self.config, self.node());
-            self.append_changes(now, changes, out);
-        }
         true
+    }
+
+    /// What a broker on its way out asks of the controller this one decides itself, also if it became it just now.
+    pub(super) fn attend_to_leaving(&mut self, now: Now, out: &mut Effects) -> bool {
+        if self.cluster.life.stops.is_none() || !self.is_controller() {
+            return false;
+        }
+        let image = self.metadata.controller.speculative();
+        let changes = controller::begin_shutdown(image, &self.config, self.node());
+        !changes.is_empty() && self.append_changes(now, changes, out).is_some()
     }
 
     /// Whether it was asked to stop, and may: it leads nothing any more, or has waited long enough.
