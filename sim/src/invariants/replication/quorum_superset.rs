@@ -22,14 +22,29 @@ pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, counted: Range<i64>) -> V
 
 #[cfg(test)]
 mod tests {
-    use super::super::ReplicaEvent::Committed;
-    use super::super::tests::{logs, verdict};
+    use super::super::ReplicaEvent::{Committed, Stands};
+    use super::super::tests::{Judged, logs, verdict};
 
     #[test]
     fn what_is_below_a_high_watermark_is_on_enough_disks() {
         let logs = logs(&[(&[(1, 1), (1, 2), (1, 3)], 3), (&[(1, 1), (1, 2)], 2), (&[(1, 1), (1, 2), (1, 3)], 0)]);
         for (log_start, high_watermark, expected) in [(0, 0, None), (0, 2, None), (2, 3, Some("R4")), (3, 3, None)] {
             assert_eq!(verdict(0, Committed { log_start, high_watermark }, &logs), expected, "{high_watermark}");
+        }
+    }
+
+    #[test]
+    fn what_all_others_have_deleted_counts_no_more() {
+        let logs = logs(&[(&[(1, 1), (1, 2), (1, 3)], 3), (&[(1, 1), (1, 2), (1, 3)], 0)]);
+        let mut judged = Judged::default();
+        for (log_start, expected) in [(2, Some("R4")), (3, None)] {
+            let stands = super::super::Stands { high_watermark: 3, log_start, log_end: 3, ..Default::default() };
+            judged.verdict(1, Stands(stands), &logs);
+            assert_eq!(
+                judged.verdict(0, Committed { log_start: 0, high_watermark: 3 }, &logs),
+                expected,
+                "{log_start}"
+            );
         }
     }
 }
