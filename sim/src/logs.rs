@@ -80,7 +80,7 @@ pub struct FollowedLog {
 pub struct Logs {
     logs: BTreeMap<TopicPartition, FollowedLog>,
     open: BTreeMap<FileId, (TopicPartition, i64)>,
-    /// Syncs under way: the segment's base offset, and where the log ended when they were issued.
+    /// Syncs under way: the segment's base offset, and where it ended when they were issued.
     syncing: BTreeMap<u64, (TopicPartition, i64, i64)>,
     /// Segments that take the place of older ones, by their base and last offsets.
     swaps: Vec<(TopicPartition, i64, i64)>,
@@ -335,8 +335,10 @@ impl Logs {
             Operation::Write { file, pos, head, rest } => self.on_write(*file, *pos, head, rest),
             Operation::Sync { file } => {
                 if let Some((log, base)) = self.open.get(file) {
-                    let end = self.logs.get(log).map_or(0, FollowedLog::end);
-                    self.syncing.insert(op, (log.clone(), *base, end));
+                    // What lies in later segments is not synced by this.
+                    let batches = self.logs.get(log).map_or(&[][..], |log| &log.batches);
+                    let last = batches.iter().rfind(|batch| batch.segment <= *base);
+                    self.syncing.insert(op, (log.clone(), *base, last.map_or(0, |last| last.last + 1)));
                 }
                 None
             }
@@ -385,10 +387,14 @@ impl Logs {
     pub fn on_synced(&mut self, op: u64, good: bool) -> Option<TopicPartition> {
         let (name, base, end) = self.syncing.remove(&op)?;
         if good {
-            let before = self.syncing.values().filter(|(log, other, _)| *log == name && *other < base);
-            let end = before.map(|(_, pending, _)| *pending).min().map_or(end, |pending| end.min(pending));
-            let log = self.logs.get_mut(&name)?;
-            log.synced = log.synced.max(end.min(log.end()));
+            // Where one before it is not synced yet, that one says so for both.
+            let before = self.syncing.values_mut().filter(|(log, other, _)| *log == name && *other < base);
+            if let Some((_, _, pending)) = before.max_by_key(|(_, other, _)| *other) {
+                *pending = end.max(*pending);
+            } else {
+                let log = self.logs.get_mut(&name)?;
+                log.synced = log.synced.max(end.min(log.end()));
+            }
         }
         Some(name)
     }
@@ -602,6 +608,29 @@ mod tests {
         assert_eq!(known(&new), Some((1, false)), "the same was appended anew");
         logs.on_crash(&image(&old), None);
         assert_eq!(known(&logs), Some((2, true)), "and this was not");
+    }
+
+    #[test]
+    fn a_sync_of_a_segment_says_nothing_of_later_ones() {
+        let mut logs = Logs::default();
+        let log = TopicPartition::new("t", 0);
+        open(&mut logs, 1, "t-0/00000000000000000000.log");
+        append(&mut logs, 1, 0, 0);
+        open(&mut logs, 2, "t-0/00000000000000000001.log");
+        append(&mut logs, 2, 0, 1);
+        let synced = |logs: &Logs| logs.get(&log).map(|log| log.synced);
+        let sync = |logs: &mut Logs, file: u32| logs.on_issue(file.into(), &Operation::Sync { file: FileId(file) });
+        let mut both = logs.clone();
+        for file in [1, 2] {
+            sync(&mut logs, file);
+            logs.on_synced(file.into(), true);
+            assert_eq!(synced(&logs), Some(file.into()));
+        }
+        (1..=2).for_each(|file| drop(sync(&mut both, file)));
+        for (op, end) in [(2, 0), (1, 2)] {
+            both.on_synced(op, true);
+            assert_eq!(synced(&both), Some(end), "the first is not synced yet");
+        }
     }
 
     #[test]

@@ -29,8 +29,8 @@ impl RecoveredPrefix {
         let end = next.unwrap_or(0);
         // What a start deletes before it serves is as good as deleted before, if the log begins there.
         let (promised, deleted, retired) = (found.followed.promised, found.followed.deleted, found.followed.retired);
-        if let Some(start) = found.start.filter(|start| *start > deleted.max(retired)) {
-            let gone = deleted.max(retired);
+        let gone = found.followed.gone();
+        if let Some(start) = found.start.filter(|start| *start > gone) {
             return Err(format!("{log} begins at {start} after a start, and what is deleted ends at {gone}"));
         }
         let deleted = deleted.max(retired.min(found.start.unwrap_or(0)));

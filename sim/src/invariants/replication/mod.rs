@@ -175,7 +175,7 @@ impl ReplicationRules {
             ReplicaEvent::Acked { offset } => of(ack_rule::CODE, ack_rule::check(fact, offset)),
             ReplicaEvent::Read { offset } => of(no_uncommitted_read::CODE, no_uncommitted_read::check(fact, offset)),
             ReplicaEvent::Committed { log_start, high_watermark } => {
-                // Who is cut off has what all others may have deleted, and those who have the partition since never had.
+                // Who is cut off has what all others may have deleted, and who has the partition since never had.
                 let deleted = self.known.get(fact.log).map_or(0, |known| known.deleted_by_others(at));
                 let counted = log_start.max(deleted)..high_watermark;
                 of(quorum_superset::CODE, quorum_superset::check(at, fact, counted))
