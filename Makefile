@@ -76,7 +76,7 @@ swarm:             ## many seeds of every scenario, one process each (SEEDS=100 
 
 CELL_SEEDS ?= 200
 cells:             ## the contract of acks=all, cell by cell: CELL_SEEDS=200 of what kills, whom, and what a record waits for
-	OTTLA_CELL_SEEDS=$(CELL_SEEDS) $(CARGO) test --release -p ottla-sim --test cells
+	OTTLA_CELL_SEEDS=$(CELL_SEEDS) $(CARGO) test --profile quick -p ottla-sim --test cells
 
 bench-sim:         ## how fast the simulator is, all checkers on
 	$(CARGO) build --release -p ottla-sim

@@ -185,6 +185,9 @@ plants! {
     Isr29 = "ISR-29",
     /// ISR-30 (derived, KIP-966): whom the leader takes out of the ISR is not eligible, though too few are left.
     Isr30 = "ISR-30",
+    /// ISR-31 (found; as in Kafka): a move is over, or taken back, though fewer than must be in sync have what is
+    /// committed without who goes.
+    Isr31 = "ISR-31",
     /// GRP-01 (KAFKA-16147): what a member is to give up and is to have again is its own, and nobody remembers that.
     Grp01 = "GRP-01",
     /// GRP-02 (crabka 521): a partition is given to its next owner before the last has given it up.

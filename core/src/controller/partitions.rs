@@ -14,7 +14,7 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use super::Refused;
 use super::image::{MetadataImage, PartitionImage, ResourceKind, TopicImage};
-use super::reassignment::{changed, finished, refused};
+use super::reassignment::{changed, finished, needed, refused};
 use super::records::{Change, PartitionDelta};
 use crate::config::{Config, Scope, find};
 use crate::planted::{Plant, Planted};
@@ -199,7 +199,7 @@ pub fn alter_partition(
     }
     let min_isr = min_insync_replicas(image, config, &topic.name);
     let index = proposal.partition;
-    let next = finished(PartitionImage { isr, ..partition.clone() });
+    let next = finished(PartitionImage { isr, ..partition.clone() }, needed(config, min_isr, partition));
     let delta = changed((image, config), min_isr, partition, next);
     // A leader that was elected uncleanly has recovered when it asks for others.
     let recovering = partition.recovering.then_some(false);

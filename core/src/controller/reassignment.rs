@@ -6,8 +6,9 @@
 //! | moving | the target, then who goes | who was not there | who goes |
 //! | taken back | those before | | |
 //!
-//! A move is over when everyone who is added is in sync: then who goes, goes, in the same change. Nobody leaves before
-//! that, so a move never makes the partition less safe than it was.
+//! A move is over when everyone who is added is in sync, and without who goes as many have all that is committed as
+//! must (`min.insync.replicas`): then who goes, goes, in the same change. Nobody leaves before that, and a move is not
+//! taken back or replaced that must be waited for, so it never makes the partition less safe than it was.
 
 use ottla_wire::{ErrorCode, Uuid};
 
@@ -76,15 +77,18 @@ pub fn reassign(
     // Who was on its way in and is not wanted any more.
     next.isr.retain(|id| next.replicas.contains(id));
     next.elr.retain(|id| next.replicas.contains(id));
-    let are_left = |ids: &[BrokerId], before: &[BrokerId]| !ids.is_empty() || before.is_empty();
-    if !are_left(&next.isr, &partition.isr) || next.isr.is_empty() && !are_left(&next.elr, &partition.elr) {
-        let why =
-            "Only replicas that are on their way in have all that is committed: the move cannot be taken back now.";
+    let min_isr = min_insync_replicas(image, config, &topic.name);
+    let needed = needed(config, min_isr, partition).min(next.replicas.len());
+    if next.isr.is_empty() && !partition.isr.is_empty() || having(&next) < needed {
+        let why = format!(
+            "Of the replicas that are left {} would have all that is committed, and {needed} must: replicas that are on \
+             their way in have it, too. Wait until others are in sync, or keep those.",
+            having(&next)
+        );
         return Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     }
-    let min_isr = min_insync_replicas(image, config, &topic.name);
     let (topic_id, joins) = (topic.id, !without(&next.replicas, &partition.replicas).is_empty());
-    let delta = changed((image, config), min_isr, partition, finished(next));
+    let delta = changed((image, config), min_isr, partition, finished(next, needed));
     let begun = delta.map(|delta| PartitionDelta { leader: delta.leader.or(begins_anew(partition, joins)), ..delta });
     Ok(begun.map(|delta| change(topic_id, wanted.partition, delta)))
 }
@@ -95,18 +99,30 @@ pub(super) fn begins_anew(partition: &PartitionImage, joins: bool) -> Option<Opt
     (joins && partition.leader.is_some()).then_some(partition.leader)
 }
 
-/// The partition with the move over, if everyone who is added is in sync.
-pub(super) fn finished(mut partition: PartitionImage) -> PartitionImage {
-    let moves = !partition.adding.is_empty() || !partition.removing.is_empty();
-    let left = without(&partition.isr, &partition.removing);
-    if moves && !left.is_empty() && partition.adding.iter().all(|id| partition.isr.contains(id)) {
-        partition.replicas = without(&partition.replicas, &partition.removing);
-        partition.elr = without(&partition.elr, &partition.removing);
-        partition.isr = left;
-        partition.adding.clear();
-        partition.removing.clear();
+/// How many replicas have all that is committed.
+fn having(partition: &PartitionImage) -> usize {
+    partition.isr.len() + without(&partition.elr, &partition.isr).len()
+}
+
+/// How many must have it at least after a change of who has the partition: as many as must be in sync, if they were
+/// before. Kafka leaves one.
+pub(super) fn needed(config: &Config, min_isr: usize, before: &PartitionImage) -> usize {
+    let min_isr = if config.planted.has(Plant::Isr31) { 1 } else { min_isr };
+    having(before).min(min_isr)
+}
+
+/// The partition with the move over, if everyone who is added is in sync, and `needed` are left.
+pub(super) fn finished(partition: PartitionImage, needed: usize) -> PartitionImage {
+    if partition.adding.is_empty() && partition.removing.is_empty() {
+        return partition;
     }
-    partition
+    let left = |ids: &[BrokerId]| without(ids, &partition.removing);
+    let (replicas, isr, elr) = (left(&partition.replicas), left(&partition.isr), left(&partition.elr));
+    let needed = needed.min(replicas.len());
+    let next = PartitionImage { replicas, isr, elr, adding: Vec::new(), removing: Vec::new(), ..partition.clone() };
+    let are_in = partition.adding.iter().all(|id| partition.isr.contains(id));
+    let is_over = are_in && !next.isr.is_empty() && having(&next) >= needed;
+    if is_over { next } else { partition }
 }
 
 /// What makes `next` of the partition, with an election among those who have it then.
@@ -382,6 +398,31 @@ mod tests {
             assert_eq!(moved(&mut image, Some(&[1, 5])), Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT));
             assert!(moved(&mut image, Some(&[4, 1])).is_ok());
         }
+    }
+
+    /// What is committed lies on the disks of those who are in sync, also of those who are on their way.
+    #[test]
+    fn nobody_leaves_whose_copy_is_needed() {
+        let two = Config::new(BrokerConfig::for_test(1, &[("min.insync.replicas", "2")]));
+        let moved = |image: &mut MetadataImage, replicas: Option<&[i32]>| {
+            let wanted = Reassignment { topic: "t".into(), partition: 0, replicas: replicas.map(ids) };
+            let change = reassign(image, &two, &wanted, true).map_err(|refused| refused.code)?;
+            change.iter().for_each(|change| image.replay(Offset(2), change));
+            Ok(image.partition("t", 0).unwrap().clone())
+        };
+        let mut image = image(&[1, 2, 3], 2, &[]);
+        moved(&mut image, Some(&[1, 3, 4])).unwrap();
+        let it = in_sync(&mut image, &two, &[2, 4]);
+        assert_eq!((it.isr, it.removing), (ids(&[2, 4]), ids(&[2])), "without 2 only 4 would have it");
+        let refused = Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+        assert_eq!(moved(&mut image, None), refused, "without 4 only 2 would");
+        assert_eq!(moved(&mut image, Some(&[1, 3, 5])), refused);
+        assert_eq!(moved(&mut image, Some(&[4])).map(|it| it.isr), Ok(ids(&[4])), "one copy is asked for");
+        let mut image = super::tests::image(&[1, 2, 3], 2, &[]);
+        moved(&mut image, Some(&[1, 3, 4])).unwrap();
+        in_sync(&mut image, &two, &[2, 4]);
+        let it = in_sync(&mut image, &two, &[2, 3, 4]);
+        assert_eq!((it.replicas, it.isr), (ids(&[1, 3, 4]), ids(&[3, 4])));
     }
 
     /// As many as must be in sync are, so the high watermark moves without those who were eligible.
