@@ -81,8 +81,8 @@ pub fn reassign(
     let needed = needed(config, min_isr, partition).min(next.replicas.len());
     if next.isr.is_empty() && !partition.isr.is_empty() || having(&next) < needed {
         let why = format!(
-            "Of the replicas that are left {} would have all that is committed, and {needed} must: others on their way in \
-             have it, too. Wait until more are in sync, or keep those.",
+            "Of the replicas that are left {} would have all that is committed, and {needed} must: others on their \
+             way in have it, too. Wait until more are in sync, or keep those.",
             having(&next)
         );
         return Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
