@@ -90,6 +90,19 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_begins_where_it_began_before() {
+        for (begun, good) in [(1, false), (2, true)] {
+            let mut followed = followed(&[], 0);
+            followed.begun = begun;
+            let check = |found: super::super::Recovered<'_>| {
+                let found = super::super::Recovered { start: Some(2), next: Some(2), ..found };
+                RecoveredPrefix::default().check(&Fact::Recovered { log: &log(), found })
+            };
+            assert_eq!(recovered(&[], check, &followed).is_ok(), good, "it began at {begun}");
+        }
+    }
+
+    #[test]
     fn what_was_never_appended_is_not() {
         assert!(verdict(&[(0, 1), (1, 9)], &[(0, 1), (1, 2)], 0).is_err());
         assert!(verdict(&[(0, 1), (2, 3)], &[(0, 1), (1, 2), (2, 3)], 0).is_err());
