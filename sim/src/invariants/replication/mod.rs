@@ -169,7 +169,10 @@ impl ReplicationRules {
     /// Shows a fact to every rule.
     pub(super) fn check(&mut self, at: usize, fact: &Fact<'_>) -> Result<(), Violation> {
         let Fact::Replica(fact) = fact else { return Ok(()) };
+        let deleted = self.known.get(fact.log).map_or(0, Known::start);
         match fact.what {
+            // A leader deleted it, and may have it no more; the next may not have heard of that yet.
+            ReplicaEvent::Acked { offset } | ReplicaEvent::Read { offset } if offset < deleted => Ok(()),
             ReplicaEvent::Appended { batch } => of(log_matching::CODE, log_matching::check(at, fact, batch)),
             ReplicaEvent::Cut => of(no_truncation::CODE, no_truncation::check(at, fact, self.known.get(fact.log))),
             ReplicaEvent::Acked { offset } => of(ack_rule::CODE, ack_rule::check(fact, offset)),
