@@ -98,6 +98,11 @@ impl Housekeeping {
         self.stopping.is_some()
     }
 
+    /// Whether everything is durable that the clean marks will say is.
+    pub(super) fn has_settled(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|stopping| stopping.step != Step::Settling)
+    }
+
     /// A high watermark moved: it is saved within the interval.
     pub(super) fn high_watermark_moved(&mut self, now: Now, config: &LogManagerConfig) {
         let by = now.monotonic + config.high_watermark_checkpoint_interval;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_core::log::*;
-use ottla_core::machine::DiskError;
+use ottla_core::machine::{DiskError, LogDirId, Path};
 use ottla_core::record;
 use ottla_core::types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -75,6 +75,30 @@ fn a_clean_stop_is_known_at_the_start_and_only_once() {
     let boot = world.restart(Crash::Kill);
     assert_eq!(boot.clean, [None]);
     assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
+}
+
+/// A start that finds the clean mark believes all that it sees, a vote above all: what is saved beside it later, and may
+/// not be durable yet, must not be there.
+#[test]
+fn nothing_is_saved_beside_a_clean_mark() {
+    let find = |world: &World, name: &str| world.disk.names().into_iter().find(|other| other.ends_with(name));
+    let vote = |world: &mut World| find(world, "quorum-state").map(|name| world.disk.bytes(&name).clone());
+    let mut seen = 0;
+    for steps in 0..60 {
+        let (mut world, _) = filled(10);
+        world.logs.shutdown(world.now, None, &mut world.out);
+        for _ in 0..steps {
+            world.step();
+        }
+        let path = Path::new(LogDirId(0), "t-0/quorum-state");
+        world.logs.save(SaveRequest { path, bytes: Bytes::from("vote"), ticket: Ticket(0) }, &mut world.out);
+        while find(&world, ".kafka_cleanshutdown").is_none() && world.step() {}
+        let before = vote(&mut world);
+        seen += u32::from(before.is_some());
+        while world.step() {}
+        assert_eq!(vote(&mut world), before, "saved after {steps} steps");
+    }
+    assert!(seen > 0, "what is saved early in a stop is there");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) struct World {
     pub(crate) events: Vec<LogEvent>,
     pub(crate) config: LogManagerConfig,
     planted: Planted,
-    out: Effects,
+    pub(crate) out: Effects,
     tickets: u64,
 }
 
