@@ -74,12 +74,17 @@ impl Draft<'_> {
         let bump = self.subscribe(&member, request);
         self.refresh(bump, changed, now);
         self.assign(settings, now);
-        let after = self.reconcile(&member, request.owned.as_ref());
+        // A join of who is in already may be an old one that comes late, over a connection that was given up: it says
+        // nothing of what the member has taken since.
+        let owned = request.owned.as_ref().filter(|_| request.member_epoch != 0 || before.epoch <= 0);
+        let after = self.reconcile(&member, owned);
         // Who says everything is told everything: it may have lost an answer.
         let says_topics = request.topics.is_some() || request.regex.is_some();
         let is_full = request.rebalance_timeout_ms.is_some() && says_topics && request.owned.is_some();
         let has = partitions_of(&after.assigned);
-        let tell = request.member_epoch == 0 || is_full || has != partitions_of(&before.assigned);
+        // And so is who owns something else: it may have heard something older last.
+        let differs = request.owned.as_ref().is_some_and(|owned| *owned != has);
+        let tell = request.member_epoch == 0 || is_full || differs || has != partitions_of(&before.assigned);
         // Where an assignment has to wait, who brings it about is to come back in time for it.
         let interval_ms = settings.heartbeat_interval_of(&self.group);
         let interval_ms = self.assignment_due_in(settings, now).map_or(interval_ms, |wait| interval_ms.min(wait));
