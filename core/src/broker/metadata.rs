@@ -441,12 +441,12 @@ impl Broker {
         let Some(log) = self.log_for(now, &partition, topic.id, (config, home), out) else { return };
         self.logs.set_config(log, log_config(config));
         self.replicas.set_config(log, config);
-        // Fewer may have to have it now.
-        self.on_watermark(now, log, out);
         match image.leader {
             Some(leader) if leader == self.node() => self.lead(now, log, leading(image), out),
             other => self.lead_no_more(log, other.map(|leader| (leader, image.leader_epoch)), out),
         }
+        // Fewer may have to have it now. Who leads no more, by what is learned with that, must not count by it.
+        self.on_watermark(now, log, out);
         self.place(log);
     }
 

@@ -5,6 +5,7 @@ use super::error::ConfigError;
 use super::group::groups;
 use super::layers::{Layers, Overrides, StaticConfig};
 use super::listeners::Listeners;
+use super::table::{Scope, find};
 use super::topic::{TopicConfig, TopicDefaults};
 use super::words::{FlushMode, MigrationPolicy, ReplicaSelector, Roles};
 
@@ -299,20 +300,42 @@ impl BrokerConfig {
     }
 
     /// The same with other dynamic settings. What is invalid in them is left out and returned: the metadata
-    /// may hold what another version found valid. If they contradict each other, the static ones stay.
+    /// may hold what another version found valid. Where they contradict each other, or what is set here, as few as
+    /// possible are left out: what all brokers must agree on, as `min.insync.replicas`, stays.
     #[must_use]
     pub fn with_dynamic(&self, mut cluster: Overrides, mut broker: Overrides) -> (Self, Vec<ConfigError>) {
         let mut errors = drop_invalid(&mut cluster);
         errors.extend(drop_invalid(&mut broker));
-        let fixed = self.layers.fixed.clone();
-        match Self::new(Layers { fixed: fixed.clone(), cluster, broker }) {
-            Ok(config) => (config, errors),
-            Err(error) => {
-                errors.push(error);
-                let fallback = Self::new(Layers::of(fixed)).expect("the static layer alone was valid at start");
-                (fallback, errors)
+        let layers = Layers { fixed: self.layers.fixed.clone(), cluster, broker };
+        let config = Self::new(layers.clone()).unwrap_or_else(|_| {
+            let (config, contradictions) = Self::fitting(layers);
+            errors.extend(contradictions);
+            config
+        });
+        (config, errors)
+    }
+
+    /// As much of the layers as fits together, from the static one up.
+    fn fitting(Layers { fixed, cluster, broker }: Layers) -> (Self, Vec<ConfigError>) {
+        let mut config = Self::new(Layers::of(fixed)).expect("the static layer alone was valid at start");
+        let mut errors = Vec::new();
+        // What is not of the table contradicts nothing.
+        let is_ours = |(name, _): &(String, String)| find(Scope::Broker, name).is_some();
+        let (cluster, foreign): (Vec<_>, Vec<_>) = cluster.into_iter().partition(is_ours);
+        config.layers.cluster.extend(foreign);
+        let (broker, foreign): (Vec<_>, Vec<_>) = broker.into_iter().partition(is_ours);
+        config.layers.broker.extend(foreign);
+        let of_cluster = cluster.into_iter().map(|setting| (setting, true));
+        for ((name, value), for_all) in of_cluster.chain(broker.into_iter().map(|setting| (setting, false))) {
+            let mut layers = config.layers.clone();
+            let layer = if for_all { &mut layers.cluster } else { &mut layers.broker };
+            layer.insert(name, value);
+            match Self::new(layers) {
+                Ok(fitting) => config = fitting,
+                Err(error) => errors.push(error),
             }
         }
+        (config, errors)
     }
 
     /// The effective settings of a topic with these overrides.

@@ -135,6 +135,19 @@ fn an_invalid_value_in_the_metadata_is_left_out() {
     assert_eq!(config.topic(&overrides(&[("retention.ms", "x")])), config.topic(&Overrides::new()));
 }
 
+/// Each is valid where it was given, the one by an operator of all brokers, the other of this one.
+#[test]
+fn settings_that_contradict_each_other_take_nothing_else_with_them() {
+    let config = BrokerConfig::for_test(1, &[]);
+    let cluster = [("log.cleaner.min.compaction.lag.ms", "600000"), ("min.insync.replicas", "2")];
+    let broker = [("log.cleaner.max.compaction.lag.ms", "300000"), ("log.retention.ms", "5")];
+    let (changed, errors) = config.with_dynamic(overrides(&cluster), overrides(&broker));
+    assert_eq!(errors.len(), 1);
+    let topic = changed.topic(&Overrides::new());
+    assert_eq!(topic.safety.min_insync_replicas, 2, "the controller counts with that, too");
+    assert_eq!((topic.compaction.min_lag_ms, topic.retention.retention_ms), (600_000, Some(5)));
+}
+
 #[test]
 fn stronger_origins_win_in_any_order() {
     let mut fixed = StaticConfig::default();
