@@ -53,7 +53,7 @@ pub fn journal_claims(bytes: &[u8]) -> (BTreeMap<std::sync::Arc<str>, Mark>, boo
 }
 
 /// A log, for as long as the process lives. Never used for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId(pub u32);
 
 /// What an operation was for.

@@ -31,6 +31,9 @@ use crate::record::{self, RecordBatch};
 use crate::replication::{Following, Replica};
 use crate::types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 
+/// So many partitions are named in a fetch: with a topic for each they are fewer elements than a request may have.
+const MOST_FETCHED: usize = 40_000;
+
 /// After an answer that says no: the metadata is on its way, here or there.
 const REFUSED_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -85,6 +88,9 @@ type Wanted = BTreeMap<(Uuid, i32), (LogId, LeaderEpoch)>;
 #[derive(Clone, Debug, Default)]
 struct Fetcher {
     logs: BTreeSet<LogId>,
+    /// Who is asked for first. An answer has room for so much: who gave records is asked for last the next time, as in
+    /// Kafka, or those behind would get nothing as long as there is more of it.
+    first: LogId,
     /// The fetches under way.
     under_way: VecDeque<(PeerCallId, Wanted)>,
     /// How often in a row none was answered in its time: each has twice that of the one before. A dead connection is
@@ -194,7 +200,12 @@ impl Broker {
         let mut wanted = Vec::new();
         let mut asked = Wanted::new();
         let mut later: Option<Instant> = None;
-        for log in &fetcher.logs {
+        let mut rest = None;
+        for log in fetcher.in_turn() {
+            if wanted.len() == MOST_FETCHED {
+                (rest, later) = (Some(*log), Some(now.monotonic));
+                break;
+            }
             let Some(replica) = self.replicas.get(*log) else { continue };
             let Some(following) = replica.following().filter(|it| !it.cutting) else { continue };
             if following.not_before > now.monotonic {
@@ -207,6 +218,7 @@ impl Broker {
         }
         let Some(fetcher) = self.cluster.following.leaders.get_mut(&leader) else { return };
         (fetcher.news, fetcher.again) = (false, later);
+        fetcher.first = rest.unwrap_or(fetcher.first);
         if wanted.is_empty() {
             // A log that is being cut says when that is done.
             fetcher.not_before = later.unwrap_or(Instant(u64::MAX));
@@ -256,6 +268,11 @@ impl Broker {
         };
         if !is_late {
             fetcher.timeouts = 0;
+        }
+        let has_records = |it: &&FetchedFrom| !it.records.is_empty();
+        let last = fetched.iter().rev().find(has_records).and_then(|it| asked.get(&(it.topic_id, it.partition)));
+        if let Some((log, _)) = last {
+            fetcher.first = LogId(log.0.wrapping_add(1));
         }
         if !self.takes_fetched() {
             return;
@@ -455,6 +472,11 @@ impl Broker {
 }
 
 impl Fetcher {
+    /// The logs, from who is asked for first.
+    fn in_turn(&self) -> impl Iterator<Item = &LogId> {
+        self.logs.range(self.first..).chain(self.logs.range(..self.first))
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         let may = match self.under_way.len() {
             0 => true,
