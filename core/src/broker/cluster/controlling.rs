@@ -246,7 +246,7 @@ impl Broker {
             changes = controller::unfence(image, &self.config, node);
         }
         if changes.is_empty() {
-            return false;
+            return self.register_anew(now, out);
         }
         let appended = self.append_changes(now, changes, out).is_some();
         if appended {
@@ -264,6 +264,27 @@ impl Broker {
     fn is_fenced_by_mistake(&self, image: &MetadataImage) -> bool {
         let own = image.broker(self.node()).filter(|own| own.fenced && !own.shutting_down);
         own.is_some_and(|own| Some(own.epoch) == self.metadata.broker_epoch())
+    }
+
+    /// This broker was unregistered while it was cut off, or never heard that it is registered, and leads the quorum
+    /// now: there is nobody else to ask.
+    fn register_anew(&mut self, now: Now, out: &mut Effects) -> bool {
+        let own = self.metadata.controller.speculative().broker(self.node());
+        let is_known = own.is_some_and(|own| Some(own.epoch) == self.metadata.broker_epoch());
+        let incarnation = self.cluster.life.incarnation;
+        let is_other = own.is_some_and(|own| Some(own.incarnation) != incarnation);
+        if is_known || is_other || !self.is_running() {
+            return false;
+        }
+        let (registration, end) = (self.registration(true), self.metadata_end().unwrap_or_default());
+        let image = self.metadata.controller.speculative();
+        let Ok(decision) = controller::register(image, &self.config, registration, end) else { return false };
+        let is_registered = decision.changes.is_empty();
+        let appended = !is_registered && self.append_changes(now, decision.changes, out).is_some();
+        if appended || is_registered {
+            self.metadata.set_broker_epoch(Some(decision.answer));
+        }
+        appended
     }
 
     pub(super) fn sessions_deadline(&self) -> Option<Instant> {

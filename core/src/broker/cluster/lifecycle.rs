@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Life {
     /// Drawn once a process.
-    incarnation: Option<Uuid>,
+    pub(super) incarnation: Option<Uuid>,
     /// When it asks next.
     due: Instant,
     asked: bool,

@@ -75,8 +75,11 @@ impl Broker {
         }
         let changes = controller::rebalance(self.metadata.controller.speculative(), BATCH);
         let is_all = changes.len() < BATCH;
-        self.cluster.balance_at = Some(if is_all { now.monotonic + period } else { now.monotonic });
-        !changes.is_empty() && self.append_changes(now, changes, out).is_some()
+        let appended = !changes.is_empty() && self.append_changes(now, changes, out).is_some();
+        // A log that takes nothing will not take it at once either.
+        let wait = if is_all { period } else { self.retry_backoff() };
+        self.cluster.balance_at = Some(if appended && !is_all { now.monotonic } else { now.monotonic + wait });
+        appended
     }
 
     pub(super) const fn balance_deadline(&self) -> Option<Instant> {
