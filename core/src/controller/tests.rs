@@ -106,6 +106,38 @@ fn an_internal_topic_gets_no_more_partitions() {
     assert_eq!(decision.answer[0].as_ref().unwrap_err().code, ErrorCode::INVALID_PARTITIONS);
 }
 
+/// The topic has one replica a partition, and there is one broker: two are one too many, however many there are.
+#[test]
+fn partitions_that_are_added_by_hand_have_as_many_replicas_as_those_before() {
+    let mut it = Cluster::new();
+    it.create("t", 1).unwrap();
+    for (brokers, expected) in [(vec![1], None), (vec![1, 2], Some(ErrorCode::INVALID_REPLICA_ASSIGNMENT))] {
+        let more = MorePartitions { name: "t".into(), count: 2, assignments: Some(vec![brokers]) };
+        let mut image = it.controller.speculative().clone();
+        let second = BrokerImage { fenced: false, ..image.broker(BrokerId(1)).unwrap().clone() };
+        image.replay(it.end, &Change::RegisterBroker { id: BrokerId(2), broker: second });
+        let decision = create_partitions(&image, &it.config.broker, &[more], &mut it.rng);
+        assert_eq!(decision.answer[0].as_ref().err().map(|refused| refused.code), expected);
+    }
+}
+
+#[test]
+fn names_collide_with_those_of_the_same_request_too() {
+    let mut it = Cluster::new();
+    it.create("a.b", 1).unwrap();
+    let topic = |name: &str| NewTopic {
+        name: name.into(),
+        partitions: 1,
+        replication_factor: 1,
+        assignments: vec![],
+        configs: vec![],
+    };
+    let wanted = ["a_b", "a-b", "c_d.e", "c.d_e", "c.d"].map(topic);
+    let decision = create(it.controller.speculative(), &it.config.broker, &wanted, &mut it.rng);
+    let made: Vec<bool> = decision.answer.iter().map(Result::is_ok).collect();
+    assert_eq!(made, [false, true, true, false, true]);
+}
+
 #[test]
 fn a_decision_sees_what_is_not_committed_and_a_reader_does_not() {
     let mut it = Cluster::new();

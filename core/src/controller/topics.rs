@@ -81,15 +81,15 @@ pub fn create(
         *seen.entry(topic.name.as_str()).or_insert(0) += 1;
     }
     let mut changes = Vec::new();
-    let mut made = BTreeSet::new();
+    let mut taken = Taken::of(image, topics);
     let mut room = config.limits.max_partitions.saturating_sub(image.partition_count());
     let create_one = |topic: &NewTopic| {
         if seen[topic.name.as_str()] > 1 {
             return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."));
         }
-        check_name(image, &made, &topic.name)?;
+        taken.check(image, &topic.name)?;
         let overrides = overrides(config, topic)?;
-        let placement = placement(image, config, topic, &mut *rng)?;
+        let placement = placement(image, (config, room), topic, &mut *rng)?;
         room = room.checked_sub(placement.len()).ok_or_else(too_many_partitions)?;
         let created = CreatedTopic {
             id: rng.uuid(),
@@ -97,7 +97,7 @@ pub fn create(
             replication_factor: placement.first().map_or(-1, |it| i16::try_from(it.len()).unwrap_or(i16::MAX)),
             overrides,
         };
-        made.insert(topic.name.clone());
+        taken.take(&topic.name);
         record_topic(image, &topic.name, &created, placement, &mut changes);
         Ok(created)
     };
@@ -169,7 +169,7 @@ pub fn create_partitions(
         room = room.checked_sub(wanted - have).ok_or_else(too_many_partitions)?;
         let replicas = topic.partitions.first().map_or(1, |it| it.replicas.len());
         let placement = match &more.assignments {
-            Some(by_hand) => checked_placement(image, by_hand, wanted - have)?,
+            Some(by_hand) => checked_placement(image, by_hand, (wanted - have, Some(replicas)))?,
             None => spread(image, wanted - have, replicas, rng)?,
         };
         for (partition, replicas) in (have..).zip(placement) {
@@ -226,9 +226,8 @@ fn new_partition(image: &MetadataImage, topic_id: Uuid, partition: usize, replic
     })
 }
 
-/// Kafka's rules for names; and names that differ only by `.` and `_` would share their metrics. `made` has the names
-/// that the same request makes.
-fn check_name(image: &MetadataImage, made: &BTreeSet<String>, name: &str) -> Result<(), Refused> {
+/// Kafka's rules for names.
+fn check_name(name: &str) -> Result<(), Refused> {
     let invalid = |why: String| Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, why);
     if name.is_empty() {
         return Err(invalid("Topic name is invalid: the empty string is not allowed".into()));
@@ -245,22 +244,48 @@ fn check_name(image: &MetadataImage, made: &BTreeSet<String>, name: &str) -> Res
              '.', '_' and '-'"
         )));
     }
-    if image.topic(name).is_some() || name == METADATA_TOPIC {
-        return Err(Refused::new(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
+    Ok(())
+}
+
+/// The names with `.` or `_` that topics have, those of the same request too: names that differ only by these would
+/// share their metrics.
+struct Taken(BTreeMap<String, String>);
+
+impl Taken {
+    /// All are looked through once, and only if it matters to `wanted`.
+    fn of(image: &MetadataImage, wanted: &[NewTopic]) -> Self {
+        let matters = wanted.iter().any(|topic| may_collide(&topic.name));
+        let names = image.topics().map(|topic| &*topic.name).filter(|name| matters && may_collide(name));
+        Self(names.map(|name| (unified(name), name.to_owned())).collect())
     }
-    let same = |other: &str| other.len() == name.len() && other.bytes().map(unify).eq(name.bytes().map(unify));
-    if !name.contains(['.', '_']) {
-        return Ok(());
+
+    fn check(&self, image: &MetadataImage, name: &str) -> Result<(), Refused> {
+        check_name(name)?;
+        if image.topic(name).is_some() || name == METADATA_TOPIC {
+            return Err(Refused::new(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
+        }
+        match self.0.get(&unified(name)).filter(|_| may_collide(name)) {
+            Some(other) => {
+                let why = format!("Topic '{name}' collides with existing topic: {other}");
+                Err(Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, why))
+            }
+            None => Ok(()),
+        }
     }
-    let mut others = image.topics().map(|other| &*other.name).chain(made.iter().map(String::as_str));
-    match others.find(|other| same(other)) {
-        Some(other) => Err(invalid(format!("Topic '{name}' collides with existing topic: {other}"))),
-        None => Ok(()),
+
+    fn take(&mut self, name: &str) {
+        if may_collide(name) {
+            self.0.insert(unified(name), name.to_owned());
+        }
     }
 }
 
-const fn unify(byte: u8) -> u8 {
-    if byte == b'.' { b'_' } else { byte }
+fn may_collide(name: &str) -> bool {
+    name.contains(['.', '_'])
+}
+
+fn unified(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 fn overrides(config: &BrokerConfig, topic: &NewTopic) -> Result<Overrides, Refused> {
@@ -275,9 +300,10 @@ fn overrides(config: &BrokerConfig, topic: &NewTopic) -> Result<Overrides, Refus
     Ok(overrides)
 }
 
+/// Where the partitions of a topic lie; there is `room` for so many.
 fn placement(
     image: &MetadataImage,
-    config: &BrokerConfig,
+    (config, room): (&BrokerConfig, usize),
     topic: &NewTopic,
     rng: &mut Rng,
 ) -> Result<Vec<Vec<BrokerId>>, Refused> {
@@ -289,7 +315,7 @@ fn placement(
     let partitions = usize::try_from(partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
         Refused::new(ErrorCode::INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
     })?;
-    if partitions > config.limits.max_partitions {
+    if partitions > room {
         return Err(too_many_partitions());
     }
     let default = config.topics.default_replication_factor;
@@ -327,10 +353,15 @@ fn placement_by_hand(image: &MetadataImage, topic: &NewTopic) -> Result<Vec<Vec<
         ));
     }
     let by_hand: Vec<Vec<i32>> = by_partition.into_values().cloned().collect();
-    checked_placement(image, &by_hand, by_hand.len())
+    checked_placement(image, &by_hand, (by_hand.len(), None))
 }
 
-fn checked_placement(image: &MetadataImage, by_hand: &[Vec<i32>], count: usize) -> Result<Vec<Vec<BrokerId>>, Refused> {
+/// The operator's placement of `count` partitions, each with as many replicas as those before it have.
+fn checked_placement(
+    image: &MetadataImage,
+    by_hand: &[Vec<i32>],
+    (count, replicas): (usize, Option<usize>),
+) -> Result<Vec<Vec<BrokerId>>, Refused> {
     let invalid = |why: String| Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why);
     if by_hand.len() != count {
         let given = by_hand.len();
@@ -338,7 +369,7 @@ fn checked_placement(image: &MetadataImage, by_hand: &[Vec<i32>], count: usize) 
             "Attempted to add {count} additional partition(s), but only {given} assignment(s) were specified."
         )));
     }
-    let replicas = by_hand.first().map_or(0, Vec::len);
+    let replicas = replicas.or_else(|| by_hand.first().map(Vec::len)).unwrap_or(0);
     for (partition, brokers) in by_hand.iter().enumerate() {
         if brokers.is_empty() {
             return Err(invalid("The manual partition assignment includes an empty replica list.".into()));
