@@ -11,7 +11,7 @@ use ottla_wire::api::produce::ProduceRequest;
 use ottla_wire::frame::RequestHeader;
 use ottla_wire::{ApiKey, DecodeError, Message, Reader};
 
-use crate::record::{self, BatchFacts, ScanError};
+use crate::record::{self, BatchFacts, Codec, ScanError};
 
 /// What a look at one produced batch found.
 pub type Scanned = Result<BatchFacts, ScanError>;
@@ -47,7 +47,11 @@ pub struct Malformed {
     pub error: DecodeError,
 }
 
-/// Reads a frame. At most `inflated_limit` bytes of a produced batch's records are inflated to look at them.
+/// Records of a frame are inflated up to so many times its size, where that is more than what one batch may have.
+const INFLATED_RATIO: u64 = 100;
+
+/// Reads a frame. At most `inflated_limit` bytes of a produced batch's records are inflated to look at them, and of all
+/// its batches not much more than of one: small batches can inflate to gigabytes.
 ///
 /// # Errors
 /// The frame has no readable header, or is a Produce whose body cannot be read.
@@ -58,7 +62,8 @@ pub fn ingress(frame: Bytes, inflated_limit: u64) -> Result<Request, Malformed> 
     let head = Head { api_key, api_version, correlation_id };
     let produces = api_key == ApiKey::Produce && api_key.versions().contains(&api_version);
     let scanned = if produces {
-        let scanned = scan_all(&mut reader, api_version, inflated_limit);
+        let left = inflated_limit.max(INFLATED_RATIO.saturating_mul(frame.len() as u64));
+        let scanned = scan_all(&mut reader, api_version, (inflated_limit, left));
         Some(scanned.map_err(|error| Malformed { head: Some(head), error })?)
     } else {
         None
@@ -66,12 +71,28 @@ pub fn ingress(frame: Bytes, inflated_limit: u64) -> Result<Request, Malformed> 
     Ok(Request { frame, head, scanned })
 }
 
-fn scan_all(reader: &mut Reader<'_>, version: i16, inflated_limit: u64) -> Result<Box<[Scanned]>, DecodeError> {
+/// `limit` is of each batch, `left` of all of them.
+fn scan_all(
+    reader: &mut Reader<'_>,
+    version: i16,
+    (limit, mut left): (u64, u64),
+) -> Result<Box<[Scanned]>, DecodeError> {
     let request = ProduceRequest::decode(reader, version)?;
     let partitions = || request.topic_data.iter().flat_map(|topic| &topic.partition_data);
     let mut scanned = Vec::with_capacity(partitions().count());
     let batches = partitions().map(|it| it.records.and_then(|records| records.as_slice()).unwrap_or_default());
-    scanned.extend(batches.map(|batch| record::scan(batch, inflated_limit)));
+    scanned.extend(batches.map(|batch| {
+        let limit = limit.min(left);
+        let scanned = record::scan(batch, limit);
+        let inflated = match &scanned {
+            Ok(facts) if facts.attributes.codec() != Ok(Codec::None) => facts.inflated_size,
+            // How far it came is not known.
+            Err(ScanError::Record { .. }) => limit,
+            _ => 0,
+        };
+        left -= inflated.min(left);
+        scanned
+    }));
     Ok(scanned.into())
 }
 
@@ -113,5 +134,46 @@ impl fmt::Display for Malformed {
             Some(head) => write!(f, "{head}: {}", self.error),
             None => write!(f, "no request header: {}", self.error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_wire::api::produce::{PartitionProduceData, TopicProduceData};
+    use ottla_wire::{Records, Writer};
+
+    use super::*;
+    use crate::record::{BatchBuilder, BatchOptions, Compression, NewRecord};
+
+    /// A Produce with these batches, without its length.
+    fn frame(batches: &[Vec<u8>]) -> Bytes {
+        let data = batches.iter().map(|batch| PartitionProduceData {
+            records: Some(Records::Slice(batch)),
+            ..PartitionProduceData::default()
+        });
+        let topic = TopicProduceData { name: "t", partition_data: data.collect(), ..TopicProduceData::default() };
+        let request = ProduceRequest { acks: -1, topic_data: vec![topic], ..ProduceRequest::default() };
+        let mut writer = Writer::new();
+        let (api_key, api_version) = (ApiKey::Produce, 9);
+        let header = RequestHeader { api_key, api_version, correlation_id: 1, client_id: None };
+        ottla_wire::frame::encode_request(&mut writer, &header, &request);
+        Bytes::from(writer.into_bytes()).slice(4..)
+    }
+
+    #[test]
+    fn small_batches_that_inflate_to_much_are_not_all_inflated() {
+        let batch = |compression, size| {
+            let mut builder = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
+            builder.append(&NewRecord { value: Some(&vec![0; size]), ..NewRecord::default() });
+            builder.build()
+        };
+        let small = || batch(Compression::Zstd(3), 1_000_000);
+        let plain = batch(Compression::None, 100);
+        let request = ingress(frame(&[small(), small(), plain.clone(), small()]), 1_500_000).unwrap();
+        let good = |request: &Request| -> Vec<bool> { request.scanned.iter().flatten().map(Result::is_ok).collect() };
+        assert_eq!(good(&request), [true, false, true, false]);
+        let large = batch(Compression::None, 100_000);
+        let request = ingress(frame(&[small(), small(), large]), 1_500_000).unwrap();
+        assert_eq!(good(&request), [true, true, true], "a large frame may have more in it");
     }
 }
