@@ -5,15 +5,17 @@
 //! lists more than client metrics from version 1 on (KIP-1142).
 
 use ottla_wire::api::alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse};
+use std::collections::BTreeSet;
+
 use ottla_wire::api::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
-    DescribeConfigsSynonym,
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use ottla_wire::api::incremental_alter_configs as incremental;
 use ottla_wire::api::list_config_resources::{ConfigResource, ListConfigResourcesRequest, ListConfigResourcesResponse};
 use ottla_wire::{ApiKey, ErrorCode, Message};
 
-use super::{Call, Handled, Reply, respond};
+use super::{Call, Handled, Reply, once, respond};
 use crate::broker::Broker;
 use crate::config::{Described, describe_broker, describe_cluster_default, describe_group, describe_topic};
 use crate::controller::{Alteration, ConfigChange, Operation, Refused, ResourceKind};
@@ -22,13 +24,16 @@ use crate::machine::Answer;
 pub(super) fn describe(call: Call<'_>) -> Handled {
     let Call { broker, request, reply, .. } = call;
     let wire = DescribeConfigsRequest::decode(&mut request.reader(), reply.head.api_version)?;
-    let described = wire.resources.iter().map(|it| describe_resource(broker, it.resource_type, it.resource_name));
+    let resources = once(&wire.resources, question);
+    let described = resources.iter().map(|resource| {
+        let mut rows = describe_resource(broker, resource.resource_type, resource.resource_name)?;
+        let wanted = keys_of(resource);
+        rows.retain(|row| wanted.is_empty() || wanted.contains(row.key.0.name));
+        Ok(rows)
+    });
     let described: Vec<Result<Vec<Described>, Refused>> = described.collect();
-    let results = wire.resources.iter().zip(&described).map(|(resource, described)| {
-        let wanted = |name: &str| {
-            resource.configuration_keys.as_ref().is_none_or(|keys| keys.is_empty() || keys.contains(&name))
-        };
-        let rows = described.iter().flatten().filter(|row| wanted(row.key.0.name));
+    let results = resources.iter().zip(&described).map(|(resource, described)| {
+        let rows = described.iter().flatten();
         DescribeConfigsResult {
             error_code: described.as_ref().err().map_or(ErrorCode::NONE, |refused| refused.code),
             error_message: described.as_ref().err().map(|refused| &*refused.message),
@@ -38,6 +43,15 @@ pub(super) fn describe(call: Call<'_>) -> Handled {
         }
     });
     Ok(Some(respond(reply.head, &DescribeConfigsResponse { results: results.collect(), ..Default::default() })))
+}
+
+fn question<'a>(it: &&DescribeConfigsResource<'a>) -> (i8, &'a str, BTreeSet<&'a str>) {
+    (it.resource_type, it.resource_name, keys_of(it))
+}
+
+/// The settings that are asked for; none: all.
+fn keys_of<'a>(resource: &DescribeConfigsResource<'a>) -> BTreeSet<&'a str> {
+    resource.configuration_keys.iter().flatten().copied().collect()
 }
 
 fn describe_resource(broker: &Broker, kind: i8, name: &str) -> Result<Vec<Described>, Refused> {

@@ -13,7 +13,7 @@ use ottla_wire::{ErrorCode, Message, Uuid};
 
 use super::group_admin::GROUP_OPERATIONS;
 use super::metadata::NOT_ASKED;
-use super::{Call, Handled, Reply, respond};
+use super::{Call, Handled, Reply, once, respond};
 use crate::broker::{About, GroupAnswers};
 use crate::coordinator::assignor::Partitions;
 use crate::coordinator::{
@@ -83,7 +83,8 @@ pub(super) fn describe(call: Call<'_>) -> Handled {
     let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = ConsumerGroupDescribeRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let about = if wire.include_authorized_operations { About::Operations } else { About::Nothing };
-    let requests: Vec<_> = wire.group_ids.iter().map(|group| Request::ConsumerDescribe { group }).collect();
+    let groups = once(&wire.group_ids, |group| **group).into_iter();
+    let requests: Vec<_> = groups.map(|group| Request::ConsumerDescribe { group }).collect();
     broker.ask_groups(now, ticket, &requests, GroupAnswers { answers: Vec::new(), about }, out);
     Ok(None)
 }

@@ -1,5 +1,7 @@
 //! DescribeCluster (60), DescribeLogDirs (35) and DescribeQuorum (55).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ottla_wire::api::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 use ottla_wire::api::describe_log_dirs::{
     Compaction, DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
@@ -39,12 +41,13 @@ pub(super) fn cluster(call: Call<'_>) -> Handled {
     if here == CONTROLLERS {
         return Ok(Some(controllers(broker, reply)));
     }
-    let brokers = broker.endpoints(reply.listener).map(|it| DescribeClusterBroker {
+    let addresses = broker.all_endpoints(reply.listener).filter(|it| wire.include_fenced_brokers || !it.is_fenced);
+    let brokers = addresses.map(|it| DescribeClusterBroker {
         broker_id: it.id.0,
         host: it.host,
         port: i32::from(it.port),
         rack: it.rack,
-        is_fenced: false,
+        is_fenced: it.is_fenced,
     });
     let asked = wire.include_cluster_authorized_operations;
     let body = DescribeClusterResponse {
@@ -84,13 +87,18 @@ fn controllers(broker: &Broker, reply: Reply) -> Answer {
 pub(super) fn log_dirs(call: Call<'_>) -> Handled {
     let Call { broker, request, reply, .. } = call;
     let wire = DescribeLogDirsRequest::decode(&mut request.reader(), reply.head.api_version)?;
+    let topics = wire.topics.as_ref().map(|topics| {
+        let mut wanted: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+        for topic in topics {
+            wanted.entry(topic.topic).or_default().extend(&topic.partitions);
+        }
+        wanted
+    });
     let described = broker.describe_log_dirs(|partition| {
-        wire.topics.as_ref().is_none_or(|topics| {
-            let named = |topic: &&ottla_wire::api::describe_log_dirs::DescribableLogDirTopic<'_>| {
-                topic.topic == &*partition.topic
-            };
-            topics.iter().find(named).is_some_and(|topic| topic.partitions.contains(&partition.partition))
-        })
+        let wanted = |topics: &BTreeMap<&str, BTreeSet<i32>>| {
+            topics.get(&*partition.topic).is_some_and(|partitions| partitions.contains(&partition.partition))
+        };
+        topics.as_ref().is_none_or(wanted)
     });
     let results = described.iter().map(directory).collect();
     Ok(Some(respond(reply.head, &DescribeLogDirsResponse { results, ..Default::default() })))
@@ -161,7 +169,7 @@ fn compaction(view: &CleanerView) -> Compaction<'_> {
 }
 
 fn directory(described: &LogDirDescribed) -> DescribeLogDirsResult<'_> {
-    let mut topics: Vec<DescribeLogDirsTopic<'_>> = Vec::new();
+    let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition<'_>>> = BTreeMap::new();
     for it in &described.replicas {
         let partition = DescribeLogDirsPartition {
             partition_index: it.partition.partition,
@@ -170,10 +178,8 @@ fn directory(described: &LogDirDescribed) -> DescribeLogDirsResult<'_> {
             is_future_key: false,
             compaction: it.compaction.as_ref().map(compaction).unwrap_or_default(),
         };
-        match topics.iter_mut().find(|topic| topic.name == &*it.partition.topic) {
-            Some(topic) => topic.partitions.push(partition),
-            None => topics.push(DescribeLogDirsTopic { name: &it.partition.topic, partitions: vec![partition] }),
-        }
+        topics.entry(&*it.partition.topic).or_default().push(partition);
     }
+    let topics = topics.into_iter().map(|(name, partitions)| DescribeLogDirsTopic { name, partitions }).collect();
     DescribeLogDirsResult { error_code: described.error, log_dir: &described.path, topics, ..Default::default() }
 }

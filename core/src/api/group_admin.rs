@@ -8,7 +8,7 @@ use ottla_wire::api::list_groups::{ListGroupsRequest, ListGroupsResponse, Listed
 use ottla_wire::{ErrorCode, Message};
 
 use super::metadata::NOT_ASKED;
-use super::{Call, Handled, Reply, respond};
+use super::{Call, Handled, Reply, once, respond};
 use crate::broker::{About, GroupAnswers};
 use crate::coordinator::{Answer as Said, DescribedGroup, ListRequest, ListedGroup, Request};
 use crate::machine::Answer;
@@ -22,7 +22,8 @@ pub(super) fn describe(call: Call<'_>) -> Handled {
     let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = DescribeGroupsRequest::decode(&mut request.reader(), reply.head.api_version)?;
     let about = if wire.include_authorized_operations { About::Operations } else { About::Nothing };
-    let requests: Vec<_> = wire.groups.iter().map(|group| Request::Describe { group }).collect();
+    let groups = once(&wire.groups, |group| **group).into_iter();
+    let requests: Vec<_> = groups.map(|group| Request::Describe { group }).collect();
     broker.ask_groups(now, ticket, &requests, GroupAnswers { answers: Vec::new(), about }, out);
     Ok(None)
 }

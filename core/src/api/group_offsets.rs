@@ -4,7 +4,7 @@
 //! answered here, and the groups are not asked about it. OffsetFetch asks for one group up to version 7, then for many
 //! (KIP-709); before version 2 it has no code for a whole group, and each partition is told it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_wire::api::offset_commit::{
@@ -177,7 +177,10 @@ pub(super) fn fetch(call: Call<'_>) -> Handled {
 /// The groups as the newer versions have them.
 fn groups_of(wire: OffsetFetchRequest<'_>, version: i16) -> Vec<FetchGroup<'_>> {
     if version >= MANY_GROUPS {
-        return wire.groups;
+        // Who asks for all that a group has committed needs to be told once.
+        let mut all = BTreeSet::new();
+        let is_new = |group: &FetchGroup<'_>| group.topics.is_some() || all.insert(group.group_id.to_owned());
+        return wire.groups.into_iter().filter(is_new).collect();
     }
     let topics = wire.topics.map(|topics| {
         let topics = topics.into_iter().map(|it| OffsetFetchRequestTopics {

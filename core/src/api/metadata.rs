@@ -15,7 +15,7 @@ use ottla_wire::api::metadata::{
 };
 use ottla_wire::{ErrorCode, Message, Uuid};
 
-use super::{Call, Handled, Reply, respond};
+use super::{Call, Handled, Reply, once, respond};
 use crate::broker::Broker;
 use crate::controller::{MetadataImage, PartitionImage, TopicImage, is_internal};
 use crate::machine::Answer;
@@ -37,7 +37,7 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
         let topics = image.topics().map(|topic| found(image, topic, wire.include_topic_authorized_operations));
         return Ok(Some(response(broker, reply, topics.collect(), &wire)));
     }
-    let wanted = wire.topics.clone().unwrap_or_default();
+    let wanted = once(wire.topics.iter().flatten(), |it| (it.name, it.topic_id));
     let by_name: Vec<&str> =
         wanted.iter().filter(|it| it.topic_id == Uuid::default()).filter_map(|it| it.name).collect();
     let missing = by_name.iter().any(|name| broker.topic(name).is_none());

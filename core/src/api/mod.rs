@@ -26,6 +26,7 @@ mod producers;
 pub(crate) mod quorum;
 mod snapshots;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -299,6 +300,12 @@ fn encode_groups(broker: &Broker, reply: Reply, said: &GroupAnswers) -> Answer {
         ApiKey::DeleteGroups => group_admin::encode_deleted(reply, said),
         _ => Answer::Close,
     }
+}
+
+/// Each but once, by its key: no answer is greater than what there is to tell, however often a request names it.
+fn once<T, K: Ord>(items: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    items.into_iter().filter(|item| seen.insert(key(item))).collect()
 }
 
 /// An answer that is one message.

@@ -3,6 +3,8 @@
 //! Idempotent producers get a fresh id each time. Transactional ids need a transaction coordinator, which there is not
 //! yet: FindCoordinator finds none, so no client gets as far as this.
 
+use std::collections::BTreeSet;
+
 use ottla_wire::api::describe_producers::{
     DescribeProducersRequest, DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
 };
@@ -30,10 +32,14 @@ pub(super) fn encode_init(reply: Reply, producer_id: i64) -> Answer {
 pub(super) fn describe(call: Call<'_>) -> Handled {
     let Call { broker, request, reply, .. } = call;
     let wire = DescribeProducersRequest::decode(&mut request.reader(), reply.head.api_version)?;
+    let mut seen = BTreeSet::new();
     let topics = wire.topics.iter().map(|topic| {
         let topic_ref = broker.topic_ref(topic.name, Uuid::default());
-        let partitions = topic.partition_indexes.iter().map(|&partition_index| {
-            match broker.describe_producers(&topic_ref, partition_index) {
+        // Each but once: no answer is greater than what there is to tell.
+        let asked = topic.partition_indexes.iter().filter(|index| seen.insert((topic.name, **index)));
+        let asked: Vec<_> = asked.copied().collect();
+        let partitions =
+            asked.into_iter().map(|partition_index| match broker.describe_producers(&topic_ref, partition_index) {
                 Err(error_code) => PartitionResponse { partition_index, error_code, ..Default::default() },
                 Ok(producers) => {
                     let active_producers = producers.into_iter().map(|it| ProducerState {
@@ -47,8 +53,7 @@ pub(super) fn describe(call: Call<'_>) -> Handled {
                     let active_producers = active_producers.collect();
                     PartitionResponse { partition_index, active_producers, ..Default::default() }
                 }
-            }
-        });
+            });
         TopicResponse { name: topic.name, partitions: partitions.collect() }
     });
     let topics = topics.collect();

@@ -90,6 +90,8 @@ pub struct Address<'a> {
     pub port: u16,
     /// `broker.rack`
     pub rack: Option<&'a str>,
+    /// Whether it is out of service.
+    pub is_fenced: bool,
 }
 
 /// What a request came to, when it is not answered at once.
@@ -314,11 +316,17 @@ impl Broker {
 
     /// Every unfenced broker at the address that a client of `listener` is told.
     pub fn endpoints(&self, listener: ListenerId) -> impl Iterator<Item = Address<'_>> {
+        self.all_endpoints(listener).filter(|address| !address.is_fenced)
+    }
+
+    /// The same, and of those that are out of service.
+    pub fn all_endpoints(&self, listener: ListenerId) -> impl Iterator<Item = Address<'_>> {
         let bound = self.config.broker.listeners.bound.get(usize::from(listener.0));
         let name = bound.map_or("", |bound| bound.endpoint.name.as_str());
-        self.image().brokers().filter(|(_, broker)| !broker.fenced).filter_map(move |(id, broker)| {
+        self.image().brokers().filter_map(move |(id, broker)| {
             let endpoint = broker.endpoints.iter().find(|endpoint| endpoint.name == name)?;
-            Some(Address { id, host: &endpoint.host, port: endpoint.port, rack: broker.rack.as_deref() })
+            let (host, port, rack) = (&*endpoint.host, endpoint.port, broker.rack.as_deref());
+            Some(Address { id, host, port, rack, is_fenced: broker.fenced })
         })
     }
 

@@ -387,14 +387,12 @@ impl LogManager {
     }
 
     /// Saves a file atomically: a new file, synced, renamed into place, the directory synced. [`LogEvent::Saved`]
-    /// follows. Saves of one path are durable in the order of the calls. Late in a shutdown nothing is saved any more,
-    /// and nobody told that it is: a start after a clean one believes all that it sees.
+    /// follows. Saves of one path are durable in the order of the calls. Late in a shutdown none begins any more: a
+    /// start after a clean one believes all that it sees.
     pub fn save(&mut self, request: SaveRequest, out: &mut Effects) {
-        if self.housekeeping.has_settled() {
-            return;
+        if !self.housekeeping.has_settled() {
+            self.parts.storage.save(request.path, request.bytes, SaveOwner::Parent(request.ticket.0), out);
         }
-        let owner = SaveOwner::Parent(request.ticket.0);
-        self.parts.storage.save(request.path, request.bytes, owner, out);
     }
 
     /// Reads a small file: [`LogEvent::Loaded`] follows.

@@ -19,8 +19,10 @@ use std::time::Duration;
 use disk::Crash;
 use ottla_core::machine::DiskError;
 use ottla_wire::api::delete_topics::DeleteTopicsRequest;
+use ottla_wire::api::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse};
 use ottla_wire::api::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use ottla_wire::api::list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+use ottla_wire::api::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use ottla_wire::{ApiKey, ErrorCode, Message};
 use world::World;
 
@@ -314,4 +316,22 @@ fn resources_with_a_configuration_are_listed() {
     assert_eq!(list(1, &[16, 32, 8]), (ErrorCode::NONE, vec![]));
     assert_eq!(list(1, &[2, 3]), (ErrorCode::UNSUPPORTED_VERSION, vec![]));
     assert_eq!(list(0, &[]), (ErrorCode::NONE, vec![]), "version 0 knows client metrics only");
+}
+
+/// An answer is no greater than what there is to tell: a request of half a megabyte would ask for gigabytes.
+#[test]
+fn what_is_asked_for_twice_is_told_once() {
+    let mut world = World::new(&[]);
+    world.create_topic("t", 1);
+    let broker = |keys| DescribeConfigsResource { resource_type: 4, resource_name: "1", configuration_keys: keys };
+    let resources = vec![broker(None), broker(Some(vec!["log.dirs"])), broker(None), broker(Some(vec!["log.dirs"]))];
+    let request = DescribeConfigsRequest { resources, ..Default::default() };
+    let answer = world.call(ApiKey::DescribeConfigs, 4, &request);
+    let answer = DescribeConfigsResponse::decode(&mut answer.body(), 4).unwrap();
+    let told: Vec<usize> = answer.results.iter().map(|it| it.configs.len()).collect();
+    assert!(told.len() == 2 && told[0] > 100 && told[1] == 1, "{told:?}");
+    let topic = || MetadataRequestTopic { name: Some("t"), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![topic(), topic()]), ..Default::default() };
+    let answer = world.call(ApiKey::Metadata, 12, &request);
+    assert_eq!(MetadataResponse::decode(&mut answer.body(), 12).unwrap().topics.len(), 1);
 }

@@ -77,8 +77,8 @@ fn a_clean_stop_is_known_at_the_start_and_only_once() {
     assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
 }
 
-/// A start that finds the clean mark believes all that it sees, a vote above all: what is saved beside it later, and may
-/// not be durable yet, must not be there.
+/// A start that finds the clean mark believes all that it sees, a vote above all: what is saved beside it later, and
+/// may not be durable yet, must not be there.
 #[test]
 fn nothing_is_saved_beside_a_clean_mark() {
     let find = |world: &World, name: &str| world.disk.names().into_iter().find(|other| other.ends_with(name));
