@@ -59,10 +59,11 @@ pub fn reassign(
         None => before.clone(),
         Some(target) => {
             check_target(image, target)?;
-            if !may_change_factor && target.len() != before.len() {
+            // Of what is under way, that to which it leads.
+            let factor = without(&partition.replicas, &partition.removing).len();
+            if !may_change_factor && target.len() != factor {
                 let why = format!(
-                    "The replication factor is changed from {} to {}, which the request does not allow.",
-                    before.len(),
+                    "The replication factor is changed from {factor} to {}, which the request does not allow.",
                     target.len()
                 );
                 return Err(Refused::new(ErrorCode::INVALID_REPLICATION_FACTOR, why));
@@ -488,6 +489,17 @@ mod tests {
         let wanted = Reassignment { topic: "t".into(), partition: 0, replicas: Some(ids(&[1, 2])) };
         let refused = reassign(&image, &config(), &wanted, false).unwrap_err();
         assert_eq!(refused.code, ErrorCode::INVALID_REPLICATION_FACTOR);
+    }
+
+    #[test]
+    fn the_factor_that_must_stay_is_that_of_the_move_under_way() {
+        let mut image = image(&[1, 2, 3], 2, &[]);
+        let _ = moved(&mut image, Some(&[4, 5])).unwrap();
+        for (replicas, expected) in [(vec![4, 1], None), (vec![4, 1, 2], Some(ErrorCode::INVALID_REPLICATION_FACTOR))] {
+            let wanted = Reassignment { topic: "t".into(), partition: 0, replicas: Some(ids(&replicas)) };
+            let refused = reassign(&image, &config(), &wanted, false).err().map(|refused| refused.code);
+            assert_eq!(refused, expected, "{replicas:?}");
+        }
     }
 
     #[test]
