@@ -121,6 +121,9 @@ plants! {
     Raft49 = "RAFT-49",
     /// RAFT-50 (derived): a follower takes for committed what it has fetched and not written.
     Raft50 = "RAFT-50",
+    /// RAFT-51 (found): late in a stop in good order votes are saved, and the next start believes them before they are
+    /// durable.
+    Raft51 = "RAFT-51",
     /// REP-01 (KIP-101): a follower whose log differs from its leader's cuts to its own high watermark, not by epochs.
     Rep01 = "REP-01",
     /// REP-02 (KIP-279): the leader tells where an epoch ends, and not which it found; batches of earlier epochs are
@@ -208,6 +211,8 @@ plants! {
     Grp17 = "GRP-17",
     /// GRP-18 (derived, KIP-848): a member whose session is over is in its group no more, and what it has is not free.
     Grp18 = "GRP-18",
+    /// GRP-19 (found; as in Kafka): an old request to join that comes late says that the member has nothing.
+    Grp19 = "GRP-19",
     /// OFS-02 (KAFKA-13636): offsets expire while their group prepares a generation.
     Ofs02 = "OFS-02",
     /// OFS-03 (KAFKA-8069): the -1 of an offset without an expiry of its own is taken for one when the log is read.

@@ -16,6 +16,7 @@ use super::manager::LogManager;
 use super::names;
 use crate::clock::{ClockCheck, Instant, Now, WallTime};
 use crate::machine::{Effects, Level, LogDirId, Path};
+use crate::planted::Plant;
 use crate::storage::{Health, LogId, SaveOwner};
 use crate::types::{BrokerEpoch, Offset, TopicPartition};
 
@@ -96,11 +97,6 @@ impl Housekeeping {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.is_some()
-    }
-
-    /// Whether everything is durable that the clean marks will say is.
-    pub(super) fn has_settled(&self) -> bool {
-        self.stopping.as_ref().is_some_and(|stopping| stopping.step != Step::Settling)
     }
 
     /// A high watermark moved: it is saved within the interval.
@@ -319,6 +315,12 @@ impl LogManager {
         let bytes = checkpoint_of(logs, |log| log.offsets(storage).durable);
         let path = Path::new(dir, names::RECOVERY_POINT_CHECKPOINT);
         self.parts.storage.save(path, bytes, SaveOwner::RecoveryPoints(dir), out);
+    }
+
+    /// Whether everything is durable that the clean marks will say is.
+    pub(super) fn has_settled(&self) -> bool {
+        let is_late = |stopping: &Stopping| stopping.step != Step::Settling;
+        self.housekeeping.stopping.as_ref().is_some_and(is_late) && !self.parts.storage.planted.has(Plant::Raft51)
     }
 
     /// Whether everything is durable, and every checkpoint made.

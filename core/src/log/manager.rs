@@ -390,7 +390,7 @@ impl LogManager {
     /// follows. Saves of one path are durable in the order of the calls. Late in a shutdown none begins any more: a
     /// start after a clean one believes all that it sees.
     pub fn save(&mut self, request: SaveRequest, out: &mut Effects) {
-        if !self.housekeeping.has_settled() {
+        if !self.has_settled() {
             self.parts.storage.save(request.path, request.bytes, SaveOwner::Parent(request.ticket.0), out);
         }
     }

@@ -12,6 +12,7 @@ use crate::coordinator::assignor::Partitions;
 use crate::coordinator::consumer_image::{ConsumerChange, CurrentAssignment, Subscription, partitions_of};
 use crate::coordinator::request::ConsumerHeartbeatRequest;
 use crate::coordinator::settings::GroupSettings;
+use crate::planted::Plant;
 
 /// The longest name that a record's key can have, in bytes.
 const MAX_NAME: usize = i16::MAX as usize;
@@ -76,14 +77,15 @@ impl Draft<'_> {
         self.assign(settings, now);
         // A join of who is in already may be an old one that comes late, over a connection that was given up: it says
         // nothing of what the member has taken since.
-        let owned = request.owned.as_ref().filter(|_| request.member_epoch != 0 || before.epoch <= 0);
+        let rejoins = request.member_epoch == 0 && before.epoch > 0 && !self.planted.has(Plant::Grp19);
+        let owned = request.owned.as_ref().filter(|_| !rejoins);
         let after = self.reconcile(&member, owned);
         // Who says everything is told everything: it may have lost an answer.
         let says_topics = request.topics.is_some() || request.regex.is_some();
         let is_full = request.rebalance_timeout_ms.is_some() && says_topics && request.owned.is_some();
         let has = partitions_of(&after.assigned);
         // And so is who owns something else: it may have heard something older last.
-        let differs = request.owned.as_ref().is_some_and(|owned| *owned != has);
+        let differs = request.owned.as_ref().is_some_and(|owned| *owned != has) && !self.planted.has(Plant::Grp19);
         let tell = request.member_epoch == 0 || is_full || differs || has != partitions_of(&before.assigned);
         // Where an assignment has to wait, who brings it about is to come back in time for it.
         let interval_ms = settings.heartbeat_interval_of(&self.group);
