@@ -5,7 +5,8 @@
 //! suspended, with a note; it goes on when they agree again (promise P8).
 //!
 //! **Log starts.** A raised log start offset is saved durably before any segment below it goes: removals may be
-//! carried out in any order by a crash, and a start must not find a log with a hole.
+//! carried out in any order by a crash, and a start must not find a log with a hole. In a full directory segments go
+//! one by one instead ([`super::retention`]).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,6 +15,7 @@ use super::boot::checkpoint_of;
 use super::clean_shutdown;
 use super::manager::LogManager;
 use super::names;
+use super::partition::Log;
 use crate::clock::{ClockCheck, Instant, Now, WallTime};
 use crate::machine::{Effects, Level, LogDirId, Path};
 use crate::storage::{Health, LogId, SaveOwner};
@@ -162,6 +164,8 @@ impl LogManager {
         for (id, start) in raised {
             self.raise_log_start(id, start, out);
         }
+        let io = &mut self.parts.io(out);
+        self.logs.iter_mut().flatten().for_each(|log| log.make_room(io));
     }
 
     /// A log begins later: the deletion of what lies before follows when that is durable.
@@ -178,6 +182,7 @@ impl LogManager {
         let (dir, offset) = (log.dir(), log.log_start);
         self.housekeeping.told_starts.insert((dir, log.partition.clone()));
         self.save_log_starts(dir, SavedStart::Raised(id, offset), out);
+        self.with(id, out, Log::make_room);
     }
 
     /// A new log says whose it is, and takes records from then on. Where a file of the directory tells of a deleted log

@@ -467,6 +467,9 @@ impl LogManager {
                 self.with(log, out, |log, io| log.on_slice((question, read), result, io));
             }
             StorageEvent::Log(_, LogOp::Clean(number), result) => self.on_cleaner_disk(number, &result, out),
+            StorageEvent::Log(log, LogOp::Leaving, result) => {
+                self.with(log, out, |log, io| log.on_leaving(&result, io))
+            }
             StorageEvent::Boot(dir, what, result) => {
                 if let Some(starting) = &mut self.starting {
                     starting.on_disk(dir, what, result, &mut self.parts.io(out));

@@ -9,6 +9,7 @@
 
 mod compaction;
 mod disk;
+mod full;
 mod model;
 mod recovery;
 mod scripts;
