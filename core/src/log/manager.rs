@@ -316,25 +316,6 @@ impl LogManager {
         }
     }
 
-    /// Cuts the log so that it ends at `offset` or, if that lies within a batch, before that batch;
-    /// [`LogEvent::Truncated`] says when and where, mostly before this returns. Ranges that were handed out above
-    /// the cut are the caller's to close first.
-    pub fn truncate_to(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
-        self.parts.now = now;
-        self.with(log, out, |log, io| log.truncate_to(offset, io));
-    }
-
-    /// Drops all records; the log goes on from `offset`. A follower does so when its leader has nothing that continues
-    /// it.
-    pub fn begin_at(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
-        self.parts.now = now;
-        self.with(log, out, |log, io| {
-            if log.condition == Condition::Usable {
-                log.start_anew(offset, io);
-            }
-        });
-    }
-
     /// Raises the log start offset (DeleteRecords): [`LogEvent::LogStartSaved`] follows when that is durable.
     pub fn advance_log_start(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
         self.parts.now = now;
