@@ -144,6 +144,7 @@ impl LogManager {
     /// At the end of each step: starts what is due, and gives up what is held too long.
     pub fn settle(&mut self, now: Now, out: &mut Effects) {
         self.parts.now = now;
+        self.save_log_starts(out);
         self.parts.storage.settle(now, out);
         self.shed_cold(out);
         self.lower_cleaned(out);
@@ -552,7 +553,7 @@ impl LogManager {
         let Some(starting) = self.starting.take() else {
             return;
         };
-        self.housekeeping.found_starts(starting.log_starts());
+        self.housekeeping.log_starts.found(starting.log_starts());
         self.compaction.found(starting.cleaned());
         let mut boot = starting.finish(&mut self.parts.io(out));
         boot.logs = self.logs.iter().flatten().map(|log| log.found(&self.parts.storage)).collect();

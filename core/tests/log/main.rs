@@ -10,6 +10,7 @@
 mod compaction;
 mod disk;
 mod full;
+mod log_starts;
 mod model;
 mod recovery;
 mod scripts;
