@@ -251,6 +251,10 @@ impl Broker {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
         let log = self.leading(topic, partition)?;
+        // As in Kafka: what is only compacted is kept whole, key by key.
+        if !self.logs.may_delete(log) {
+            return Err(ErrorCode::POLICY_VIOLATION);
+        }
         let high_watermark = self.replicas.high_watermark(log);
         let offset = if offset == Offset(-1) { high_watermark } else { offset };
         let start = self.logs.offsets(log).unwrap_or_default().log_start;

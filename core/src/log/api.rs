@@ -36,7 +36,7 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// `file.delete.delay.ms`
     pub file_delete_delay: Duration,
-    /// Whether `cleanup.policy` has `delete`. DeleteRecords is heeded either way.
+    /// Whether `cleanup.policy` has `delete`.
     pub delete: bool,
     /// Whether `cleanup.policy` has `compact`.
     pub compact: bool,

@@ -19,6 +19,7 @@ use super::cleaning::CleanerState;
 use super::names::{self, SegmentFile};
 use super::partition::{Io, Log};
 use super::producer_snapshot;
+use super::retention::Leaving;
 use super::segment::{Indexes, Saved, Segment};
 use crate::storage::SaveOwner;
 use crate::types::Offset;
@@ -36,6 +37,8 @@ pub(crate) struct Checkpoints {
     pub(crate) snapshots: Vec<Offset>,
     /// How far the log is clean, and whether it is being cleaned.
     pub(crate) cleaner: CleanerState,
+    /// The segment that makes room in a full directory.
+    pub(crate) leaving: Option<Box<Leaving>>,
     last_id: u64,
 }
 

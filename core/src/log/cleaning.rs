@@ -301,9 +301,8 @@ impl Pass {
                 self.next_source(log, io);
             }
             Step::Syncing => self.save_indexes(log, io),
-            Step::Marking if io.storage.planted.has(Plant::Cmp19) => self.replace(log, io),
-            Step::Marking => self.sync_dir(Step::MarkSync, log, io),
-            Step::MarkSync => self.replace(log, io),
+            Step::Marking if !io.storage.planted.has(Plant::Cmp19) => self.sync_dir(Step::MarkSync, log, io),
+            Step::Marking | Step::MarkSync => return self.replace(log, io),
             Step::Retiring => self.sync_dir(Step::RetireSync, log, io),
             Step::RetireSync => self.name(&SegmentFile::INDEXES, Step::Indexes, log, io),
             Step::Indexes => self.sync_dir(Step::IndexSync, log, io),
@@ -489,12 +488,13 @@ impl Pass {
     }
 
     /// The new segment takes the place of the old ones, whose files go.
-    fn replace(&mut self, log: &mut Log, io: &mut Io<'_>) {
+    fn replace(&mut self, log: &mut Log, io: &mut Io<'_>) -> Outcome {
         let (Some(at), Some(Stage::Filter(_, output)), Some(file)) =
-            (self.place(log), &self.walk.stage, self.walk.output.take())
+            (self.place(log), &self.walk.stage, self.walk.output)
         else {
-            return;
+            return Outcome::GivenUp;
         };
+        self.walk.output = None;
         let mut segment = output.segment.clone();
         (segment.file, segment.saved) = (Handle::Open(file), Saved::Whole);
         let old: Vec<Segment> = log.segments.drain(at..at + self.group.len()).collect();
@@ -513,6 +513,7 @@ impl Pass {
             }
         }
         log.answer_all(io);
+        Outcome::Going
     }
 
     fn name(&mut self, kinds: &[SegmentFile], step: Step, log: &Log, io: &mut Io<'_>) {
@@ -560,15 +561,17 @@ impl Pass {
         }
         let state = &mut log.checkpoints.cleaner;
         (state.busy, state.swapping) = (false, None);
-        // Its name is free at once: the next pass makes a file of it.
-        if let (Some(part), true) = (self.group.first(), self.step.is_before_swap()) {
-            let path = log.path.join(&names::cleaned(part.base));
-            io.storage.retire(log.id, &path, log.config.file_delete_delay, io.out);
-        }
+        let left = match self.group.first() {
+            // Its name is free at once: the next pass makes a file of it.
+            Some(part) if self.step.is_before_swap() => Some(names::cleaned(part.base)),
+            // What it was to replace is gone, and a start would put it there.
+            Some(part) if self.step == Step::MarkSync => Some(names::swap(part.base, SegmentFile::Log)),
+            Some(_) | None => None,
+        };
+        let left = left.map(|name| log.path.join(&name));
+        left.iter().for_each(|path| io.storage.retire(log.id, path, log.config.file_delete_delay, io.out));
         log.delete_below(log.checkpoints.deleted, io);
-        if let Some(offset) = log.wanted_cut.take_if(|_| log.condition == Condition::Usable) {
-            log.truncate_to(offset, io);
-        }
+        log.go_on_to_cut(io);
     }
 }
 

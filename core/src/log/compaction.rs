@@ -21,6 +21,7 @@ use super::cold::Loaded;
 use super::manager::LogManager;
 use super::names;
 use super::partition::{Condition, Io, Log};
+use super::truncate::Cut;
 use crate::clock::Instant;
 use crate::machine::{DiskResult, Effects, Level, LogDirId, Path};
 use crate::planted::Plant;
@@ -336,21 +337,21 @@ impl Log {
     }
 
     /// Whether a cut has to wait: for a swap to end, or until nothing says that the log is clean above it.
-    pub(crate) fn must_wait_to_cut(&mut self, offset: Offset, io: &mut Io<'_>) -> bool {
+    pub(crate) fn must_wait_to_cut(&mut self, cut: Cut, io: &mut Io<'_>) -> bool {
         let state = &mut self.checkpoints.cleaner;
-        let is_swapped = state.swapping.is_some_and(|end| offset < end);
-        let is_clean = offset < state.to;
+        let is_swapped = state.swapping.is_some_and(|end| cut.from() < end);
+        let is_clean = cut.next() < state.to;
         state.cuts += 1;
         if !is_swapped && !is_clean {
             return false;
         }
-        self.wanted_cut = Some(self.wanted_cut.map_or(offset, |wanted| wanted.min(offset)));
         if is_clean && !is_swapped {
-            state.to = offset;
+            state.to = cut.next();
             self.condition = Condition::Rebuilding;
             io.lowered.push(self.id);
             self.answer_all(io);
         }
+        self.want_cut(cut);
         true
     }
 
@@ -359,9 +360,7 @@ impl Log {
         if self.condition == Condition::Rebuilding {
             self.condition = Condition::Usable;
         }
-        if let Some(offset) = self.wanted_cut.take_if(|_| self.condition == Condition::Usable) {
-            self.truncate_to(offset, io);
-        }
+        self.go_on_to_cut(io);
     }
 
     /// A pass over the log is over.

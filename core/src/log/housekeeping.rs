@@ -3,22 +3,18 @@
 //! **Clocks.** Removal by time counts only wall time that the monotonic clock confirms: the wall clock as it was
 //! at the start plus the monotonic time since. While the two are more than a minute apart, removal by time is
 //! suspended, with a note; it goes on when they agree again (promise P8).
-//!
-//! **Log starts.** A raised log start offset is saved durably before any segment below it goes: removals may be
-//! carried out in any order by a crash, and a start must not find a log with a hole.
-
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::api::{LogEvent, LogManagerConfig};
 use super::boot::checkpoint_of;
 use super::clean_shutdown;
+use super::log_starts::LogStarts;
 use super::manager::LogManager;
 use super::names;
 use crate::clock::{ClockCheck, Instant, Now, WallTime};
 use crate::machine::{Effects, Level, LogDirId, Path};
 use crate::planted::Plant;
-use crate::storage::{Health, LogId, SaveOwner};
-use crate::types::{BrokerEpoch, Offset, TopicPartition};
+use crate::storage::{Health, SaveOwner};
+use crate::types::BrokerEpoch;
 
 /// What is done by the clock.
 #[derive(Clone, Debug)]
@@ -28,20 +24,8 @@ pub(super) struct Housekeeping {
     suspended: bool,
     next_retention: Option<Instant>,
     next_high_watermarks: Option<Instant>,
-    /// For each directory the saves of log starts in flight, each with what it makes durable.
-    log_starts: BTreeMap<LogDirId, VecDeque<SavedStart>>,
-    /// The logs whose starts the directory's file may tell: also of some that are deleted.
-    told_starts: BTreeSet<(LogDirId, TopicPartition)>,
+    pub(super) log_starts: LogStarts,
     stopping: Option<Stopping>,
-}
-
-/// What a save of log starts makes durable.
-#[derive(Clone, Copy, Debug)]
-enum SavedStart {
-    /// A log begins later.
-    Raised(LogId, Offset),
-    /// Of a log that is made under the name of a deleted one the file tells nothing any more.
-    Forgotten(LogId),
 }
 
 /// A shutdown under way: every directory goes through these steps, together.
@@ -73,15 +57,9 @@ impl Housekeeping {
             suspended: false,
             next_retention: None,
             next_high_watermarks: None,
-            log_starts: (0..dirs).map(|dir| (LogDirId(dir), VecDeque::new())).collect(),
-            told_starts: BTreeSet::new(),
+            log_starts: LogStarts::new(dirs),
             stopping: None,
         }
-    }
-
-    /// What a start found in the directories' files.
-    pub(super) fn found_starts(&mut self, found: impl Iterator<Item = (LogDirId, TopicPartition)>) {
-        self.told_starts.extend(found);
     }
 
     /// The logs are recovered.
@@ -158,63 +136,8 @@ impl LogManager {
         for (id, start) in raised {
             self.raise_log_start(id, start, out);
         }
-    }
-
-    /// A log begins later: the deletion of what lies before follows when that is durable.
-    pub(super) fn raise_log_start(&mut self, id: LogId, offset: Offset, out: &mut Effects) {
-        let Some(log) = self.logs.get_mut(id.0 as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        let offset = offset.min(log.log_end);
-        if offset > log.log_start {
-            log.log_start = offset;
-            log.derived.producers.on_log_start(offset);
-            self.parts.events.push(LogEvent::LogStartRaised { log: id, offset });
-        }
-        let (dir, offset) = (log.dir(), log.log_start);
-        self.housekeeping.told_starts.insert((dir, log.partition.clone()));
-        self.save_log_starts(dir, SavedStart::Raised(id, offset), out);
-    }
-
-    /// A new log says whose it is, and takes records from then on. Where a file of the directory tells of a deleted log
-    /// of the same name where that began, or how far it was clean, it is rid of that before: the next process would
-    /// take all below it for deleted, or for clean.
-    pub(super) fn mark_new(&mut self, id: LogId, out: &mut Effects) {
-        let Some(log) = self.log(id) else { return };
-        let (dir, name) = (log.dir(), log.partition.clone());
-        if self.housekeeping.told_starts.contains(&(dir, name.clone())) {
-            return self.save_log_starts(dir, SavedStart::Forgotten(id), out);
-        }
-        if self.compaction.tells_of(dir, &name) {
-            return self.save_cleaned(dir, Some(id), out);
-        }
-        self.with(id, out, |log, io| log.mark(io));
-    }
-
-    fn save_log_starts(&mut self, dir: LogDirId, saved: SavedStart, out: &mut Effects) {
-        let logs = self.logs.iter().flatten().map(|log| &**log);
-        let bytes =
-            checkpoint_of(logs.filter(|log| log.dir() == dir && log.log_start > Offset::ZERO), |log| log.log_start);
-        let path = Path::new(dir, names::LOG_START_CHECKPOINT);
-        self.parts.storage.save(path, bytes, SaveOwner::LogStart(dir), out);
-        self.housekeeping.log_starts.entry(dir).or_default().push_back(saved);
-    }
-
-    pub(super) fn on_log_starts_saved(&mut self, dir: LogDirId, out: &mut Effects) {
-        let saved = self.housekeeping.log_starts.get_mut(&dir).and_then(VecDeque::pop_front);
-        match saved {
-            Some(SavedStart::Raised(log, offset)) => {
-                self.parts.events.push(LogEvent::LogStartSaved { log, offset });
-                self.with(log, out, |log, io| log.delete_below(offset, io));
-            }
-            Some(SavedStart::Forgotten(id)) => {
-                if let Some(log) = self.log(id) {
-                    self.housekeeping.told_starts.remove(&(dir, log.partition.clone()));
-                }
-                self.mark_new(id, out);
-            }
-            None => {}
-        }
+        let io = &mut self.parts.io(out);
+        self.logs.iter_mut().flatten().for_each(|log| log.make_room(io));
     }
 
     /// What is committed may not be durable here yet, and a power loss must not leave a file that claims it.

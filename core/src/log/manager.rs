@@ -144,6 +144,7 @@ impl LogManager {
     /// At the end of each step: starts what is due, and gives up what is held too long.
     pub fn settle(&mut self, now: Now, out: &mut Effects) {
         self.parts.now = now;
+        self.save_log_starts(out);
         self.parts.storage.settle(now, out);
         self.shed_cold(out);
         self.lower_cleaned(out);
@@ -316,25 +317,6 @@ impl LogManager {
         }
     }
 
-    /// Cuts the log so that it ends at `offset` or, if that lies within a batch, before that batch;
-    /// [`LogEvent::Truncated`] says when and where, mostly before this returns. Ranges that were handed out above
-    /// the cut are the caller's to close first.
-    pub fn truncate_to(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
-        self.parts.now = now;
-        self.with(log, out, |log, io| log.truncate_to(offset, io));
-    }
-
-    /// Drops all records; the log goes on from `offset`. A follower does so when its leader has nothing that continues
-    /// it.
-    pub fn begin_at(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
-        self.parts.now = now;
-        self.with(log, out, |log, io| {
-            if log.condition == Condition::Usable {
-                log.start_anew(offset, io);
-            }
-        });
-    }
-
     /// Raises the log start offset (DeleteRecords): [`LogEvent::LogStartSaved`] follows when that is durable.
     pub fn advance_log_start(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
         self.parts.now = now;
@@ -465,6 +447,9 @@ impl LogManager {
                 self.with(log, out, |log, io| log.on_slice((question, read), result, io));
             }
             StorageEvent::Log(_, LogOp::Clean(number), result) => self.on_cleaner_disk(number, &result, out),
+            StorageEvent::Log(log, LogOp::Leaving, result) => {
+                self.with(log, out, |log, io| log.on_leaving(&result, io))
+            }
             StorageEvent::Boot(dir, what, result) => {
                 if let Some(starting) = &mut self.starting {
                     starting.on_disk(dir, what, result, &mut self.parts.io(out));
@@ -566,7 +551,7 @@ impl LogManager {
         let Some(starting) = self.starting.take() else {
             return;
         };
-        self.housekeeping.found_starts(starting.log_starts());
+        self.housekeeping.log_starts.found(starting.log_starts());
         self.compaction.found(starting.cleaned());
         let mut boot = starting.finish(&mut self.parts.io(out));
         boot.logs = self.logs.iter().flatten().map(|log| log.found(&self.parts.storage)).collect();

@@ -9,7 +9,8 @@
 //! * [`boot`], [`recovery`], [`claimed`], [`recovered`]: a start; [`rebuild`]: the producers after a deep truncation
 //! * [`cleaner`]: compaction, as a job; [`compaction`], [`cleaning`]: when it runs, and how its result is put in place;
 //!   [`unfinished`]: what a crash left of that
-//! * [`scan`], [`walk`]: the job that looks at batches on disk; [`housekeeping`]: what the clock brings
+//! * [`scan`], [`walk`]: the job that looks at batches on disk; [`housekeeping`]: what the clock brings;
+//!   [`log_starts`]: where logs begin, durably
 //!
 //! The leaves are pure: bytes or records in, bytes or answers out. They know a file's format and its rules and
 //! nothing of when it is written; that is decided above them. Every format is Kafka's own, so `kafka-dump-log`
@@ -35,6 +36,7 @@ mod cleaning;
 mod cold;
 mod compaction;
 mod housekeeping;
+mod log_starts;
 mod manager;
 mod partition;
 mod questions;

@@ -21,6 +21,7 @@ use super::producer_state::ProducerEntry;
 use super::questions::Questions;
 use super::scan::Derived;
 use super::segment::Segment;
+use super::truncate::Cut;
 use crate::clock::Now;
 use crate::job::Job;
 use crate::machine::{Effect, Effects, JobId, LogDirId, Path};
@@ -45,8 +46,8 @@ pub(crate) struct Log {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) questions: Questions,
     pub(crate) birth: Birth,
-    /// A truncation that was asked for while the log was rebuilding.
-    pub(crate) wanted_cut: Option<Offset>,
+    /// A truncation that was asked for while the log was rebuilding, or being compacted.
+    pub(crate) wanted_cut: Option<Cut>,
 }
 
 /// What can be done with a log.

@@ -99,8 +99,6 @@ impl Log {
         self.derived.producers = producers;
         self.condition = Condition::Usable;
         self.answer_all(io);
-        if let Some(offset) = self.wanted_cut.take() {
-            self.truncate_to(offset, io);
-        }
+        self.go_on_to_cut(io);
     }
 }

@@ -65,6 +65,12 @@ impl LogManager {
         Some(self.log(log)?.view(&self.parts.storage))
     }
 
+    /// Whether the log's `cleanup.policy` has `delete`: whether clients may delete its records.
+    #[must_use]
+    pub fn may_delete(&self, log: LogId) -> bool {
+        self.log(log).is_some_and(|log| log.config.delete)
+    }
+
     /// Every log there is.
     pub fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
         self.by_partition.values().copied()

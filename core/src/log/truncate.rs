@@ -6,6 +6,7 @@
 use super::api::{LogEvent, ReadRequest, Ticket};
 use super::checkpointing::Checkpoints;
 use super::leader_epoch_cache::LeaderEpochCache;
+use super::manager::LogManager;
 use super::names::SegmentFile;
 use super::offset_index::OffsetPosition;
 use super::partition::{Condition, Io, JobFor, Log};
@@ -15,23 +16,83 @@ use super::scan::{Check, Purpose, Scan};
 use super::segment::{Handle, Indexes, Saved, Segment};
 use super::time_index::TimestampOffset;
 use super::walk::Walk;
-use crate::machine::{FileAction, OpenMode};
+use crate::clock::Now;
+use crate::machine::{Effects, FileAction, OpenMode};
 use crate::planted::{Plant, Planted};
-use crate::storage::Mark;
+use crate::storage::{LogId, Mark};
 use crate::types::Offset;
 
+/// What is to become of a log's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// It ends there.
+    To(Offset),
+    /// Everything goes, and it goes on from there.
+    Anew(Offset),
+}
+
+impl Cut {
+    /// No offset from here on is kept.
+    pub(crate) const fn from(self) -> Offset {
+        match self {
+            Self::To(offset) => offset,
+            Self::Anew(_) => Offset::ZERO,
+        }
+    }
+
+    /// From here on other records may come.
+    pub(crate) const fn next(self) -> Offset {
+        match self {
+            Self::To(offset) | Self::Anew(offset) => offset,
+        }
+    }
+}
+
+impl LogManager {
+    /// Cuts the log so that it ends at `offset` or, if that lies within a batch, before that batch;
+    /// [`LogEvent::Truncated`] says when and where, mostly before this returns. Ranges that were handed out above
+    /// the cut are the caller's to close first.
+    pub fn truncate_to(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
+        self.parts.now = now;
+        self.with(log, out, |log, io| log.truncate_to(offset, io));
+    }
+
+    /// Drops all records; the log goes on from `offset`, mostly before this returns: [`LogEvent::Truncated`] says when.
+    /// A follower does so when its leader has nothing that continues it. A log that is being cut is left alone.
+    pub fn begin_at(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
+        self.parts.now = now;
+        self.with(log, out, |log, io| log.begin_at(offset, io));
+    }
+}
+
 impl Log {
+    /// Notes a cut that has to wait. Of two kinds the later one is meant.
+    pub(crate) fn want_cut(&mut self, cut: Cut) {
+        self.wanted_cut = Some(match (self.wanted_cut, cut) {
+            (Some(Cut::To(wanted)), Cut::To(offset)) => Cut::To(wanted.min(offset)),
+            (_, cut) => cut,
+        });
+    }
+
+    /// What a cut waited for is over.
+    pub(crate) fn go_on_to_cut(&mut self, io: &mut Io<'_>) {
+        match self.wanted_cut.take_if(|_| self.condition == Condition::Usable) {
+            Some(Cut::To(offset)) => self.truncate_to(offset, io),
+            Some(Cut::Anew(at)) => self.begin_at(at, io),
+            None => {}
+        }
+    }
+
     /// See [`super::LogManager::truncate_to`].
     pub(crate) fn truncate_to(&mut self, offset: Offset, io: &mut Io<'_>) {
         if offset >= self.log_end {
             return;
         }
         if self.condition != Condition::Usable {
-            self.wanted_cut = Some(self.wanted_cut.map_or(offset, |wanted| wanted.min(offset)));
-            return;
+            return self.want_cut(Cut::To(offset));
         }
         let offset = offset.max(self.segments.front().map_or(offset, |first| first.base));
-        if self.must_wait_to_cut(offset, io) {
+        if self.must_wait_to_cut(Cut::To(offset), io) {
             return;
         }
         let index = self.segment_at(offset);
@@ -160,9 +221,17 @@ impl Log {
         }
     }
 
+    /// See [`LogManager::begin_at`].
+    fn begin_at(&mut self, at: Offset, io: &mut Io<'_>) {
+        if self.condition == Condition::Usable && !self.must_wait_to_cut(Cut::Anew(at), io) {
+            self.start_anew(at, io);
+        }
+    }
+
     /// Drops everything and goes on from an offset: nothing that is left lies at or above the log start, or a
     /// replica is so far behind that its leader has nothing that follows.
     pub(crate) fn start_anew(&mut self, at: Offset, io: &mut Io<'_>) {
+        self.checkpoints.cleaner.cuts += 1;
         io.storage.restart(io.now, self.id, at);
         while !self.segments.is_empty() {
             self.retire_last(io);

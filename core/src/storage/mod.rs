@@ -98,6 +98,8 @@ pub(crate) enum LogOp {
     Slice { question: u64, read: u64 },
     /// Part of a pass of the cleaner, by its number.
     Clean(u64),
+    /// The first segment goes, to make room: its file was renamed, or that was synced.
+    Leaving,
 }
 
 /// What the start asked for.

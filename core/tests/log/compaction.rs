@@ -265,6 +265,37 @@ fn a_cut_waits_for_a_swap_and_for_the_checkpoint() {
     }
 }
 
+/// A follower whose leader has deleted all that follows its log drops it, while it is being compacted.
+#[test]
+fn a_log_that_begins_anew_during_a_pass_is_compacted_later() {
+    let prepared = filled(compacted(), 60);
+    for (operations, begin) in (0_u64..).flat_map(|operations| [(operations, Offset(500)), (operations, Offset(20))]) {
+        let mut world = prepared.clone();
+        world.pass(BACKOFF);
+        let is_over = !(0..operations).all(|_| world.step());
+        world.begin_at(begin);
+        world.run();
+        assert_eq!((world.offsets().log_start, world.offsets().log_end), (begin, begin), "after {operations}");
+        append(&mut world, 0..100);
+        let expected = values(&mut world);
+        assert_eq!(expected.len(), 10);
+        clean(&mut world);
+        let view = world.logs.cleaner_view(world.log()).unwrap();
+        assert_eq!((view.uncleanable, view.is_running), (None, false), "after {operations}");
+        assert!(view.clean_to > begin + 20, "{} after {operations}", view.clean_to);
+        assert!(records(&mut world) < 45, "after {operations}");
+        assert!(!world.disk.names().iter().any(|name| name.ends_with(".log.swap")), "after {operations}");
+        for crash in [Crash::Kill, Crash::Power(operations)] {
+            assert_eq!(world.restart(crash).logs[0].damage, None, "after {operations}");
+            assert!(world.offsets().log_start == begin && values(&mut world) == expected, "after {operations}");
+        }
+        if is_over {
+            assert!(operations > 60, "it was over after {operations}");
+            break;
+        }
+    }
+}
+
 #[test]
 fn deleted_records_go_and_a_deleted_log_too() {
     let prepared = filled(compacted(), 60);

@@ -191,7 +191,9 @@ impl Disk {
             FileAction::SyncDir { path } => self.sync_dir(&name(&path))?,
             FileAction::Rename { from, to } => self.rename(&name(&from), &name(&to))?,
             FileAction::Remove { path } => {
-                self.names.remove(&name(&path));
+                if let Some(Node::File(inode)) = self.names.remove(&name(&path)) {
+                    self.room += self.files[&inode].written.len() as u64;
+                }
             }
             FileAction::Read { file, pos, len } => return self.read(file, pos, len).map(DiskResult::Bytes),
             FileAction::FreeSpace { .. } => return Ok(DiskResult::Space(self.room)),

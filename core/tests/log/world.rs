@@ -294,6 +294,12 @@ impl World {
         self.settle();
     }
 
+    pub(crate) fn begin_at(&mut self, offset: Offset) {
+        let log = self.log();
+        self.logs.begin_at(self.now, log, offset, &mut self.out);
+        self.settle();
+    }
+
     pub(crate) fn delete_records(&mut self, offset: Offset) {
         let log = self.log();
         self.logs.advance_log_start(self.now, log, offset, &mut self.out);
