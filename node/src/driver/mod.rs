@@ -55,7 +55,7 @@ pub struct NodeOptions {
     pub workers: usize,
     /// What a frame may hold.
     pub frames: FrameLimits,
-    /// `max.connections`
+    /// `max.connections`; three quarters of the limit of open files, if that is less.
     pub max_connections: usize,
     /// `max.connections.per.ip`
     pub max_connections_per_ip: usize,
@@ -232,7 +232,8 @@ impl Stopper {
     }
 }
 
-/// Each connection and each segment is an open file: the soft limit is often 1,024, the hard one large.
+/// Each connection and each segment is an open file: the soft limit is often 1,024, the hard one large. What it is then
+/// bounds the connections, too.
 fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
