@@ -11,6 +11,7 @@ mod buffers;
 mod conn;
 mod out;
 mod reader;
+mod resolve;
 
 use std::collections::HashMap;
 use std::io;
@@ -33,7 +34,7 @@ pub(crate) use out::Chunk;
 /// with 128.) The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// How many threads, at most and only at need, wait for cold bytes and for names to be resolved.
+/// How many threads, at most and only at need, wait for cold bytes and for names to be resolved; names cannot take all.
 const BLOCKING_THREADS: usize = 4;
 
 /// How long a dialled peer has to answer.
@@ -191,7 +192,8 @@ fn take_over(
 pub(crate) fn dial(shared: &Arc<Shared>, options: &Arc<NodeOptions>, thread: usize, token: u64, address: Box<str>) {
     let (shared, options) = (Arc::clone(shared), Arc::clone(options));
     tokio::spawn(async move {
-        let connected = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&*address)).await {
+        let connect = async { TcpStream::connect(&*resolve::resolve(&address).await?).await };
+        let connected = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
             Ok(Ok(stream)) => stream.set_nodelay(true).map(|()| stream),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
