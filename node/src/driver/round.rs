@@ -155,7 +155,11 @@ impl Shared {
         tokio::pin!(sleep);
         let mut armed = None;
         loop {
-            self.round(thread);
+            if self.round(thread) {
+                self.wake[thread].notify_one();
+                // The wait below would be over at once, without a turn for anybody else.
+                tokio::task::yield_now().await;
+            }
             let deadline = self.deadline.load(Ordering::Acquire);
             if thread == 0 && armed != Some(deadline) {
                 sleep.as_mut().reset(self.clock.to_tokio(Instant(deadline)));
@@ -172,11 +176,11 @@ impl Shared {
     }
 
     /// Handles everything that waits, unless another thread is at it: it then sees what was queued here,
-    /// because it looks at the inbox once more after it let go of the lock.
-    fn round(self: &Arc<Self>, thread: usize) {
+    /// because it looks at the inbox once more after it let go of the lock. True if there is more to do.
+    fn round(self: &Arc<Self>, thread: usize) -> bool {
         for _ in 0..PASSES {
             let Ok(mut core) = self.core.try_lock() else {
-                return;
+                return false;
             };
             let _guard = AbortOnPanic;
             self.pass(&mut core);
@@ -186,10 +190,10 @@ impl Shared {
             self.send(thread, &mut touched);
             self.give_back(touched);
             if self.inbox().is_empty() {
-                return;
+                return false;
             }
         }
-        self.wake[thread].notify_one();
+        true
     }
 
     /// Hands all queued inputs to the machine, then the completions that follow at once, until none does.
