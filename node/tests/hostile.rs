@@ -19,6 +19,7 @@ const KEYS: std::ops::RangeInclusive<i16> = 0..=96;
 const API_VERSIONS: i16 = 18;
 const METADATA: i16 = 3;
 const CREATE_TOPICS: i16 = 19;
+const DESCRIBE_CONFIGS: i16 = 32;
 const UNSUPPORTED_VERSION: i16 = 35;
 /// What the process may grow by in all of this: a length off the wire must never be allocated.
 const GROWTH_KIB: u64 = 96 << 10;
@@ -288,6 +289,37 @@ fn a_client_that_never_reads() {
     broker.must_be_well("a client that never reads");
     let grown = broker.resident_kib().saturating_sub(before);
     assert!(grown < GROWTH_KIB, "grown by {grown} KiB");
+}
+
+/// One read brings a thousand requests whose answers are a thousand times as large, and nobody takes those. When they
+/// are taken at last, all come, in order.
+#[test]
+fn big_answers_to_small_requests() {
+    const CLIENTS: usize = 4;
+    const REQUESTS: u32 = 1_000;
+    let mut broker = Broker::start();
+    let before = broker.resident_kib();
+    // All settings of node 1, with their synonyms and what they mean.
+    let one = frame(DESCRIBE_CONFIGS, 3, &[0, 0, 0, 1, 4, 0, 1, b'1', 0xff, 0xff, 0xff, 0xff, 1, 1]);
+    let numbered = |number: u32| [&one[..8], &number.to_be_bytes(), &one[12..]].concat();
+    let requests: Vec<u8> = (0..REQUESTS).flat_map(numbered).collect();
+    let mut streams: Vec<_> = (0..CLIENTS).map(|_| broker.stream()).collect();
+    for stream in &mut streams {
+        stream.write_all(&requests).expect("it is one read");
+    }
+    broker.must_be_well("big answers to small requests");
+    let grown = broker.resident_kib().saturating_sub(before);
+    assert!(grown < GROWTH_KIB, "grown by {grown} KiB");
+    let mut answer = Vec::new();
+    for number in 0..REQUESTS {
+        let mut length = [0; 4];
+        streams[0].read_exact(&mut length).expect("it answers");
+        answer.resize(usize::try_from(u32::from_be_bytes(length)).expect("it fits"), 0);
+        streams[0].read_exact(&mut answer).expect("it answers");
+        assert_eq!(answer[..4], number.to_be_bytes());
+    }
+    let all_kib = u64::from(REQUESTS) * u64::try_from(answer.len() * CLIENTS).expect("it fits") / 1024;
+    assert!(all_kib > GROWTH_KIB, "{all_kib} KiB of answers prove nothing");
 }
 
 /// Sockets and files share the limit of open files: clients that only stay must leave enough for the logs.

@@ -1,8 +1,9 @@
 //! Connections: accepting, dialling, reading frames, sending in order.
 //!
 //! Each connection is one task on one I/O thread. It reads whole frames, and sends what a round could not send
-//! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`; what waits to be sent on a
-//! connection by not reading from it; a peer that does not read at all by `connections.max.idle.ms`.
+//! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`; what waits in memory to be sent
+//! on a connection by `ottla.connection.max.unsent.bytes`; a peer that does not read at all by
+//! `connections.max.idle.ms`.
 //!
 //! Absent on purpose: TLS and SASL (they change what a byte is, not who owns it).
 
@@ -173,7 +174,8 @@ fn take_over(
 ) {
     let id = shared.conns().next_id();
     let is_dialled = matches!(how, Opened::Dialled { .. });
-    let conn = Arc::new(Conn::new(id, is_dialled, thread, stream, shared.clock().monotonic()));
+    let max_unsent = (!is_dialled).then_some(options.max_unsent_bytes);
+    let conn = Arc::new(Conn::new(id, max_unsent, thread, stream, shared.clock().monotonic()));
     shared.conns().insert(Arc::clone(&conn));
     shared.counters().connections.add(1);
     // Queued before the task reads its first frame, so the machine hears of it first.
