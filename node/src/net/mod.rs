@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use ottla_core::machine::{ConnId, Input, Opened};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::driver::{NodeOptions, Shared};
@@ -119,8 +120,7 @@ fn start_thread(
     thread: usize,
     begin: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let runtime = runtime()?;
     let (shared, max_idle) = (Arc::clone(shared), options.max_idle);
     let run = async move {
         begin();
@@ -130,7 +130,18 @@ fn start_thread(
         Arc::clone(&shared).run(thread).await;
         farewell(&shared, thread).await;
     };
-    std::thread::Builder::new().name(format!("ottla-io-{thread}")).spawn(move || runtime.block_on(run))
+    std::thread::Builder::new().name(format!("ottla-io-{thread}")).spawn(move || run_to_end(runtime, run))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+}
+
+/// Its threads that wait are left behind: for a name that nobody wants any more, or for bytes that are only read. What
+/// must end first is the disk's, which has threads of its own.
+fn run_to_end(runtime: Runtime, run: impl Future<Output = ()>) {
+    runtime.block_on(run);
+    runtime.shutdown_background();
 }
 
 /// Lets the last answers leave. What a peer does not read in time is lost with the process, as it always may be.

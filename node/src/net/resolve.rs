@@ -33,14 +33,12 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use super::super::BLOCKING_THREADS;
+    use super::super::{BLOCKING_THREADS, run_to_end, runtime};
     use super::*;
 
     #[test]
     fn look_ups_that_hang_leave_threads_for_others() {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().expect("a runtime");
-        runtime.block_on(async {
+        runtime().expect("a runtime").block_on(async {
             let mut hanging = Vec::new();
             for _ in 0..2 * BLOCKING_THREADS {
                 let (end, hangs) = mpsc::channel::<()>();
@@ -59,6 +57,24 @@ mod tests {
             assert_eq!(cold.expect("a thread is free").expect("it does not panic"), "read");
             look_up(|| Ok(())).await.expect("places are free again");
         });
+    }
+
+    #[test]
+    fn a_look_up_that_hangs_does_not_keep_its_runtime() {
+        let (end, hangs) = mpsc::channel::<()>();
+        let (stopped, has_stopped) = mpsc::channel();
+        std::thread::spawn(move || {
+            run_to_end(runtime().expect("a runtime"), async {
+                let given_up = look_up(move || {
+                    let _ = hangs.recv();
+                    Ok(())
+                });
+                tokio::time::timeout(Duration::from_millis(20), given_up).await.expect_err("it hangs");
+            });
+            stopped.send(()).expect("the test waits");
+        });
+        has_stopped.recv_timeout(Duration::from_secs(10)).expect("the runtime has ended");
+        drop(end);
     }
 
     #[tokio::test]
