@@ -3,8 +3,11 @@
 //! After each of them another client is answered. Plain sockets and bytes made by hand, so that nothing here shares a
 //! mistake with the codec it is held against.
 
+use std::fs::Permissions;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use ottla_tests::dev;
@@ -15,6 +18,8 @@ use ottla_tests::records::Random;
 const KEYS: std::ops::RangeInclusive<i16> = 0..=96;
 const API_VERSIONS: i16 = 18;
 const METADATA: i16 = 3;
+const CREATE_TOPICS: i16 = 19;
+const DESCRIBE_CONFIGS: i16 = 32;
 const UNSUPPORTED_VERSION: i16 = 35;
 /// What the process may grow by in all of this: a length off the wire must never be allocated.
 const GROWTH_KIB: u64 = 96 << 10;
@@ -28,8 +33,24 @@ struct Broker {
 
 impl Broker {
     fn start() -> Self {
+        Self::start_as(|_| env!("CARGO_BIN_EXE_ottla").to_owned())
+    }
+
+    /// With so many descriptors.
+    fn start_with_open_files(limit: u32) -> Self {
+        Self::start_as(|dir| {
+            let script = dir.join("limited");
+            let text = format!("#!/bin/sh\nulimit -n {limit}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_ottla"));
+            std::fs::write(&script, text).expect("it can be written");
+            std::fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("it is ours");
+            script.to_str().expect("it is UTF-8").to_owned()
+        })
+    }
+
+    /// The program is made, or found, with a directory at hand.
+    fn start_as(program: impl FnOnce(&Path) -> String) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let process = dev::Broker::start(env!("CARGO_BIN_EXE_ottla"), dir.path());
+        let process = dev::Broker::start(&program(dir.path()), &dir.path().join("data"));
         let orderly = connect(process.address);
         let mut broker = Self { process, orderly, _dir: dir };
         broker.must_be_well("nothing yet");
@@ -268,4 +289,55 @@ fn a_client_that_never_reads() {
     broker.must_be_well("a client that never reads");
     let grown = broker.resident_kib().saturating_sub(before);
     assert!(grown < GROWTH_KIB, "grown by {grown} KiB");
+}
+
+/// One read brings a thousand requests whose answers are a thousand times as large, and nobody takes those. When they
+/// are taken at last, all come, in order.
+#[test]
+fn big_answers_to_small_requests() {
+    const CLIENTS: usize = 4;
+    const REQUESTS: u32 = 1_000;
+    let mut broker = Broker::start();
+    let before = broker.resident_kib();
+    // All settings of node 1, with their synonyms and what they mean.
+    let one = frame(DESCRIBE_CONFIGS, 3, &[0, 0, 0, 1, 4, 0, 1, b'1', 0xff, 0xff, 0xff, 0xff, 1, 1]);
+    let numbered = |number: u32| [&one[..8], &number.to_be_bytes(), &one[12..]].concat();
+    let requests: Vec<u8> = (0..REQUESTS).flat_map(numbered).collect();
+    let mut streams: Vec<_> = (0..CLIENTS).map(|_| broker.stream()).collect();
+    for stream in &mut streams {
+        stream.write_all(&requests).expect("it is one read");
+    }
+    broker.must_be_well("big answers to small requests");
+    let grown = broker.resident_kib().saturating_sub(before);
+    assert!(grown < GROWTH_KIB, "grown by {grown} KiB");
+    let mut answer = Vec::new();
+    for number in 0..REQUESTS {
+        let mut length = [0; 4];
+        streams[0].read_exact(&mut length).expect("it answers");
+        answer.resize(usize::try_from(u32::from_be_bytes(length)).expect("it fits"), 0);
+        streams[0].read_exact(&mut answer).expect("it answers");
+        assert_eq!(answer[..4], number.to_be_bytes());
+    }
+    let all_kib = u64::from(REQUESTS) * u64::try_from(answer.len() * CLIENTS).expect("it fits") / 1024;
+    assert!(all_kib > GROWTH_KIB, "{all_kib} KiB of answers prove nothing");
+}
+
+/// Sockets and files share the limit of open files: clients that only stay must leave enough for the logs.
+#[test]
+fn idle_connections_leave_descriptors_for_files() {
+    const OPEN_FILES: u32 = 256;
+    let mut broker = Broker::start_with_open_files(OPEN_FILES);
+    // Those above the limit are refused, in the order in which they came.
+    let mut idle: Vec<_> = (0..OPEN_FILES + 50).map(|_| broker.stream()).collect();
+    assert_eq!(idle.last_mut().expect("there are some").read(&mut [0]).unwrap_or(0), 0, "it is refused");
+    for number in 0..5_u8 {
+        // One topic, of 3 partitions with 1 replica each.
+        let name = [b't', b'0' + number];
+        let mut body = [&1_i32.to_be_bytes()[..], &2_i16.to_be_bytes(), &name, &3_i32.to_be_bytes()].concat();
+        body.extend([&1_i16.to_be_bytes()[..], &[0; 8], &10_000_i32.to_be_bytes(), &[0]].concat());
+        let answer = broker.orderly.call(CREATE_TOPICS, 2, &body).expect("it answers");
+        assert_eq!(answer[answer.len() - 4..], [0, 0, 0xff, 0xff], "no error, and no message: {answer:?}");
+    }
+    drop(idle);
+    broker.must_be_well("idle connections");
 }

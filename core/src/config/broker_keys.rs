@@ -631,8 +631,8 @@ broker_keys! { BROKER;
         "Requests that wait in the broker at most; the next one is answered at once.";
     "ottla.connection.max.pending.requests", int(1), "256", Fixed, Used,
         "Requests of one connection in work before it is no longer read.";
-    "ottla.connection.max.unsent.bytes", int(65536), "67108864", Fixed, Ignored,
-        "Bytes of answers that wait for one connection before it is no longer read.";
+    "ottla.connection.max.unsent.bytes", int(65536), "1048576", Fixed, Used,
+        "Bytes of answers in memory for one connection; with more, its next request waits until all have left.";
     "ottla.unauthenticated.request.max.bytes", int(1024), "65536", Fixed, Ignored,
         "The largest request of a client that has yet to authenticate.";
     "ottla.batch.max.inflated.bytes", int(1048576), "268435456", Fixed, Used,

@@ -97,12 +97,24 @@ impl Consumer {
         }
     }
 
+    /// Goes on elsewhere in a partition, if it is read, or the group's and still ours: also to have again, or to leave
+    /// to others, what was polled and not dealt with.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]
+    pub fn seek(&mut self, partition: TopicPartition, start: Start) -> Result<(), Error> {
+        self.handle.submit(Job::Read(Command::Seek { partition, start }))
+    }
+
     /// Leaves the group, after a last commit if that is automatic: so that others need not wait for the member's
     /// session to end. What comes after it is not read.
     ///
     /// # Errors
     /// [`Error::Closed`]
     pub async fn close(mut self) -> Result<(), Error> {
+        if self.polling {
+            self.put_back().await?;
+        }
         self.submit(GroupCommand::Close { token: 0 })?;
         loop {
             if let Event::Group(GroupEvent::Closed { .. }) = self.events.recv().await.ok_or(Error::Closed)? {
@@ -152,6 +164,26 @@ impl Consumer {
     #[must_use]
     pub fn trouble(&self) -> Option<Box<str>> {
         self.handle.trouble()
+    }
+
+    /// A poll whose future was dropped may have taken records: they are not dealt with, as nobody was given them.
+    async fn put_back(&mut self) -> Result<(), Error> {
+        let partitions: Vec<_> = self.assigned.iter().cloned().collect();
+        let last = partitions.last().cloned();
+        self.handle.submit(Job::Read(Command::Pause { partitions }))?;
+        if let Some(last) = last {
+            // It is answered after the pause: from then on the poll takes nothing.
+            self.position(&last).await;
+        }
+        while let Some(event) = self.held.pop_front().or_else(|| self.events.try_recv().ok()) {
+            let Event::Polled { records, .. } = event else { continue };
+            for PolledRecords { partition, records, .. } in records {
+                if let Some(first) = records.first() {
+                    self.seek(partition, Start::Offset(first.offset))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn submit(&self, command: GroupCommand) -> Result<(), Error> {

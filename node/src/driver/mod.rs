@@ -19,6 +19,7 @@
 mod brain;
 mod clock;
 mod counters;
+mod gates;
 mod intake;
 mod round;
 
@@ -55,7 +56,9 @@ pub struct NodeOptions {
     pub workers: usize,
     /// What a frame may hold.
     pub frames: FrameLimits,
-    /// `max.connections`
+    /// `ottla.connection.max.unsent.bytes`: with more in memory for its client, a connection's next frame waits.
+    pub max_unsent_bytes: u64,
+    /// `max.connections`; three quarters of the limit of open files, if that is less.
     pub max_connections: usize,
     /// `max.connections.per.ip`
     pub max_connections_per_ip: usize,
@@ -91,6 +94,7 @@ impl Default for NodeOptions {
             network_threads: if cores <= 4 { 1 } else { 3 },
             workers: 2,
             frames: FrameLimits::default(),
+            max_unsent_bytes: 1 << 20,
             max_connections: usize::MAX,
             max_connections_per_ip: usize::MAX,
             max_idle: Duration::from_secs(600),
@@ -232,7 +236,8 @@ impl Stopper {
     }
 }
 
-/// Each connection and each segment is an open file: the soft limit is often 1,024, the hard one large.
+/// Each connection and each segment is an open file: the soft limit is often 1,024, the hard one large. What it is then
+/// bounds the connections, too.
 fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

@@ -6,11 +6,12 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ottla_core::clock::Instant;
+use ottla_core::clock::{Instant, Now};
 use ottla_core::machine::{ConnId, Effect, Effects, FileRange, Input, Level, Note};
 use tokio::sync::Notify;
 
 use super::clock::Clock;
+use super::gates::{Gates, Why};
 use super::{Brain, Counters, NodeOptions};
 use crate::disk::{Completions, Disk};
 use crate::net::{Chunk, Conn, Conns};
@@ -51,6 +52,7 @@ struct Core {
     disk: Option<Disk>,
     on_ready: Option<Box<dyn FnOnce() + Send>>,
     effects: Effects,
+    gates: Gates,
     /// The inputs of this pass, and the completions that its effects had at once.
     batch: Vec<Input>,
     completed: Vec<Input>,
@@ -72,6 +74,7 @@ impl Shared {
                 disk: None,
                 on_ready: Some(on_ready),
                 effects: Effects::new(),
+                gates: Gates::default(),
                 batch: Vec::new(),
                 completed: Vec::new(),
                 touched: Vec::new(),
@@ -155,7 +158,11 @@ impl Shared {
         tokio::pin!(sleep);
         let mut armed = None;
         loop {
-            self.round(thread);
+            if self.round(thread) {
+                self.wake[thread].notify_one();
+                // The wait below would be over at once, without a turn for anybody else.
+                tokio::task::yield_now().await;
+            }
             let deadline = self.deadline.load(Ordering::Acquire);
             if thread == 0 && armed != Some(deadline) {
                 sleep.as_mut().reset(self.clock.to_tokio(Instant(deadline)));
@@ -172,11 +179,11 @@ impl Shared {
     }
 
     /// Handles everything that waits, unless another thread is at it: it then sees what was queued here,
-    /// because it looks at the inbox once more after it let go of the lock.
-    fn round(self: &Arc<Self>, thread: usize) {
+    /// because it looks at the inbox once more after it let go of the lock. True if there is more to do.
+    fn round(self: &Arc<Self>, thread: usize) -> bool {
         for _ in 0..PASSES {
             let Ok(mut core) = self.core.try_lock() else {
-                return;
+                return false;
             };
             let _guard = AbortOnPanic;
             self.pass(&mut core);
@@ -186,10 +193,10 @@ impl Shared {
             self.send(thread, &mut touched);
             self.give_back(touched);
             if self.inbox().is_empty() {
-                return;
+                return false;
             }
         }
-        self.wake[thread].notify_one();
+        true
     }
 
     /// Hands all queued inputs to the machine, then the completions that follow at once, until none does.
@@ -208,15 +215,27 @@ impl Shared {
             self.counters.inputs.add(count(core.batch.len()));
             let mut batch = mem::take(&mut core.batch);
             for input in batch.drain(..) {
-                tracing::trace!(target: "ottla::step", "{} < {input}", now.monotonic);
-                core.brain.handle(now, input, &mut core.effects);
-                self.carry_out(core);
+                self.step(core, now, input);
+                while let Some(frame) = core.gates.next_released() {
+                    self.step(core, now, frame);
+                }
+                while let Some(conn) = core.gates.next_opened() {
+                    self.with(conn, |conn| conn.pause(false));
+                }
             }
             core.batch = batch;
             if let Some(disk) = &mut core.disk {
                 disk.flush(&mut core.completed);
             }
             mem::swap(&mut core.batch, &mut core.completed);
+        }
+    }
+
+    fn step(self: &Arc<Self>, core: &mut Core, now: Now, input: Input) {
+        if let Some(input) = core.gates.admit(input) {
+            tracing::trace!(target: "ottla::step", "{} < {input}", now.monotonic);
+            core.brain.handle(now, input, &mut core.effects);
+            self.carry_out(core);
         }
     }
 
@@ -235,8 +254,8 @@ impl Shared {
             Effect::SendRange { conn, range, last: _ } => self.enqueue_range(core, conn, range),
             // The order of answers is the machine's; the driver counts no frames.
             Effect::Done { conn: _ } => {}
-            Effect::PauseReading { conn } => self.with(conn, |conn| conn.pause(true)),
-            Effect::ResumeReading { conn } => self.with(conn, |conn| conn.pause(false)),
+            Effect::PauseReading { conn } => self.with(conn, |conn| core.shut(conn, Why::Paused)),
+            Effect::ResumeReading { conn } => core.gates.open(conn, Why::Paused),
             Effect::Close { conn } => self.enqueue(core, conn, Chunk::Close),
             Effect::Connect { token, address } => crate::net::dial(self, &self.options, 0, token, address),
             Effect::Note(note) => tell(&note),
@@ -262,9 +281,14 @@ impl Shared {
     }
 
     fn enqueue(&self, core: &mut Core, conn: ConnId, chunk: Chunk) {
-        if let Some(conn) = self.conns.get(conn)
-            && conn.enqueue(chunk)
-        {
+        let Some(conn) = self.conns.get(conn) else {
+            return;
+        };
+        let queued = conn.enqueue(chunk);
+        if queued.is_full {
+            core.shut(&conn, Why::Full);
+        }
+        if queued.is_first {
             core.touched.push(conn);
         }
     }
@@ -329,6 +353,13 @@ impl fmt::Debug for Shared {
 }
 
 impl Core {
+    /// Neither is anything read, since it would have to be kept.
+    fn shut(&mut self, conn: &Conn, why: Why) {
+        if self.gates.shut(conn.id(), why) {
+            conn.pause(true);
+        }
+    }
+
     /// After the end there is no disk, and nobody waits for a completion.
     fn file_effect(&mut self, effect: Effect) {
         if let Some(disk) = &mut self.disk {

@@ -32,6 +32,10 @@ const DIAL: i32 = 5;
 const LATER: i32 = 6;
 /// Answer, and take no more frames for 30 ms.
 const PAUSE: i32 = 7;
+/// Answer with the frame and [`BIG_BYTES`] more.
+const BIG: i32 = 8;
+
+const BIG_BYTES: usize = 1 << 20;
 
 /// The bytes of a request header.
 const HEAD: usize = 10;
@@ -45,6 +49,7 @@ enum Seen {
     Closed(ConnId),
     Drained(ConnId),
     Malformed,
+    Big,
     Dialled(Result<(), String>),
 }
 
@@ -121,6 +126,10 @@ impl Stub {
                 out.push(Effect::PauseReading { conn });
                 self.later.push((soon, Effect::ResumeReading { conn }));
             }
+            BIG => {
+                self.tell(Seen::Big);
+                out.push(answer(conn, &[&frame[..], &[0; BIG_BYTES]].concat()));
+            }
             other => panic!("the test sent {other}"),
         }
     }
@@ -186,7 +195,7 @@ impl Brain for Stub {
     }
 }
 
-fn answer(conn: ConnId, frame: &Bytes) -> Effect {
+fn answer(conn: ConnId, frame: &[u8]) -> Effect {
     let mut bytes = BytesMut::from(&length_of(frame)[..]);
     bytes.extend_from_slice(frame);
     Effect::Send { conn, bytes: bytes.freeze(), last: true }
@@ -366,6 +375,60 @@ fn a_client_that_does_not_read_is_not_read_from() {
     node.stop();
 }
 
+/// All come with one read; what the sockets' buffers take is little.
+fn big_answers_to_small_frames(threads: usize) {
+    const MANY: usize = 300;
+    const TAKEN: usize = 40;
+    let node = Fixture::start(|options| options.network_threads = threads);
+    let mut stream = node.connect();
+    assert_eq!(node.next_seen(), Seen::Opened(ConnId(1)));
+    let sent: Vec<u8> = (0..MANY).flat_map(|length| frame(BIG, length % 7)).collect();
+    stream.write_all(&sent).expect("the node reads");
+    let mut handled = 0;
+    while let Ok(seen) = node.seen.recv_timeout(Duration::from_millis(300)) {
+        handled += usize::from(seen == Seen::Big);
+        assert!(handled <= TAKEN, "the node answers without bound");
+    }
+    assert!(handled > 0);
+    for length in (0..MANY).map(|length| length % 7) {
+        let answer = read_frame(&mut stream);
+        assert!(answer[..HEAD + length] == frame(BIG, length)[4..] && answer.len() == HEAD + length + BIG_BYTES);
+    }
+    stream.write_all(&frame(ECHO, 9)).expect("the node reads");
+    assert_eq!(read_frame(&mut stream), frame(ECHO, 9)[4..]);
+    node.stop();
+}
+
+#[test]
+fn frames_wait_while_big_answers_do_on_one_thread() {
+    big_answers_to_small_frames(1);
+}
+
+#[test]
+fn frames_wait_while_big_answers_do_on_two_threads() {
+    big_answers_to_small_frames(2);
+}
+
+/// Who takes an answer now and then makes no room for more frames than were read before.
+#[test]
+fn frames_are_not_read_while_others_wait() {
+    const TAKEN: usize = 50;
+    let node = Fixture::start(|_| {});
+    let mut stream = node.connect();
+    let mut writer = stream.try_clone().expect("it can be cloned");
+    let many = frame(BIG, 0).repeat(30_000);
+    let writer = std::thread::spawn(move || writer.write_all(&many));
+    for _ in 0..TAKEN {
+        assert_eq!(read_frame(&mut stream).len(), HEAD + BIG_BYTES);
+    }
+    let read = node.running.counters().bytes_in.get();
+    assert!(read <= 128 << 10, "{read} bytes: more than two reads");
+    stream.shutdown(Shutdown::Both).expect("it can be closed");
+    // The sockets' buffers may have taken all of it, or not.
+    let _ = writer.join().expect("it does not panic");
+    node.stop();
+}
+
 #[test]
 fn closing_either_way_is_heard_once() {
     let node = Fixture::start(|_| {});
@@ -424,7 +487,7 @@ fn thousands_of_connections_come_and_go() {
                 assert!(open.remove(&conn));
                 closed += 1;
             }
-            other @ (Seen::Drained(_) | Seen::Malformed | Seen::Dialled(_)) => panic!("{other:?}"),
+            other @ (Seen::Drained(_) | Seen::Malformed | Seen::Big | Seen::Dialled(_)) => panic!("{other:?}"),
         }
     }
     node.stop();
@@ -458,14 +521,14 @@ fn deadlines_and_pauses() {
     let mut stream = node.connect();
     let begun = std::time::Instant::now();
     let frames = [frame(PAUSE, 1), frame(LATER, 2), frame(ECHO, 3)].concat();
-    // Both frames after the pause came with it, so they were read before it was known.
+    // Both frames after the pause came with it, and wait all the same.
     stream.write_all(&frames).expect("the node reads");
     assert_eq!(read_exact(&mut stream, 15)[3], 11);
     assert_eq!(read_exact(&mut stream, 17)[3], 13);
+    assert!(begun.elapsed() >= Duration::from_millis(30));
     assert_eq!(read_exact(&mut stream, 16)[3], 12);
     stream.write_all(&frame(ECHO, 4)).expect("the node reads");
     assert_eq!(read_exact(&mut stream, 18)[3], 14);
-    assert!(begun.elapsed() >= Duration::from_millis(30));
     node.stop();
 }
 

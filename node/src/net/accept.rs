@@ -1,4 +1,4 @@
-//! Accepting, within `max.connections` and `max.connections.per.ip`.
+//! Accepting, within `max.connections` and `max.connections.per.ip`, and within what the limit of open files allows.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ottla_core::machine::{ListenerId, Opened};
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -25,6 +26,13 @@ pub(super) struct Acceptor {
     others: Vec<UnboundedSender<Arrival>>,
     dealing: Mutex<Dealing>,
     counts: Arc<Mutex<Counts>>,
+    most: Most,
+}
+
+/// How many connections there may be at once, and what says so.
+struct Most {
+    connections: usize,
+    limit: &'static str,
 }
 
 struct Dealing {
@@ -54,6 +62,7 @@ impl Acceptor {
             others,
             dealing: Mutex::new(Dealing { next: 0, complained: None }),
             counts: Arc::default(),
+            most: Most::new(options.max_connections),
         }
     }
 
@@ -95,8 +104,8 @@ impl Acceptor {
 
     fn admit(&self, ip: IpAddr) -> Result<Admission, &'static str> {
         let mut counts = lock(&self.counts);
-        if counts.all >= self.options.max_connections {
-            return Err("max.connections");
+        if counts.all >= self.most.connections {
+            return Err(self.most.limit);
         }
         let here = counts.by_ip.entry(ip).or_default();
         if *here >= self.options.max_connections_per_ip {
@@ -139,6 +148,21 @@ impl Acceptor {
         if dealing.complained.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
             tracing::warn!("{what}");
             dealing.complained = Some(Instant::now());
+        }
+    }
+}
+
+impl Most {
+    /// A quarter of the descriptors is kept for files: a log directory whose next segment cannot be opened has failed,
+    /// and no number of clients may do that.
+    fn new(max_connections: usize) -> Self {
+        let open_files = getrlimit(Resource::Nofile).current;
+        let open_files = open_files.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let sockets = open_files / 4 * 3;
+        if sockets < max_connections {
+            Self { connections: sockets, limit: "three quarters of the limit of open files" }
+        } else {
+            Self { connections: max_connections, limit: "max.connections" }
         }
     }
 }

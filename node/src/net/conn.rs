@@ -19,10 +19,6 @@ use super::out::{Chunk, Cold, OutQueue, Sent, Step};
 use super::reader::{Filled, FrameReader};
 use crate::driver::{Counters, FrameLimits, Shared};
 
-/// While more than this waits to be sent, nothing is read: a client that pipelines requests and does not read
-/// the answers holds no more than this and the answers to what it had already sent.
-const WAITING_HIGH: u64 = 1 << 20;
-
 /// What one connection sends in one turn before the others have theirs.
 const TURN_BYTES: u64 = 1 << 20;
 
@@ -33,13 +29,14 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Conn {
     id: ConnId,
-    /// Whether we dialled it: then what comes are answers.
-    is_dialled: bool,
+    /// With more bytes than these in memory to be sent, the connection is full. `None` if we dialled it: then what
+    /// comes are answers, and two nodes that each waited for the other to read first would wait for ever.
+    max_unsent: Option<u64>,
     /// The I/O thread that its task runs on.
     thread: usize,
     stream: TcpStream,
     out: Mutex<Out>,
-    /// The machine wants no more frames for now.
+    /// The machine wants no more frames for now, or may not have them.
     paused: AtomicBool,
     /// When a byte last moved, in nanoseconds of the driver's clock.
     last_active: AtomicU64,
@@ -58,15 +55,27 @@ struct Out {
     pending: bool,
     /// A `Close` is queued: nothing after it is sent, and nothing more is read.
     closing: bool,
+    /// The queue had been more than full since it was last empty.
+    was_full: bool,
     /// The connection broke.
     broken: bool,
+}
+
+/// What followed from a [`Conn::enqueue`].
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use]
+pub(crate) struct Queued {
+    /// The caller is the first since the last flush, and is to see to it.
+    pub(crate) is_first: bool,
+    /// Too much waits: the machine must have no more of the connection's frames before it hears that all was sent.
+    pub(crate) is_full: bool,
 }
 
 /// How a [`Conn::flush`] ended.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Flushed {
-    /// The queue became empty and a range had been in it: the machine wants to hear.
+    /// The queue became empty, and a range had been in it or the connection was full: the machine wants to hear.
     pub(crate) drained: bool,
     /// There is more to send, but others have their turn first.
     turn_is_over: bool,
@@ -75,10 +84,10 @@ pub(crate) struct Flushed {
 }
 
 impl Conn {
-    pub(super) fn new(id: ConnId, is_dialled: bool, thread: usize, stream: TcpStream, now: Instant) -> Self {
+    pub(super) fn new(id: ConnId, max_unsent: Option<u64>, thread: usize, stream: TcpStream, now: Instant) -> Self {
         Self {
             id,
-            is_dialled,
+            max_unsent,
             thread,
             stream,
             out: Mutex::default(),
@@ -97,6 +106,10 @@ impl Conn {
         self.thread
     }
 
+    fn is_dialled(&self) -> bool {
+        self.max_unsent.is_none()
+    }
+
     pub(super) fn last_active(&self) -> Instant {
         Instant(self.last_active.load(Ordering::Relaxed))
     }
@@ -111,22 +124,23 @@ impl Conn {
         self.changed.notify_one();
     }
 
-    /// Queues something to send. True if the caller is the first since the last flush, and is to see to it.
-    pub(crate) fn enqueue(&self, chunk: Chunk) -> bool {
+    /// Queues something to send.
+    pub(crate) fn enqueue(&self, chunk: Chunk) -> Queued {
         let mut out = self.out();
         if out.closing || out.broken {
-            return false;
+            return Queued::default();
         }
         out.closing = matches!(chunk, Chunk::Close);
         out.queue.push(chunk);
-        !std::mem::replace(&mut out.touched, true)
+        let is_full = self.max_unsent.is_some_and(|most| out.queue.memory() > most);
+        out.was_full |= is_full;
+        Queued { is_first: !std::mem::replace(&mut out.touched, true), is_full }
     }
 
     /// Sends until the queue is empty, the socket takes no more, or the turn is over; then the task goes on.
     pub(crate) fn flush(&self, shared: &Shared) -> Flushed {
         let mut out = self.out();
         out.touched = false;
-        let was_high = out.queue.waiting() >= WAITING_HIGH;
         let mut turn = TURN_BYTES;
         let mut cold = None;
         out.pending = false;
@@ -157,13 +171,15 @@ impl Conn {
                 }
             }
         }
-        if out.pending || out.closing || out.broken || was_high {
+        if out.pending || out.closing || out.broken {
             self.wake();
         }
+        let mut drained = false;
         if out.queue.is_empty() {
             self.emptied.notify_waiters();
+            let was_full = std::mem::take(&mut out.was_full);
+            drained = (out.queue.take_had_range() || was_full) && !out.broken;
         }
-        let drained = out.queue.is_empty() && !out.broken && out.queue.take_had_range();
         Flushed { drained, turn_is_over: turn == 0, cold }
     }
 
@@ -223,7 +239,7 @@ impl Conn {
         if out.queue.closes() {
             return Wants::Linger;
         }
-        let reads = !out.closing && !self.paused.load(Ordering::Acquire) && out.queue.waiting() < WAITING_HIGH;
+        let reads = !out.closing && !self.paused.load(Ordering::Acquire);
         match (reads, out.pending) {
             (true, true) => Wants::Io(Interest::READABLE | Interest::WRITABLE),
             (true, false) => Wants::Io(Interest::READABLE),
@@ -330,7 +346,7 @@ fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, limits: FrameLim
     };
     loop {
         match reader.next_frame() {
-            Ok(Some(frame)) if conn.is_dialled => inputs.push(Input::Answer { conn: conn.id, frame }),
+            Ok(Some(frame)) if conn.is_dialled() => inputs.push(Input::Answer { conn: conn.id, frame }),
             Ok(Some(frame)) => inputs.push(crate::driver::ingress(conn.id, frame, limits.inflated_max_bytes)),
             Ok(None) => return turn,
             Err(error) => {

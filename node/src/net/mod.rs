@@ -1,8 +1,9 @@
 //! Connections: accepting, dialling, reading frames, sending in order.
 //!
 //! Each connection is one task on one I/O thread. It reads whole frames, and sends what a round could not send
-//! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`; what waits to be sent on a
-//! connection by not reading from it; a peer that does not read at all by `connections.max.idle.ms`.
+//! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`; what waits in memory to be sent
+//! on a connection by `ottla.connection.max.unsent.bytes`; a peer that does not read at all by
+//! `connections.max.idle.ms`.
 //!
 //! Absent on purpose: TLS and SASL (they change what a byte is, not who owns it).
 
@@ -11,6 +12,7 @@ mod buffers;
 mod conn;
 mod out;
 mod reader;
+mod resolve;
 
 use std::collections::HashMap;
 use std::io;
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use ottla_core::machine::{ConnId, Input, Opened};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::driver::{NodeOptions, Shared};
@@ -33,7 +36,7 @@ pub(crate) use out::Chunk;
 /// with 128.) The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// How many threads, at most and only at need, wait for cold bytes and for names to be resolved.
+/// How many threads, at most and only at need, wait for cold bytes and for names to be resolved; names cannot take all.
 const BLOCKING_THREADS: usize = 4;
 
 /// How long a dialled peer has to answer.
@@ -117,8 +120,7 @@ fn start_thread(
     thread: usize,
     begin: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let runtime = runtime()?;
     let (shared, max_idle) = (Arc::clone(shared), options.max_idle);
     let run = async move {
         begin();
@@ -128,7 +130,18 @@ fn start_thread(
         Arc::clone(&shared).run(thread).await;
         farewell(&shared, thread).await;
     };
-    std::thread::Builder::new().name(format!("ottla-io-{thread}")).spawn(move || runtime.block_on(run))
+    std::thread::Builder::new().name(format!("ottla-io-{thread}")).spawn(move || run_to_end(runtime, run))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+}
+
+/// Its threads that wait are left behind: for a name that nobody wants any more, or for bytes that are only read. What
+/// must end first is the disk's, which has threads of its own.
+fn run_to_end(runtime: Runtime, run: impl Future<Output = ()>) {
+    runtime.block_on(run);
+    runtime.shutdown_background();
 }
 
 /// Lets the last answers leave. What a peer does not read in time is lost with the process, as it always may be.
@@ -172,7 +185,8 @@ fn take_over(
 ) {
     let id = shared.conns().next_id();
     let is_dialled = matches!(how, Opened::Dialled { .. });
-    let conn = Arc::new(Conn::new(id, is_dialled, thread, stream, shared.clock().monotonic()));
+    let max_unsent = (!is_dialled).then_some(options.max_unsent_bytes);
+    let conn = Arc::new(Conn::new(id, max_unsent, thread, stream, shared.clock().monotonic()));
     shared.conns().insert(Arc::clone(&conn));
     shared.counters().connections.add(1);
     // Queued before the task reads its first frame, so the machine hears of it first.
@@ -191,7 +205,8 @@ fn take_over(
 pub(crate) fn dial(shared: &Arc<Shared>, options: &Arc<NodeOptions>, thread: usize, token: u64, address: Box<str>) {
     let (shared, options) = (Arc::clone(shared), Arc::clone(options));
     tokio::spawn(async move {
-        let connected = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&*address)).await {
+        let connect = async { TcpStream::connect(&*resolve::resolve(&address).await?).await };
+        let connected = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
             Ok(Ok(stream)) => stream.set_nodelay(true).map(|()| stream),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),

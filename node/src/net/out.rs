@@ -48,8 +48,8 @@ pub(crate) enum Chunk {
 #[derive(Debug, Default)]
 pub(super) struct OutQueue {
     chunks: VecDeque<Chunk>,
-    /// The bytes of `chunks`.
-    waiting: u64,
+    /// The bytes of `chunks` that are in memory.
+    bytes: u64,
     /// A range left, or waits to leave, since the queue was last empty.
     had_range: bool,
 }
@@ -79,13 +79,17 @@ pub(super) struct Sent {
 }
 
 impl Chunk {
-    fn copy_if_small(&mut self) {
+    /// Gives how many bytes were copied.
+    fn copy_if_small(&mut self) -> u64 {
         if let Self::Range { file, pos, len, .. } = self
             && *len <= COPY_UP_TO
             && let Some(bytes) = usize::try_from(*len).ok().and_then(|len| file.read_cached(*pos, len))
         {
+            let copied = length(&bytes);
             *self = Self::Bytes(bytes);
+            return copied;
         }
+        0
     }
 }
 
@@ -99,19 +103,17 @@ impl Cold {
 impl OutQueue {
     pub(super) fn push(&mut self, chunk: Chunk) {
         match &chunk {
-            Chunk::Bytes(bytes) => self.waiting += length(bytes),
-            Chunk::Range { len, .. } => {
-                self.waiting += len;
-                self.had_range = true;
-            }
+            Chunk::Bytes(bytes) => self.bytes += length(bytes),
+            Chunk::Range { .. } => self.had_range = true,
             Chunk::Close => {}
         }
         self.chunks.push_back(chunk);
     }
 
-    /// How many bytes wait.
-    pub(super) fn waiting(&self) -> u64 {
-        self.waiting
+    /// How much memory it takes. Ranges of files take next to none, however long they are.
+    pub(super) fn memory(&self) -> u64 {
+        let chunks = self.chunks.len() * size_of::<Chunk>();
+        self.bytes + u64::try_from(chunks).unwrap_or(u64::MAX)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -131,13 +133,13 @@ impl OutQueue {
     /// Drops everything: the connection is gone.
     pub(super) fn clear(&mut self) {
         self.chunks.clear();
-        self.waiting = 0;
+        self.bytes = 0;
     }
 
     /// One system call's worth, at most so many bytes of a file. The socket is non-blocking: `WouldBlock` when it
     /// takes no more.
     pub(super) fn send(&mut self, socket: impl AsFd, most: u64) -> io::Result<Step> {
-        self.chunks.iter_mut().take(MOST_SLICES).for_each(Chunk::copy_if_small);
+        self.bytes += self.chunks.iter_mut().take(MOST_SLICES).map(Chunk::copy_if_small).sum::<u64>();
         match self.chunks.front_mut() {
             Some(Chunk::Bytes(_)) => self.send_bytes(socket).map(Step::Sent),
             Some(Chunk::Range { file, pos, len, warm_to }) => {
@@ -148,7 +150,6 @@ impl OutQueue {
                 let sent = send_range(socket, file, *pos, now)?;
                 *pos += sent;
                 *len -= sent;
-                self.waiting -= sent;
                 if *len == 0 {
                     self.chunks.pop_front();
                 }
@@ -190,7 +191,7 @@ impl OutQueue {
     }
 
     fn advance(&mut self, mut sent: usize) {
-        self.waiting -= u64::try_from(sent).unwrap_or(u64::MAX);
+        self.bytes -= u64::try_from(sent).unwrap_or(u64::MAX);
         // Empty chunks go with the ones before them.
         while let Some(Chunk::Bytes(bytes)) = self.chunks.front_mut() {
             if bytes.len() > sent {

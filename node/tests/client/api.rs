@@ -303,6 +303,39 @@ async fn two_members_share_a_topic_and_what_they_commit_is_kept() {
 }
 
 #[tokio::test]
+async fn a_member_that_leaves_commits_nothing_that_a_dropped_poll_has_taken() {
+    let cluster = Cluster::get();
+    let mut config = config(&cluster.brokers);
+    let (admin, topic) = topic(&config, 1).await;
+    let group = fresh("dropped");
+    config.group.group_id = Some(group.as_str().into());
+    config.reader.auto_offset_reset = ottla::client::AutoOffsetReset::Earliest;
+    config.reader.max_poll_records = 4;
+    let producer = Producer::new(&config).expect("a valid configuration");
+    for _ in 0..10 {
+        producer.send(record(&topic, 0, "it")).await.expect("it is written");
+    }
+    let mut member = Consumer::new(&config).expect("a valid configuration");
+    member.subscribe(&[&topic]).expect("it is there");
+    read(&mut member, 4).await;
+    tokio::select! {
+        biased;
+        polled = member.poll(Duration::from_secs(30)) => panic!("it waits for its turn: {polled:?}"),
+        () = std::future::ready(()) => {}
+    }
+    let partition = TopicPartition::new(topic.as_str(), 0);
+    let taken = async {
+        while member.position(&partition).await != Some(Offset(8)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), taken).await.expect("the poll takes them");
+    member.close().await.expect("it leaves");
+    let committed = admin.committed_offsets(&group).await.expect("it is there");
+    assert_eq!(committed.iter().map(|it| it.offset.0).collect::<Vec<_>>(), [4]);
+}
+
+#[tokio::test]
 async fn who_cannot_be_reached_is_named() {
     let address = nobody();
     let mut config = config(&address);

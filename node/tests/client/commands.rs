@@ -1,6 +1,6 @@
 //! The commands, as the real binary.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -313,6 +313,50 @@ fn members_of_a_group_go_on_where_the_last_one_ended() {
     assert_eq!((&described["state"], &described["lag"]), (&"Empty".into(), &40.into()));
     assert_eq!(succeeds(brokers, &["consume", &name, "-g", &group, "-n", "40"], b""), lines[60..].concat());
     fails(brokers, &["consume", &name, "-g", &group, "-p", "0"], 2, &["--partitions", "--group"]);
+}
+
+/// How many records a group has still to read, when all its members have left.
+#[track_caller]
+fn lag(brokers: &str, group: &str) -> Option<i64> {
+    let described = &json(brokers, &["group", "describe", group, "-o", "json"])[0];
+    assert_eq!(described["state"], "Empty", "{described}");
+    described["lag"].as_i64()
+}
+
+#[test]
+fn a_count_that_ends_within_a_poll_commits_no_more_than_was_printed() {
+    let cluster = Cluster::get();
+    let (brokers, name, group) = (cluster.brokers.as_str(), topic(&cluster.brokers, "2"), fresh("count"));
+    for (partition, numbers) in [("0", 0..50), ("1", 50..100)] {
+        let lines: String = numbers.map(|number| format!("{number}\n")).collect();
+        succeeds(brokers, &["produce", &name, "-p", partition], lines.as_bytes());
+    }
+    let words = |count| ["consume", &name, "-g", &group, "-n", count, "-X", "max.poll.records=1000"];
+    let first = succeeds(brokers, &words("30"), b"");
+    assert_eq!(lag(brokers, &group), Some(70));
+    let rest = succeeds(brokers, &words("70"), b"");
+    let mut all: Vec<u32> = (first + &rest).lines().map(|line| line.parse().expect("a number")).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_group_has_again_what_a_reader_that_went_away_did_not_take() {
+    let cluster = Cluster::get();
+    let (brokers, name, group) = (cluster.brokers.as_str(), topic(&cluster.brokers, "1"), fresh("head"));
+    // Far more than a pipe holds.
+    let lines: Vec<_> = (0..2_000).map(|number| format!("{number:01000}\n")).collect();
+    succeeds(brokers, &["produce", &name], lines.concat().as_bytes());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    command.args(["consume", &name, "-b", brokers, "-g", &group]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let mut head = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    assert_eq!(head.next().expect("a line").expect("it is UTF-8") + "\n", lines[0]);
+    drop(head);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(lag(brokers, &group), Some(2_000));
+    assert_eq!(succeeds(brokers, &["consume", &name, "-g", &group, "-n", "3"], b""), lines[..3].concat());
 }
 
 #[test]

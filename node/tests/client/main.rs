@@ -3,6 +3,7 @@
 
 mod api;
 mod commands;
+mod interrupt;
 mod quorum;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -85,8 +85,7 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
     let mut own = vec![
         ("auto.offset.reset", "earliest"),
         ("allow.auto.create.topics", "false"),
-        // What a member has polled it commits: then it must not poll more than it is to print.
-        ("max.poll.records", if args.group.is_some() && args.count.is_some() { "1" } else { "4000" }),
+        ("max.poll.records", "4000"),
         ("max.partition.fetch.bytes", "4194304"),
     ];
     own.extend(args.group.as_deref().map(|group| ("group.id", group)));
@@ -102,6 +101,7 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
             until: BTreeMap::new(),
             bounded: false,
             commits: args.group.is_some(),
+            last: Vec::new(),
         };
         if args.group.is_some() {
             subscribe(args, &admin, &mut consumer).await?;
@@ -115,9 +115,10 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
         };
         let written = writer.finish();
         if args.group.is_some() {
+            reading.put_back(&mut consumer, matches!(written, Ok(true))).map_err(Failure::new)?;
             consumer.close().await.map_err(Failure::new)?;
         }
-        read.and(written)
+        read.and(written.map(drop))
     })
 }
 
@@ -143,6 +144,16 @@ struct Reading {
     bounded: bool,
     /// Whether what was polled is committed by the next poll: then it has to be printed before that.
     commits: bool,
+    /// What the last poll brought.
+    last: Vec<Part>,
+}
+
+/// What a poll brought of a partition.
+struct Part {
+    partition: TopicPartition,
+    first: Offset,
+    /// The first record that is not to be printed, as there are enough.
+    surplus: Option<Offset>,
 }
 
 impl Reading {
@@ -211,23 +222,40 @@ impl Reading {
 
     fn format_all(&mut self, polled: &[PolledRecords], consumer: &mut Consumer) -> Vec<u8> {
         let mut out = Vec::with_capacity(if polled.is_empty() { 0 } else { 512 << 10 });
+        self.last.clear();
         for PolledRecords { partition, records, position } in polled {
             let until = self.until.get(partition).copied();
             if self.bounded && until.is_none() {
                 continue;
             }
+            let mut surplus = None;
             for record in records.iter().take_while(|record| until.is_none_or(|until| record.offset < until)) {
                 if self.left == 0 {
+                    surplus = Some(record.offset);
                     break;
                 }
                 self.left -= 1;
                 self.format.write(partition, record, &mut out);
+            }
+            if let Some(first) = records.first().map(|record| record.offset) {
+                self.last.push(Part { partition: partition.clone(), first, surplus });
             }
             if until.is_some_and(|until| *position >= until) {
                 self.end(partition, consumer);
             }
         }
         out
+    }
+
+    /// What was polled is about to be committed, so a group goes back to the first record that was not printed. Of a
+    /// block that could not be written nobody knows how much was seen: then to its beginning.
+    fn put_back(&mut self, consumer: &mut Consumer, written: bool) -> Result<(), Error> {
+        for Part { partition, first, surplus } in self.last.drain(..) {
+            if let Some(offset) = if written { surplus } else { Some(first) } {
+                consumer.seek(partition, Start::Offset(offset))?;
+            }
+        }
+        Ok(())
     }
 
     /// What stands behind the last record may be no record, but the end of a transaction, which no poll brings.

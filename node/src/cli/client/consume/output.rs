@@ -53,14 +53,15 @@ impl Writer {
         self.blocks.send(Block { text, waiter: Some(waiter) }).await.is_ok() && written.await.is_ok()
     }
 
-    /// Waits until all is written. A reader that has gone away, as `head` does, is no failure.
-    pub(super) fn finish(self) -> Result<(), Failure> {
+    /// Waits until all is written, and says whether it is. A reader that has gone away, as `head` does, is no failure.
+    pub(super) fn finish(self) -> Result<bool, Failure> {
         drop(self.blocks);
         match self.thread.join() {
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Failure::new(format!("cannot write the output: {error}")))
             }
-            Ok(_) | Err(_) => Ok(()),
+            Ok(written) => Ok(written.is_ok()),
+            Err(_) => Ok(false),
         }
     }
 }

@@ -9,6 +9,7 @@ mod parse;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -106,11 +107,7 @@ pub(in crate::cli) fn run(args: &ProduceArgs) -> Result<(), Failure> {
         reach(&config).await?;
         let producer = Producer::new(&config).map_err(Failure::new)?;
         let mut work = Work { producer, args, under_way: VecDeque::new(), weight: 0, delivered: 0 };
-        let records = tokio::select! {
-            done = work.produce(shape) => done,
-            () = interrupted => Ok(()),
-        };
-        // What was read is written, also after an interruption.
+        let records = work.produce(shape, interrupted).await;
         let rest = work.finish().await;
         records.and(rest)
     })
@@ -132,7 +129,8 @@ enum UnderWay {
 }
 
 impl Work<'_> {
-    async fn produce(&mut self, mut shape: Shape) -> Result<(), Failure> {
+    /// An interruption ends the reading of the input and nothing else: what was handed in has a fate, which is told.
+    async fn produce(&mut self, mut shape: Shape, interrupted: impl Future<Output = ()>) -> Result<(), Failure> {
         let args = self.args;
         if !args.values.is_empty() {
             let values = args.values.iter().map(|value| Bytes::copy_from_slice(value.as_bytes()));
@@ -144,8 +142,13 @@ impl Work<'_> {
         let mut splitter = Splitter::new(args.shape.delimiter.clone());
         let progress = Progress::new("written", None, !typed && !args.verbose);
         let mut left = args.shape.count.unwrap_or(u64::MAX);
+        let mut interrupted = pin!(interrupted);
         while left > 0 {
-            let block = blocks.next().await?;
+            let block = tokio::select! {
+                biased;
+                () = &mut interrupted => break,
+                block = blocks.next() => block?,
+            };
             let ended = block.is_none();
             let mut records = Vec::new();
             splitter.split(block, &mut |line| {
