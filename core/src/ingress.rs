@@ -169,7 +169,7 @@ mod tests {
         };
         let small = || batch(Compression::Zstd(3), 1_000_000);
         let plain = batch(Compression::None, 100);
-        let request = ingress(frame(&[small(), small(), plain.clone(), small()]), 1_500_000).unwrap();
+        let request = ingress(frame(&[small(), small(), plain, small()]), 1_500_000).unwrap();
         let good = |request: &Request| -> Vec<bool> { request.scanned.iter().flatten().map(Result::is_ok).collect() };
         assert_eq!(good(&request), [true, false, true, false]);
         let large = batch(Compression::None, 100_000);

@@ -5,7 +5,8 @@
 //! Each frame ends in exactly one last `Send` or one `Done`.
 //!
 //! Bounded: a connection with `ottla.connection.max.pending.requests` unanswered frames is not read until half of
-//! them are answered.
+//! them are answered, nor is one with more than `ottla.connection.max.unsent.bytes` of answers that wait for their turn
+//! until half of these have had it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -48,11 +49,24 @@ pub enum Part {
     Range(FileRange, Option<Pin>),
 }
 
+impl Answer {
+    /// Bytes of it that are in memory.
+    fn memory(&self) -> usize {
+        let of_part = |part: &Part| if let Part::Bytes(bytes) = part { bytes.len() } else { 0 };
+        match self {
+            Self::Nothing | Self::Close => 0,
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Parts(parts) => parts.iter().map(of_part).sum(),
+        }
+    }
+}
+
 /// Everyone who is connected.
 #[derive(Clone, Debug)]
 pub struct Connections {
     open: BTreeMap<ConnId, Connection>,
     in_flight: usize,
+    unsent_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +77,8 @@ struct Connection {
     oldest: u64,
     /// A slot for each frame that is not answered yet.
     slots: VecDeque<Slot>,
+    /// Bytes of the answers that wait for their turn.
+    waiting: usize,
     paused: bool,
     closing: bool,
 }
@@ -76,16 +92,17 @@ struct Slot {
 }
 
 impl Connections {
-    /// No connections; at most `in_flight` unanswered frames on each.
+    /// No connections; at most `in_flight` unanswered frames on each, and not much more than `unsent_bytes` of answers
+    /// that wait for one before them.
     #[must_use]
-    pub fn new(in_flight: usize) -> Self {
-        Self { open: BTreeMap::new(), in_flight: in_flight.max(1) }
+    pub fn new(in_flight: usize, unsent_bytes: usize) -> Self {
+        Self { open: BTreeMap::new(), in_flight: in_flight.max(1), unsent_bytes }
     }
 
     /// A client came.
     pub fn on_accepted(&mut self, conn: ConnId, listener: ListenerId, peer: SocketAddr) {
         let connection =
-            Connection { listener, peer, oldest: 0, slots: VecDeque::new(), paused: false, closing: false };
+            Connection { listener, peer, oldest: 0, slots: VecDeque::new(), waiting: 0, paused: false, closing: false };
         self.open.insert(conn, connection);
     }
 
@@ -114,11 +131,16 @@ impl Connections {
         let place = connection.place(ticket).expect("a frame is answered once");
         let slot = &mut connection.slots[place].answer;
         assert!(slot.is_none(), "a frame is answered once");
+        connection.waiting += answer.memory();
         *slot = Some(answer);
         connection.send_ready(ticket.conn, out);
-        if connection.paused && connection.slots.len() <= self.in_flight / 2 {
+        let is_calm = connection.slots.len() <= self.in_flight / 2 && connection.waiting <= self.unsent_bytes / 2;
+        if connection.paused && is_calm {
             connection.paused = false;
             out.push(Effect::ResumeReading { conn: ticket.conn });
+        } else if !connection.paused && connection.waiting > self.unsent_bytes {
+            connection.paused = true;
+            out.push(Effect::PauseReading { conn: ticket.conn });
         }
     }
 
@@ -172,6 +194,7 @@ impl Connection {
         while let Some(answer) = self.slots.front_mut().and_then(|slot| slot.answer.take()) {
             self.slots.pop_front();
             self.oldest += 1;
+            self.waiting -= answer.memory();
             match answer {
                 Answer::Nothing => out.push(Effect::Done { conn }),
                 Answer::Bytes(bytes) => out.push(Effect::Send { conn, bytes, last: true }),
@@ -197,5 +220,45 @@ fn send_parts(conn: ConnId, parts: Vec<Part>, out: &mut Effects) {
             Part::Bytes(bytes) => Effect::Send { conn, bytes, last },
             Part::Range(range, _) => Effect::SendRange { conn, range, last },
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_wire::ApiKey;
+
+    use super::*;
+
+    const CONN: ConnId = ConnId(1);
+
+    /// What the connection does about reading, from this on.
+    fn reading(out: &mut Effects) -> Vec<&'static str> {
+        let effects = out.drain();
+        let what = effects.filter_map(|effect| match effect {
+            Effect::PauseReading { .. } => Some("pause"),
+            Effect::ResumeReading { .. } => Some("resume"),
+            Effect::Send { .. } => Some("send"),
+            _ => None,
+        });
+        what.collect()
+    }
+
+    #[test]
+    fn answers_that_wait_for_a_long_poll_are_bounded() {
+        let mut connections = Connections::new(10, 1000);
+        connections.on_accepted(CONN, ListenerId(0), ([127, 0, 0, 1], 9092).into());
+        let mut out = Effects::new();
+        let head = Head { api_key: ApiKey::Metadata, api_version: 1, correlation_id: 0 };
+        let tickets: Vec<Ticket> =
+            (0..4).map(|_| connections.on_frame(CONN, head, &mut out).expect("it is open")).collect();
+        let large = || Answer::Bytes(vec![0; 501].into());
+        connections.answer(tickets[2], large(), &mut out);
+        assert_eq!(reading(&mut out), [""; 0]);
+        connections.answer(tickets[1], large(), &mut out);
+        assert_eq!(reading(&mut out), ["pause"]);
+        connections.answer(tickets[0], large(), &mut out);
+        assert_eq!(reading(&mut out), ["send", "send", "send", "resume"]);
+        connections.answer(tickets[3], large(), &mut out);
+        assert_eq!(reading(&mut out), ["send"]);
     }
 }

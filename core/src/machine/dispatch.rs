@@ -28,9 +28,10 @@ impl Machine {
     /// A machine that has read nothing yet; its first step, whatever it is, begins to.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
-        let in_flight = config.broker.limits.connection_max_pending_requests;
+        let limits = &config.broker.limits;
+        let connections = Connections::new(limits.connection_max_pending_requests, limits.connection_max_unsent_bytes);
         let peers = Peers::new(&config.broker, seed);
-        Self { broker: Broker::new(config, seed), connections: Connections::new(in_flight), peers, started: false }
+        Self { broker: Broker::new(config, seed), connections, peers, started: false }
     }
 
     /// One whole step.
