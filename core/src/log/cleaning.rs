@@ -562,14 +562,10 @@ impl Pass {
         }
         let state = &mut log.checkpoints.cleaner;
         (state.busy, state.swapping) = (false, None);
-        let left = match self.group.first() {
-            // Its name is free at once: the next pass makes a file of it.
-            Some(part) if self.step.is_before_swap() => Some(names::cleaned(part.base)),
-            // What it was to replace is gone, and a start would put it there.
-            Some(part) if self.step == Step::MarkSync => Some(names::swap(part.base, SegmentFile::Log)),
-            Some(_) | None => None,
-        };
-        if let Some(name) = left {
+        let (is_written, is_marked) = (self.step.is_before_swap(), self.step == Step::MarkSync);
+        if let Some(part) = self.group.first().filter(|_| is_written || is_marked) {
+            // The next pass makes a file of the one name, and a start would put the other where nothing is any more.
+            let name = if is_marked { names::swap(part.base, SegmentFile::Log) } else { names::cleaned(part.base) };
             io.storage.retire(log.id, &log.path.join(&name), log.config.file_delete_delay, io.out);
         }
         log.delete_below(log.checkpoints.deleted, io);
