@@ -301,8 +301,9 @@ impl Pass {
                 self.next_source(log, io);
             }
             Step::Syncing => self.save_indexes(log, io),
-            Step::Marking if !io.storage.planted.has(Plant::Cmp19) => self.sync_dir(Step::MarkSync, log, io),
-            Step::Marking | Step::MarkSync => return self.replace(log, io),
+            Step::Marking if io.storage.planted.has(Plant::Cmp19) => return self.replace(log, io),
+            Step::Marking => self.sync_dir(Step::MarkSync, log, io),
+            Step::MarkSync => return self.replace(log, io),
             Step::Retiring => self.sync_dir(Step::RetireSync, log, io),
             Step::RetireSync => self.name(&SegmentFile::INDEXES, Step::Indexes, log, io),
             Step::Indexes => self.sync_dir(Step::IndexSync, log, io),
@@ -561,15 +562,12 @@ impl Pass {
         }
         let state = &mut log.checkpoints.cleaner;
         (state.busy, state.swapping) = (false, None);
-        let left = match self.group.first() {
-            // Its name is free at once: the next pass makes a file of it.
-            Some(part) if self.step.is_before_swap() => Some(names::cleaned(part.base)),
-            // What it was to replace is gone, and a start would put it there.
-            Some(part) if self.step == Step::MarkSync => Some(names::swap(part.base, SegmentFile::Log)),
-            Some(_) | None => None,
-        };
-        let left = left.map(|name| log.path.join(&name));
-        left.iter().for_each(|path| io.storage.retire(log.id, path, log.config.file_delete_delay, io.out));
+        let (is_written, is_marked) = (self.step.is_before_swap(), self.step == Step::MarkSync);
+        if let Some(part) = self.group.first().filter(|_| is_written || is_marked) {
+            // The next pass makes a file of the one name, and a start would put the other where nothing is any more.
+            let name = if is_marked { names::swap(part.base, SegmentFile::Log) } else { names::cleaned(part.base) };
+            io.storage.retire(log.id, &log.path.join(&name), log.config.file_delete_delay, io.out);
+        }
         log.delete_below(log.checkpoints.deleted, io);
         log.go_on_to_cut(io);
     }
