@@ -3,6 +3,8 @@
 //! Each item of a request stands or falls by itself. CreateTopics tells the settings from version 5 on (KIP-525) and
 //! the topic's id from 7 on; DeleteTopics takes ids from version 6 on.
 
+use std::time::Duration;
+
 use ottla_wire::api::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult,
 };
@@ -139,7 +141,8 @@ pub(super) fn delete_records(call: Call<'_>) -> Handled {
     let partitions =
         partitions.map(|(name, it)| (broker.topic_ref(name, Uuid::default()), it.partition_index, Offset(it.offset)));
     let partitions = partitions.collect();
-    broker.delete_records(now, ticket, partitions, out);
+    let timeout = Duration::from_millis(u64::try_from(wire.timeout_ms).unwrap_or(0));
+    broker.delete_records(now, ticket, (partitions, timeout), out);
     Ok(None)
 }
 

@@ -1,13 +1,14 @@
 //! What administrators ask for: topics, partitions, settings, features, deleted records, log directories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_wire::{ErrorCode, Uuid};
 
 use super::purgatory::WaitKey;
 use super::{Broker, Outcome, Standing, TopicRef};
-use crate::clock::Now;
+use crate::clock::{Instant, Now};
 use crate::controller::{
     self, Alteration, Assignment, CreatedTopic, FeatureUpdate, MorePartitions, NewTopic, Refused, TopicChoice,
     TopicImage, is_internal,
@@ -74,12 +75,14 @@ pub struct DeletedRecords {
     pub low_watermark: Offset,
 }
 
-/// A DeleteRecords that waits until the new starts are durable.
+/// A DeleteRecords that waits until the new starts are durable, or its time is up.
 #[derive(Clone, Debug)]
 pub(super) struct Deleting {
     ticket: Ticket,
+    deadline: Instant,
     deleted: Vec<DeletedRecords>,
-    outstanding: usize,
+    /// What is waited for, by the place of the partition.
+    waiting: BTreeMap<usize, (LogId, Offset)>,
 }
 
 /// Who waits for a log's start to be durable.
@@ -87,6 +90,14 @@ pub(super) struct Deleting {
 pub(super) struct Deletions {
     requests: BTreeMap<WaitKey, Deleting>,
     waits: BTreeMap<(LogId, Offset, WaitKey), usize>,
+    deadlines: BTreeSet<(Instant, WaitKey)>,
+}
+
+impl Deletions {
+    /// When the first of those who wait gives up.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
 }
 
 /// A log directory, for DescribeLogDirs.
@@ -210,11 +221,12 @@ impl Broker {
         &mut self,
         now: Now,
         ticket: Ticket,
-        partitions: Vec<(TopicRef, i32, Offset)>,
+        (partitions, timeout): (Vec<(TopicRef, i32, Offset)>, Duration),
         out: &mut Effects,
     ) {
         let key = self.purgatory.key();
-        let mut deleting = Deleting { ticket, deleted: Vec::with_capacity(partitions.len()), outstanding: 0 };
+        let (deadline, deleted) = (now.monotonic + timeout, Vec::with_capacity(partitions.len()));
+        let mut deleting = Deleting { ticket, deadline, deleted, waiting: BTreeMap::new() };
         for (place, (topic, partition, offset)) in partitions.into_iter().enumerate() {
             let raised = self.raise_log_start(now, &topic, partition, offset, out);
             let none = Offset(-1);
@@ -225,15 +237,16 @@ impl Broker {
                     deleted.low_watermark = start;
                     if !done {
                         self.deletions.waits.insert((log, start, key), place);
-                        deleting.outstanding += 1;
+                        deleting.waiting.insert(place, (log, start));
                     }
                 }
             }
             deleting.deleted.push(deleted);
         }
-        if deleting.outstanding == 0 {
+        if deleting.waiting.is_empty() {
             self.release(ticket, Outcome::Admin(Box::new(Answered::DeletedRecords(deleting.deleted))));
         } else {
+            self.deletions.deadlines.insert((deadline, key));
             self.deletions.requests.insert(key, deleting);
         }
     }
@@ -293,15 +306,28 @@ impl Broker {
         }
     }
 
+    /// Answers those whose time is up. What they asked for may still come about.
+    pub(super) fn give_up_deletions(&mut self, now: Now) {
+        while let Some(&(_, key)) = self.deletions.deadlines.first().filter(|(deadline, _)| *deadline <= now.monotonic)
+        {
+            let waiting = self.deletions.requests.get(&key).map(|deleting| deleting.waiting.clone());
+            for (place, (log, offset)) in waiting.into_iter().flatten() {
+                self.deletions.waits.remove(&(log, offset, key));
+                self.finish_deletion(key, place, ErrorCode::REQUEST_TIMED_OUT);
+            }
+        }
+    }
+
     fn finish_deletion(&mut self, key: WaitKey, place: usize, error: ErrorCode) {
         let Some(deleting) = self.deletions.requests.get_mut(&key) else { return };
         if error != ErrorCode::NONE {
             (deleting.deleted[place].error, deleting.deleted[place].low_watermark) = (error, Offset(-1));
         }
-        deleting.outstanding -= 1;
-        if deleting.outstanding == 0
+        deleting.waiting.remove(&place);
+        if deleting.waiting.is_empty()
             && let Some(deleting) = self.deletions.requests.remove(&key)
         {
+            self.deletions.deadlines.remove(&(deleting.deadline, key));
             self.release(deleting.ticket, Outcome::Admin(Box::new(Answered::DeletedRecords(deleting.deleted))));
         }
     }

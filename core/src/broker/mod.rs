@@ -228,6 +228,7 @@ impl Broker {
         self.logs.on_timeout(now, out);
         self.on_groups_timeout(now, out);
         self.on_quorum_timeout(now, out);
+        self.give_up_deletions(now);
         while let Some(key) = self.purgatory.overdue(now.monotonic) {
             let known = self.give_up_produce(key) || self.give_up_fetch(key, out);
             assert!(known, "who has a deadline waits for something");
@@ -275,6 +276,7 @@ impl Broker {
         let deadlines = [
             self.logs.next_deadline(),
             self.purgatory.next_deadline(),
+            self.deletions.next_deadline(),
             self.coordinator.next_deadline(),
             quorum,
             self.attention(),

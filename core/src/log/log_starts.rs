@@ -1,12 +1,12 @@
 //! Where the logs of each directory begin, in its `log-start-offset-checkpoint`.
 //!
-//! A raised log start offset is saved durably before any segment below it goes: removals may be carried out in any order
-//! by a crash, and a start must not find a log with a hole. In a full directory segments go one by one instead
+//! A raised log start offset is saved durably before any segment below it goes: removals may be carried out in any
+//! order by a crash, and a start must not find a log with a hole. In a full directory segments go one by one instead
 //! ([`super::retention`]).
 //!
-//! The file tells of all logs of its directory, so one save is enough for whatever came before it. It is made at the end
-//! of a step, and of its bytes what waits until then; while one is under way the next one waits. So thousands of logs
-//! that expire together, or of raises of one log, cost two saves and not thousands.
+//! The file tells of all logs of its directory, so one save is enough for whatever came before it. It begins at the end
+//! of a step, with what is so then; while one is under way the next one waits. So thousands of logs that expire
+//! together, or of raises of one log, cost two saves and not thousands.
 
 use std::collections::BTreeSet;
 

@@ -6,9 +6,9 @@
 //!
 //! **A full disk.** The log starts are saved before segments go, and there may be no room for that until one has gone.
 //! So there the segments below the log start go from the front, one at a time, each durably before the next: whatever
-//! crashes, what is left is the end of the log without a hole, and a start takes it to begin with its first segment. The
-//! segment that the flush journal's claim names stays, and so does what no snapshot below the claim tells the producers
-//! of. Nothing is rolled, because a new segment needs room.
+//! crashes, what is left is the end of the log without a hole, and a start takes it to begin with its first segment.
+//! The segment that the flush journal's claim names stays, and so does what no snapshot below the claim tells the
+//! producers of. Nothing is rolled, because a new segment needs room.
 
 use super::api::LogConfig;
 use super::names::SegmentFile;

@@ -4,6 +4,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "a test's numbers are small")]
 
 mod consumer_groups;
+mod delete_records;
 #[path = "../log/disk.rs"]
 #[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
 mod disk;

@@ -7,18 +7,11 @@
     reason = "the numbers are small, and what a test does not look for it passes over"
 )]
 
-#[path = "../broker/world.rs"]
-#[allow(dead_code, reason = "the tests of the broker use more of it")]
-mod broker;
 mod compaction;
-mod delete_records;
 mod disk;
 mod full;
 mod log_starts;
 mod model;
-#[path = "../client/node.rs"]
-#[allow(dead_code, reason = "the tests of the client use more of it")]
-mod node;
 mod recovery;
 mod scripts;
 mod world;

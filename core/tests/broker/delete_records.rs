@@ -1,12 +1,14 @@
 //! DeleteRecords, as a client asks for it.
 
+use std::time::Duration;
+
 use ottla_wire::api::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use ottla_wire::api::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
 };
 use ottla_wire::{ApiKey, ErrorCode, Message};
 
-use crate::broker::World;
+use crate::world::World;
 
 const VERSION: i16 = 2;
 
@@ -16,7 +18,7 @@ fn request(name: &str, timeout_ms: i32) -> DeleteRecordsRequest<'_> {
 }
 
 /// What an answer says of its one partition.
-fn outcome(answer: &crate::broker::Answer) -> (ErrorCode, i64) {
+fn outcome(answer: &crate::world::Answer) -> (ErrorCode, i64) {
     let answer = DeleteRecordsResponse::decode(&mut answer.body(), VERSION).unwrap();
     let partition = &answer.topics[0].partitions[0];
     (partition.error_code, partition.low_watermark)
@@ -37,4 +39,24 @@ fn records_are_deleted_only_where_the_policy_has_delete() {
         let answer = world.call(ApiKey::DeleteRecords, VERSION, &request(name, 1000));
         assert_eq!(outcome(&answer), expected, "{policy}");
     }
+}
+
+/// The new start cannot be saved on a full disk, and the client is told when its time is up.
+#[test]
+fn who_waits_for_records_to_be_deleted_on_a_full_disk_is_answered_in_time() {
+    let mut world = World::new(&[]);
+    world.create_topic("t", 1);
+    assert_eq!(world.produce("t", 0, -1, 1000), Some(ErrorCode::NONE));
+    world.node.disk.room = 0;
+    let sent = world.send(ApiKey::DeleteRecords, VERSION, &request("t", 700));
+    let answer = |world: &World| world.answer_to(sent, ApiKey::DeleteRecords, VERSION).as_ref().map(outcome);
+    world.run_for(Duration::from_millis(699));
+    assert_eq!(answer(&world), None);
+    world.run_for(Duration::from_millis(2));
+    assert_eq!(answer(&world), Some((ErrorCode::REQUEST_TIMED_OUT, -1)));
+    // It comes about when there is room, and the next one is told so.
+    world.node.disk.room = 1 << 30;
+    world.run_for(Duration::from_secs(2));
+    let answer = world.call(ApiKey::DeleteRecords, VERSION, &request("t", 700));
+    assert_eq!(outcome(&answer), (ErrorCode::NONE, 1));
 }
