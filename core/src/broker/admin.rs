@@ -15,7 +15,8 @@ use crate::controller::{
 };
 use crate::log::{CleanerView, LogId, ProducerView};
 use crate::machine::{Effects, LogDirId, Ticket};
-use crate::types::{BrokerEpoch, Offset, TopicPartition};
+use crate::replication::{Leader, Replica};
+use crate::types::{BrokerEpoch, BrokerId, Offset, TopicPartition};
 
 /// A topic that was taken away: its name and its id.
 pub type DeletedTopic = (Arc<str>, Uuid);
@@ -85,12 +86,15 @@ pub(super) struct Deleting {
     waiting: BTreeMap<usize, (LogId, Offset)>,
 }
 
-/// Who waits for a log's start to be durable.
+/// Who waits for a log's start to be durable, and to be that of every replica in service: else the next leader might
+/// have again what was deleted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deletions {
     requests: BTreeMap<WaitKey, Deleting>,
     waits: BTreeMap<(LogId, Offset, WaitKey), usize>,
     deadlines: BTreeSet<(Instant, WaitKey)>,
+    /// Of each log whose start is not durable yet: the start, and what is.
+    unsaved: BTreeMap<LogId, (Offset, Offset)>,
 }
 
 impl Deletions {
@@ -275,7 +279,7 @@ impl Broker {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
         if offset <= start {
-            return Ok((log, start, true));
+            return Ok((log, start, self.low_watermark(log) >= start));
         }
         self.logs.advance_log_start(now, log, offset, out);
         Ok((log, offset, false))
@@ -285,10 +289,37 @@ impl Broker {
         if let Some(replica) = self.replicas.get_mut(log) {
             replica.on_log_start(offset);
         }
+        self.deletions.unsaved.entry(log).or_insert((offset, Offset(-1))).0 = offset;
+        // Its leader may wait for that.
+        self.tell_leader(log);
     }
 
     pub(super) fn on_log_start_saved(&mut self, log: LogId, offset: Offset) {
-        let range = (log, Offset(i64::MIN), WaitKey(0))..=(log, offset, WaitKey(u64::MAX));
+        if let Some((start, saved)) = self.deletions.unsaved.get_mut(&log) {
+            *saved = offset.max(*saved);
+            if saved >= start {
+                self.deletions.unsaved.remove(&log);
+            }
+        }
+        self.settle_deletions(log);
+    }
+
+    /// Below it no replica in service has anything, by what the followers say, and the leader's disk.
+    fn low_watermark(&self, log: LogId) -> Offset {
+        let own = self.deletions.unsaved.get(&log).map_or(Offset(i64::MAX), |(_, saved)| *saved);
+        let followers = self.replicas.get(log).and_then(Replica::leader).map(Leader::followers);
+        let in_service = |id: &BrokerId| self.image().broker(*id).is_some_and(|broker| !broker.fenced);
+        let theirs = followers.into_iter().flatten().filter(|(id, _)| in_service(id));
+        theirs.fold(own, |least, (_, progress)| least.min(progress.log_start.unwrap_or(Offset(-1))))
+    }
+
+    /// Answers those who waited for a log's start that is everyone's now.
+    pub(super) fn settle_deletions(&mut self, log: LogId) {
+        let any = (log, Offset(i64::MIN), WaitKey(0))..=(log, Offset(i64::MAX), WaitKey(u64::MAX));
+        if self.deletions.waits.range(any).next().is_none() {
+            return;
+        }
+        let range = (log, Offset(i64::MIN), WaitKey(0))..=(log, self.low_watermark(log), WaitKey(u64::MAX));
         let done: Vec<_> = self.deletions.waits.range(range).map(|(wait, place)| (*wait, *place)).collect();
         for (wait, place) in done {
             self.deletions.waits.remove(&wait);
@@ -296,13 +327,13 @@ impl Broker {
         }
     }
 
-    /// A log failed: whether its start was saved is not known.
-    pub(super) fn fail_deletions(&mut self, log: LogId) {
+    /// A log failed, or is not led here any more: what became of its start is not known.
+    pub(super) fn fail_deletions(&mut self, log: LogId, error: ErrorCode) {
         let range = (log, Offset(i64::MIN), WaitKey(0))..=(log, Offset(i64::MAX), WaitKey(u64::MAX));
         let failed: Vec<_> = self.deletions.waits.range(range).map(|(wait, place)| (*wait, *place)).collect();
         for (wait, place) in failed {
             self.deletions.waits.remove(&wait);
-            self.finish_deletion(wait.2, place, ErrorCode::KAFKA_STORAGE_ERROR);
+            self.finish_deletion(wait.2, place, error);
         }
     }
 

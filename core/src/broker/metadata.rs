@@ -531,7 +531,7 @@ impl Broker {
             if !self.config.planted.has(Plant::Isr22) {
                 self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::NOT_LEADER_OR_FOLLOWER);
             }
-            self.fail_deletions(log);
+            self.fail_deletions(log, ottla_wire::ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
         if before != (other, false, false) {
             self.wake_fetches(log, out);
@@ -556,7 +556,7 @@ impl Broker {
         self.unfollow(log);
         self.replicas.remove(log);
         self.fail_produces(log, Offset::ZERO, ottla_wire::ErrorCode::NOT_LEADER_OR_FOLLOWER);
-        self.fail_deletions(log);
+        self.fail_deletions(log, ottla_wire::ErrorCode::NOT_LEADER_OR_FOLLOWER);
         self.wake_fetches(log, out);
         self.logs.delete(now, log, out);
     }

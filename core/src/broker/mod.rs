@@ -433,6 +433,7 @@ impl Broker {
 
     /// Something rose that the high watermark of a log that is led here depends on: with it those who wait for it.
     fn on_watermark(&mut self, now: Now, log: LogId, out: &mut Effects) {
+        self.settle_deletions(log);
         let Some(high_watermark) = self.replicas.advance(log, self.config.planted) else { return };
         self.logs.set_high_watermark(log, high_watermark);
         self.release_produces(log, Progress::Committed, high_watermark);
@@ -468,7 +469,7 @@ impl Broker {
         self.unfollow(log);
         self.fail_produces(log, Offset::ZERO, ErrorCode::KAFKA_STORAGE_ERROR);
         self.resign_groups(log);
-        self.fail_deletions(log);
+        self.fail_deletions(log, ErrorCode::KAFKA_STORAGE_ERROR);
         self.wake_fetches(log, out);
         self.place(log);
     }

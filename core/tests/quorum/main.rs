@@ -6,6 +6,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "what a test does not look for it passes over")]
 #![allow(clippy::cast_possible_truncation, reason = "a test's numbers are small")]
 
+mod deletions;
 #[path = "../log/disk.rs"]
 #[allow(dead_code, dropping_copy_types, reason = "the tests of the logs use more of it")]
 mod disk;

@@ -35,7 +35,7 @@ struct Told {
 }
 
 /// Three nodes in racks of their own, with a topic of three replicas and records in it; who leads, and who follows.
-fn written(settings: &'static [(&'static str, &'static str)]) -> (World, usize, [usize; 2]) {
+pub(crate) fn written(settings: &'static [(&'static str, &'static str)]) -> (World, usize, [usize; 2]) {
     let mut world = World::new(3, 0, Planted::default(), 1);
     world.knobs = Knobs { settings, quiet: true, racks: true, ..Knobs::default() };
     world.run(10_000);
@@ -49,7 +49,7 @@ fn written(settings: &'static [(&'static str, &'static str)]) -> (World, usize, 
 }
 
 /// High watermark and end of the log that a node has.
-fn stands(world: &World, node: usize) -> (i64, i64) {
+pub(crate) fn stands(world: &World, node: usize) -> (i64, i64) {
     let view = world.machine(node).view();
     let it = view.partitions.iter().find(|it| it.topic == "r" && it.partition == 0).unwrap();
     (it.high_watermark, it.log_end)
