@@ -4,9 +4,9 @@
 //! DescribeConfigs tells synonyms from version 1 on (KIP-226), types and docs from 3 on (KIP-569). ListConfigResources
 //! lists more than client metrics from version 1 on (KIP-1142).
 
-use ottla_wire::api::alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse};
 use std::collections::BTreeSet;
 
+use ottla_wire::api::alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse};
 use ottla_wire::api::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
@@ -45,6 +45,7 @@ pub(super) fn describe(call: Call<'_>) -> Handled {
     Ok(Some(respond(reply.head, &DescribeConfigsResponse { results: results.collect(), ..Default::default() })))
 }
 
+/// What is asked of a resource: it is told once.
 fn question<'a>(it: &&DescribeConfigsResource<'a>) -> (i8, &'a str, BTreeSet<&'a str>) {
     (it.resource_type, it.resource_name, keys_of(it))
 }

@@ -36,24 +36,22 @@ pub(super) fn describe(call: Call<'_>) -> Handled {
     let topics = wire.topics.iter().map(|topic| {
         let topic_ref = broker.topic_ref(topic.name, Uuid::default());
         // Each but once: no answer is greater than what there is to tell.
-        let asked = topic.partition_indexes.iter().filter(|index| seen.insert((topic.name, **index)));
-        let asked: Vec<_> = asked.copied().collect();
-        let partitions =
-            asked.into_iter().map(|partition_index| match broker.describe_producers(&topic_ref, partition_index) {
-                Err(error_code) => PartitionResponse { partition_index, error_code, ..Default::default() },
-                Ok(producers) => {
-                    let active_producers = producers.into_iter().map(|it| ProducerState {
-                        producer_id: it.producer_id,
-                        producer_epoch: i32::from(it.producer_epoch),
-                        last_sequence: it.last_sequence,
-                        last_timestamp: it.last_timestamp,
-                        coordinator_epoch: it.coordinator_epoch,
-                        current_txn_start_offset: it.current_txn_start_offset.map_or(-1, |offset| offset.0),
-                    });
-                    let active_producers = active_producers.collect();
-                    PartitionResponse { partition_index, active_producers, ..Default::default() }
-                }
-            });
+        let asked = topic.partition_indexes.iter().copied().filter(|index| seen.insert((topic.name, *index)));
+        let partitions = asked.map(|partition_index| match broker.describe_producers(&topic_ref, partition_index) {
+            Err(error_code) => PartitionResponse { partition_index, error_code, ..Default::default() },
+            Ok(producers) => {
+                let active_producers = producers.into_iter().map(|it| ProducerState {
+                    producer_id: it.producer_id,
+                    producer_epoch: i32::from(it.producer_epoch),
+                    last_sequence: it.last_sequence,
+                    last_timestamp: it.last_timestamp,
+                    coordinator_epoch: it.coordinator_epoch,
+                    current_txn_start_offset: it.current_txn_start_offset.map_or(-1, |offset| offset.0),
+                });
+                let active_producers = active_producers.collect();
+                PartitionResponse { partition_index, active_producers, ..Default::default() }
+            }
+        });
         TopicResponse { name: topic.name, partitions: partitions.collect() }
     });
     let topics = topics.collect();

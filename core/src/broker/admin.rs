@@ -91,7 +91,8 @@ pub(super) struct Deleting {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deletions {
     requests: BTreeMap<WaitKey, Deleting>,
-    waits: BTreeMap<(LogId, Offset, WaitKey), usize>,
+    /// Which log, up to where, and who: the place in which request.
+    waits: BTreeSet<(LogId, Offset, WaitKey, usize)>,
     deadlines: BTreeSet<(Instant, WaitKey)>,
     /// Of each log whose start is not durable yet: the start, and what is.
     unsaved: BTreeMap<LogId, (Offset, Offset)>,
@@ -101,6 +102,12 @@ impl Deletions {
     /// When the first of those who wait gives up.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Who waits for a log's start to be this one, or an earlier.
+    fn waiting_up_to(&self, log: LogId, offset: Offset) -> impl Iterator<Item = (LogId, Offset, WaitKey, usize)> {
+        let range = (log, Offset(i64::MIN), WaitKey(0), 0)..=(log, offset, WaitKey(u64::MAX), usize::MAX);
+        self.waits.range(range).copied()
     }
 }
 
@@ -240,7 +247,7 @@ impl Broker {
                 Ok((log, start, done)) => {
                     deleted.low_watermark = start;
                     if !done {
-                        self.deletions.waits.insert((log, start, key), place);
+                        self.deletions.waits.insert((log, start, key, place));
                         deleting.waiting.insert(place, (log, start));
                     }
                 }
@@ -286,9 +293,8 @@ impl Broker {
     }
 
     pub(super) fn on_log_start(&mut self, log: LogId, offset: Offset) {
-        if let Some(replica) = self.replicas.get_mut(log) {
-            replica.on_log_start(offset);
-        }
+        let Some(replica) = self.replicas.get_mut(log) else { return };
+        replica.on_log_start(offset);
         self.deletions.unsaved.entry(log).or_insert((offset, Offset(-1))).0 = offset;
         // Its leader may wait for that.
         self.tell_leader(log);
@@ -315,41 +321,36 @@ impl Broker {
 
     /// Answers those who waited for a log's start that is everyone's now.
     pub(super) fn settle_deletions(&mut self, log: LogId) {
-        let any = (log, Offset(i64::MIN), WaitKey(0))..=(log, Offset(i64::MAX), WaitKey(u64::MAX));
-        if self.deletions.waits.range(any).next().is_none() {
+        if self.deletions.waiting_up_to(log, Offset(i64::MAX)).next().is_none() {
             return;
         }
-        let range = (log, Offset(i64::MIN), WaitKey(0))..=(log, self.low_watermark(log), WaitKey(u64::MAX));
-        let done: Vec<_> = self.deletions.waits.range(range).map(|(wait, place)| (*wait, *place)).collect();
-        for (wait, place) in done {
-            self.deletions.waits.remove(&wait);
-            self.finish_deletion(wait.2, place, ErrorCode::NONE);
+        let done: Vec<_> = self.deletions.waiting_up_to(log, self.low_watermark(log)).collect();
+        for wait in done {
+            self.finish_deletion(wait, ErrorCode::NONE);
         }
     }
 
     /// A log failed, or is not led here any more: what became of its start is not known.
     pub(super) fn fail_deletions(&mut self, log: LogId, error: ErrorCode) {
-        let range = (log, Offset(i64::MIN), WaitKey(0))..=(log, Offset(i64::MAX), WaitKey(u64::MAX));
-        let failed: Vec<_> = self.deletions.waits.range(range).map(|(wait, place)| (*wait, *place)).collect();
-        for (wait, place) in failed {
-            self.deletions.waits.remove(&wait);
-            self.finish_deletion(wait.2, place, error);
+        let failed: Vec<_> = self.deletions.waiting_up_to(log, Offset(i64::MAX)).collect();
+        for wait in failed {
+            self.finish_deletion(wait, error);
         }
     }
 
     /// Answers those whose time is up. What they asked for may still come about.
     pub(super) fn give_up_deletions(&mut self, now: Now) {
-        while let Some(&(_, key)) = self.deletions.deadlines.first().filter(|(deadline, _)| *deadline <= now.monotonic)
-        {
+        while let Some((_, key)) = self.deletions.deadlines.first().copied().filter(|(at, _)| *at <= now.monotonic) {
             let waiting = self.deletions.requests.get(&key).map(|deleting| deleting.waiting.clone());
             for (place, (log, offset)) in waiting.into_iter().flatten() {
-                self.deletions.waits.remove(&(log, offset, key));
-                self.finish_deletion(key, place, ErrorCode::REQUEST_TIMED_OUT);
+                self.finish_deletion((log, offset, key, place), ErrorCode::REQUEST_TIMED_OUT);
             }
         }
     }
 
-    fn finish_deletion(&mut self, key: WaitKey, place: usize, error: ErrorCode) {
+    fn finish_deletion(&mut self, wait: (LogId, Offset, WaitKey, usize), error: ErrorCode) {
+        self.deletions.waits.remove(&wait);
+        let (_, _, key, place) = wait;
         let Some(deleting) = self.deletions.requests.get_mut(&key) else { return };
         if error != ErrorCode::NONE {
             (deleting.deleted[place].error, deleting.deleted[place].low_watermark) = (error, Offset(-1));

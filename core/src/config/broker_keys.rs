@@ -636,7 +636,8 @@ broker_keys! { BROKER;
     "ottla.unauthenticated.request.max.bytes", int(1024), "65536", Fixed, Ignored,
         "The largest request of a client that has yet to authenticate.";
     "ottla.batch.max.inflated.bytes", int(1048576), "268435456", Fixed, Used,
-        "A compressed batch that inflates beyond this is refused.";
+        "A compressed batch that inflates beyond this is refused; those of one request may together have as much, or 100 \
+         times its size.";
     "ottla.log.max.producers", int(1), "100000", Fixed, Ignored,
         "Producers that one partition remembers; beyond it the longest idle is forgotten.";
     "ottla.max.groups", int(1), "100000", Fixed, Used,

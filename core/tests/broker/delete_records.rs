@@ -41,6 +41,23 @@ fn records_are_deleted_only_where_the_policy_has_delete() {
     }
 }
 
+/// A partition that is named twice waits for one start, in two places of the answer.
+#[test]
+fn a_partition_named_twice_is_answered_twice_and_at_once() {
+    let mut world = World::new(&[]);
+    world.create_topic("t", 1);
+    assert_eq!(world.produce("t", 0, -1, 1000), Some(ErrorCode::NONE));
+    let mut twice = request("t", 60_000);
+    twice.topics.extend(twice.topics.clone());
+    let sent = world.send(ApiKey::DeleteRecords, VERSION, &twice);
+    world.run_for(Duration::from_secs(1));
+    let answer = world.answer_to(sent, ApiKey::DeleteRecords, VERSION).expect("an answer within a second");
+    let answer = DeleteRecordsResponse::decode(&mut answer.body(), VERSION).unwrap();
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    let told: Vec<_> = partitions.map(|it| (it.error_code, it.low_watermark)).collect();
+    assert_eq!(told, [(ErrorCode::NONE, 1); 2]);
+}
+
 /// The new start cannot be saved on a full disk, and the client is told when its time is up.
 #[test]
 fn who_waits_for_records_to_be_deleted_on_a_full_disk_is_answered_in_time() {

@@ -266,27 +266,6 @@ impl Broker {
         own.is_some_and(|own| Some(own.epoch) == self.metadata.broker_epoch())
     }
 
-    /// This broker was unregistered while it was cut off, or never heard that it is registered, and leads the quorum
-    /// now: there is nobody else to ask.
-    fn register_anew(&mut self, now: Now, out: &mut Effects) -> bool {
-        let own = self.metadata.controller.speculative().broker(self.node());
-        let is_known = own.is_some_and(|own| Some(own.epoch) == self.metadata.broker_epoch());
-        let incarnation = self.cluster.life.incarnation;
-        let is_other = own.is_some_and(|own| Some(own.incarnation) != incarnation);
-        if is_known || is_other || !self.is_running() {
-            return false;
-        }
-        let (registration, end) = (self.registration(true), self.metadata_end().unwrap_or_default());
-        let image = self.metadata.controller.speculative();
-        let Ok(decision) = controller::register(image, &self.config, registration, end) else { return false };
-        let is_registered = decision.changes.is_empty();
-        let appended = !is_registered && self.append_changes(now, decision.changes, out).is_some();
-        if appended || is_registered {
-            self.metadata.set_broker_epoch(Some(decision.answer));
-        }
-        appended
-    }
-
     pub(super) fn sessions_deadline(&self) -> Option<Instant> {
         if !self.metadata.raft().is_some_and(crate::raft::Raft::is_leader) {
             return None;
@@ -296,7 +275,8 @@ impl Broker {
         self.cluster.sessions.until.iter().filter(|(id, _)| in_service(id)).map(|(_, until)| *until).min()
     }
 
-    fn metadata_end(&self) -> Option<Offset> {
+    /// Where the metadata log ends.
+    pub(super) fn metadata_end(&self) -> Option<Offset> {
         Some(self.logs.offsets(self.metadata.log()?)?.log_end)
     }
 

@@ -34,7 +34,8 @@ use crate::types::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 /// So many partitions are named in a fetch: with a topic for each they are fewer elements than a request may have.
 const MOST_FETCHED: usize = 40_000;
 
-/// After an answer that says no: the metadata is on its way, here or there.
+/// After an answer that says no: the metadata is on its way, here or there. And before those that found no room in a
+/// fetch are asked for.
 const REFUSED_BACKOFF: Duration = Duration::from_millis(50);
 
 /// One partition of a follower's fetch.
@@ -203,7 +204,10 @@ impl Broker {
         let mut rest = None;
         for log in fetcher.in_turn() {
             if wanted.len() == MOST_FETCHED {
-                (rest, later) = (Some(*log), Some(now.monotonic));
+                // Not at once: two fetches would chase each other, for the leader answers one that waits when another
+                // comes behind it.
+                let soon = now.monotonic + REFUSED_BACKOFF;
+                (rest, later) = (Some(*log), Some(later.map_or(soon, |at| at.min(soon))));
                 break;
             }
             let Some(replica) = self.replicas.get(*log) else { continue };

@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Life {
     /// Drawn once a process.
-    pub(super) incarnation: Option<Uuid>,
+    incarnation: Option<Uuid>,
     /// When it asks next.
     due: Instant,
     asked: bool,
@@ -74,6 +74,27 @@ impl Broker {
         if known.is_none_or(|known| Some(known.incarnation) != incarnation) {
             self.metadata.set_broker_epoch(None);
         }
+    }
+
+    /// This broker was unregistered while it was cut off, or never heard that it is registered, and leads the quorum
+    /// now: there is nobody else to ask.
+    pub(super) fn register_anew(&mut self, now: Now, out: &mut Effects) -> bool {
+        let own = self.metadata.controller.speculative().broker(self.node());
+        let is_known = own.is_some_and(|own| Some(own.epoch) == self.metadata.broker_epoch());
+        let incarnation = self.cluster.life.incarnation;
+        let is_other = own.is_some_and(|own| Some(own.incarnation) != incarnation);
+        if is_known || is_other || !self.is_running() {
+            return false;
+        }
+        let (registration, end) = (self.registration(true), self.metadata_end().unwrap_or_default());
+        let image = self.metadata.controller.speculative();
+        let Ok(decision) = controller::register(image, &self.config, registration, end) else { return false };
+        let is_registered = decision.changes.is_empty();
+        let appended = !is_registered && self.append_changes(now, decision.changes, out).is_some();
+        if appended || is_registered {
+            self.metadata.set_broker_epoch(Some(decision.answer));
+        }
+        appended
     }
 
     /// Another process of this node's id is registered: two of them must not go on.

@@ -21,6 +21,7 @@ mod tests {
         assert_eq!(verdict(0, Read { offset: 0 }, &logs), None);
         assert_eq!(verdict(0, Read { offset: 1 }, &logs), Some("R7"));
     }
+
     #[test]
     fn what_a_leader_deleted_may_be_read_from_the_next_though_the_partition_moved_away_from_the_first() {
         let batches = [(1, 1), (1, 2), (1, 3)];
