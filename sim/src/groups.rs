@@ -167,8 +167,11 @@ pub struct Groups {
     pub clocks: Clocks,
     /// `group.consumer.session.timeout.ms`
     pub consumer_session: Nanos,
-    /// From when to when a node took itself for a coordinator that another had become; the last may go on.
-    splits: Vec<(Nanos, Nanos)>,
+    /// In how many partitions they live; 0 stands for one.
+    pub shards: i32,
+    /// By partition of the coordinators, from when to when a node took itself for one that another had become; the
+    /// last may go on.
+    splits: BTreeMap<i32, Vec<(Nanos, Nanos)>>,
     /// By partition of the coordinators, the latest epoch that somebody has led it in.
     newest: BTreeMap<i32, i32>,
     /// By group and generation, those that were handed in, the last one last.
@@ -239,20 +242,30 @@ impl Groups {
             let newest = self.newest.entry(partition).or_insert(epoch);
             *newest = (*newest).max(epoch);
         }
-        let is_split = leading.iter().any(|(partition, epoch)| self.newest[partition] > *epoch);
-        match self.splits.last_mut().filter(|(_, until)| *until == PENDING) {
-            Some((_, until)) if !is_split => *until = now,
-            None if is_split => self.splits.push((now, PENDING)),
-            _ => {}
+        for (partition, newest) in &self.newest {
+            let is_split = leading.iter().any(|(led, epoch)| led == partition && newest > epoch);
+            let splits = self.splits.entry(*partition).or_default();
+            match splits.last_mut().filter(|(_, until)| *until == PENDING) {
+                Some((_, until)) if !is_split => *until = now,
+                None if is_split => splits.push((now, PENDING)),
+                _ => {}
+            }
         }
     }
 
     /// As of when what a client is told by a coordinator may be: who is one no more, and does not know it yet, answers
     /// from what it knew when the other became it, as Kafka's does. What it writes is never committed.
     #[must_use]
-    pub fn as_of(&self, asked: Nanos) -> Nanos {
-        let overlapping = self.splits.iter().rev().take_while(|(_, until)| *until >= asked);
+    pub fn as_of(&self, group: &str, asked: Nanos) -> Nanos {
+        let splits = self.splits.get(&self.shard_of(group)).map_or(&[][..], Vec::as_slice);
+        let overlapping = splits.iter().rev().take_while(|(_, until)| *until >= asked);
         overlapping.map(|(since, _)| *since).fold(asked, Nanos::min)
+    }
+
+    /// The partition that a group's coordinator lives in: by Java's hash of its name, as in Kafka.
+    fn shard_of(&self, group: &str) -> i32 {
+        let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+        hash.checked_abs().unwrap_or(0) % self.shards.max(1)
     }
 
     /// There is a group that reads a topic.
@@ -337,7 +350,7 @@ mod tests {
         for (now, leading) in [(5, &[old][..]), (10, &[old, new]), (15, &[old]), (20, &[new]), (30, &[(0, 9), new])] {
             groups.note_split(now, leading);
         }
-        assert_eq!([5, 12, 20, 21, 29, 40].map(|asked| groups.as_of(asked)), [5, 10, 10, 21, 29, 30]);
+        assert_eq!([5, 12, 20, 21, 29, 40].map(|asked| groups.as_of("g", asked)), [5, 10, 10, 21, 29, 30]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Every value is unique: its first eight bytes are its number, counted from 1. A tombstone has it in a header.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_core::types::TopicPartition;
 
@@ -70,6 +70,12 @@ pub struct History {
     era: Era,
     /// What was read since everything is read once more.
     again: Option<BTreeSet<ValueId>>,
+    /// Which partitions' logs are damaged.
+    damaged: BTreeSet<PartitionIndex>,
+    /// Below which offset of each partition compaction may have taken records away.
+    holes: BTreeMap<PartitionIndex, i64>,
+    /// Whether what was read may be lost: only what is written is committed, and something was lost.
+    lossy: bool,
     /// Batches that were acknowledged.
     pub acked_batches: u64,
     /// Records that were read, each time counted.
@@ -151,6 +157,24 @@ impl History {
         self.again.as_ref().map_or(write.read, |again| again.contains(&value))
     }
 
+    /// Compaction may have taken records of a partition away, below an offset.
+    pub fn compacted(&mut self, partition: PartitionIndex, below: i64) {
+        let holes = self.holes.entry(partition).or_default();
+        *holes = below.max(*holes);
+    }
+
+    /// Whether compaction may have taken away what lies at an offset.
+    #[must_use]
+    pub fn may_be_compacted(&self, partition: PartitionIndex, offset: i64) -> bool {
+        self.holes.get(&partition).is_some_and(|below| offset < *below)
+    }
+
+    /// Whether what was read of a partition is there for good.
+    #[must_use]
+    pub fn keeps(&self, partition: PartitionIndex) -> bool {
+        !self.lossy && !self.damaged.contains(&partition)
+    }
+
     /// A value was read; `None` if nobody wrote it.
     pub fn read(&mut self, value: ValueId) -> Option<&Write> {
         self.records_read += 1;
@@ -164,6 +188,7 @@ impl History {
     /// does without `durable_acks` (`flush=async`).
     pub fn power_lost(&mut self, durable_acks: bool) {
         self.era.0 += 1;
+        self.lossy |= !durable_acks;
         for write in self.writes.iter_mut().filter(|write| write.promised) {
             write.promised = durable_acks && write.acks == -1;
         }
@@ -183,6 +208,7 @@ impl History {
     /// A partition's log is damaged: what was acknowledged by acks=1 promises nothing any more.
     pub fn damaged(&mut self, partition: &TopicPartition) {
         let Some(index) = self.partitions.iter().position(|known| known == partition) else { return };
+        self.damaged.insert(index);
         for write in self.writes.iter_mut().filter(|write| write.partition == index && write.acks != -1) {
             write.promised = false;
         }

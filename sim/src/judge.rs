@@ -1,9 +1,11 @@
 //! The judge of a run: the history, the followed logs and the checkers, and the first violation.
 
+use ottla_core::controller::METADATA_TOPIC;
 use ottla_core::log::{DerivedView, ProducerView};
 use ottla_core::record::Producer;
 use ottla_core::types::TopicPartition;
 
+use crate::deletions::Deletions;
 use crate::groups::{Groups, Op, PENDING, Seen};
 use crate::history::{Era, History, Outcome, PartitionIndex, ValueId, Write};
 use crate::invariants::{
@@ -39,6 +41,8 @@ pub struct Judge {
     pub durable_acks: bool,
     /// Which topics have several replicas.
     pub replicated: Replicated,
+    /// What was asked to be deleted; none where records expire by themselves.
+    pub deletions: Option<Deletions>,
     /// Whether only the client history is judged: what somebody sees who has nothing but clients.
     pub history_alone: bool,
 }
@@ -139,16 +143,31 @@ impl Judge {
             expired,
         };
         let committed = Fact::Committed { log, high_watermark: view.high_watermark.0, followed };
-        let begins = Fact::Begins { log, start: view.offsets.log_start.0, high_watermark: view.high_watermark.0 };
+        let (start, high_watermark) = (view.offsets.log_start.0, view.high_watermark.0);
+        let begins = Fact::Begins { log, start, high_watermark, may_begin: self.may_begin(log) };
         let facts = [Some(Fact::Derived { log, derived }), durable.then_some(committed), Some(begins)];
         let mut facts = facts.into_iter().flatten();
         self.violation = facts.find_map(|fact| verdict(&mut self.invariants, self.history_alone, at, &fact));
     }
 
+    /// A log is compacted below an offset.
+    pub fn compacted(&mut self, log: &TopicPartition, below: i64) {
+        let partition = self.history.partition(log);
+        self.history.compacted(partition, below);
+        self.fact(&Fact::Compacted { partition, below });
+    }
+
+    /// Where a log may begin at most. The metadata log begins where a snapshot ends.
+    #[must_use]
+    pub fn may_begin(&self, log: &TopicPartition) -> i64 {
+        let deletions = self.deletions.as_ref().filter(|_| &*log.topic != METADATA_TOPIC);
+        deletions.map_or(i64::MAX, |deletions| deletions.may_begin(log))
+    }
+
     /// A client asks something about a group, or is told. Of what the disk has damaged nothing is judged.
     pub fn group(&mut self, mut op: Op<'_>, seen: Seen<'_>) {
         if op.told != PENDING {
-            op.asked = self.groups.as_of(op.asked);
+            op.asked = self.groups.as_of(op.group, op.asked);
         }
         if self.durable_acks && !self.is_rotten() {
             self.fact(&Fact::Group { op, seen });
@@ -165,7 +184,20 @@ impl Judge {
             Change::Rolled { log, segment, end } => {
                 self.of_node(at, &Fact::Rolled { log, segment: *segment, end: *end });
             }
-            Change::Cut { log, end } => self.of_node(at, &Fact::Cut { log, end: *end }),
+            Change::Cut { log, end } => {
+                self.of_node(at, &Fact::Cut { log, end: *end });
+                self.alone_cut(at, log, *end);
+            }
+        }
+    }
+
+    /// Who alone has a log does not cut what it has acknowledged.
+    fn alone_cut(&mut self, at: usize, log: &TopicPartition, end: i64) {
+        let is_alone = !self.is_replicated(log) && (self.logs.len() == 1 || &*log.topic != METADATA_TOPIC);
+        let Some(followed) = self.logs[at].get(log).filter(|followed| is_alone && !followed.damaged) else { return };
+        if end.max(followed.gone()) < followed.promised {
+            let what = format!("{log} is cut to {end}, and what is below {} was acknowledged", followed.promised);
+            self.report("R16", what);
         }
     }
 
@@ -247,6 +279,16 @@ impl Judge {
 
     /// Everything was read that can be; `starts` says from where, by partition.
     pub fn all_read(&mut self, starts: &[i64]) {
+        // One that was not read to its end has none.
+        for (partition, start) in starts.iter().enumerate().filter(|(_, start)| **start < i64::MAX) {
+            let log = self.history.name(partition);
+            let may_begin = self.may_begin(log);
+            if *start > may_begin {
+                let what =
+                    format!("{log}: clients are told that it begins at {start}, and it may at {may_begin} at most");
+                self.violation.get_or_insert(Violation { invariant: "C6", what });
+            }
+        }
         if self.violation.is_none() {
             let fact = Fact::AllRead { history: &self.history, starts };
             self.violation = verdict(&mut self.invariants, self.history_alone, 0, &fact);
@@ -309,6 +351,29 @@ mod tests {
     use crate::invariants::{test_ref, test_write};
 
     #[test]
+    fn who_is_alone_cuts_nothing_that_it_acknowledged() {
+        for (promised, expected) in [(2, None), (3, Some("R16"))] {
+            let mut judge = Judge::new(1, true, false);
+            let log = TopicPartition::new("t", 0);
+            judge.logs[0].entry(&log).promise(promised, true);
+            judge.changed(0, &Change::Cut { log, end: 2 });
+            assert_eq!(judge.violation().map(|violation| violation.invariant), expected);
+        }
+    }
+
+    #[test]
+    fn clients_are_told_of_no_start_that_nobody_asked_for() {
+        for (asked, expected) in [(4, Some("C6")), (5, None)] {
+            let mut judge = Judge::new(1, true, false);
+            let log = TopicPartition::new("t", 0);
+            judge.history.partition(&log);
+            judge.deletions.get_or_insert_default().asked(&log, Some(asked));
+            judge.all_read(&[5]);
+            assert_eq!(judge.violation().map(|violation| violation.invariant), expected);
+        }
+    }
+
+    #[test]
     fn a_bad_batch_is_a_violation_unless_it_went_bad_in_hand() {
         for (offset, good) in [(0, false), (1, true), (2, false)] {
             let mut judge = Judge::new(1, true, false);
@@ -323,6 +388,7 @@ mod tests {
             assert!(judge.violation().is_some(), "the next process has to look");
         }
     }
+
     /// What a reader gets of three batches when the second went bad in hand.
     fn read(polled: &[(i64, ValueId)], gone_bad: bool) -> Option<&'static str> {
         let mut judge = Judge::new(1, true, false);

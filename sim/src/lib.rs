@@ -22,6 +22,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod cross;
+pub mod deletions;
 pub mod disk;
 pub mod dose;
 pub mod draw;

@@ -84,8 +84,12 @@ pub struct Logs {
     syncing: BTreeMap<u64, (TopicPartition, i64, i64)>,
     /// Segments that take the place of older ones, by their base and last offsets.
     swaps: Vec<(TopicPartition, i64, i64)>,
+    /// Where a log ended at most on a disk that is gone, or before it was made anew.
+    had: BTreeMap<TopicPartition, i64>,
     /// Whether the disk has damaged any file at all.
     pub rotten: bool,
+    /// Whether it has damaged more than files of partitions, each of which concerns but its own.
+    pub beyond: bool,
     /// Whether the present process has appended to any.
     written: bool,
 }
@@ -287,9 +291,21 @@ impl Logs {
         self.logs.iter()
     }
 
-    /// A file is damaged on the disk; the log too that it belongs to. `others`: there are copies of that, and all else
-    /// of the node is as sound as before.
+    /// Bits of a file flip on the disk; the log too is damaged that it belongs to. `others`: there are copies of that,
+    /// and all else of the node is as sound as before.
     pub fn damage(&mut self, path: &str, others: bool) {
+        let of_partition = path.split_once('/').and_then(|(dir, _)| TopicPartition::from_dir_name(dir));
+        self.beyond |= !others && of_partition.is_none_or(|log| &*log.topic == METADATA_TOPIC);
+        self.note_damage(path, others);
+    }
+
+    /// A write has gone elsewhere, or nowhere: what else is in disorder nobody knows.
+    pub fn damage_by_write(&mut self, path: &str) {
+        self.beyond = true;
+        self.note_damage(path, false);
+    }
+
+    fn note_damage(&mut self, path: &str, others: bool) {
         self.rotten |= !others;
         // Kafka's format has nothing that tells, and it says of every log where that begins.
         if path.starts_with("log-start-offset-checkpoint") {
@@ -357,12 +373,28 @@ impl Logs {
 
     /// The disk is replaced. What its metadata log ever held others may have been sent, and may take in yet.
     pub fn on_wipe(&mut self) {
+        let names: Vec<TopicPartition> = self.logs.keys().cloned().collect();
+        names.iter().for_each(|name| self.note_had(name));
         let metadata = TopicPartition::new(METADATA_TOPIC, 0);
         self.forget(&metadata);
         if let Some(log) = self.logs.get_mut(&metadata) {
             log.damaged = false;
         }
-        *self = Self { logs: self.logs.remove_entry(&metadata).into_iter().collect(), ..Self::default() };
+        let had = std::mem::take(&mut self.had);
+        *self = Self { logs: self.logs.remove_entry(&metadata).into_iter().collect(), had, ..Self::default() };
+    }
+
+    /// Below it a disk that is gone, or a log before it was made anew, may have had what others count on.
+    #[must_use]
+    pub fn had(&self, name: &TopicPartition) -> i64 {
+        self.had.get(name).copied().unwrap_or(0)
+    }
+
+    fn note_had(&mut self, name: &TopicPartition) {
+        let Some(log) = self.logs.get(name) else { return };
+        let end = log.end().max(log.synced).max(log.promised);
+        let had = self.had.entry(name.clone()).or_default();
+        *had = end.max(*had);
     }
 
     /// A log has moved to other nodes: nothing of it is owed here. A start may find it yet, and go on with it.
@@ -376,6 +408,7 @@ impl Logs {
 
     /// A log is made anew: nothing of what it was is owed.
     pub fn mend(&mut self, name: &TopicPartition) {
+        self.note_had(name);
         if let Some(log) = self.logs.get_mut(name) {
             let mut old = std::mem::take(log);
             let older = old.before.take();
@@ -509,13 +542,16 @@ impl Logs {
             if self.swaps.iter().any(is_replaced) {
                 return;
             }
+            // A log that goes on elsewhere with nothing of what it had drops its last one, too.
+            let goes_on = self.open.values().any(|(log, base)| *log == name && *base > segment);
             if let Some(log) = self.logs.get_mut(&name) {
                 // What goes from the front is deleted; what goes from the end is cut, and promised as before.
-                if log.batches.first().is_some_and(|first| first.segment == segment) {
+                if goes_on && log.batches.first().is_some_and(|first| first.segment == segment) {
                     let last = log.batches.iter().rfind(|batch| batch.segment == segment);
                     log.retired = log.retired.max(last.map_or(0, |last| last.last + 1));
                 }
                 log.batches.retain(|batch| batch.segment != segment);
+                log.synced = log.synced.min(log.end());
             }
         } else if let Some(name) = TopicPartition::from_dir_name(&path.name) {
             self.open.retain(|_, (log, _)| *log != name);

@@ -28,7 +28,12 @@ impl LogStart {
         if let Fact::Booted = fact {
             self.starts.clear();
         }
-        let Fact::Begins { log, start, high_watermark } = *fact else { return Ok(()) };
+        let Fact::Begins { log, start, high_watermark, may_begin } = *fact else { return Ok(()) };
+        if start > may_begin {
+            return Err(format!(
+                "{log}: it begins at {start}, and nobody asked for more to be deleted than {may_begin}"
+            ));
+        }
         if start > high_watermark {
             return Err(format!("{log}: it begins at {start}, above its high watermark {high_watermark}"));
         }
@@ -49,12 +54,14 @@ mod tests {
     fn a_start_stays_below_what_is_committed_and_goes_forward() {
         let log = TopicPartition::new("t", 0);
         let mut checker = LogStart::default();
-        let mut begins = |start, high_watermark| checker.check(&Fact::Begins { log: &log, start, high_watermark });
+        let mut begins =
+            |start, high_watermark| checker.check(&Fact::Begins { log: &log, start, high_watermark, may_begin: 7 });
         assert_eq!(begins(0, 0), Ok(()));
         assert_eq!(begins(5, 5), Ok(()));
         assert!(begins(4, 9).is_err());
         assert!(begins(10, 9).is_err());
+        assert!(begins(8, 9).is_err(), "nobody asked for that");
         assert_eq!(checker.check(&Fact::Booted), Ok(()));
-        assert_eq!(checker.check(&Fact::Begins { log: &log, start: 4, high_watermark: 9 }), Ok(()));
+        assert_eq!(checker.check(&Fact::Begins { log: &log, start: 4, high_watermark: 9, may_begin: 4 }), Ok(()));
     }
 }

@@ -8,14 +8,15 @@ pub(super) const CODE: &str = "lost-write";
 
 pub(super) fn check(fact: &Fact<'_>) -> Verdict {
     let Fact::AllRead { history, starts } = fact else { return Ok(()) };
-    // Of those with a key only the last need stay: see `last_of_key`.
-    let owed = history
-        .writes()
-        .filter(|(value, write)| write.promised && !history.is_read(*value, write) && write.key.is_none());
+    let owed = history.writes().filter(|(value, write)| write.promised && !history.is_read(*value, write));
     for (value, write) in owed {
         let Outcome::Acked { offset } = write.outcome else { continue };
         // A partition that could not be read to its end is refused, not lost; it has no start.
         let start = starts.get(write.partition).copied().unwrap_or(i64::MAX);
+        // Of those with a key only the last need stay, where the cleaner was: see `last_of_key`.
+        if write.key.is_some() && history.may_be_compacted(write.partition, offset) {
+            continue;
+        }
         // Acknowledged as a duplicate, at an offset that nobody knows, it is there if nothing was deleted.
         if offset.max(0) >= start {
             let log = history.name(write.partition);
@@ -41,6 +42,19 @@ mod tests {
         assert_eq!(verdict(Outcome::Acked { offset: 5 }, i64::MAX), Ok(()));
         assert!(verdict(Outcome::Acked { offset: -1 }, 0).is_err());
         assert_eq!(verdict(Outcome::Acked { offset: -1 }, 1), Ok(()));
+    }
+
+    #[test]
+    fn what_has_a_key_may_be_missing_as_far_as_the_cleaner_was() {
+        for (below, good) in [(5, false), (6, true)] {
+            let mut history = history(&[]);
+            history.invoke(crate::history::Write {
+                key: Some(1),
+                ..crate::invariants::test_write(Outcome::Acked { offset: 5 })
+            });
+            history.compacted(0, below);
+            assert_eq!(check(&Fact::AllRead { history: &history, starts: &[0] }).is_ok(), good);
+        }
     }
 
     #[test]

@@ -95,8 +95,9 @@ pub enum Fact<'a> {
     Quorum(QuorumFact<'a>),
     /// Something about a replicated partition.
     Replica(ReplicaFact<'a>),
-    /// Where the machine has a log begin, and what it counts as committed.
-    Begins { log: &'a TopicPartition, start: i64, high_watermark: i64 },
+    /// Where the machine has a log begin, what it counts as committed, and where it may begin at most: nobody asked for
+    /// more to be deleted, and nothing expires.
+    Begins { log: &'a TopicPartition, start: i64, high_watermark: i64, may_begin: i64 },
     /// The machine counts a log as committed up to an offset.
     Committed { log: &'a TopicPartition, high_watermark: i64, followed: &'a FollowedLog },
     /// A batch was refused as out of sequence, and all that its client sent before it was acknowledged.
@@ -109,8 +110,8 @@ pub enum Fact<'a> {
     Sought { reader: u16, partition: PartitionIndex, to: Option<i64> },
     /// A log comes from another broker, up to `end`, and may have holes.
     Inherited { partition: PartitionIndex, end: i64 },
-    /// A log is compacted: from now on it may have holes.
-    Compacted { partition: PartitionIndex },
+    /// A log is compacted: from now on it may have holes below an offset.
+    Compacted { partition: PartitionIndex, below: i64 },
     /// A reader got a batch whose CRC is wrong, or that cannot be read.
     BadBatch { partition: PartitionIndex, offset: i64 },
     /// A response leaves: the request it must answer, and the one it does; `None` where there is none.

@@ -22,8 +22,9 @@ impl PollSkip {
         if let Fact::Inherited { partition, end } = fact {
             self.holes.insert(*partition, *end);
         }
-        if let Fact::Compacted { partition } = fact {
-            self.holes.insert(*partition, i64::MAX);
+        if let Fact::Compacted { partition, below } = fact {
+            let holes = self.holes.entry(*partition).or_default();
+            *holes = *below.max(holes);
         }
         let before = self.at.follow(fact);
         let (Fact::Polled { reader, partition, offset, .. }, Some(before)) = (fact, before) else { return Ok(()) };
@@ -51,6 +52,15 @@ mod tests {
         assert_eq!(polled(0, 20, 4, |fact| checker.check(fact)), Ok(()));
         assert_eq!(checker.check(&Fact::Sought { reader: 0, partition: 0, to: Some(7) }), Ok(()));
         assert!(polled(0, 8, 3, |fact| checker.check(fact)).is_err());
+    }
+
+    #[test]
+    fn what_is_compacted_may_have_holes_as_far_as_the_cleaner_was() {
+        let mut checker = PollSkip::default();
+        assert_eq!(checker.check(&Fact::Compacted { partition: 0, below: 10 }), Ok(()));
+        assert_eq!(polled(0, 5, 1, |fact| checker.check(fact)), Ok(()));
+        assert_eq!(polled(0, 10, 2, |fact| checker.check(fact)), Ok(()));
+        assert!(polled(0, 12, 3, |fact| checker.check(fact)).is_err());
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Replicated {
     pub mended: BTreeSet<(usize, TopicPartition)>,
     /// Those of the lost that the controller does not know of yet: no process has registered since.
     pub unknown: BTreeSet<usize>,
+    /// The greatest high watermark that any node had, from the step on in which it had it.
+    highest: BTreeMap<TopicPartition, i64>,
 }
 
 impl Replicated {
@@ -52,10 +54,21 @@ impl Replicated {
         self.mended.retain(|(at, _)| !again.contains(at));
     }
 
-    /// How many copies of a log went with their disks, or were made anew.
-    fn gone(&self, log: &TopicPartition) -> usize {
-        let mended = self.mended.iter().filter(|(at, mended)| mended == log && !self.lost.contains(at));
-        self.lost.len() + mended.count()
+    /// Whose copies of a log went with their disks, or were made anew.
+    fn gone(&self, log: &TopicPartition) -> impl Iterator<Item = usize> {
+        let mended = self.mended.iter().filter(move |(at, mended)| mended == log && !self.lost.contains(at));
+        self.lost.iter().copied().chain(mended.map(|(at, _)| *at))
+    }
+
+    /// A node counts a replica as committed up to there.
+    pub fn counts(&mut self, log: &TopicPartition, high_watermark: i64) {
+        if !self.topics.contains_key(&*log.topic) {
+            return;
+        }
+        match self.highest.get_mut(log) {
+            Some(highest) => *highest = high_watermark.max(*highest),
+            None => drop(self.highest.insert(log.clone(), high_watermark)),
+        }
     }
 }
 
@@ -87,10 +100,10 @@ impl Judge {
         if self.violation.is_some() || !self.is_replicated(log) || self.is_rotten() {
             return;
         }
-        let Replicated { needed, unknown, .. } = &self.replicated;
-        // A disk that is gone had it, too.
-        let needed = needed.saturating_sub(self.replicated.gone(log)).max(1.min(*needed));
-        let fact = ReplicaFact { log, what, logs: &self.logs, needed, unknown };
+        let Replicated { needed, unknown, highest, .. } = &self.replicated;
+        let gone: Vec<i64> = self.replicated.gone(log).map(|at| self.logs[at].had(log)).collect();
+        let highest = highest.get(log).copied().unwrap_or(0);
+        let fact = ReplicaFact { log, what, logs: &self.logs, needed: *needed, gone: &gone, highest, unknown };
         self.violation = verdict(&mut self.invariants, self.history_alone, at, &Fact::Replica(fact));
     }
 

@@ -1,11 +1,14 @@
 //! A client that changes topics: makes and deletes its own, deletes records, alters settings, moves partitions.
 
 use ottla_core::controller::METADATA_TOPIC;
+use ottla_core::types::TopicPartition;
 use ottla_wire::api::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
 use ottla_wire::api::create_topics::{CreatableTopic, CreateTopicsRequest, CreateTopicsResponse};
-use ottla_wire::api::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
+use ottla_wire::api::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
+};
 use ottla_wire::api::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use ottla_wire::api::describe_quorum::{
     DescribeQuorumPartition, DescribeQuorumRequest, DescribeQuorumResponse, DescribeQuorumTopic,
@@ -76,6 +79,8 @@ pub struct AdminActor {
     stopped: bool,
     /// The change that is asked for and not answered, if it is one of the metadata.
     waiting: Option<ChangeId>,
+    /// The partition all of whose records are to be deleted.
+    deleting: Option<i32>,
     /// The voters, as they were described last.
     voters: Vec<(i32, Uuid)>,
     /// Whether the node that was asked does not lead the quorum: another is asked next.
@@ -106,7 +111,13 @@ impl Change {
             Self::Create { name, partitions } => (Register::Topic(name.clone()), Some(partitions.to_string())),
             Self::Delete { name } => (Register::Topic(name.clone()), None),
             Self::Alter { key, value } => (Register::Setting(topic.to_owned(), (*key).to_owned()), value.clone()),
-            Self::DeleteRecords { .. } | Self::Move { .. } | Self::Elect => return None,
+            Self::DeleteRecords { partition, before } => {
+                if let Some(deletions) = &mut ctx.judge.deletions {
+                    deletions.asked(&TopicPartition::new(topic, *partition), *before);
+                }
+                return None;
+            }
+            Self::Move { .. } | Self::Elect => return None,
         };
         Some(ctx.judge.metadata.ask(ctx.now, register, leaves))
     }
@@ -123,7 +134,8 @@ impl AdminActor {
     #[must_use]
     pub const fn new(params: Admin, partitions: i32, at: Nanos, until: Nanos) -> Self {
         let voters = Vec::new();
-        Self { params, partitions, next_at: at, until, stopped: false, waiting: None, voters, elsewhere: false }
+        let (stopped, elsewhere) = (false, false);
+        Self { params, partitions, next_at: at, until, stopped, waiting: None, deleting: None, voters, elsewhere }
     }
 
     pub(super) fn next_wake(&self, in_flight: usize) -> Nanos {
@@ -145,6 +157,8 @@ impl AdminActor {
         }
         let change = draw_change(&self.params, self.partitions, ctx)?;
         self.waiting = change.ask(&self.params.topic, ctx);
+        self.deleting =
+            if let Change::DeleteRecords { partition, before: None } = change { Some(partition) } else { None };
         Some(self.frame(ctx, &change))
     }
 
@@ -155,6 +169,16 @@ impl AdminActor {
             let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
             let voters = partitions.flat_map(|partition| &partition.current_voters);
             self.voters = voters.map(|voter| (voter.replica_id, voter.replica_directory_id)).collect();
+        }
+        if ask.api_key == ApiKey::DeleteRecords {
+            let answer = DeleteRecordsResponse::decode(body, ask.api_version)?;
+            let told =
+                answer.topics.iter().flat_map(|topic| &topic.partitions).find(|it| it.error_code == ErrorCode::NONE);
+            if let (Some(partition), Some(told), Some(deletions)) =
+                (self.deleting.take(), told, &mut ctx.judge.deletions)
+            {
+                deletions.told(&TopicPartition::new(self.params.topic.as_str(), partition), told.low_watermark);
+            }
         }
         let Some(change) = self.waiting.take() else { return Ok(()) };
         let version = ask.api_version;
@@ -178,7 +202,7 @@ impl AdminActor {
 
     /// The answer never came: nobody knows whether the change did.
     pub(super) const fn on_lost(&mut self) {
-        self.waiting = None;
+        (self.waiting, self.deleting) = (None, None);
     }
 
     pub(super) const fn hangs_up(&mut self) -> bool {

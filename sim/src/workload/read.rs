@@ -73,6 +73,8 @@ pub struct ReadActor {
     patient_until: Nanos,
     seek_at: Nanos,
     until: Nanos,
+    /// The timestamp whose offset it was not told of some partition: others are read meanwhile.
+    refused: Option<i64>,
     stopped: bool,
 }
 
@@ -103,6 +105,7 @@ impl ReadActor {
             seek_at: at.saturating_add(params.seek.0),
             params,
             until,
+            refused: None,
             stopped: false,
         }
     }
@@ -119,6 +122,11 @@ impl ReadActor {
     pub fn starts(&self) -> impl Iterator<Item = (PartitionIndex, i64)> {
         let complete = self.partitions.iter().filter(|place| place.is_complete());
         complete.filter_map(|place| Some((place.index, place.start?)))
+    }
+
+    /// Those that were not.
+    pub fn unread(&self) -> impl Iterator<Item = PartitionIndex> {
+        self.partitions.iter().filter(|place| self.all && !place.is_complete()).map(|place| place.index)
     }
 
     pub(super) fn next_wake(&self, in_flight: usize) -> Nanos {
@@ -145,12 +153,13 @@ impl ReadActor {
         if !self.all && ctx.now >= self.seek_at {
             self.seek(ctx);
         }
+        let refused = self.refused.take();
         let lost = |place: &Place| place.next.is_none();
-        if self.partitions.iter().any(lost) {
+        if refused.is_none() && self.partitions.iter().any(lost) {
             return Some(self.list_offsets(EARLIEST, lost));
         }
         let endless = |place: &Place| place.end.is_none();
-        if self.all && self.partitions.iter().any(endless) {
+        if refused != Some(LATEST) && self.all && self.partitions.iter().any(endless) {
             return Some(self.list_offsets(LATEST, endless));
         }
         Some(self.fetch())
@@ -163,6 +172,7 @@ impl ReadActor {
                 let Some(place) = place_mut(&mut self.partitions, partition.partition_index) else { continue };
                 if partition.error_code != ErrorCode::NONE {
                     self.wait_until = ctx.now + RETRY;
+                    self.refused = Some(if ask.tag == LATEST.unsigned_abs() { LATEST } else { EARLIEST });
                 } else if ask.tag == LATEST.unsigned_abs() {
                     // What acks=1 was told can be read when it is durable, which may be a moment later.
                     if partition.offset < ctx.judge.history.owed(place.index) && ctx.now < self.patient_until {
@@ -236,7 +246,8 @@ impl ReadActor {
     }
 
     fn fetch(&self) -> Ask {
-        let partitions = (0..).zip(&self.partitions).filter(|(_, place)| !place.is_complete());
+        let wanted = |place: &Place| place.next.is_some() && !place.is_complete();
+        let partitions = (0..).zip(&self.partitions).filter(|(_, place)| wanted(place));
         let partitions = partitions.map(|(partition, place)| FetchPartition {
             partition,
             fetch_offset: place.next.unwrap_or(0),

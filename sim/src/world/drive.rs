@@ -124,6 +124,7 @@ impl World {
             self.judge_candidate(vote);
         }
         // Before the process may be killed halfway: what it has decided is decided.
+        self.note_watermarks(at);
         self.look_at_quorum(at);
         self.note_mended(at);
         self.carry_out_all(at, &mut effects);
@@ -250,8 +251,8 @@ impl World {
         let found = self.nodes[at].disk.files().into_iter().find(|(_, path, _)| **path == *from.name);
         let Some(bytes) = found.map(|(_, _, ino)| self.nodes[at].disk.peek(ino)) else { return };
         if let Some(log) = self.judge.logs[at].on_swap(&from.name, &bytes) {
-            let partition = self.judge.history.partition(&log);
-            self.judge.fact(&Fact::Compacted { partition });
+            let below = self.judge.logs[at].get(&log).map_or(0, |followed| followed.holes);
+            self.judge.compacted(&log, below);
             self.trace.event("swap", bytes.len() as u64);
         }
     }

@@ -26,7 +26,7 @@ const LONG_RECOVERIES: u64 = 10;
 /// For so many election timeouts nobody is elected when nothing troubles the quorum.
 const RESTING: u64 = 10;
 /// A tombstone that is to stay so long is there when the run ends, whatever its clocks do: they step by a day or so.
-const A_WEEK_MS: u64 = 604_800_000;
+pub(super) const A_WEEK_MS: u64 = 604_800_000;
 
 impl World {
     /// Load and faults are over. The process is started anew where it is down or something of it is out of service,
@@ -69,7 +69,12 @@ impl World {
                     self.agenda.add(self.now + RESTING * timeout, Due::Rested);
                 }
             }
-            Stage::Finishing if done => self.read_all(),
+            Stage::Finishing if done => {
+                if !self.judge.is_rotten() {
+                    self.judge_metadata();
+                }
+                self.read_all();
+            }
             Stage::Reading if done => self.conclude(),
             Stage::Trouble | Stage::Finishing | Stage::Resting(_) | Stage::Reading | Stage::Over => (),
         }
@@ -124,8 +129,10 @@ impl World {
         }
     }
 
+    /// Everything is read, and nothing counts that was read before.
     fn read_all(&mut self) {
         self.stage = Stage::Reading;
+        self.judge.history.read_again();
         if self.setting.scenario.cluster.replicas > 1 {
             return self.read_replicas();
         }
@@ -145,9 +152,8 @@ impl World {
         }
     }
 
-    /// Everything is read from whoever leads it, and nothing counts that was read before.
+    /// Everything is read from whoever leads it.
     fn read_replicas(&mut self) {
-        self.judge.history.read_again();
         let now = self.now;
         for (topic, partitions) in self.setting.scenario.cluster.topics.clone() {
             self.add_program(|id, draw| {
@@ -181,11 +187,33 @@ impl World {
         if busy && read > before && self.now < latest {
             return self.agenda.add(self.now + READ_TIMEOUT, Due::GiveUp(read));
         }
-        if !self.judge.is_rotten() {
-            let what = self.unfinished();
+        let what = if self.judge.is_rotten() { self.unfinished_beside_rot() } else { Some(self.unfinished()) };
+        if let Some(what) = what {
             self.judge.report("liveness", what);
         }
         self.conclude();
+    }
+
+    /// What is not done, though nothing concerns it that the disk has damaged: a partition whose files are sound is
+    /// served whatever became of another's.
+    fn unfinished_beside_rot(&self) -> Option<String> {
+        let [node] = &self.nodes[..] else { return None };
+        let logs = &self.judge.logs[0];
+        if logs.beyond {
+            return None;
+        }
+        if !node.process.as_ref().is_some_and(|process| process.ready) {
+            return Some("the broker does not start, and nothing is damaged but files of partitions".to_owned());
+        }
+        let readers = self.clients.iter().filter_map(|client| match client {
+            User::Frames(client) => Some(&client.actor),
+            User::Core(_) => None,
+        });
+        let unread = readers.flat_map(|actor| if let Actor::Read(actor) = actor { Some(actor) } else { None });
+        let unread = unread.flat_map(|actor| actor.unread()).map(|partition| self.judge.history.name(partition));
+        let sound = |log: &&TopicPartition| logs.get(log).is_none_or(|followed| !followed.rotted);
+        let unread = unread.filter(|log| &*log.topic != OFFSETS_TOPIC).find(sound)?;
+        Some(format!("{unread} is not damaged, and cannot be read to its end"))
     }
 
     /// What is not done, though time is up.

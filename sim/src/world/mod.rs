@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_core::client::ClientConfig;
-use ottla_core::config::{BrokerConfig, ConfigError, FlushMode};
+use ottla_core::config::{BrokerConfig, ConfigError, FlushMode, Overrides};
 use ottla_core::planted::Planted;
 
 use crate::client::hosted::Hosted;
@@ -34,6 +34,7 @@ use crate::client::user::User;
 use crate::client::{Client, Ctx, Target, Want};
 use crate::clock::Clock;
 use crate::cross::Cross;
+use crate::deletions::Deletions;
 use crate::disk::Disk;
 use crate::dose::Dose;
 use crate::draw::{Draw, Draws, Label};
@@ -51,6 +52,7 @@ use crate::workload::{
     SoloActor,
 };
 use agenda::{Agenda, Due};
+use ending::A_WEEK_MS;
 use node::{Node, broker_config, client_address, find_address, rack_of};
 
 /// More steps than this in one simulated millisecond, and the node is in a loop. One that goes on after a pause may
@@ -164,6 +166,9 @@ impl World {
             setting: Arc::new(Setting { scenario, configs, planted: options.planted }),
         };
         world.judge.replicated = replicas::replicated(&world.setting.scenario, &world.setting.configs[0]);
+        world.judge.deletions = (!expires(&world.setting.configs[0])).then(Deletions::default);
+        let offsets = &world.setting.configs[0].coordinators.offsets;
+        world.judge.groups.shards = offsets.num_partitions.cast_signed();
         let minutes = world.setting.configs[0].coordinators.offsets.retention_minutes;
         world.judge.groups.clocks.retention = minutes.saturating_mul(60 * SECOND);
         // What one coordinator writes another may expire, by a clock of its own.
@@ -534,4 +539,10 @@ fn drifting_clock(scenario: &Scenario, draws: Draws, whose: &str) -> Clock {
     let offset = draw.and(1).below(2 * most + 1);
     let offset = i64::try_from(offset).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
     Clock::new(rate, offset)
+}
+
+/// Whether records may expire by themselves within a run, whose clocks step by a day or so.
+fn expires(config: &BrokerConfig) -> bool {
+    let retention = config.topic(&Overrides::default()).retention;
+    retention.retention_bytes.is_some() || retention.retention_ms.is_some_and(|ms| ms < A_WEEK_MS)
 }

@@ -60,13 +60,13 @@ impl World {
         self.nodes[at].process.as_ref()?.machine.quorum()
     }
 
-    /// The voters that a node knows, by their numbers; -1 where the disk is gone on which one voted.
+    /// The voters that a node knows, by their numbers; `!number` where the disk is gone on which one voted.
     fn voters_with_disks(&self, raft: &Raft) -> Vec<i32> {
         let voters = raft.voters().into_iter().flat_map(|voters| voters.iter());
         let known = voters.map(|(key, _)| {
             let node = usize::try_from(key.id.0).ok().and_then(|at| self.nodes.get(at));
             let is_there = node.is_some_and(|node| node.directory == key.directory_id);
-            if is_there { key.id.0 } else { -1 }
+            if is_there { key.id.0 } else { !key.id.0 }
         });
         known.collect()
     }
@@ -142,7 +142,8 @@ impl World {
     /// where it is synced.
     pub(super) fn before_cut(&self, at: usize, operation: &Operation) -> (Vec<BatchRef>, i64) {
         let Operation::Action(action) = operation else { return (Vec::new(), 0) };
-        let may_cut = matches!(**action, FileAction::SetLen { .. } | FileAction::Remove { .. });
+        let may_cut =
+            matches!(**action, FileAction::SetLen { .. } | FileAction::Remove { .. } | FileAction::Rename { .. });
         let machine = self.nodes[at].process.as_ref().map(|process| &process.machine);
         if !may_cut || self.nodes.len() == 1 || machine.and_then(Machine::quorum).is_none() {
             return (Vec::new(), 0);
@@ -155,14 +156,20 @@ impl World {
     pub(super) fn after_cut(&mut self, at: usize, (before, synced): &(Vec<BatchRef>, i64)) {
         let Some(last) = before.last() else { return };
         let log = self.judge.logs[at].get(&TopicPartition::new(METADATA_TOPIC, 0));
-        let kept = log.map_or(0, |log| log.batches.len());
-        if kept < before.len() {
+        let kept = log.map_or(&[][..], |log| &log.batches);
+        if kept.len() == before.len() {
+            return;
+        }
+        if kept.last() != Some(last) {
             self.trace.event("cut", self.nodes[at].occurrence(last.base.unsigned_abs()));
             self.dose.truncations += 1;
-            // What was never written, for want of room, was never there.
-            let lost: Vec<BatchRef> = before[kept..].iter().filter(|batch| batch.last < *synced).copied().collect();
-            self.judge.of_node(at, &Fact::Quorum(QuorumFact::Cut { lost: &lost }));
         }
+        // What was never written, for want of room, was never there; and what is in a snapshot may go.
+        let start = self.quorum_of(at).map_or(0, |(raft, _)| raft.log().start.0);
+        let gone = |batch: &&BatchRef| kept.binary_search_by_key(&batch.base, |kept| kept.base).is_err();
+        let lost = before.iter().filter(|batch| batch.last < *synced && batch.last >= start).filter(gone);
+        let lost: Vec<BatchRef> = lost.copied().collect();
+        self.judge.of_node(at, &Fact::Quorum(QuorumFact::Cut { lost: &lost }));
     }
 
     /// A candidate asks for votes: its own it has given itself.

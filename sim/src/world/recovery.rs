@@ -40,7 +40,7 @@ impl World {
     /// Does the machine take for damaged what is not?
     pub(super) fn judge_alarms(&mut self, at: usize) {
         let Some(process) = &self.nodes[at].process else { return };
-        let disk_failed = process.read_failed || self.judge.logs[at].rotten;
+        let disk_failed = process.read_failed || self.judge.logs[at].beyond;
         for partition in process.machine.view().partitions.iter().filter(|partition| partition.damaged) {
             let log = TopicPartition::new(partition.topic.as_str(), partition.partition);
             let rotted = self.judge.logs[at].get(&log).is_some_and(|log| log.rotted);

@@ -13,7 +13,7 @@ use super::node::Stood;
 use crate::disk::Operation;
 use crate::invariants::{Fact, ReplicaEvent, Stands, is_same};
 use crate::judge::Replicated;
-use crate::logs::{BatchRef, read_logs};
+use crate::logs::{BatchRef, FollowedLog, read_logs};
 use crate::scenario::{Action, Scenario};
 
 impl World {
@@ -129,6 +129,33 @@ impl World {
                 }
             }
             self.judge.of_replica(at, &log, ReplicaEvent::Stands(stands));
+        }
+    }
+
+    /// A machine made a step: up to where does it count its replicas as committed? It may die of carrying out what
+    /// tells clients so.
+    pub(super) fn note_watermarks(&mut self, at: usize) {
+        let Some(process) = self.nodes[at].process.as_ref().filter(|_| self.setting.scenario.cluster.replicas > 1)
+        else {
+            return;
+        };
+        let mut before = process.stands.iter();
+        let mut same = true;
+        for replica in process.machine.replicas() {
+            let (high_watermark, before) = (replica.high_watermark().0, before.next());
+            same &= before.is_some_and(|(log, _)| *log == replica.partition);
+            if before.is_none_or(|(_, stood)| stood.high_watermark != high_watermark) {
+                self.judge.replicated.counts(&replica.partition, high_watermark);
+            }
+        }
+        if same && before.next().is_none() {
+            return;
+        }
+        // One that has moved away in this step may have been counted, all of it, before it went.
+        let here = |log: &TopicPartition| process.machine.replicas().any(|replica| replica.partition == *log);
+        for (log, _) in process.stands.iter().filter(|(log, _)| !here(log)) {
+            let end = self.judge.logs[at].get(log).map_or(0, FollowedLog::end);
+            self.judge.replicated.counts(log, end);
         }
     }
 
@@ -249,7 +276,7 @@ impl World {
     pub(super) fn judge_cut(&mut self, at: usize, operation: &Operation) {
         let Operation::Action(action) = operation else { return };
         if self.setting.scenario.cluster.replicas == 1
-            || !matches!(**action, FileAction::SetLen { .. } | FileAction::Remove { .. })
+            || !matches!(**action, FileAction::SetLen { .. } | FileAction::Remove { .. } | FileAction::Rename { .. })
         {
             return;
         }

@@ -377,7 +377,7 @@ impl World {
                 Hit::LostWrite(ino) | Hit::Misdirected(ino) => {
                     let files = self.nodes[at].disk.files();
                     if let Some((_, path, _)) = files.iter().find(|(_, _, other)| *other == ino) {
-                        self.judge.logs[at].damage(path, false);
+                        self.judge.logs[at].damage_by_write(path);
                     }
                 }
             }

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use ottla_core::controller::METADATA_TOPIC;
+use ottla_core::types::TopicPartition;
+
 use super::{Seen, Verdict, is_same, metadata};
 use crate::logs::{FollowedLog, Logs};
 
@@ -33,10 +36,11 @@ impl DurableMajority {
             synced.and_then(|theirs| theirs.find(last.base)).is_some_and(|theirs| is_same(theirs, last))
                 || theirs.is_some_and(|theirs| theirs.deletes(last.last))
         };
-        // What a disk had that is gone nobody can tell: its node may have said so before.
+        // What a disk had that is gone nobody can tell: its node may have said so before. What came later it never had.
+        let may_have_had = |logs: &Logs| logs.had(&TopicPartition::new(METADATA_TOPIC, 0)) > last.last;
         let has_it = |voter: &&i32| match usize::try_from(**voter) {
             Ok(at) => seen.logs.get(at).is_some_and(is_there),
-            Err(_) => true,
+            Err(_) => usize::try_from(!**voter).is_ok_and(|at| seen.logs.get(at).is_some_and(may_have_had)),
         };
         let durable = seen.voters.iter().filter(has_it).count();
         if durable * 2 > seen.voters.len() {
@@ -66,9 +70,14 @@ mod tests {
         logs[1].entry(&ottla_core::types::TopicPartition::new(super::super::METADATA_TOPIC, 0)).synced = 1;
         assert_eq!(verdict(&logs, 1), Ok(()));
         assert!(verdict(&logs, 2).is_err());
-        // One of them may have said that it had it before its disk was gone.
-        let seen = Seen { part: leads(2, 0, Some(2)), start: 0, end: (2, Some(2)), voters: &[0, -1, 2], logs: &logs };
-        assert_eq!(DurableMajority::default().check(0, &seen, metadata(&logs[0]).expect("it is there")), Ok(()));
+        // One of them may have said that it had it before its disk was gone, and nothing of what came later.
+        let verdict = |logs: &[Logs]| {
+            let seen = Seen { part: leads(2, 0, Some(2)), start: 0, end: (2, Some(2)), voters: &[0, !1, 2], logs };
+            DurableMajority::default().check(0, &seen, metadata(&logs[0]).expect("it is there"))
+        };
+        assert!(verdict(&logs).is_err());
+        logs[1].on_wipe();
+        assert_eq!(verdict(&logs), Ok(()));
     }
 
     #[test]

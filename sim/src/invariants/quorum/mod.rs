@@ -65,7 +65,7 @@ pub struct Seen<'a> {
     pub start: i64,
     /// Where its log ends for it, and in which epoch. Behind a truncation the files say something else for a while.
     pub end: (i64, Option<i32>),
-    /// The voters that it knows, by their numbers; -1 where the disk is gone on which one voted.
+    /// The voters that it knows, by their numbers; `!number` where the disk is gone on which one voted.
     pub voters: &'a [i32],
     /// Every node's logs.
     pub logs: &'a [Logs],
@@ -75,6 +75,7 @@ pub struct Seen<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct QuorumRules {
     committed: Committed,
+    leader_completeness: leader_completeness::LeaderCompleteness,
     election_safety: election_safety::ElectionSafety,
     vote_once: vote_once::VoteOnce,
     epoch_monotone: epoch_monotone::EpochMonotone,
@@ -179,17 +180,16 @@ impl QuorumRules {
         let part = &seen.part;
         of(epoch_monotone::CODE, self.epoch_monotone.check(at, part))?;
         let elected = self.election_safety.check(at, part).map_err(|what| of_code(election_safety::CODE, what))?;
+        if elected {
+            self.leader_completeness.on_elected(at, part, &self.committed);
+        }
         let rotten = seen.logs.iter().any(|logs| logs.rotten);
         let in_files = |log: &&FollowedLog| (log.end(), log.batches.last().map(|last| last.epoch)) == seen.end;
         let log = metadata(&seen.logs[at]).filter(in_files).filter(|_| !rotten);
         of(high_watermark::CODE, self.high_watermark.check(at, part, seen.end.0))?;
         let Some(log) = log else { return Ok(()) };
-        if elected {
-            of(
-                leader_completeness::CODE,
-                leader_completeness::check((at, part.epoch), seen.start, log, &self.committed),
-            )?;
-        }
+        let leaders = &mut self.leader_completeness;
+        of(leader_completeness::CODE, leaders.check(at, part, seen.start, log, &self.committed))?;
         let Some(high_watermark) = part.high_watermark else { return Ok(()) };
         let committed = &self.committed;
         of(state_machine_safety::CODE, state_machine_safety::check_log(at, log, high_watermark, committed))?;

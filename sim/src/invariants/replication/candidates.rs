@@ -12,9 +12,12 @@ pub(super) const NOWHERE: &str = "R17";
 pub(super) fn check(fact: &ReplicaFact<'_>, known: &Known) -> Verdict {
     let (Some((end, last)), Some(decided)) = (known.last(), &known.decided) else { return Ok(()) };
     for at in decided.candidates().filter(|at| !fact.unknown.contains(at)) {
-        let Some(own) = fact.logs.get(at).and_then(|logs| logs.get(fact.log)) else { continue };
-        let has = own.find(last.base).is_some_and(|batch| is_same(batch, &last)) && own.synced > last.last;
-        if !has && !own.deletes(last.last) {
+        let own = fact.logs.get(at).and_then(|logs| logs.get(fact.log));
+        let has = own.is_some_and(|own| {
+            let has = own.find(last.base).is_some_and(|batch| is_same(batch, &last)) && own.synced > last.last;
+            has || own.deletes(last.last)
+        });
+        if !has {
             let Candidates { partition_epoch: change, isr, elr } = decided;
             let who = format!("n{at} may lead {} as of its change {change}, of {isr:?} and {elr:?}", fact.log);
             return Err(format!("{who}, and what is committed below {end} is not on its disk"));

@@ -37,8 +37,20 @@ pub struct ReplicaFact<'a> {
     pub logs: &'a [Logs],
     /// How many replicas have at least what is committed.
     pub needed: usize,
+    /// Where the copies ended that went with their disks, or were made anew: what lay below they had, too.
+    pub gone: &'a [i64],
+    /// The greatest high watermark that any node had.
+    pub highest: i64,
     /// The nodes whose disks were replaced, where the controller cannot know that yet.
     pub unknown: &'a BTreeSet<usize>,
+}
+
+impl ReplicaFact<'_> {
+    /// On how many disks what is committed is at an offset.
+    fn needed_at(&self, offset: i64) -> usize {
+        let gone = self.gone.iter().filter(|end| offset < **end).count();
+        self.needed.saturating_sub(gone).max(1.min(self.needed))
+    }
 }
 
 /// What happened.
@@ -148,6 +160,16 @@ impl Known {
         }
         last.is_some()
     }
+
+    /// A client was told of what lies at an offset: that is committed, whoever counted it so and died of it.
+    fn learn_told(&mut self, fact: &ReplicaFact<'_>, offset: i64) {
+        if fact.needed == 0 || self.committed.is_some_and(|(end, _)| offset < end) {
+            return;
+        }
+        if let Some((batch, _)) = most_held(fact.logs, fact.log, offset, true) {
+            self.committed = Some((batch.last + 1, batch));
+        }
+    }
 }
 
 /// Every code, with what it says. R5 is judged at rest, too: then whole logs are the same.
@@ -175,8 +197,16 @@ impl ReplicationRules {
             ReplicaEvent::Acked { offset } | ReplicaEvent::Read { offset } if offset < deleted => Ok(()),
             ReplicaEvent::Appended { batch } => of(log_matching::CODE, log_matching::check(at, fact, batch)),
             ReplicaEvent::Cut => of(no_truncation::CODE, no_truncation::check(at, fact, self.known.get(fact.log))),
-            ReplicaEvent::Acked { offset } => of(ack_rule::CODE, ack_rule::check(fact, offset)),
-            ReplicaEvent::Read { offset } => of(no_uncommitted_read::CODE, no_uncommitted_read::check(fact, offset)),
+            ReplicaEvent::Acked { offset } => {
+                of(ack_rule::CODE, ack_rule::check(fact, offset))?;
+                self.known.entry(fact.log.clone()).or_default().learn_told(fact, offset);
+                Ok(())
+            }
+            ReplicaEvent::Read { offset } => {
+                of(no_uncommitted_read::CODE, no_uncommitted_read::check(fact, offset))?;
+                self.known.entry(fact.log.clone()).or_default().learn_told(fact, offset);
+                Ok(())
+            }
             ReplicaEvent::Committed { log_start, high_watermark } => {
                 // Who is cut off has what all others may have deleted, and who has the partition since never had.
                 let deleted = self.known.get(fact.log).map_or(0, |known| known.deleted_by_others(at));
@@ -259,7 +289,8 @@ pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64, durable: bool
 
 /// Whether what lies at an offset is on the disks of as many as must have it; a sentence if not.
 fn committed(fact: &ReplicaFact<'_>, offset: i64) -> Result<(), String> {
-    let ReplicaFact { log, logs, needed, .. } = *fact;
+    let ReplicaFact { log, logs, .. } = *fact;
+    let needed = fact.needed_at(offset);
     let is_deleted = logs.iter().filter_map(|logs| logs.get(log)).any(|followed| followed.deletes(offset));
     match most_held(logs, log, offset, needed > 0) {
         _ if is_deleted => Ok(()),
@@ -267,6 +298,15 @@ fn committed(fact: &ReplicaFact<'_>, offset: i64) -> Result<(), String> {
         Some((_, count)) => Err(format!("{offset} of {log} is on {count} disks, and {needed} must have it")),
         None => Err(format!("{offset} of {log} is nowhere")),
     }
+}
+
+/// The same of what a client is told, which somebody has counted as committed before.
+fn told(fact: &ReplicaFact<'_>, offset: i64) -> Result<(), String> {
+    if offset >= fact.highest {
+        let ReplicaFact { log, highest, .. } = fact;
+        return Err(format!("nobody ever counted {offset} of {log} as committed, at most what is below {highest}"));
+    }
+    committed(fact, offset)
 }
 
 #[cfg(test)]
@@ -297,16 +337,25 @@ mod tests {
     }
 
     /// Rules that remember.
-    #[derive(Default)]
     pub(super) struct Judged {
         rules: ReplicationRules,
         pub(super) unknown: BTreeSet<usize>,
+        pub(super) gone: Vec<i64>,
+        pub(super) highest: i64,
+    }
+
+    impl Default for Judged {
+        fn default() -> Self {
+            let (rules, unknown) = (ReplicationRules::default(), BTreeSet::new());
+            Self { rules, unknown, gone: Vec::new(), highest: i64::MAX }
+        }
     }
 
     impl Judged {
         pub(super) fn verdict(&mut self, at: usize, what: ReplicaEvent<'_>, logs: &[Logs]) -> Option<&'static str> {
             let log = log();
-            let fact = ReplicaFact { log: &log, what, logs, needed: 2, unknown: &self.unknown };
+            let (gone, highest) = (&self.gone[..], self.highest);
+            let fact = ReplicaFact { log: &log, what, logs, needed: 2, gone, highest, unknown: &self.unknown };
             self.rules.check(at, &Fact::Replica(fact)).err().map(|violation| violation.invariant)
         }
     }

@@ -2,12 +2,12 @@
 //! KAFKA-9835.
 
 use super::super::Verdict;
-use super::{ReplicaFact, committed};
+use super::{ReplicaFact, told};
 
 pub(super) const CODE: &str = "R7";
 
 pub(super) fn check(fact: &ReplicaFact<'_>, offset: i64) -> Verdict {
-    committed(fact, offset).map_err(|why| format!("a client reads it, and {why}"))
+    told(fact, offset).map_err(|why| format!("a client reads it, and {why}"))
 }
 
 #[cfg(test)]
