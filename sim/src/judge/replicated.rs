@@ -17,12 +17,16 @@ pub struct Replicated {
     topics: BTreeMap<String, i32>,
     /// On so many disks is what is committed.
     pub needed: usize,
+    /// So many must be in sync.
+    pub least: usize,
     /// Whose disks were replaced, until they have all again.
     pub lost: BTreeSet<usize>,
     /// On whose disks bits of replicas flipped, until they have all again.
     pub rotten: BTreeSet<usize>,
     /// Which of those were made anew since: until then they had what the others have.
     pub mended: BTreeSet<(usize, TopicPartition)>,
+    /// Who died, or lost power, where only so many may at once, until they have all again.
+    pub down: BTreeSet<usize>,
     /// Those of the lost that the controller does not know of yet: no process has registered since.
     pub unknown: BTreeSet<usize>,
     /// The greatest high watermark that any node had, from the step on in which it had it.
@@ -30,10 +34,10 @@ pub struct Replicated {
 }
 
 impl Replicated {
-    /// These have; so many of a partition's have what is committed on their disks.
+    /// These have; so many of a partition's have what is committed on their disks, and so many must be in sync.
     #[must_use]
-    pub fn new(topics: impl Iterator<Item = (String, i32)>, needed: usize) -> Self {
-        Self { topics: topics.collect(), needed, ..Self::default() }
+    pub fn new(topics: impl Iterator<Item = (String, i32)>, needed: usize, least: usize) -> Self {
+        Self { topics: topics.collect(), needed, least, ..Self::default() }
     }
 
     /// Their partitions.
@@ -42,15 +46,17 @@ impl Replicated {
         topics.flat_map(|(topic, count)| (0..*count).map(|index| TopicPartition::new(topic.as_str(), index)))
     }
 
-    /// Whose disks are not what they were.
+    /// Whose disks are not what they were, or may not be.
     pub fn impaired(&self) -> impl Iterator<Item = usize> + '_ {
-        self.lost.union(&self.rotten).copied()
+        let all: BTreeSet<usize> = [&self.lost, &self.rotten, &self.down].into_iter().flatten().copied().collect();
+        all.into_iter()
     }
 
     /// These have everything again.
     pub fn have_all(&mut self, again: &[usize]) {
         self.lost.retain(|at| !again.contains(at));
         self.rotten.retain(|at| !again.contains(at));
+        self.down.retain(|at| !again.contains(at));
         self.mended.retain(|(at, _)| !again.contains(at));
     }
 

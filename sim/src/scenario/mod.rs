@@ -46,6 +46,8 @@ pub struct Scenario {
     pub expect: Vec<String>,
     /// Whether what acks=all acknowledges survives all that happens here, though it is not synced (promise P3).
     pub lossless: bool,
+    /// Whether no more nodes at once die, or lose power, or have yet to catch up, than one fewer than must be in sync.
+    pub in_turn: bool,
     /// Brokers and topics.
     pub cluster: Cluster,
     /// The network.
@@ -163,6 +165,7 @@ impl Scenario {
             recovery: sections.recovery.0,
             expect: sections.expect,
             lossless: sections.lossless,
+            in_turn: sections.in_turn,
             cluster: sections.cluster,
             network: sections.network,
             disk: sections.disk,

@@ -32,6 +32,8 @@ pub(super) struct Sections {
     #[serde(default)]
     pub lossless: bool,
     #[serde(default)]
+    pub in_turn: bool,
+    #[serde(default)]
     pub cluster: Cluster,
     #[serde(default)]
     pub network: NetworkSection,

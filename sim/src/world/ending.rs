@@ -52,7 +52,8 @@ impl World {
         let node = &self.nodes[at];
         let failed = node.process.as_ref().is_some_and(Process::is_out_of_service);
         let restart = self.draws.at(Label::Event, u64::MAX, u64::from(node.id)).chance(0.5);
-        if failed || restart || node.evict {
+        let evict = node.evict;
+        if failed || evict || restart && self.may_go_down(at) {
             self.end_process(at);
         }
         self.agenda.add(self.now + 100 * MILLISECOND, Due::StartNode(at));
@@ -69,12 +70,7 @@ impl World {
                     self.agenda.add(self.now + RESTING * timeout, Due::Rested);
                 }
             }
-            Stage::Finishing if done => {
-                if !self.judge.is_rotten() {
-                    self.judge_metadata();
-                }
-                self.read_all();
-            }
+            Stage::Finishing if done => self.read_all(),
             Stage::Reading if done => self.conclude(),
             Stage::Trouble | Stage::Finishing | Stage::Resting(_) | Stage::Reading | Stage::Over => (),
         }
@@ -114,7 +110,7 @@ impl World {
     /// Whoever acknowledged a change of the metadata knows it, and so do all others.
     fn judge_metadata(&mut self) {
         for at in 0..self.nodes.len() {
-            let Some(process) = &self.nodes[at].process else { continue };
+            let Some(process) = self.nodes[at].process.as_ref().filter(|process| process.ready) else { continue };
             let image = process.machine.image();
             let wrong = self.judge.metadata.wrong(|register| match register {
                 Register::Topic(name) => image.topic(name).map(|topic| topic.partitions.len().to_string()),
@@ -256,6 +252,10 @@ impl World {
         let count = self.judge.history.partitions().len();
         let starts: Vec<i64> = (0..count).map(|index| starts.get(&index).copied().unwrap_or(i64::MAX)).collect();
         self.judge.all_read(&starts);
+        // Several nodes were at rest before.
+        if self.nodes.len() == 1 && !self.judge.is_rotten() {
+            self.judge_metadata();
+        }
         (0..self.nodes.len()).for_each(|at| self.judge_kept(at, &starts));
         for at in 0..self.nodes.len() {
             let images = read_logs(&self.nodes[at].disk);

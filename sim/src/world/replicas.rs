@@ -272,6 +272,17 @@ impl World {
         self.setting.scenario.cluster.replicas == 1 || others + 1 < self.judge.replicated.needed
     }
 
+    /// Whether a node may die, or lose its power, for all that the scenario says; if so, it is to catch up.
+    pub(super) fn may_go_down(&mut self, at: usize) -> bool {
+        let replicated = &mut self.judge.replicated;
+        let others = replicated.impaired().filter(|other| *other != at).count();
+        let may = !self.setting.scenario.in_turn || others + 1 < replicated.least;
+        if may && self.setting.scenario.in_turn {
+            replicated.down.insert(at);
+        }
+        may
+    }
+
     /// What a file operation takes away may be the end of a replica's log.
     pub(super) fn judge_cut(&mut self, at: usize, operation: &Operation) {
         let Operation::Action(action) = operation else { return };
@@ -320,7 +331,7 @@ pub(super) fn replicated(scenario: &Scenario, config: &BrokerConfig) -> Replicat
     let topics = topics.map(|(topic, count)| (topic.clone(), *count)).chain(offsets);
     let least = config.topic(&Overrides::default()).safety.min_insync_replicas;
     let least = usize::try_from(least).unwrap_or(usize::MAX).min(usize::from(cluster.replicas.unsigned_abs()));
-    Replicated::new(topics, if config.storage.flush == FlushMode::Quorum { least } else { 0 })
+    Replicated::new(topics, if config.storage.flush == FlushMode::Quorum { least } else { 0 }, least)
 }
 
 #[cfg(test)]

@@ -80,6 +80,7 @@ impl World {
         let setting = std::sync::Arc::clone(&self.setting);
         let event = &setting.scenario.events[index];
         match &event.action {
+            Action::Kill(_) | Action::PowerLoss(_) | Action::Restart(_) if !self.may_go_down(at) => return,
             Action::Kill(kill) => self.kill(at, kill.down.0),
             Action::PowerLoss(loss) => self.lose_power(at, loss.down.0),
             Action::Restart(restart) => self.shut_down(at, restart.grace.0, restart.down.0),

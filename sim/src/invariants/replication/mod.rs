@@ -236,14 +236,14 @@ impl ReplicationRules {
 
     fn on_stands(&mut self, at: usize, fact: &ReplicaFact<'_>, stands: &Stands) -> Result<(), Violation> {
         of(watermark::CODE, watermark::check(at, fact, stands))?;
-        // Where only what is written counts, power may take it: that is for clients to see.
-        if fact.needed == 0 {
-            return Ok(());
-        }
         let known = self.known.entry(fact.log.clone()).or_default();
         let counted = stands.log_start..stands.high_watermark;
         let start = known.starts.entry(at).or_default();
         *start = stands.log_start.max(*start);
+        // Where only what is written counts, power may take it: that is for clients to see.
+        if fact.needed == 0 {
+            return Ok(());
+        }
         of(leader_completeness::CODE, leader_completeness::check(at, fact, stands, known))?;
         if stands.before.is_none_or(|before| stands.high_watermark > before) {
             of(quorum_superset::CODE, quorum_superset::check(at, fact, counted.clone()))?;
