@@ -155,8 +155,8 @@ impl Dirs {
         Self { roots: roots.into_iter().map(Arc::from).collect() }
     }
 
-    pub(super) fn roots(&self) -> impl Iterator<Item = Arc<StdPath>> + '_ {
-        self.roots.iter().cloned()
+    pub(super) fn roots(&self) -> &[Arc<StdPath>] {
+        &self.roots
     }
 
     pub(super) fn root(&self, dir: LogDirId) -> &Arc<StdPath> {

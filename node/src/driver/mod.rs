@@ -52,7 +52,7 @@ pub struct NodeOptions {
     pub log_dirs: Vec<PathBuf>,
     /// `num.network.threads`
     pub network_threads: usize,
-    /// How many threads read cold data and run jobs.
+    /// How many threads of each log directory read and remove; and how many run jobs.
     pub workers: usize,
     /// What a frame may hold.
     pub frames: FrameLimits,

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ottla_core::clock::{Instant, Now};
 use ottla_core::machine::{ConnId, Effect, Effects, FileRange, Input, Level, Note};
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::clock::Clock;
 use super::gates::{Gates, Why};
 use super::{Brain, Counters, NodeOptions};
-use crate::disk::{Completions, Disk};
+use crate::disk::{Completions, Disk, Warmer};
 use crate::net::{Chunk, Conn, Conns};
 
 /// How many passes over the inbox one round makes before it lets the connections have their turn.
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     deadline: AtomicU64,
     ready: Switch,
     stopped: Switch,
+    /// There from before the first connection is.
+    warmer: OnceLock<Warmer>,
 }
 
 /// Something that happens once.
@@ -88,10 +90,12 @@ impl Shared {
             deadline: AtomicU64::new(deadline),
             ready: Switch::default(),
             stopped: Switch::default(),
+            warmer: OnceLock::new(),
         })
     }
 
     pub(crate) fn attach(&self, disk: Disk) {
+        self.warmer.get_or_init(|| disk.warmer());
         self.lock().disk = Some(disk);
     }
 
@@ -108,6 +112,10 @@ impl Shared {
                 shared.push(input);
             }
         })
+    }
+
+    pub(crate) fn warmer(&self) -> Option<&Warmer> {
+        self.warmer.get()
     }
 
     pub(crate) fn counters(&self) -> &Arc<Counters> {

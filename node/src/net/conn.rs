@@ -189,15 +189,26 @@ impl Conn {
         self.wake();
     }
 
-    /// Waits for the disk, with everything else of this connection, and with nobody else.
-    async fn warm(&self, cold: Cold) {
-        let warmed = tokio::task::spawn_blocking(move || {
-            cold.warm();
-            cold
-        });
-        // It fails only when the runtime ends.
-        if let Ok(cold) = warmed.await {
-            self.out().queue.warmed(&cold);
+    /// Waits for the disk, with everything else of this connection, and with nobody else; until it breaks.
+    async fn warm(&self, shared: &Shared, cold: Cold) {
+        let Some(warmer) = shared.warmer() else {
+            return;
+        };
+        let mut warmed = cold.warm(warmer);
+        while !self.out().broken {
+            tokio::select! {
+                biased;
+                // Whatever else has changed is looked at after this.
+                () = self.changed.notified() => {}
+                warmed = &mut warmed => {
+                    match warmed {
+                        Ok(()) => self.out().queue.warmed(&cold),
+                        // The device hangs: the rest of the answer will not come, and the watchdog has said why.
+                        Err(_) => self.abort(),
+                    }
+                    return;
+                }
+            }
         }
     }
 
@@ -299,7 +310,7 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
                 turn = Turn::Again;
             }
             if let Some(cold) = flushed.cold {
-                conn.warm(cold).await;
+                conn.warm(shared, cold).await;
             }
         }
         if ready.is_readable() && interest.is_readable() {

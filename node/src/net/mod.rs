@@ -36,7 +36,7 @@ pub(crate) use out::Chunk;
 /// with 128.) The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// How many threads, at most and only at need, wait for cold bytes and for names to be resolved; names cannot take all.
+/// How many threads, at most and only at need, wait for names to be resolved.
 const BLOCKING_THREADS: usize = 4;
 
 /// How long a dialled peer has to answer.
@@ -137,8 +137,8 @@ fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
 }
 
-/// Its threads that wait are left behind: for a name that nobody wants any more, or for bytes that are only read. What
-/// must end first is the disk's, which has threads of its own.
+/// Its threads that wait are left behind: for a name that nobody wants any more. What must end first is the disk's,
+/// which has threads of its own.
 fn run_to_end(runtime: Runtime, run: impl Future<Output = ()>) {
     runtime.block_on(run);
     runtime.shutdown_background();

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
+use tokio::sync::oneshot;
 
-use crate::disk::OpenFile;
+use crate::disk::{OpenFile, Warmer};
 
 /// How many buffers one `sendmsg` gathers.
 const MOST_SLICES: usize = 64;
@@ -94,9 +95,9 @@ impl Chunk {
 }
 
 impl Cold {
-    /// Reads them from the disk: on a thread that may wait.
-    pub(super) fn warm(&self) {
-        self.file.warm(self.pos, self.len);
+    /// Has them read from the disk, on a thread that may wait.
+    pub(super) fn warm(&self, warmer: &Warmer) -> oneshot::Receiver<()> {
+        warmer.warm(Arc::clone(&self.file), self.pos, self.len)
     }
 }
 
@@ -159,9 +160,12 @@ impl OutQueue {
         }
     }
 
-    /// What was cold can be sent now, or is about to fail.
+    /// What was cold can be sent now, or is about to fail; if it is still what comes next.
     pub(super) fn warmed(&mut self, cold: &Cold) {
-        if let Some(Chunk::Range { warm_to, .. }) = self.chunks.front_mut() {
+        if let Some(Chunk::Range { file, pos, warm_to, .. }) = self.chunks.front_mut()
+            && Arc::ptr_eq(file, &cold.file)
+            && *pos == cold.pos
+        {
             *warm_to = cold.pos + cold.len;
         }
     }
