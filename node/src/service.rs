@@ -197,6 +197,7 @@ fn node_options(config: &BrokerConfig) -> Result<NodeOptions, Failure> {
             inflated_max_bytes: config.limits.batch_max_inflated_bytes.into(),
         },
         max_unsent_bytes: u64::try_from(config.limits.connection_max_unsent_bytes).unwrap_or(u64::MAX),
+        max_queued_bytes: defaults.max_queued_bytes,
         max_connections: to_usize(network.max_connections),
         max_connections_per_ip: to_usize(network.max_connections_per_ip),
         max_idle: network.max_idle_ms.map_or(Duration::MAX, Duration::from_millis),

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::gates::{Gates, Why};
+use super::inbox::Inbox;
 use super::{Brain, Counters, NodeOptions};
 use crate::disk::{Completions, Disk, Warmer};
 use crate::net::{Chunk, Conn, Conns};
@@ -25,7 +26,7 @@ const NEVER: u64 = u64::MAX;
 /// What all threads share.
 pub(crate) struct Shared {
     core: Mutex<Core>,
-    inbox: Mutex<Vec<Input>>,
+    inbox: Inbox,
     /// One a thread: there is something for a round to do.
     wake: Vec<Notify>,
     conns: Conns,
@@ -81,7 +82,7 @@ impl Shared {
                 completed: Vec::new(),
                 touched: Vec::new(),
             }),
-            inbox: Mutex::default(),
+            inbox: Inbox::new(options.max_queued_bytes),
             wake: (0..options.network_threads.max(1)).map(|_| Notify::new()).collect(),
             conns: Conns::default(),
             clock: Clock::new(),
@@ -140,14 +141,24 @@ impl Shared {
 
     /// Queues an input from outside the I/O threads.
     pub(crate) fn push(&self, input: Input) {
-        self.inbox().push(input);
+        self.inbox.push(input);
         self.wake[0].notify_one();
     }
 
     /// Queues what a connection of I/O thread `thread` read, in order.
     pub(crate) fn push_all(&self, thread: usize, inputs: &mut Vec<Input>) {
-        self.inbox().append(inputs);
+        self.inbox.append(inputs);
         self.wake[thread].notify_one();
+    }
+
+    /// Whether a client may be read: what it sends would be queued.
+    pub(crate) fn has_room(&self) -> bool {
+        self.inbox.has_room()
+    }
+
+    /// Waits for the round that makes room. Some thread is at it, or was woken for it: the queue is not empty.
+    pub(crate) async fn room(&self) {
+        self.inbox.room().await;
     }
 
     pub(crate) fn inspect<R>(&self, look: impl FnOnce(&dyn Any) -> R) -> R {
@@ -200,7 +211,7 @@ impl Shared {
             drop(core);
             self.send(thread, &mut touched);
             self.give_back(touched);
-            if self.inbox().is_empty() {
+            if self.inbox.is_empty() {
                 return false;
             }
         }
@@ -209,7 +220,7 @@ impl Shared {
 
     /// Hands all queued inputs to the machine, then the completions that follow at once, until none does.
     fn pass(self: &Arc<Self>, core: &mut Core) {
-        mem::swap(&mut *self.inbox(), &mut core.batch);
+        self.inbox.take(&mut core.batch);
         let now = self.clock.now();
         if now.monotonic.0 >= self.deadline.load(Ordering::Acquire) {
             core.batch.push(Input::Timeout);
@@ -324,7 +335,7 @@ impl Shared {
             }
         }
         if !drained.is_empty() {
-            self.inbox().append(&mut drained);
+            self.inbox.append(&mut drained);
         }
     }
 
@@ -343,10 +354,6 @@ impl Shared {
         if thread != 0 && next < before {
             self.wake[0].notify_one();
         }
-    }
-
-    fn inbox(&self) -> MutexGuard<'_, Vec<Input>> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {

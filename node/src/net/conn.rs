@@ -22,6 +22,9 @@ use crate::driver::{Counters, FrameLimits, Shared};
 /// What one connection sends in one turn before the others have theirs.
 const TURN_BYTES: u64 = 1 << 20;
 
+/// The longest answer that a peer of ours may give: as our client's.
+const ANSWER_MAX_BYTES: u32 = 1 << 30;
+
 /// How long a closing connection has to take its last answers, and its peer to close too.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -29,9 +32,9 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Conn {
     id: ConnId,
-    /// With more bytes than these in memory to be sent, the connection is full. `None` if we dialled it: then what
-    /// comes are answers, and two nodes that each waited for the other to read first would wait for ever.
-    max_unsent: Option<u64>,
+    side: Side,
+    /// With more bytes than these in memory to be sent, the connection is full, unless it is ours.
+    max_unsent: u64,
     /// The I/O thread that its task runs on.
     thread: usize,
     stream: TcpStream,
@@ -44,6 +47,18 @@ pub(crate) struct Conn {
     changed: Notify,
     /// The queue became empty.
     emptied: Notify,
+}
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// We dialled it: what comes are answers. It waits for nothing, since two nodes that each waited for the other to
+    /// read first would wait for ever.
+    Ours,
+    /// Another node's, to the controllers' listener: it does not wait because of clients.
+    Controller,
+    /// A client's, or another broker's.
+    Client,
 }
 
 #[derive(Debug, Default)]
@@ -84,9 +99,10 @@ pub(crate) struct Flushed {
 }
 
 impl Conn {
-    pub(super) fn new(id: ConnId, max_unsent: Option<u64>, thread: usize, stream: TcpStream, now: Instant) -> Self {
+    pub(super) fn new(id: ConnId, side: Side, max_unsent: u64, thread: usize, stream: TcpStream, now: Instant) -> Self {
         Self {
             id,
+            side,
             max_unsent,
             thread,
             stream,
@@ -104,10 +120,6 @@ impl Conn {
 
     pub(crate) fn thread(&self) -> usize {
         self.thread
-    }
-
-    fn is_dialled(&self) -> bool {
-        self.max_unsent.is_none()
     }
 
     pub(super) fn last_active(&self) -> Instant {
@@ -132,7 +144,7 @@ impl Conn {
         }
         out.closing = matches!(chunk, Chunk::Close);
         out.queue.push(chunk);
-        let is_full = self.max_unsent.is_some_and(|most| out.queue.memory() > most);
+        let is_full = self.side != Side::Ours && out.queue.memory() > self.max_unsent;
         out.was_full |= is_full;
         Queued { is_first: !std::mem::replace(&mut out.touched, true), is_full }
     }
@@ -280,7 +292,10 @@ enum Wants {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
-    let mut reader = FrameReader::new(limits.request_max_bytes);
+    let mut reader = FrameReader::new(match conn.side {
+        Side::Ours => ANSWER_MAX_BYTES,
+        Side::Controller | Side::Client => limits.request_max_bytes,
+    });
     let mut inputs = Vec::new();
     loop {
         let interest = match conn.wants() {
@@ -313,11 +328,17 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
                 conn.warm(shared, cold).await;
             }
         }
-        if ready.is_readable() && interest.is_readable() {
+        let wants_to_read = ready.is_readable() && interest.is_readable();
+        let may_read = conn.side != Side::Client || shared.has_room();
+        if wants_to_read && may_read {
             turn = turn.max(read(shared, conn, &mut reader, limits, &mut inputs));
         }
         if !inputs.is_empty() {
             shared.push_all(conn.thread, &mut inputs);
+        }
+        if wants_to_read && !may_read {
+            // The task waits, not its thread: the round may be this thread's to make.
+            shared.room().await;
         }
         match turn {
             Turn::End => return,
@@ -357,9 +378,14 @@ fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, limits: FrameLim
     };
     loop {
         match reader.next_frame() {
-            Ok(Some(frame)) if conn.is_dialled() => inputs.push(Input::Answer { conn: conn.id, frame }),
+            Ok(Some(frame)) if conn.side == Side::Ours => inputs.push(Input::Answer { conn: conn.id, frame }),
             Ok(Some(frame)) => inputs.push(crate::driver::ingress(conn.id, frame, limits.inflated_max_bytes)),
             Ok(None) => return turn,
+            // The calls that wait for an answer then fail at once.
+            Err(error) if conn.side == Side::Ours => {
+                tracing::warn!("{}: a peer's answer cannot be read: {error}", conn.id);
+                return Turn::End;
+            }
             Err(error) => {
                 let why = Box::new(Malformed { head: None, error });
                 inputs.push(Input::Malformed { conn: conn.id, why });

@@ -2,8 +2,8 @@
 //!
 //! Each connection is one task on one I/O thread. It reads whole frames, and sends what a round could not send
 //! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`; what waits in memory to be sent
-//! on a connection by `ottla.connection.max.unsent.bytes`; a peer that does not read at all by
-//! `connections.max.idle.ms`.
+//! on a connection by `ottla.connection.max.unsent.bytes`; what clients have sent and the machine has not seen by a
+//! bound of the driver's; a peer that does not read at all by `connections.max.idle.ms`.
 //!
 //! Absent on purpose: TLS and SASL (they change what a byte is, not who owns it).
 
@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use crate::driver::{NodeOptions, Shared};
 use accept::{Acceptor, Admission};
 pub(crate) use conn::Conn;
+use conn::Side;
 pub(crate) use out::Chunk;
 
 /// How many connections wait to be accepted: bursts after a failover are large. (The standard library listens
@@ -184,9 +185,13 @@ fn take_over(
     admission: Option<Admission>,
 ) {
     let id = shared.conns().next_id();
-    let is_dialled = matches!(how, Opened::Dialled { .. });
-    let max_unsent = (!is_dialled).then_some(options.max_unsent_bytes);
-    let conn = Arc::new(Conn::new(id, max_unsent, thread, stream, shared.clock().monotonic()));
+    let side = match &how {
+        Opened::Dialled { .. } => Side::Ours,
+        Opened::Accepted { listener, .. } if options.controllers.contains(listener) => Side::Controller,
+        Opened::Accepted { .. } => Side::Client,
+    };
+    let now = shared.clock().monotonic();
+    let conn = Arc::new(Conn::new(id, side, options.max_unsent_bytes, thread, stream, now));
     shared.conns().insert(Arc::clone(&conn));
     shared.counters().connections.add(1);
     // Queued before the task reads its first frame, so the machine hears of it first.
