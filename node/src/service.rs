@@ -102,29 +102,28 @@ fn wait(running: Running, asked: &AtomicBool) -> Result<(), Failure> {
     }
 }
 
-/// The shell's thread: signals, and the HTTP port where there is one. It ends with the process.
+/// The shell's threads: one for signals, and one for the HTTP port where there is one, so that no look at a node that
+/// waits for its disk keeps it from being stopped. They end with the process.
 fn start_shell(
     shell: tokio::runtime::Runtime,
     signals: Signals,
     http: Option<TcpListener>,
     node: Observed,
 ) -> io::Result<()> {
-    let serve = async move {
-        let (stopper, asked) = (node.node.clone(), Arc::clone(&node.asked));
-        if let Some(listener) = http {
-            tokio::spawn(async move {
-                if let Err(error) = http::serve(listener, Arc::new(node)).await {
-                    tracing::error!("http: {error}");
-                }
-            });
-        }
-        let stop = || {
-            asked.store(true, Ordering::Release);
-            stopper.shutdown();
-        };
-        signals.watch(stop).await;
+    let (stopper, asked) = (node.node.clone(), Arc::clone(&node.asked));
+    let stop = move || {
+        asked.store(true, Ordering::Release);
+        stopper.shutdown();
     };
-    thread::Builder::new().name("shell".to_owned()).spawn(move || shell.block_on(serve))?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || shell.block_on(signals.watch(stop)))?;
+    if let Some(listener) = http {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("http".to_owned()).spawn(move || {
+            if let Err(error) = runtime.block_on(http::serve(listener, Arc::new(node))) {
+                tracing::error!("http: {error}");
+            }
+        })?;
+    }
     Ok(())
 }
 
