@@ -225,7 +225,7 @@ fn first_address(host: &str, port: u16) -> io::Result<SocketAddr> {
     addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
 
-fn bind_http(address: &str) -> Result<TcpListener, Failure> {
+pub(crate) fn bind_http(address: &str) -> Result<TcpListener, Failure> {
     let resolved = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
     let resolved = resolved.ok_or_else(|| {
         Failure::usage(format!("ottla.http.listener: {address} is no address; write HOST:PORT, as in 127.0.0.1:9644"))
