@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path as StdPath, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -98,6 +98,18 @@ impl OpenFile {
                 Ok(count) => at += u64::try_from(count).unwrap_or(u64::MAX),
             }
         }
+    }
+
+    /// Where it lies, as far as the system can tell: asked only when there is something to complain of, so that
+    /// thousands of open files need not keep it.
+    pub(crate) fn path(&self) -> PathBuf {
+        let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        fs::read_link(link).unwrap_or_else(|_| PathBuf::from(format!("a file of log directory {}", self.dir.0)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(file: File) -> Self {
+        Self { file, dir: LogDirId(0) }
     }
 }
 

@@ -76,6 +76,13 @@ struct Out {
     broken: bool,
 }
 
+impl Out {
+    fn end(&mut self) {
+        self.broken = true;
+        self.queue.clear();
+    }
+}
+
 /// What followed from a [`Conn::enqueue`].
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
@@ -176,10 +183,20 @@ impl Conn {
                     out.pending = true;
                     break;
                 }
+                // The machine has the connection closed before it cuts a file that is being sent.
+                Ok(Step::Unreadable(what)) if out.closing => {
+                    tracing::debug!("{} is closed within an answer: {what}", self.id);
+                    out.end();
+                }
+                // The rest of the answer will not come, and what follows it would be taken for that.
+                Ok(Step::Unreadable(what)) => {
+                    tracing::error!("{} is closed within an answer: {what}", self.id);
+                    shared.counters().unreadable.add(1);
+                    out.end();
+                }
                 Err(error) => {
                     tracing::debug!("{} broke: {error}", self.id);
-                    out.broken = true;
-                    out.queue.clear();
+                    out.end();
                 }
             }
         }
@@ -226,9 +243,7 @@ impl Conn {
 
     /// Ends the connection without further ado.
     pub(super) fn abort(&self) {
-        let mut out = self.out();
-        out.broken = true;
-        out.queue.clear();
+        self.out().end();
         self.wake();
     }
 
