@@ -45,7 +45,7 @@ pub(crate) struct Conn {
     last_active: AtomicU64,
     /// Its task has to look again at what it waits for.
     changed: Notify,
-    /// The queue became empty.
+    /// The queue became empty, or the connection has ended.
     emptied: Notify,
 }
 
@@ -245,9 +245,10 @@ impl Conn {
     pub(super) fn abort(&self) {
         self.out().end();
         self.wake();
+        self.emptied.notify_waiters();
     }
 
-    /// Waits until nothing waits to be sent.
+    /// Waits until nothing waits to be sent; if it is to be closed, until it is.
     pub(super) async fn emptied(&self) {
         let emptied = self.emptied.notified();
         tokio::pin!(emptied);
@@ -435,4 +436,37 @@ async fn linger(conn: &Conn) {
         }
     };
     let _ = tokio::time::timeout(LINGER, read_away).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Polls it once.
+    async fn is_over(future: impl Future) -> bool {
+        tokio::select! {
+            biased;
+            _ = future => true,
+            () = std::future::ready(()) => false,
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_connection_that_has_ended() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("it binds");
+            let address = listener.local_addr().expect("it is bound");
+            let stream = TcpStream::connect(address).await.expect("it listens");
+            let conn = Conn::new(ConnId(1), Side::Client, 1 << 20, 0, stream, Instant(0));
+            assert!(is_over(conn.emptied()).await, "nothing is to be sent");
+            let _ = conn.enqueue(Chunk::Close);
+            let emptied = conn.emptied();
+            tokio::pin!(emptied);
+            assert!(!is_over(&mut emptied).await, "it is to be closed in good order");
+            conn.abort();
+            assert!(is_over(&mut emptied).await);
+            assert!(is_over(conn.emptied()).await);
+        });
+    }
 }

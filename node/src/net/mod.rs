@@ -199,6 +199,8 @@ fn take_over(
     let (shared, limits) = (Arc::clone(shared), options.frames);
     tokio::spawn(async move {
         conn::serve(&shared, &conn, limits).await;
+        // Nobody waits for what it could not send.
+        conn.abort();
         shared.conns().remove(id);
         shared.counters().connections.sub(1);
         shared.push_all(thread, &mut vec![Input::Closed { conn: id }]);
