@@ -53,7 +53,7 @@ pub struct DiskOptions {
     pub log_dirs: Vec<PathBuf>,
     /// After how long an operation that has not completed is declared failed.
     pub timeout: Duration,
-    /// How many threads of each directory read, list and remove; and how many run jobs.
+    /// How many threads run jobs.
     pub workers: usize,
 }
 
@@ -79,7 +79,8 @@ impl Disk {
             .take(count)
             .map(|dir| Syncer::start(LogDirId(dir), &outstanding, Arc::clone(&counters)))
             .collect::<io::Result<_>>()?;
-        let workers = Workers::start(options.workers, count, &files, &steps, &outstanding)?;
+        let threads = (count, workers::THREADS);
+        let workers = Workers::start(threads, options.workers, &files, &steps, &outstanding)?;
         watchdog::start(options.timeout, &outstanding, workers.crews())?;
         Ok(Self { dirs, files, writes: Writes::new(counters), syncers, workers, outstanding })
     }
@@ -153,7 +154,8 @@ impl Disk {
                 return self.hand_over(op, "list", path.dir, move |dirs| dirs.list(&path));
             }
             FileAction::Remove { path } => {
-                return self.hand_over(op, "removal", path.dir, move |dirs| dirs.remove(&path));
+                let (crew, dirs) = (self.workers.of(path.dir), Arc::clone(&self.dirs));
+                return crew.hand_over_later("removal", Owner::Op(op), move || dirs.remove(&path));
             }
             FileAction::FreeSpace { dir } => {
                 return self.hand_over(op, "question for free space", dir, move |dirs| dirs.space(dir));

@@ -18,6 +18,10 @@ use tokio::sync::oneshot;
 use super::files::{Files, OpenFile};
 use super::watchdog::{Lane, Outstanding, Owner, Ticket};
 
+/// How many threads of each directory there are: as many cold reads wait for the device at once. They cost next to
+/// nothing while there is nothing to do.
+pub(super) const THREADS: usize = 4;
+
 /// The stack of a thread of ours: address space only, until it is touched.
 pub(super) const STACK_BYTES: usize = 512 << 10;
 
@@ -59,7 +63,8 @@ struct Staff {
     serving: usize,
 }
 
-/// What waits for some threads.
+/// What waits for some threads. They take turns between what somebody waits for and what may come later, as long as
+/// there is both: a read does not wait for thousands of removals, and these are not put off for ever.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     waiting: Mutex<Waiting<T>>,
@@ -68,7 +73,9 @@ pub(super) struct Queue<T> {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    list: VecDeque<T>,
+    soon: VecDeque<T>,
+    later: VecDeque<T>,
+    is_laters_turn: bool,
     ended: bool,
 }
 
@@ -77,16 +84,15 @@ struct Waiting<T> {
 pub(crate) struct Warmer(Weak<Vec<Arc<Crew>>>);
 
 impl Workers {
-    /// Starts so many threads a directory, and as many for jobs.
+    /// Starts so many threads for each of so many directories, and so many for jobs.
     pub(super) fn start(
-        threads: usize,
-        dirs: usize,
+        (dirs, threads): (usize, usize),
+        jobs: usize,
         files: &Arc<Files>,
         steps: &Arc<Queue<Step>>,
         outstanding: &Arc<Outstanding>,
     ) -> io::Result<Self> {
-        let wanted = threads.max(1);
-        let crew = |dir| Crew::start(LogDirId(dir), wanted, Arc::clone(outstanding));
+        let crew = |dir| Crew::start(LogDirId(dir), threads, Arc::clone(outstanding));
         let crews: Vec<_> = (0..).take(dirs).map(crew).collect::<io::Result<_>>()?;
         let workers = Self { crews: Arc::new(crews), steps: Arc::clone(steps) };
         let runner = Arc::new(Runner {
@@ -95,7 +101,7 @@ impl Workers {
             steps: Arc::clone(steps),
             outstanding: Arc::clone(outstanding),
         });
-        for _ in 0..wanted {
+        for _ in 0..jobs.max(1) {
             let runner = Arc::clone(&runner);
             std::thread::Builder::new().name("ottla-job".into()).stack_size(STACK_BYTES).spawn(move || {
                 while let Some(step) = runner.steps.take() {
@@ -148,6 +154,17 @@ impl Crew {
     ) {
         let ticket = self.outstanding.begin(Lane::Work(self.dir), what, owner);
         self.queue.push((ticket, Box::new(act)));
+    }
+
+    /// The same, in turns with what others wait for.
+    pub(super) fn hand_over_later(
+        &self,
+        what: &'static str,
+        owner: Owner,
+        act: impl FnOnce() -> Result<DiskResult, DiskError> + Send + 'static,
+    ) {
+        let ticket = self.outstanding.begin(Lane::Work(self.dir), what, owner);
+        self.queue.push_later((ticket, Box::new(act)));
     }
 
     /// A thread hangs with its operation: another takes its place, if there are not too many already.
@@ -214,7 +231,9 @@ impl fmt::Debug for Step {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { waiting: Mutex::new(Waiting { list: VecDeque::new(), ended: false }), changed: Condvar::new() }
+        let (soon, later) = (VecDeque::new(), VecDeque::new());
+        let waiting = Waiting { soon, later, is_laters_turn: false, ended: false };
+        Self { waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 }
 
@@ -223,7 +242,15 @@ impl<T> Queue<T> {
     pub(super) fn push(&self, what: T) {
         let mut waiting = self.lock();
         if !waiting.ended {
-            waiting.list.push_back(what);
+            waiting.soon.push_back(what);
+            self.changed.notify_one();
+        }
+    }
+
+    fn push_later(&self, what: T) {
+        let mut waiting = self.lock();
+        if !waiting.ended {
+            waiting.later.push_back(what);
             self.changed.notify_one();
         }
     }
@@ -234,7 +261,7 @@ impl<T> Queue<T> {
             if waiting.ended {
                 return None;
             }
-            match waiting.list.pop_front() {
+            match waiting.next() {
                 Some(what) => return Some(what),
                 None => waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
             }
@@ -247,13 +274,24 @@ impl<T> Queue<T> {
             let mut waiting = self.lock();
             waiting.ended = true;
             self.changed.notify_all();
-            std::mem::take(&mut waiting.list)
+            (std::mem::take(&mut waiting.soon), std::mem::take(&mut waiting.later))
         };
         drop(dropped);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Waiting<T> {
+    fn next(&mut self) -> Option<T> {
+        let next = match self.is_laters_turn {
+            true => self.later.pop_front().or_else(|| self.soon.pop_front()),
+            false => self.soon.pop_front().or_else(|| self.later.pop_front()),
+        };
+        self.is_laters_turn = !self.is_laters_turn;
+        next
     }
 }
 
@@ -339,7 +377,7 @@ mod tests {
             let dirs = Arc::new(Dirs::new(vec!["/a".into(), "/b".into()]));
             let steps = Arc::default();
             let outstanding = Arc::new(Outstanding::new(dirs, Arc::clone(&steps), Arc::default(), done));
-            let workers = Workers::start(2, 2, &Arc::default(), &steps, &outstanding).expect("they start");
+            let workers = Workers::start((2, THREADS), 2, &Arc::default(), &steps, &outstanding).expect("they start");
             watchdog::start(timeout, &outstanding, workers.crews()).expect("it starts");
             Self { workers, completed }
         }
@@ -377,33 +415,42 @@ mod tests {
     #[test]
     fn a_directory_that_hangs_stops_no_other() {
         let node = Fixture::start(LONG * 10);
-        let _held = [node.hang(0, 1), node.hang(0, 2), node.hang(1, 3)];
-        node.act(0, 4, || ());
-        node.act(1, 5, || ());
-        assert_eq!(node.next(), "#5 done");
+        let _held: Vec<_> = (1..).take(THREADS).map(|op| node.hang(0, op)).collect();
+        node.act(0, 10, || ());
+        node.act(1, 11, || ());
+        assert_eq!(node.next(), "#11 done");
     }
 
     #[test]
     fn a_thread_that_hangs_is_replaced_and_ends_when_it_is_back() {
         let node = Fixture::start(Duration::from_millis(50));
         let mut held = Vec::new();
-        for op in 0..6 {
+        for op in (0..).take(THREADS + MOST_LOST) {
             held.push(node.hang(0, op));
             assert_eq!(node.next(), format!("#{op} failed: I/O error 110"));
         }
         // No thread is left, and what waits in vain ends all the same, without having been begun.
-        let begun = node.act(0, 7, || ());
-        assert_eq!(node.next(), "#7 failed: I/O error 110");
-        assert_eq!(node.staff(0), Staff { all: 2 + MOST_LOST, serving: 0 });
+        let begun = node.act(0, 97, || ());
+        assert_eq!(node.next(), "#97 failed: I/O error 110");
+        assert_eq!(node.staff(0), Staff { all: THREADS + MOST_LOST, serving: 0 });
         drop(held);
         let begin = Instant::now();
-        while node.staff(0) != (Staff { all: 2, serving: 2 }) {
+        while node.staff(0) != (Staff { all: THREADS, serving: THREADS }) {
             assert!(begin.elapsed() < LONG, "{:?}", node.staff(0));
             std::thread::sleep(Duration::from_millis(5));
         }
-        node.act(0, 8, || ());
-        assert_eq!(node.next(), "#8 done");
+        node.act(0, 98, || ());
+        assert_eq!(node.next(), "#98 done");
         assert!(begun.recv_timeout(LONG).is_err(), "what was given up is not begun any more");
+    }
+
+    #[test]
+    fn a_read_does_not_wait_for_all_removals_nor_they_for_all_reads() {
+        let queue = Queue::default();
+        (1..=3).for_each(|number| queue.push_later(format!("removal {number}")));
+        (1..=4).for_each(|number| queue.push(format!("read {number}")));
+        let order: Vec<_> = std::iter::from_fn(|| queue.lock().next()).collect();
+        assert_eq!(order, ["read 1", "removal 1", "read 2", "removal 2", "read 3", "removal 3", "read 4"]);
     }
 
     #[test]
@@ -413,7 +460,6 @@ mod tests {
         let crew = node.workers.of(LogDirId(1));
         crew.hand_over("read", Owner::Conn(waiter), || Ok(DiskResult::Done));
         assert_eq!(warmed.blocking_recv(), Ok(()));
-        let _held = [node.hang(0, 1), node.hang(0, 2)];
         let (waiter, warmed) = oneshot::channel();
         let (release, held) = mpsc::channel::<()>();
         node.workers.of(LogDirId(0)).hand_over("read", Owner::Conn(waiter), move || {

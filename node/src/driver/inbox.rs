@@ -37,7 +37,10 @@ impl Inbox {
     }
 
     pub(super) fn push(&self, input: Input) {
-        self.append(&mut vec![input]);
+        let bytes = size_of_request(&input);
+        let mut waiting = self.lock();
+        waiting.list.push(input);
+        waiting.bytes += bytes;
     }
 
     pub(super) fn append(&self, inputs: &mut Vec<Input>) {

@@ -57,7 +57,7 @@ pub struct NodeOptions {
     pub log_dirs: Vec<PathBuf>,
     /// `num.network.threads`
     pub network_threads: usize,
-    /// How many threads of each log directory read and remove; and how many run jobs.
+    /// How many threads run jobs.
     pub workers: usize,
     /// What a frame may hold.
     pub frames: FrameLimits,
