@@ -256,7 +256,9 @@ mod tests {
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let in_time = async { tokio::time::timeout(Duration::from_secs(20), future).await };
+        runtime.block_on(in_time).expect("nothing waits for ever")
     }
 
     /// Polls it once, and drops it.
