@@ -107,11 +107,12 @@ pub fn of_driver(counters: &Counters) -> Vec<Family> {
         Family::counter("ottla_received_bytes", "Bytes received from connections", number(&counters.bytes_in)),
         Family::counter("ottla_sent_bytes", "Bytes sent from memory", number(&counters.bytes_out)),
         Family::counter("ottla_sent_file_bytes", "Bytes sent from files", number(&counters.bytes_out_file)),
+        Family::counter("ottla_answers_unreadable", "Answers cut as a file failed", number(&counters.unreadable)),
         Family::counter("ottla_file_writes", "File writes that the machine asked for", number(&counters.writes)),
         Family::counter("ottla_file_write_calls", "Calls that carried them out", number(&counters.write_calls)),
         Family::counter("ottla_file_written_bytes", "Bytes written to files", number(&counters.bytes_written)),
         Family { name: "ottla_sync_seconds", help: "How long syncs of files and directories took", points: syncs },
-        Family::counter("ottla_syncs_failed", "Syncs that failed", number(&counters.syncs_failed)),
+        Family::counter("ottla_syncs_failed", "Syncs that failed or hung", number(&counters.syncs_failed)),
     ]
 }
 

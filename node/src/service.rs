@@ -102,29 +102,28 @@ fn wait(running: Running, asked: &AtomicBool) -> Result<(), Failure> {
     }
 }
 
-/// The shell's thread: signals, and the HTTP port where there is one. It ends with the process.
+/// The shell's threads: one for signals, and one for the HTTP port where there is one, so that no look at a node that
+/// waits for its disk keeps it from being stopped. They end with the process.
 fn start_shell(
     shell: tokio::runtime::Runtime,
     signals: Signals,
     http: Option<TcpListener>,
     node: Observed,
 ) -> io::Result<()> {
-    let serve = async move {
-        let (stopper, asked) = (node.node.clone(), Arc::clone(&node.asked));
-        if let Some(listener) = http {
-            tokio::spawn(async move {
-                if let Err(error) = http::serve(listener, Arc::new(node)).await {
-                    tracing::error!("http: {error}");
-                }
-            });
-        }
-        let stop = || {
-            asked.store(true, Ordering::Release);
-            stopper.shutdown();
-        };
-        signals.watch(stop).await;
+    let (stopper, asked) = (node.node.clone(), Arc::clone(&node.asked));
+    let stop = move || {
+        asked.store(true, Ordering::Release);
+        stopper.shutdown();
     };
-    thread::Builder::new().name("shell".to_owned()).spawn(move || shell.block_on(serve))?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || shell.block_on(signals.watch(stop)))?;
+    if let Some(listener) = http {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("http".to_owned()).spawn(move || {
+            if let Err(error) = runtime.block_on(http::serve(listener, Arc::new(node))) {
+                tracing::error!("http: {error}");
+            }
+        })?;
+    }
     Ok(())
 }
 
@@ -197,6 +196,7 @@ fn node_options(config: &BrokerConfig) -> Result<NodeOptions, Failure> {
             inflated_max_bytes: config.limits.batch_max_inflated_bytes.into(),
         },
         max_unsent_bytes: u64::try_from(config.limits.connection_max_unsent_bytes).unwrap_or(u64::MAX),
+        max_queued_bytes: defaults.max_queued_bytes,
         max_connections: to_usize(network.max_connections),
         max_connections_per_ip: to_usize(network.max_connections_per_ip),
         max_idle: network.max_idle_ms.map_or(Duration::MAX, Duration::from_millis),
@@ -225,7 +225,7 @@ fn first_address(host: &str, port: u16) -> io::Result<SocketAddr> {
     addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
 
-fn bind_http(address: &str) -> Result<TcpListener, Failure> {
+pub(crate) fn bind_http(address: &str) -> Result<TcpListener, Failure> {
     let resolved = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
     let resolved = resolved.ok_or_else(|| {
         Failure::usage(format!("ottla.http.listener: {address} is no address; write HOST:PORT, as in 127.0.0.1:9644"))

@@ -185,6 +185,28 @@ fn nobody_waits_for_a_founder_that_does_not_start() {
     check_failure(&args, &[], 1, &["there is no cluster"]);
 }
 
+/// What was said on the command line reaches the nodes; and when this process fails none of them is left.
+#[test]
+fn a_cluster_that_cannot_be_announced_is_stopped() {
+    // Those above the nodes' own are for HTTP.
+    let base = free_ports(4);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (listen, http) = (format!("127.0.0.1:{base}"), format!("127.0.0.1:{}", base + 2));
+    let full = fs::File::options().write(true).open("/dev/full").expect("it opens");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    command.args(["dev", "--nodes", "2", "--data", utf8(dir.path()), "--listen", &listen, "--http", &http]);
+    let status = command.args(["--log-format", "json"]).env_clear().stdout(full).stderr(Stdio::null()).status();
+    assert_eq!(status.expect("the binary starts").code(), Some(1));
+    for port in [base, base + 1, base + 100, base + 101] {
+        TcpListener::bind(("127.0.0.1", port)).expect("its node has ended");
+    }
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).expect("it is there");
+    assert!(read("node-1.properties").contains(&format!("ottla.http.listener={http}\n")));
+    assert!(read("node-1.log").starts_with('{'), "{}", read("node-1.log"));
+    let args = ["dev", "--nodes", "2", "--http", "127.0.0.1:0", "--data", utf8(dir.path()), "--listen", &listen];
+    check_failure(&args, &[], 2, &["--http 127.0.0.1:0", "a port from 1"]);
+}
+
 #[test]
 fn a_second_process_names_directory_and_holder() {
     let dir = tempfile::tempdir().expect("a temporary directory");

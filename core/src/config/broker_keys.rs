@@ -624,7 +624,7 @@ broker_keys! { BROKER;
     "ottla.flush.journal.bytes", int(0), "262144", Fixed, Used,
         "The flush journal is zeroed so far in advance, because writing over blocks syncs faster; 0: it grows.";
     "ottla.disk.timeout.ms", int(1), "30000", Fixed, Used,
-        "A write or sync that takes longer fails its log directory.";
+        "A sync, read or removal that takes longer has failed; a write that does stops the node.";
     "ottla.clock.step.max.ms", long(1), "60000", Fixed, Ignored,
         "A wall clock that steps further than this suspends removal by time.";
     "ottla.purgatory.max.requests", int(1), "100000", Fixed, Used,

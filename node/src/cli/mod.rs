@@ -109,7 +109,8 @@ struct ServeArgs {
 
 #[derive(Debug, Args)]
 struct CommonArgs {
-    /// Where to serve health, readiness, metrics and the machine's view
+    /// Where to serve health, readiness, metrics and the machine's view; of several nodes the first one's, the ports
+    /// above it are the others'
     #[arg(long, value_name = "HOST:PORT")]
     http: Option<String>,
     /// Set one key of the configuration; may be repeated
@@ -193,7 +194,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let log = LogOptions { format: cli.log.log_format, filter: cli.log.log_level };
     logging::start(&log).map_err(Failure::usage)?;
     match cli.command {
-        Command::Dev(args) if args.nodes > 1 => crowd::run(&args),
+        Command::Dev(args) if args.nodes > 1 => crowd::run(&args, &log),
         Command::Dev(args) => start::dev(&args),
         Command::Serve(args) => start::serve(&args),
         Command::Topic(command) => client::topic::run(&command),

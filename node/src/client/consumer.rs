@@ -1,7 +1,7 @@
 //! Reading records.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_core::client::{ClientConfig, Command, Event, GroupCommand, GroupEvent, PolledRecords, Start};
 use ottla_core::types::{Offset, TopicPartition};
@@ -23,6 +23,8 @@ pub struct Consumer {
     assigned: BTreeSet<TopicPartition>,
     /// Whether a poll is under way: a future that was dropped leaves it so, and the next one takes what it brings.
     polling: bool,
+    /// The number of the last commit.
+    commits: u64,
 }
 
 impl Consumer {
@@ -35,7 +37,7 @@ impl Consumer {
     /// Outside of a tokio runtime.
     pub fn new(config: &ClientConfig) -> Result<Self, Error> {
         let (handle, events) = driver::start(config)?;
-        Ok(Self { handle, events, held: VecDeque::new(), assigned: BTreeSet::new(), polling: false })
+        Ok(Self { handle, events, held: VecDeque::new(), assigned: BTreeSet::new(), polling: false, commits: 0 })
     }
 
     /// Reads a partition from a place; if it is read already, from this place now.
@@ -84,14 +86,18 @@ impl Consumer {
     /// # Errors
     /// Why it was not done; [`Error::is_definite`] says whether it may have been all the same.
     pub async fn commit(&mut self) -> Result<(), Error> {
-        self.submit(GroupCommand::Commit { token: 0, positions: None, retry: true })?;
+        self.commits += 1;
+        let ours = self.commits;
+        self.submit(GroupCommand::Commit { token: ours, positions: None, retry: true })?;
         loop {
             #[expect(clippy::wildcard_enum_match_arm, reason = "all else is for the next poll")]
             match self.events.recv().await.ok_or(Error::Closed)? {
-                Event::Group(GroupEvent::Committed { token: Some(_), .. }) => return Ok(()),
-                Event::Group(GroupEvent::CommitFailed { error, definite, .. }) => {
+                Event::Group(GroupEvent::Committed { token: Some(token), .. }) if token == ours => return Ok(()),
+                Event::Group(GroupEvent::CommitFailed { token, error, definite }) if token == ours => {
                     return Err(Error::Failed { error, definite, trouble: self.handle.trouble() });
                 }
+                // Of an earlier one, whose future was dropped.
+                Event::Group(GroupEvent::Committed { .. } | GroupEvent::CommitFailed { .. }) => {}
                 other => self.held.push_back(other),
             }
         }
@@ -129,19 +135,32 @@ impl Consumer {
     /// # Errors
     /// What the program has to know of a partition or the group. Other partitions go on at the next poll.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<PolledRecords>, ConsumeError> {
+        let begun = Instant::now();
+        // One that is under way ends in its own time, not in ours.
+        let mut is_ours = !self.polling;
         loop {
             let event = match self.held.pop_front().or_else(|| self.events.try_recv().ok()) {
                 Some(event) => Some(event),
                 None => {
-                    self.begin_poll(timeout)?;
-                    self.events.recv().await
+                    let left = timeout.saturating_sub(begun.elapsed());
+                    self.begin_poll(left)?;
+                    match is_ours {
+                        true => self.events.recv().await,
+                        false => match tokio::time::timeout(left, self.events.recv()).await {
+                            Ok(event) => event,
+                            Err(_) => return Ok(Vec::new()),
+                        },
+                    }
                 }
             };
             #[expect(clippy::wildcard_enum_match_arm, reason = "the driver hands a consumer nothing else")]
             match event.ok_or(ConsumeError::Closed)? {
                 Event::Polled { records, .. } => {
                     self.polling = false;
-                    return Ok(records);
+                    if is_ours || !records.is_empty() || begun.elapsed() >= timeout {
+                        return Ok(records);
+                    }
+                    is_ours = true;
                 }
                 Event::ReadFailed { partition, error } => return Err(ConsumeError::Partition { partition, error }),
                 Event::Truncated { partition, from, to } => {
@@ -216,5 +235,96 @@ impl Consumer {
             self.polling = true;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ottla_core::client::ClientError;
+
+    use super::*;
+
+    /// A consumer, and the driver's ends: what it asks for, and what it is told.
+    fn consumer() -> (Consumer, mpsc::UnboundedReceiver<Job>, mpsc::UnboundedSender<Event>) {
+        let (jobs, asked) = mpsc::unbounded_channel();
+        let (tell, events) = mpsc::unbounded_channel();
+        let handle = Handle { jobs, trouble: Arc::default() };
+        let (held, assigned) = (VecDeque::new(), BTreeSet::new());
+        (Consumer { handle, events, held, assigned, polling: false, commits: 0 }, asked, tell)
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let in_time = async { tokio::time::timeout(Duration::from_secs(20), future).await };
+        runtime.block_on(in_time).expect("nothing waits for ever")
+    }
+
+    /// Polls it once, and drops it.
+    async fn dropped(future: impl Future) {
+        tokio::select! {
+            biased;
+            _ = future => panic!("it waits"),
+            () = std::future::ready(()) => {}
+        }
+    }
+
+    fn commit(asked: &mut mpsc::UnboundedReceiver<Job>) -> u64 {
+        match asked.try_recv() {
+            Ok(Job::Read(Command::Group(GroupCommand::Commit { token, .. }))) => token,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn poll_timeout(asked: &mut mpsc::UnboundedReceiver<Job>) -> Option<u64> {
+        match asked.try_recv() {
+            Ok(Job::Read(Command::Poll { timeout_ms, .. })) => Some(timeout_ms),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_commit_ends_as_itself_and_not_as_one_that_was_dropped() {
+        block_on(async {
+            let (mut consumer, mut asked, tell) = consumer();
+            dropped(consumer.commit()).await;
+            dropped(consumer.commit()).await;
+            let (first, second) = (commit(&mut asked), commit(&mut asked));
+            let committed = |token| Event::Group(GroupEvent::Committed { token: Some(token), positions: Vec::new() });
+            let failed = |token| {
+                let error = ClientError::BufferFull;
+                Event::Group(GroupEvent::CommitFailed { token, error, definite: true })
+            };
+            let third = second + (second - first);
+            for event in [committed(first), failed(second), committed(third)] {
+                tell.send(event).expect("the consumer lives");
+            }
+            assert_eq!(consumer.commit().await, Ok(()));
+            assert_eq!(commit(&mut asked), third);
+            dropped(consumer.commit()).await;
+            let fourth = commit(&mut asked);
+            tell.send(committed(fourth)).expect("the consumer lives");
+            tell.send(failed(fourth + 1)).expect("the consumer lives");
+            assert!(consumer.commit().await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_poll_ends_in_its_own_time_though_one_that_was_dropped_goes_on() {
+        const LONG: Duration = Duration::from_secs(1_000);
+        block_on(async {
+            let (mut consumer, mut asked, tell) = consumer();
+            dropped(consumer.poll(LONG)).await;
+            assert!(poll_timeout(&mut asked).is_some_and(|ms| (900_000..=1_000_000).contains(&ms)));
+            assert_eq!(consumer.poll(Duration::from_millis(1)).await.expect("nothing failed"), []);
+            assert_eq!(poll_timeout(&mut asked), None, "it still goes on");
+            // The one that goes on ends with nothing: this one has time left, and begins its own.
+            tell.send(Event::Polled { token: 0, records: Vec::new() }).expect("the consumer lives");
+            dropped(consumer.poll(LONG)).await;
+            assert!(poll_timeout(&mut asked).is_some_and(|ms| (900_000..=1_000_000).contains(&ms)));
+            tell.send(Event::Polled { token: 0, records: Vec::new() }).expect("the consumer lives");
+            assert_eq!(consumer.poll(Duration::ZERO).await.expect("nothing failed"), []);
+        });
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path as StdPath, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -99,6 +99,18 @@ impl OpenFile {
             }
         }
     }
+
+    /// Where it lies, as far as the system can tell: asked only when there is something to complain of, so that
+    /// thousands of open files need not keep it.
+    pub(crate) fn path(&self) -> PathBuf {
+        let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        fs::read_link(link).unwrap_or_else(|_| PathBuf::from(format!("a file of log directory {}", self.dir.0)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(file: File) -> Self {
+        Self { file, dir: LogDirId(0) }
+    }
 }
 
 impl AsFd for OpenFile {
@@ -155,8 +167,8 @@ impl Dirs {
         Self { roots: roots.into_iter().map(Arc::from).collect() }
     }
 
-    pub(super) fn roots(&self) -> impl Iterator<Item = Arc<StdPath>> + '_ {
-        self.roots.iter().cloned()
+    pub(super) fn roots(&self) -> &[Arc<StdPath>] {
+        &self.roots
     }
 
     pub(super) fn root(&self, dir: LogDirId) -> &Arc<StdPath> {

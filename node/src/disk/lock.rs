@@ -1,7 +1,7 @@
 //! One process a log directory: an advisory lock on `.lock`, as Kafka has it, with our process id inside.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -9,6 +9,9 @@ use rustix::io::Errno;
 
 /// The lock's name; it is hidden from the machine.
 pub(super) const LOCK_FILE: &str = ".lock";
+
+/// More than the digits of any process id.
+const LONGEST_PID: u64 = 32;
 
 /// Holds a log directory for this process, until it is dropped or the process ends in any way.
 #[derive(Debug)]
@@ -52,8 +55,11 @@ impl DirectoryLock {
             }
             Err(errno) => return Err(io(errno.into())),
         }
-        file.set_len(0).map_err(io)?;
-        writeln!(file, "{}", std::process::id()).map_err(io)?;
+        // The lock is what counts. On a disk without space there may be no room for who has it, and a node must start
+        // all the same, to make some.
+        if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
+            tracing::warn!("{}: the process id cannot be written: {error}", path.display());
+        }
         Ok(Self { _file: file })
     }
 }
@@ -76,9 +82,11 @@ fn make_durably(dir: &Path) -> io::Result<()> {
 }
 
 fn holder(path: &Path) -> String {
-    match fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => format!(" (process {})", text.trim()),
-        _ => String::new(),
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST_PID).read_to_string(&mut text));
+    match text.trim().parse::<u32>() {
+        Ok(pid) if read.is_ok() => format!(" (process {pid})"),
+        Ok(_) | Err(_) => String::new(),
     }
 }
 
@@ -96,5 +104,13 @@ mod tests {
         assert!(refusal.contains("a/b"), "{refusal}");
         drop(first);
         DirectoryLock::take(&dir).expect("it was given back");
+    }
+    #[test]
+    fn a_lock_holds_though_nothing_can_be_written() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::os::unix::fs::symlink("/dev/full", dir.path().join(LOCK_FILE)).expect("a link");
+        let _held = DirectoryLock::take(dir.path()).expect("nobody has it");
+        let refusal = DirectoryLock::take(dir.path()).expect_err("it is held").to_string();
+        assert!(refusal.contains("in use by another process;"), "{refusal}");
     }
 }

@@ -3,11 +3,12 @@
 //! Opens, writes, truncations, renames and new directories happen at once, on the caller's thread and in the
 //! order of the effects, so that what was written is readable when the step's answers leave. Adjacent writes
 //! of one file are merged into one `pwritev`. Syncs go to one thread a log directory, which takes all that
-//! wait as one round; reads, lists, removals and jobs go to a small pool.
+//! wait as one round; reads, lists and removals to a few others of the directory; jobs to a pool that touches no disk.
 //!
 //! Invariants:
 //!
 //! * Every operation completes exactly once, also on a device that hangs: the watchdog then completes it.
+//! * Whoever waits for one log directory waits for no other, but for what the caller's own thread does.
 //! * Pending writes are carried out before any other operation starts, so a sync covers every write of its
 //!   file that was issued before it.
 //! * A failed write or sync is neither retried nor hidden.
@@ -27,9 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_core::job::Job;
 use ottla_core::machine::{
-    DiskError, DiskResult, Effect, FileAction, FileId, FileRange, Input, JobId, OpId, OpenMode, Path,
+    DiskError, DiskResult, Effect, FileAction, FileId, FileRange, Input, LogDirId, OpId, OpenMode, Path,
 };
 use ottla_core::types::{LeaderEpoch, Offset};
 
@@ -38,8 +38,9 @@ pub use files::OpenFile;
 use files::{Dirs, Files};
 pub use lock::{DirectoryLock, LockError};
 use sync::{Syncer, Target};
-use watchdog::Outstanding;
-use workers::{Pool, Task};
+use watchdog::{Outstanding, Owner};
+pub(crate) use workers::Warmer;
+use workers::Workers;
 use writes::{Piece, Writes};
 
 /// Where completions of other threads go. It must not block.
@@ -52,7 +53,7 @@ pub struct DiskOptions {
     pub log_dirs: Vec<PathBuf>,
     /// After how long an operation that has not completed is declared failed.
     pub timeout: Duration,
-    /// How many threads read, list, remove and run jobs.
+    /// How many threads run jobs.
     pub workers: usize,
 }
 
@@ -62,7 +63,7 @@ pub struct Disk {
     files: Arc<Files>,
     writes: Writes,
     syncers: Vec<Syncer>,
-    pool: Pool,
+    workers: Workers,
     outstanding: Arc<Outstanding>,
 }
 
@@ -70,15 +71,18 @@ impl Disk {
     /// Starts the threads. The directories must be there.
     pub fn new(options: DiskOptions, counters: Arc<Counters>, done: Completions) -> io::Result<Self> {
         let dirs = Arc::new(Dirs::new(options.log_dirs));
-        let files = Arc::new(Files::default());
-        let outstanding = Arc::new(Outstanding::new(done));
-        let syncers = dirs
-            .roots()
-            .map(|root| Syncer::start(root, Arc::clone(&outstanding), Arc::clone(&counters)))
+        let (files, steps) = (Arc::default(), Arc::default());
+        let count = dirs.roots().len();
+        let outstanding =
+            Arc::new(Outstanding::new(Arc::clone(&dirs), Arc::clone(&steps), Arc::clone(&counters), done));
+        let syncers = (0..)
+            .take(count)
+            .map(|dir| Syncer::start(LogDirId(dir), &outstanding, Arc::clone(&counters)))
             .collect::<io::Result<_>>()?;
-        let pool = Pool::start(options.workers, Arc::clone(&dirs), Arc::clone(&files), Arc::clone(&outstanding))?;
-        watchdog::start(options.timeout, &outstanding, pool.handle())?;
-        Ok(Self { dirs, files, writes: Writes::new(counters), syncers, pool, outstanding })
+        let threads = (count, workers::THREADS);
+        let workers = Workers::start(threads, options.workers, &files, &steps, &outstanding)?;
+        watchdog::start(options.timeout, &outstanding, workers.crews())?;
+        Ok(Self { dirs, files, writes: Writes::new(counters), syncers, workers, outstanding })
     }
 
     /// Takes a file effect on; writes wait for [`Disk::flush`]. What completes at once is added to `completed`.
@@ -93,7 +97,10 @@ impl Disk {
             Effect::Write { op, file, pos, bytes } => self.writes.push(op, file, pos, [Piece::Bytes(bytes)]),
             Effect::Sync { op, file } => self.sync(op, file, completed),
             Effect::File { op, action } => self.act(op, *action, completed),
-            Effect::Run { job, work } => self.run(job, work, completed),
+            Effect::Run { job, work } => {
+                self.flush(completed);
+                self.workers.begin_job(job, work);
+            }
             other @ (Effect::Send { .. }
             | Effect::SendRange { .. }
             | Effect::Done { .. }
@@ -120,11 +127,7 @@ impl Disk {
     fn sync(&mut self, op: OpId, file: FileId, completed: &mut Vec<Input>) {
         self.flush(completed);
         match self.files.get(file) {
-            Ok(open) => {
-                let syncer = &self.syncers[usize::from(open.dir.0)];
-                self.outstanding.begin(op, "sync", syncer.root());
-                syncer.push(op, Target::File(file, open));
-            }
+            Ok(open) => self.syncers[usize::from(open.dir.0)].push(op, Target::File(file, open)),
             Err(error) => completed.push(failed(op, error)),
         }
     }
@@ -143,19 +146,34 @@ impl Disk {
             FileAction::SetLen { file, len } => self.files.set_len(file, len),
             FileAction::Forget { file, pos } => self.files.forget(file, pos),
             FileAction::Rename { from, to } => self.dirs.rename(&from, &to),
-            FileAction::SyncDir { path } => return self.sync_dir(op, &path),
-            FileAction::List { path } => return self.hand_over("list", Task::List { op, path }),
-            FileAction::Remove { path } => return self.hand_over("remove", Task::Remove { op, path }),
-            FileAction::Read { file, pos, len } => return self.hand_over("read", Task::Read { op, file, pos, len }),
-            FileAction::FreeSpace { dir } => return self.hand_over("free space", Task::Space { op, dir }),
+            FileAction::SyncDir { path } => {
+                let target = Target::Dir(self.dirs.resolve(&path));
+                return self.syncers[usize::from(path.dir.0)].push(op, target);
+            }
+            FileAction::List { path } => {
+                return self.hand_over(op, "list", path.dir, move |dirs| dirs.list(&path));
+            }
+            FileAction::Remove { path } => {
+                let (crew, dirs) = (self.workers.of(path.dir), Arc::clone(&self.dirs));
+                return crew.hand_over_later("removal", Owner::Op(op), move || dirs.remove(&path));
+            }
+            FileAction::FreeSpace { dir } => {
+                return self.hand_over(op, "question for free space", dir, move |dirs| dirs.space(dir));
+            }
+            FileAction::Read { file, pos, len } => match self.files.get(file) {
+                Ok(open) => {
+                    return self.hand_over(op, "read", open.dir, move |_| open.read(pos, len).map(DiskResult::Bytes));
+                }
+                Err(error) => Err(error),
+            },
         };
         completed.push(Input::Disk { op, result: result.unwrap_or_else(DiskResult::Failed) });
     }
 
-    /// Starts a job on the pool.
-    fn run(&mut self, job: JobId, work: Box<Job>, completed: &mut Vec<Input>) {
-        self.flush(completed);
-        self.pool.push(Task::Job { job, work, read: None });
+    /// What brings the ranges of files that are to be sent into memory.
+    #[must_use]
+    pub(crate) fn warmer(&self) -> Warmer {
+        self.workers.warmer()
     }
 
     /// The open file that a range lies in; it stays open as long as the result lives.
@@ -171,27 +189,16 @@ impl Disk {
         Ok(DiskResult::Opened { len })
     }
 
-    fn sync_dir(&self, op: OpId, path: &Path) {
-        let syncer = &self.syncers[usize::from(path.dir.0)];
-        self.outstanding.begin(op, "directory sync", syncer.root());
-        syncer.push(op, Target::Dir(self.dirs.resolve(path)));
-    }
-
-    fn hand_over(&self, what: &'static str, task: Task) {
-        if let Some(op) = task.op() {
-            self.outstanding.begin(op, what, self.root_of(&task));
-        }
-        self.pool.push(task);
-    }
-
-    fn root_of(&self, task: &Task) -> &Arc<std::path::Path> {
-        let dir = match task {
-            Task::List { path, .. } | Task::Remove { path, .. } => path.dir,
-            Task::Space { dir, .. } => *dir,
-            Task::Read { file, .. } => self.files.get(*file).map(|open| open.dir).unwrap_or_default(),
-            Task::Job { .. } => ottla_core::machine::LogDirId::default(),
-        };
-        self.dirs.root(dir)
+    /// Has it done on one of the directory's own threads.
+    fn hand_over(
+        &self,
+        op: OpId,
+        what: &'static str,
+        dir: LogDirId,
+        act: impl FnOnce(&Dirs) -> Result<DiskResult, DiskError> + Send + 'static,
+    ) {
+        let dirs = Arc::clone(&self.dirs);
+        self.workers.of(dir).hand_over(what, Owner::Op(op), move || act(&dirs));
     }
 }
 

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use ottla_core::machine::{DiskError, DiskResult, FileId, OpId};
+use ottla_core::machine::{DiskError, DiskResult, FileId, LogDirId, OpId};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 
 use super::disk_error;
 use super::files::OpenFile;
-use super::watchdog::Outstanding;
+use super::watchdog::{Lane, Outstanding, Owner, Ticket};
 use crate::driver::Counters;
 
 /// From so many files on, a round is shared out: the file system commits what is asked for at the same time
@@ -45,8 +45,9 @@ enum Key {
 /// The queue to one directory's thread.
 #[derive(Debug)]
 pub(super) struct Syncer {
-    root: Arc<Path>,
+    dir: LogDirId,
     queue: Arc<Queue>,
+    outstanding: Arc<Outstanding>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +58,7 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    list: Vec<(OpId, Target)>,
+    list: Vec<(Ticket, Target)>,
     ended: bool,
 }
 
@@ -71,26 +72,27 @@ impl Target {
 }
 
 impl Syncer {
-    pub(super) fn start(root: Arc<Path>, outstanding: Arc<Outstanding>, counters: Arc<Counters>) -> io::Result<Self> {
-        let queue = Arc::new(Queue::default());
-        let theirs = Arc::clone(&queue);
+    pub(super) fn start(dir: LogDirId, outstanding: &Arc<Outstanding>, counters: Arc<Counters>) -> io::Result<Self> {
+        let (queue, outstanding) = (Arc::new(Queue::default()), Arc::clone(outstanding));
+        let (theirs, told) = (Arc::clone(&queue), Arc::clone(&outstanding));
         std::thread::Builder::new().name("ottla-sync".into()).stack_size(super::workers::STACK_BYTES).spawn(
             move || {
                 while let Some(round) = theirs.take() {
-                    sync_round(round, &outstanding, &counters);
+                    sync_round(round, &told, &counters);
                 }
             },
         )?;
-        Ok(Self { root, queue })
-    }
-
-    pub(super) fn root(&self) -> &Arc<Path> {
-        &self.root
+        Ok(Self { dir, queue, outstanding })
     }
 
     pub(super) fn push(&self, op: OpId, target: Target) {
+        let what = match target {
+            Target::File(..) => "sync",
+            Target::Dir(_) => "directory sync",
+        };
+        let ticket = self.outstanding.begin(Lane::Syncs(self.dir), what, Owner::Op(op));
         let mut waiting = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.list.push((op, target));
+        waiting.list.push((ticket, target));
         if waiting.list.len() == 1 {
             self.queue.changed.notify_one();
         }
@@ -107,7 +109,7 @@ impl Drop for Syncer {
 
 impl Queue {
     /// All that waits; `None` when the driver is gone and nothing waits.
-    fn take(&self) -> Option<Vec<(OpId, Target)>> {
+    fn take(&self) -> Option<Vec<(Ticket, Target)>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         while waiting.list.is_empty() {
             if waiting.ended {
@@ -119,38 +121,57 @@ impl Queue {
     }
 }
 
-fn sync_round(round: Vec<(OpId, Target)>, outstanding: &Outstanding, counters: &Counters) {
-    let mut targets: BTreeMap<Key, (Target, Vec<OpId>)> = BTreeMap::new();
-    for (op, target) in round {
-        targets.entry(target.key()).or_insert_with(|| (target, Vec::new())).1.push(op);
+/// What is synced together, with who waits for it.
+type Wanted = (Target, Vec<Ticket>);
+
+fn sync_round(round: Vec<(Ticket, Target)>, outstanding: &Outstanding, counters: &Counters) {
+    let mut targets: BTreeMap<Key, Wanted> = BTreeMap::new();
+    for (ticket, target) in round {
+        targets.entry(target.key()).or_insert_with(|| (target, Vec::new())).1.push(ticket);
     }
     let targets: Vec<_> = targets.into_values().collect();
-    let sync = |targets: &[(Target, Vec<OpId>)]| {
-        for (target, ops) in targets {
-            make_durable(target, ops, outstanding, counters);
+    let sync = |targets: &[Wanted]| {
+        for (target, tickets) in targets {
+            make_durable(target, tickets, outstanding, counters);
         }
     };
     if targets.len() < SHARE_FROM {
         sync(&targets);
     } else {
-        let share = targets.len().div_ceil(SHARES);
-        std::thread::scope(|scope| targets.chunks(share).for_each(|targets| drop(scope.spawn(|| sync(targets)))));
+        let chunks: Vec<_> = targets.chunks(targets.len().div_ceil(SHARES)).collect();
+        share_out(&chunks, &sync, |name| std::thread::Builder::new().name(name.into()));
     }
 }
 
-fn make_durable(target: &Target, ops: &[OpId], outstanding: &Outstanding, counters: &Counters) {
+/// Syncs each share on a thread of its own, and here what no thread can be had for: a host that is out of threads is
+/// no reason to end the process.
+fn share_out(shares: &[&[Wanted]], sync: &(impl Fn(&[Wanted]) + Sync), thread: impl Fn(&str) -> std::thread::Builder) {
+    std::thread::scope(|scope| {
+        for &share in shares {
+            if thread("ottla-sync").spawn_scoped(scope, move || sync(share)).is_err() {
+                sync(share);
+            }
+        }
+    });
+}
+
+fn make_durable(target: &Target, tickets: &[Ticket], outstanding: &Outstanding, counters: &Counters) {
+    let is_wanted = tickets.iter().filter(|&&ticket| outstanding.take_up(ticket)).count() > 0;
+    if !is_wanted {
+        return;
+    }
     let (what, sync): (_, &dyn Fn() -> Result<(), DiskError>) = match target {
         Target::File(_, file) => ("file", &|| file.sync()),
         Target::Dir(path) => ("dir", &|| sync_dir(path)),
     };
     match planted() {
-        Some(skipped) if skipped == what => finish(outstanding, ops, Ok(())),
+        Some(skipped) if skipped == what => finish(outstanding, tickets, Ok(())),
         Some("early") => {
-            finish(outstanding, ops, Ok(()));
+            finish(outstanding, tickets, Ok(()));
             // Too late to be told to anybody.
             let _ = timed(counters, sync);
         }
-        _ => finish(outstanding, ops, timed(counters, sync)),
+        _ => finish(outstanding, tickets, timed(counters, sync)),
     }
 }
 
@@ -183,12 +204,30 @@ fn sync_dir(path: &Path) -> Result<(), DiskError> {
     retry_on_intr(|| rustix::fs::fsync(&dir)).map_err(disk_error)
 }
 
-fn finish(outstanding: &Outstanding, ops: &[OpId], result: Result<(), DiskError>) {
-    for &op in ops {
-        let result = match result {
-            Ok(()) => DiskResult::Done,
-            Err(error) => DiskResult::Failed(error),
+fn finish(outstanding: &Outstanding, tickets: &[Ticket], result: Result<(), DiskError>) {
+    for &ticket in tickets {
+        outstanding.end(ticket, result.map(|()| DiskResult::Done));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_share_without_a_thread_is_synced_all_the_same() {
+        let targets: Vec<Wanted> =
+            (0..3).map(|number| (Target::Dir(PathBuf::from(number.to_string())), Vec::new())).collect();
+        let shares: Vec<_> = targets.chunks(1).collect();
+        let synced = Mutex::new(Vec::new());
+        let sync = |share: &[Wanted]| {
+            let Target::Dir(path) = &share[0].0 else { return };
+            synced.lock().expect("nobody panics").push(path.clone());
         };
-        outstanding.end(op, result);
+        // No address space holds such a stack.
+        share_out(&shares, &sync, |name| std::thread::Builder::new().name(name.into()).stack_size(1 << 62));
+        assert_eq!(synced.into_inner().expect("nobody panics"), ["0", "1", "2"].map(PathBuf::from));
     }
 }

@@ -88,6 +88,8 @@ pub struct Counters {
     pub bytes_out: Count,
     /// Bytes sent from files, by sendfile.
     pub bytes_out_file: Count,
+    /// Connections closed within an answer, because a file did not give the rest of it.
+    pub unreadable: Count,
     /// File writes asked for.
     pub writes: Count,
     /// `pwritev` calls; the writes less these were merged.
@@ -96,7 +98,7 @@ pub struct Counters {
     pub bytes_written: Count,
     /// Each fdatasync and directory fsync.
     pub syncs: Histogram,
-    /// Syncs that failed.
+    /// Syncs that failed, and those that were given up.
     pub syncs_failed: Count,
 }
 

@@ -20,6 +20,7 @@ mod brain;
 mod clock;
 mod counters;
 mod gates;
+mod inbox;
 mod intake;
 mod round;
 
@@ -41,6 +42,10 @@ pub use counters::{Count, Counters, Histogram};
 pub(crate) use intake::ingress;
 pub(crate) use round::Shared;
 
+/// What may be queued for the machine. It holds a few hundred large requests, and is little beside the memory of a host
+/// whose disk so many wait for.
+const MAX_QUEUED_BYTES: u64 = 64 << 20;
+
 /// How a node is set up: what the driver itself needs to know. All else is the machine's configuration.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
@@ -52,12 +57,14 @@ pub struct NodeOptions {
     pub log_dirs: Vec<PathBuf>,
     /// `num.network.threads`
     pub network_threads: usize,
-    /// How many threads read cold data and run jobs.
+    /// How many threads run jobs.
     pub workers: usize,
     /// What a frame may hold.
     pub frames: FrameLimits,
     /// `ottla.connection.max.unsent.bytes`: with more in memory for its client, a connection's next frame waits.
     pub max_unsent_bytes: u64,
+    /// With so many bytes of requests queued for the machine no client is read, until a round takes them.
+    pub max_queued_bytes: u64,
     /// `max.connections`; three quarters of the limit of open files, if that is less.
     pub max_connections: usize,
     /// `max.connections.per.ip`
@@ -95,6 +102,7 @@ impl Default for NodeOptions {
             workers: 2,
             frames: FrameLimits::default(),
             max_unsent_bytes: 1 << 20,
+            max_queued_bytes: MAX_QUEUED_BYTES,
             max_connections: usize::MAX,
             max_connections_per_ip: usize::MAX,
             max_idle: Duration::from_secs(600),

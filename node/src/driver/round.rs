@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ottla_core::clock::{Instant, Now};
 use ottla_core::machine::{ConnId, Effect, Effects, FileRange, Input, Level, Note};
@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::gates::{Gates, Why};
+use super::inbox::Inbox;
 use super::{Brain, Counters, NodeOptions};
-use crate::disk::{Completions, Disk};
+use crate::disk::{Completions, Disk, Warmer};
 use crate::net::{Chunk, Conn, Conns};
 
 /// How many passes over the inbox one round makes before it lets the connections have their turn.
@@ -25,7 +26,7 @@ const NEVER: u64 = u64::MAX;
 /// What all threads share.
 pub(crate) struct Shared {
     core: Mutex<Core>,
-    inbox: Mutex<Vec<Input>>,
+    inbox: Inbox,
     /// One a thread: there is something for a round to do.
     wake: Vec<Notify>,
     conns: Conns,
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     deadline: AtomicU64,
     ready: Switch,
     stopped: Switch,
+    /// There from before the first connection is.
+    warmer: OnceLock<Warmer>,
 }
 
 /// Something that happens once.
@@ -79,7 +82,7 @@ impl Shared {
                 completed: Vec::new(),
                 touched: Vec::new(),
             }),
-            inbox: Mutex::default(),
+            inbox: Inbox::new(options.max_queued_bytes),
             wake: (0..options.network_threads.max(1)).map(|_| Notify::new()).collect(),
             conns: Conns::default(),
             clock: Clock::new(),
@@ -88,10 +91,12 @@ impl Shared {
             deadline: AtomicU64::new(deadline),
             ready: Switch::default(),
             stopped: Switch::default(),
+            warmer: OnceLock::new(),
         })
     }
 
     pub(crate) fn attach(&self, disk: Disk) {
+        self.warmer.get_or_init(|| disk.warmer());
         self.lock().disk = Some(disk);
     }
 
@@ -108,6 +113,10 @@ impl Shared {
                 shared.push(input);
             }
         })
+    }
+
+    pub(crate) fn warmer(&self) -> Option<&Warmer> {
+        self.warmer.get()
     }
 
     pub(crate) fn counters(&self) -> &Arc<Counters> {
@@ -132,14 +141,24 @@ impl Shared {
 
     /// Queues an input from outside the I/O threads.
     pub(crate) fn push(&self, input: Input) {
-        self.inbox().push(input);
+        self.inbox.push(input);
         self.wake[0].notify_one();
     }
 
     /// Queues what a connection of I/O thread `thread` read, in order.
     pub(crate) fn push_all(&self, thread: usize, inputs: &mut Vec<Input>) {
-        self.inbox().append(inputs);
+        self.inbox.append(inputs);
         self.wake[thread].notify_one();
+    }
+
+    /// Whether a client may be read: what it sends would be queued.
+    pub(crate) fn has_room(&self) -> bool {
+        self.inbox.has_room()
+    }
+
+    /// Waits for the round that makes room. Some thread is at it, or was woken for it: the queue is not empty.
+    pub(crate) async fn room(&self) {
+        self.inbox.room().await;
     }
 
     pub(crate) fn inspect<R>(&self, look: impl FnOnce(&dyn Any) -> R) -> R {
@@ -192,7 +211,7 @@ impl Shared {
             drop(core);
             self.send(thread, &mut touched);
             self.give_back(touched);
-            if self.inbox().is_empty() {
+            if self.inbox.is_empty() {
                 return false;
             }
         }
@@ -201,7 +220,7 @@ impl Shared {
 
     /// Hands all queued inputs to the machine, then the completions that follow at once, until none does.
     fn pass(self: &Arc<Self>, core: &mut Core) {
-        mem::swap(&mut *self.inbox(), &mut core.batch);
+        self.inbox.take(&mut core.batch);
         let now = self.clock.now();
         if now.monotonic.0 >= self.deadline.load(Ordering::Acquire) {
             core.batch.push(Input::Timeout);
@@ -316,7 +335,7 @@ impl Shared {
             }
         }
         if !drained.is_empty() {
-            self.inbox().append(&mut drained);
+            self.inbox.append(&mut drained);
         }
     }
 
@@ -335,10 +354,6 @@ impl Shared {
         if thread != 0 && next < before {
             self.wake[0].notify_one();
         }
-    }
-
-    fn inbox(&self) -> MutexGuard<'_, Vec<Input>> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {

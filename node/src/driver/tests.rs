@@ -35,6 +35,11 @@ const PAUSE: i32 = 7;
 /// Answer with the frame and [`BIG_BYTES`] more.
 const BIG: i32 = 8;
 
+/// Handle nothing more before the test says so.
+const HOLD: i32 = 9;
+/// Take it, and give no answer.
+const TAKE: i32 = 10;
+
 const BIG_BYTES: usize = 1 << 20;
 
 /// The bytes of a request header.
@@ -51,10 +56,12 @@ enum Seen {
     Malformed,
     Big,
     Dialled(Result<(), String>),
+    Answer(usize),
 }
 
 struct Stub {
     seen: Sender<Seen>,
+    released: Receiver<()>,
     booted: bool,
     now: Now,
     ops: u64,
@@ -64,10 +71,12 @@ struct Stub {
 }
 
 impl Stub {
-    fn new() -> (Box<Self>, Receiver<Seen>) {
+    fn new() -> (Box<Self>, Receiver<Seen>, Sender<()>) {
         let (seen, watch) = mpsc::channel();
+        let (release, released) = mpsc::channel();
         let stub = Self {
             seen,
+            released,
             booted: false,
             now: Now::default(),
             ops: 0,
@@ -75,7 +84,7 @@ impl Stub {
             waiting: HashMap::new(),
             later: Vec::new(),
         };
-        (Box::new(stub), watch)
+        (Box::new(stub), watch, release)
     }
 
     fn op(&mut self) -> OpId {
@@ -130,6 +139,8 @@ impl Stub {
                 self.tell(Seen::Big);
                 out.push(answer(conn, &[&frame[..], &[0; BIG_BYTES]].concat()));
             }
+            HOLD => self.released.recv().expect("the test says so"),
+            TAKE => out.push(Effect::Done { conn }),
             other => panic!("the test sent {other}"),
         }
     }
@@ -180,7 +191,7 @@ impl Brain for Stub {
                 self.tell(Seen::Malformed);
                 out.push(Effect::Close { conn });
             }
-            Input::Answer { .. } => panic!("the stub asks nobody"),
+            Input::Answer { frame, .. } => self.tell(Seen::Answer(frame.len())),
             Input::Drained { conn } => self.tell(Seen::Drained(conn)),
             Input::Closed { conn } => self.tell(Seen::Closed(conn)),
             Input::Disk { op, result } => self.on_disk(op, &result, out),
@@ -215,6 +226,7 @@ struct Fixture {
     running: Running,
     address: SocketAddr,
     seen: Receiver<Seen>,
+    release: Sender<()>,
     dir: tempfile::TempDir,
 }
 
@@ -229,11 +241,11 @@ impl Fixture {
         change(&mut options);
         let node = super::Node::bind(options).expect("the node binds");
         let address = node.addresses().expect("the listener is bound")[0];
-        let (stub, seen) = Stub::new();
+        let (stub, seen, release) = Stub::new();
         let (ready, is_ready) = mpsc::channel();
         let running = node.start_with(stub, move || ready.send(()).expect("the test waits")).expect("the node starts");
         is_ready.recv_timeout(LONG).expect("the node becomes ready");
-        Self { running, address, seen, dir }
+        Self { running, address, seen, release, dir }
     }
 
     fn connect(&self) -> TcpStream {
@@ -429,6 +441,56 @@ fn frames_are_not_read_while_others_wait() {
     node.stop();
 }
 
+/// While a round goes on (it may wait for the disk) no more is read than the bound and a read or two.
+fn requests_that_wait_are_bounded(threads: usize) {
+    const BOUND: u64 = 1 << 20;
+    const MANY: usize = 24 << 20;
+    let node = Fixture::start(|options| {
+        options.network_threads = threads;
+        options.max_queued_bytes = BOUND;
+    });
+    let mut holder = node.connect();
+    // One on each thread at least, whichever makes the round.
+    let mut streams: Vec<_> = (0..2).map(|_| node.connect()).collect();
+    let opened = (0..3).filter(|_| matches!(node.next_seen(), Seen::Opened(_))).count();
+    assert_eq!(opened, 3);
+    holder.write_all(&frame(HOLD, 0)).expect("the node reads");
+    let flood = frame(TAKE, 100_000).repeat(MANY / 100_000);
+    let writers = streams.iter().map(|stream| stream.try_clone().expect("it can be cloned"));
+    std::thread::scope(|scope| {
+        for mut writer in writers {
+            let flood = &flood;
+            scope.spawn(move || writer.write_all(flood).expect("the node reads"));
+        }
+        let mut read = 0;
+        loop {
+            std::thread::sleep(Duration::from_millis(300));
+            let now = node.running.counters().bytes_in.get();
+            if now == read {
+                break;
+            }
+            read = now;
+        }
+        node.release.send(()).expect("the machine waits for it");
+        assert!(read <= 4 * BOUND, "{read} bytes are queued");
+    });
+    for stream in &mut streams {
+        stream.write_all(&frame(ECHO, 5)).expect("the node reads");
+        assert_eq!(read_frame(stream), frame(ECHO, 5)[4..]);
+    }
+    node.stop();
+}
+
+#[test]
+fn requests_that_wait_are_bounded_on_one_thread() {
+    requests_that_wait_are_bounded(1);
+}
+
+#[test]
+fn requests_that_wait_are_bounded_on_two_threads() {
+    requests_that_wait_are_bounded(2);
+}
+
 #[test]
 fn closing_either_way_is_heard_once() {
     let node = Fixture::start(|_| {});
@@ -487,7 +549,9 @@ fn thousands_of_connections_come_and_go() {
                 assert!(open.remove(&conn));
                 closed += 1;
             }
-            other @ (Seen::Drained(_) | Seen::Malformed | Seen::Big | Seen::Dialled(_)) => panic!("{other:?}"),
+            other @ (Seen::Drained(_) | Seen::Malformed | Seen::Big | Seen::Dialled(_) | Seen::Answer(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
     node.stop();
@@ -549,6 +613,25 @@ fn dialling_succeeds_and_fails() {
         seen = node.next_seen();
     }
     assert!(matches!(seen, Seen::Dialled(Err(_))), "{seen:?}");
+    node.stop();
+}
+
+/// An answer may be larger than a request; what is none ends the connection at once.
+#[test]
+fn answers_have_a_bound_of_their_own() {
+    const REQUEST_MAX: usize = 1_000;
+    let node = Fixture::start(|options| options.frames.request_max_bytes = 1_000);
+    let mut stream = node.connect();
+    assert_eq!(node.next_seen(), Seen::Opened(ConnId(1)));
+    let peer = TcpListener::bind("127.0.0.1:0").expect("it binds");
+    stream.write_all(&dial(&peer.local_addr().expect("it is bound").to_string())).expect("the node reads");
+    assert_eq!(node.next_seen(), Seen::Dialled(Ok(())));
+    let (mut dialled, _) = peer.accept().expect("the node has dialled");
+    dialled.write_all(&frame(ECHO, 50 * REQUEST_MAX)).expect("the node reads");
+    assert_eq!(node.next_seen(), Seen::Answer(HEAD + 50 * REQUEST_MAX));
+    dialled.write_all(&i32::MAX.to_be_bytes()).expect("the node reads");
+    assert_eq!(node.next_seen(), Seen::Closed(ConnId(2)));
+    assert!(at_end(&mut dialled));
     node.stop();
 }
 

@@ -107,12 +107,9 @@ impl Acceptor {
         if counts.all >= self.most.connections {
             return Err(self.most.limit);
         }
-        let here = counts.by_ip.entry(ip).or_default();
-        if *here >= self.options.max_connections_per_ip {
+        if !counts.add(ip, self.options.max_connections_per_ip) {
             return Err("max.connections.per.ip");
         }
-        *here += 1;
-        counts.all += 1;
         Ok(Admission { ip, counts: Arc::clone(&self.counts) })
     }
 
@@ -167,16 +164,32 @@ impl Most {
     }
 }
 
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let mut counts = lock(&self.counts);
-        counts.all -= 1;
-        if let Some(here) = counts.by_ip.get_mut(&self.ip) {
+impl Counts {
+    /// One more from there, unless there are so many already: then nothing is kept of who is refused.
+    fn add(&mut self, ip: IpAddr, most: usize) -> bool {
+        let here = self.by_ip.get(&ip).copied().unwrap_or(0);
+        let has_room = here < most;
+        if has_room {
+            self.by_ip.insert(ip, here + 1);
+            self.all += 1;
+        }
+        has_room
+    }
+
+    fn remove(&mut self, ip: IpAddr) {
+        self.all -= 1;
+        if let Some(here) = self.by_ip.get_mut(&ip) {
             *here -= 1;
             if *here == 0 {
-                counts.by_ip.remove(&self.ip);
+                self.by_ip.remove(&ip);
             }
         }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        lock(&self.counts).remove(self.ip);
     }
 }
 
@@ -197,4 +210,21 @@ fn is_of_the_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_who_is_refused_or_has_gone() {
+        let mut counts = Counts::default();
+        let ip = |last| IpAddr::from([10, 0, 0, last]);
+        assert!(!counts.add(ip(1), 0));
+        assert!(counts.by_ip.is_empty());
+        assert!(counts.add(ip(1), 1) && !counts.add(ip(1), 1) && counts.add(ip(2), 1));
+        assert_eq!((counts.all, counts.by_ip.len()), (2, 2));
+        counts.remove(ip(1));
+        assert_eq!((counts.all, counts.by_ip.len()), (1, 1));
+    }
 }

@@ -22,6 +22,9 @@ use crate::driver::{Counters, FrameLimits, Shared};
 /// What one connection sends in one turn before the others have theirs.
 const TURN_BYTES: u64 = 1 << 20;
 
+/// The longest answer that a peer of ours may give: as our client's.
+const ANSWER_MAX_BYTES: u32 = 1 << 30;
+
 /// How long a closing connection has to take its last answers, and its peer to close too.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -29,9 +32,9 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Conn {
     id: ConnId,
-    /// With more bytes than these in memory to be sent, the connection is full. `None` if we dialled it: then what
-    /// comes are answers, and two nodes that each waited for the other to read first would wait for ever.
-    max_unsent: Option<u64>,
+    side: Side,
+    /// With more bytes than these in memory to be sent, the connection is full, unless it is ours.
+    max_unsent: u64,
     /// The I/O thread that its task runs on.
     thread: usize,
     stream: TcpStream,
@@ -42,8 +45,20 @@ pub(crate) struct Conn {
     last_active: AtomicU64,
     /// Its task has to look again at what it waits for.
     changed: Notify,
-    /// The queue became empty.
+    /// The queue became empty, or the connection has ended.
     emptied: Notify,
+}
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// We dialled it: what comes are answers. It waits for nothing, since two nodes that each waited for the other to
+    /// read first would wait for ever.
+    Ours,
+    /// Another node's, to the controllers' listener: it does not wait because of clients.
+    Controller,
+    /// A client's, or another broker's.
+    Client,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +74,13 @@ struct Out {
     was_full: bool,
     /// The connection broke.
     broken: bool,
+}
+
+impl Out {
+    fn end(&mut self) {
+        self.broken = true;
+        self.queue.clear();
+    }
 }
 
 /// What followed from a [`Conn::enqueue`].
@@ -84,9 +106,10 @@ pub(crate) struct Flushed {
 }
 
 impl Conn {
-    pub(super) fn new(id: ConnId, max_unsent: Option<u64>, thread: usize, stream: TcpStream, now: Instant) -> Self {
+    pub(super) fn new(id: ConnId, side: Side, max_unsent: u64, thread: usize, stream: TcpStream, now: Instant) -> Self {
         Self {
             id,
+            side,
             max_unsent,
             thread,
             stream,
@@ -104,10 +127,6 @@ impl Conn {
 
     pub(crate) fn thread(&self) -> usize {
         self.thread
-    }
-
-    fn is_dialled(&self) -> bool {
-        self.max_unsent.is_none()
     }
 
     pub(super) fn last_active(&self) -> Instant {
@@ -132,7 +151,7 @@ impl Conn {
         }
         out.closing = matches!(chunk, Chunk::Close);
         out.queue.push(chunk);
-        let is_full = self.max_unsent.is_some_and(|most| out.queue.memory() > most);
+        let is_full = self.side != Side::Ours && out.queue.memory() > self.max_unsent;
         out.was_full |= is_full;
         Queued { is_first: !std::mem::replace(&mut out.touched, true), is_full }
     }
@@ -164,10 +183,20 @@ impl Conn {
                     out.pending = true;
                     break;
                 }
+                // The machine has the connection closed before it cuts a file that is being sent.
+                Ok(Step::Unreadable(what)) if out.closing => {
+                    tracing::debug!("{} is closed within an answer: {what}", self.id);
+                    out.end();
+                }
+                // The rest of the answer will not come, and what follows it would be taken for that.
+                Ok(Step::Unreadable(what)) => {
+                    tracing::error!("{} is closed within an answer: {what}", self.id);
+                    shared.counters().unreadable.add(1);
+                    out.end();
+                }
                 Err(error) => {
                     tracing::debug!("{} broke: {error}", self.id);
-                    out.broken = true;
-                    out.queue.clear();
+                    out.end();
                 }
             }
         }
@@ -189,27 +218,37 @@ impl Conn {
         self.wake();
     }
 
-    /// Waits for the disk, with everything else of this connection, and with nobody else.
-    async fn warm(&self, cold: Cold) {
-        let warmed = tokio::task::spawn_blocking(move || {
-            cold.warm();
-            cold
-        });
-        // It fails only when the runtime ends.
-        if let Ok(cold) = warmed.await {
-            self.out().queue.warmed(&cold);
+    /// Waits for the disk, with everything else of this connection, and with nobody else; until it breaks.
+    async fn warm(&self, shared: &Shared, cold: Cold) {
+        let Some(warmer) = shared.warmer() else {
+            return;
+        };
+        let mut warmed = cold.warm(warmer);
+        while !self.out().broken {
+            tokio::select! {
+                biased;
+                // Whatever else has changed is looked at after this.
+                () = self.changed.notified() => {}
+                warmed = &mut warmed => {
+                    match warmed {
+                        Ok(()) => self.out().queue.warmed(&cold),
+                        // The device hangs: the rest of the answer will not come, and the watchdog has said why.
+                        Err(_) => self.abort(),
+                    }
+                    return;
+                }
+            }
         }
     }
 
     /// Ends the connection without further ado.
     pub(super) fn abort(&self) {
-        let mut out = self.out();
-        out.broken = true;
-        out.queue.clear();
+        self.out().end();
         self.wake();
+        self.emptied.notify_waiters();
     }
 
-    /// Waits until nothing waits to be sent.
+    /// Waits until nothing waits to be sent; if it is to be closed, until it is.
     pub(super) async fn emptied(&self) {
         let emptied = self.emptied.notified();
         tokio::pin!(emptied);
@@ -269,7 +308,10 @@ enum Wants {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
-    let mut reader = FrameReader::new(limits.request_max_bytes);
+    let mut reader = FrameReader::new(match conn.side {
+        Side::Ours => ANSWER_MAX_BYTES,
+        Side::Controller | Side::Client => limits.request_max_bytes,
+    });
     let mut inputs = Vec::new();
     loop {
         let interest = match conn.wants() {
@@ -299,14 +341,20 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
                 turn = Turn::Again;
             }
             if let Some(cold) = flushed.cold {
-                conn.warm(cold).await;
+                conn.warm(shared, cold).await;
             }
         }
-        if ready.is_readable() && interest.is_readable() {
+        let wants_to_read = ready.is_readable() && interest.is_readable();
+        let may_read = conn.side != Side::Client || shared.has_room();
+        if wants_to_read && may_read {
             turn = turn.max(read(shared, conn, &mut reader, limits, &mut inputs));
         }
         if !inputs.is_empty() {
             shared.push_all(conn.thread, &mut inputs);
+        }
+        if wants_to_read && !may_read {
+            // The task waits, not its thread: the round may be this thread's to make.
+            shared.room().await;
         }
         match turn {
             Turn::End => return,
@@ -346,9 +394,14 @@ fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, limits: FrameLim
     };
     loop {
         match reader.next_frame() {
-            Ok(Some(frame)) if conn.is_dialled() => inputs.push(Input::Answer { conn: conn.id, frame }),
+            Ok(Some(frame)) if conn.side == Side::Ours => inputs.push(Input::Answer { conn: conn.id, frame }),
             Ok(Some(frame)) => inputs.push(crate::driver::ingress(conn.id, frame, limits.inflated_max_bytes)),
             Ok(None) => return turn,
+            // The calls that wait for an answer then fail at once.
+            Err(error) if conn.side == Side::Ours => {
+                tracing::warn!("{}: a peer's answer cannot be read: {error}", conn.id);
+                return Turn::End;
+            }
             Err(error) => {
                 let why = Box::new(Malformed { head: None, error });
                 inputs.push(Input::Malformed { conn: conn.id, why });
@@ -383,4 +436,37 @@ async fn linger(conn: &Conn) {
         }
     };
     let _ = tokio::time::timeout(LINGER, read_away).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Polls it once.
+    async fn is_over(future: impl Future) -> bool {
+        tokio::select! {
+            biased;
+            _ = future => true,
+            () = std::future::ready(()) => false,
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_connection_that_has_ended() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("it binds");
+            let address = listener.local_addr().expect("it is bound");
+            let stream = TcpStream::connect(address).await.expect("it listens");
+            let conn = Conn::new(ConnId(1), Side::Client, 1 << 20, 0, stream, Instant(0));
+            assert!(is_over(conn.emptied()).await, "nothing is to be sent");
+            let _ = conn.enqueue(Chunk::Close);
+            let emptied = conn.emptied();
+            tokio::pin!(emptied);
+            assert!(!is_over(&mut emptied).await, "it is to be closed in good order");
+            conn.abort();
+            assert!(is_over(&mut emptied).await);
+            assert!(is_over(conn.emptied()).await);
+        });
+    }
 }

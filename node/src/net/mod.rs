@@ -2,8 +2,8 @@
 //!
 //! Each connection is one task on one I/O thread. It reads whole frames, and sends what a round could not send
 //! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`; what waits in memory to be sent
-//! on a connection by `ottla.connection.max.unsent.bytes`; a peer that does not read at all by
-//! `connections.max.idle.ms`.
+//! on a connection by `ottla.connection.max.unsent.bytes`; what clients have sent and the machine has not seen by a
+//! bound of the driver's; a peer that does not read at all by `connections.max.idle.ms`.
 //!
 //! Absent on purpose: TLS and SASL (they change what a byte is, not who owns it).
 
@@ -30,13 +30,14 @@ use tokio::sync::mpsc;
 use crate::driver::{NodeOptions, Shared};
 use accept::{Acceptor, Admission};
 pub(crate) use conn::Conn;
+use conn::Side;
 pub(crate) use out::Chunk;
 
 /// How many connections wait to be accepted: bursts after a failover are large. (The standard library listens
 /// with 128.) The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// How many threads, at most and only at need, wait for cold bytes and for names to be resolved; names cannot take all.
+/// How many threads, at most and only at need, wait for names to be resolved.
 const BLOCKING_THREADS: usize = 4;
 
 /// How long a dialled peer has to answer.
@@ -137,8 +138,8 @@ fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
 }
 
-/// Its threads that wait are left behind: for a name that nobody wants any more, or for bytes that are only read. What
-/// must end first is the disk's, which has threads of its own.
+/// Its threads that wait are left behind: for a name that nobody wants any more. What must end first is the disk's,
+/// which has threads of its own.
 fn run_to_end(runtime: Runtime, run: impl Future<Output = ()>) {
     runtime.block_on(run);
     runtime.shutdown_background();
@@ -184,9 +185,13 @@ fn take_over(
     admission: Option<Admission>,
 ) {
     let id = shared.conns().next_id();
-    let is_dialled = matches!(how, Opened::Dialled { .. });
-    let max_unsent = (!is_dialled).then_some(options.max_unsent_bytes);
-    let conn = Arc::new(Conn::new(id, max_unsent, thread, stream, shared.clock().monotonic()));
+    let side = match &how {
+        Opened::Dialled { .. } => Side::Ours,
+        Opened::Accepted { listener, .. } if options.controllers.contains(listener) => Side::Controller,
+        Opened::Accepted { .. } => Side::Client,
+    };
+    let now = shared.clock().monotonic();
+    let conn = Arc::new(Conn::new(id, side, options.max_unsent_bytes, thread, stream, now));
     shared.conns().insert(Arc::clone(&conn));
     shared.counters().connections.add(1);
     // Queued before the task reads its first frame, so the machine hears of it first.
@@ -194,6 +199,8 @@ fn take_over(
     let (shared, limits) = (Arc::clone(shared), options.frames);
     tokio::spawn(async move {
         conn::serve(&shared, &conn, limits).await;
+        // Nobody waits for what it could not send.
+        conn.abort();
         shared.conns().remove(id);
         shared.counters().connections.sub(1);
         shared.push_all(thread, &mut vec![Input::Closed { conn: id }]);

@@ -6,6 +6,7 @@
 //! such bytes are first read by a thread that may wait.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
+use tokio::sync::oneshot;
 
-use crate::disk::OpenFile;
+use crate::disk::{OpenFile, Warmer};
 
 /// How many buffers one `sendmsg` gathers.
 const MOST_SLICES: usize = 64;
@@ -61,6 +63,16 @@ pub(super) enum Step {
     Sent(Sent),
     /// It must not: these bytes are on the disk only, and everybody would wait for them.
     Cold(Cold),
+    /// It cannot: the file does not give them.
+    Unreadable(Unreadable),
+}
+
+/// A range that cannot be read, so that its answer cannot be ended.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    file: Arc<OpenFile>,
+    pos: u64,
+    error: io::Error,
 }
 
 /// Bytes that are not in the page cache.
@@ -94,9 +106,9 @@ impl Chunk {
 }
 
 impl Cold {
-    /// Reads them from the disk: on a thread that may wait.
-    pub(super) fn warm(&self) {
-        self.file.warm(self.pos, self.len);
+    /// Has them read from the disk, on a thread that may wait.
+    pub(super) fn warm(&self, warmer: &Warmer) -> oneshot::Receiver<()> {
+        warmer.warm(Arc::clone(&self.file), self.pos, self.len)
     }
 }
 
@@ -147,7 +159,13 @@ impl OutQueue {
                 if *pos >= *warm_to && !file.is_cached(*pos, now) {
                     return Ok(Step::Cold(Cold { file: Arc::clone(file), pos: *pos, len: now }));
                 }
-                let sent = send_range(socket, file, *pos, now)?;
+                let sent = match send_range(socket, file, *pos, now) {
+                    Ok(sent) => sent,
+                    Err(error) if is_of_the_file(&error) => {
+                        return Ok(Step::Unreadable(Unreadable { file: Arc::clone(file), pos: *pos, error }));
+                    }
+                    Err(error) => return Err(error),
+                };
                 *pos += sent;
                 *len -= sent;
                 if *len == 0 {
@@ -159,9 +177,12 @@ impl OutQueue {
         }
     }
 
-    /// What was cold can be sent now, or is about to fail.
+    /// What was cold can be sent now, or is about to fail; if it is still what comes next.
     pub(super) fn warmed(&mut self, cold: &Cold) {
-        if let Some(Chunk::Range { warm_to, .. }) = self.chunks.front_mut() {
+        if let Some(Chunk::Range { file, pos, warm_to, .. }) = self.chunks.front_mut()
+            && Arc::ptr_eq(file, &cold.file)
+            && *pos == cold.pos
+        {
             *warm_to = cold.pos + cold.len;
         }
     }
@@ -217,6 +238,86 @@ fn send_range(socket: impl AsFd, file: &OpenFile, pos: u64, len: u64) -> io::Res
     }
 }
 
+/// Whether an error of `sendfile` says something of the file, and not of the socket.
+fn is_of_the_file(error: &io::Error) -> bool {
+    let of_files = [
+        Errno::IO,
+        Errno::REMOTEIO,
+        Errno::STALE,
+        Errno::BADMSG,
+        Errno::UCLEAN,
+        Errno::NODATA,
+        Errno::NXIO,
+        Errno::NODEV,
+        Errno::OVERFLOW,
+    ];
+    error.kind() == io::ErrorKind::UnexpectedEof || Errno::from_io_error(error).is_some_and(|it| of_files.contains(&it))
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, pos, error } = self;
+        let path = file.path();
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            write!(f, "{}: the file ends at byte {pos}", path.display())
+        } else {
+            write!(f, "{}: byte {pos} cannot be read: {error}", path.display())
+        }
+    }
+}
+
 fn length(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(file: std::fs::File, len: u64) -> Chunk {
+        Chunk::Range { file: Arc::new(OpenFile::for_test(file)), pos: 0, len, warm_to: len }
+    }
+
+    fn sockets() -> (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream) {
+        std::os::unix::net::UnixStream::pair().expect("two sockets")
+    }
+
+    /// A file that was cut, or that its disk does not give, is no client that went away.
+    #[test]
+    fn what_cannot_be_read_is_told_from_a_peer_that_is_gone() {
+        let (ours, theirs) = sockets();
+        let len = 1 << 20;
+        let cut = tempfile::NamedTempFile::new().expect("a temporary file");
+        let mut queue = OutQueue::default();
+        queue.push(range(cut.reopen().expect("it is there"), len));
+        let Ok(Step::Unreadable(what)) = queue.send(&ours, len) else { panic!("the file is empty") };
+        let (what, path) = (what.to_string(), cut.path().display().to_string());
+        assert_eq!(what, format!("{path}: the file ends at byte 0"));
+
+        drop(theirs);
+        cut.as_file().set_len(len).expect("it can be set");
+        assert!(queue.send(&ours, len).is_err(), "the peer is gone");
+        assert!(is_of_the_file(&Errno::IO.into()) && !is_of_the_file(&Errno::CONNRESET.into()));
+    }
+
+    #[test]
+    fn only_what_was_warmed_is_warm() {
+        let open = || tempfile::tempfile().expect("a temporary file");
+        let mut queue = OutQueue::default();
+        queue.push(range(open(), 1 << 20));
+        let warm_to = |queue: &OutQueue| match queue.chunks.front() {
+            Some(Chunk::Range { warm_to, .. }) => *warm_to,
+            _ => panic!("a range was queued"),
+        };
+        let before = warm_to(&queue);
+        let other = Cold { file: Arc::new(OpenFile::for_test(open())), pos: 0, len: 5 };
+        queue.warmed(&other);
+        assert_eq!(warm_to(&queue), before);
+        let Some(Chunk::Range { file, .. }) = queue.chunks.front() else { panic!("a range was queued") };
+        let ours = Cold { file: Arc::clone(file), pos: 0, len: 5 };
+        queue.warmed(&Cold { pos: 1, ..ours.clone() });
+        assert_eq!(warm_to(&queue), before);
+        queue.warmed(&ours);
+        assert_eq!(warm_to(&queue), 5);
+    }
 }

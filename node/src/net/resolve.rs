@@ -5,8 +5,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use tokio::sync::Semaphore;
 
-/// A look-up that hangs keeps its thread until the system's resolver gives up, however soon the dial does; and these
-/// threads are those that cold bytes are read by. So there are never more of them, in the whole process.
+/// A look-up that hangs keeps its thread until the system's resolver gives up, however soon the dial does. So there are
+/// never more of them, in the whole process.
 static LOOK_UPS: Semaphore = Semaphore::const_new(2);
 
 /// Where `host:port` may be. Only a name is looked up.
@@ -50,11 +50,11 @@ mod tests {
                 tokio::time::timeout(Duration::from_millis(20), given_up).await.expect_err("it hangs");
                 hanging.push(end);
             }
-            let cold = tokio::task::spawn_blocking(|| "read");
-            let cold = tokio::time::timeout(Duration::from_secs(10), cold).await;
+            let other = tokio::task::spawn_blocking(|| "done");
+            let other = tokio::time::timeout(Duration::from_secs(10), other).await;
             // Before anything is asserted: the runtime waits for its threads.
             drop(hanging);
-            assert_eq!(cold.expect("a thread is free").expect("it does not panic"), "read");
+            assert_eq!(other.expect("a thread is free").expect("it does not panic"), "done");
             look_up(|| Ok(())).await.expect("places are free again");
         });
     }

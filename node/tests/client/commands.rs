@@ -187,6 +187,25 @@ fn json_goes_out_and_in_again() {
     fails_with_input(brokers, &["produce", &second, "-J"], b"{\"value\":\n", 1, &["in {\"value\":"]);
 }
 
+/// One that is wrong takes none with it.
+#[test]
+fn what_stands_beside_a_wrong_record_is_written_and_told() {
+    let cluster = Cluster::get();
+    let brokers = cluster.brokers.as_str();
+    let name = topic(brokers, "1");
+    let input = b"{\"value\":\"a\"}\n{\"value\":\"b\"}\nnone\n{\"value\":\"c\"}\n";
+    fails_with_input(brokers, &["produce", &name, "-J"], input, 1, &["line 3: ", "in none"]);
+    assert_eq!(succeeds(brokers, &["consume", &name, "-e", "-f", "%v "], b""), "a b ");
+    // Nobody asks for the third.
+    succeeds(brokers, &["produce", &name, "-J", "-n", "2"], input);
+
+    let input = b"{\"value\":\"d\"}\n{\"value\":\"e\",\"partition\":7}\n{\"value\":\"f\"}\n";
+    let output = ottla(brokers, &["produce", &name, "-J", "-v"], input);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said, "written to partition 0 at offset 4\nwritten to partition 0 at offset 5\n");
+}
+
 #[track_caller]
 fn fails_with_input(brokers: &str, words: &[&str], input: &[u8], code: i32, parts: &[&str]) {
     let output = ottla(brokers, words, input);

@@ -1,8 +1,10 @@
 //! The directories of partitions and the files in them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ottla_core::log::names::{DirName, FileName, PARTITION_METADATA, SegmentFile};
 use ottla_core::log::partition_metadata;
@@ -56,17 +58,35 @@ impl Partition {
         partition.snapshots.sort_unstable();
         Ok(partition)
     }
+
+    /// Keeps what is claimed of this partition.
+    fn take_claim(&mut self, claims: &Claims) -> Result<(), Failure> {
+        let id = self.read(PARTITION_METADATA)?.and_then(|bytes| partition_metadata::parse(&bytes).ok());
+        let is_own = |key: &str| match (key.split_once(' '), id) {
+            (Some((name, claimed)), Some(id)) => name == self.name && claimed == id.to_string(),
+            (Some((name, _)), None) => name == self.name,
+            (None, _) => false,
+        };
+        self.claim = claims.iter().find(|(key, _)| is_own(key)).map(|(_, mark)| *mark);
+        Ok(())
+    }
 }
+
+/// What a flush journal claims: each partition's name and id, and up to where its log was durable.
+type Claims = BTreeMap<Arc<str>, Mark>;
 
 /// The partitions of a log directory by name, or the one whose directory `dir` is.
 pub(super) fn partitions(dir: &Path) -> Result<Vec<Partition>, Failure> {
     let whole = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
     let own_name = whole.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if matches!(DirName::parse(own_name), DirName::Partition(_)) {
-        let mut only = [Partition::open(dir, own_name.to_owned())?];
-        whole.parent().map_or(Ok(()), |root| claim_all(root, &mut only))?;
-        return Ok(only.into());
+        let claims = whole.parent().map_or(Ok(Claims::new()), claims)?;
+        let mut only = Partition::open(dir, own_name.to_owned())?;
+        only.take_claim(&claims)?;
+        return Ok(vec![only]);
     }
+    // Before the segments are listed: a node that is at work may roll, and claim a segment that was not there yet.
+    let claims = claims(dir)?;
     let mut names = list(dir)?;
     names.retain(|name| matches!(DirName::parse(name), DirName::Partition(_)));
     names.sort_unstable();
@@ -74,32 +94,22 @@ pub(super) fn partitions(dir: &Path) -> Result<Vec<Partition>, Failure> {
         let what = "has no directory of a partition; name a log directory, or one topic-partition in it";
         return Err(Failure::usage(format!("{} {what}", dir.display())));
     }
-    let opened = names.into_iter().map(|name| Partition::open(&dir.join(&name), name));
-    let mut partitions = opened.collect::<Result<Vec<_>, _>>()?;
-    claim_all(dir, &mut partitions)?;
-    Ok(partitions)
+    let opened = names.into_iter().map(|name| {
+        let mut partition = Partition::open(&dir.join(&name), name)?;
+        partition.take_claim(&claims)?;
+        Ok(partition)
+    });
+    opened.collect()
 }
 
-/// Gives each partition what the flush journal of its log directory claims of it. A directory that Kafka wrote
-/// has none.
-fn claim_all(root: &Path, partitions: &mut [Partition]) -> Result<(), Failure> {
+/// What the flush journal of a log directory claims. A directory that Kafka wrote has none.
+fn claims(root: &Path) -> Result<Claims, Failure> {
     let path = root.join(JOURNAL);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(unreadable(&path, &error)),
-    };
-    let (claims, _) = journal_claims(&bytes);
-    for partition in partitions {
-        let id = partition.read(PARTITION_METADATA)?.and_then(|bytes| partition_metadata::parse(&bytes).ok());
-        let is_own = |key: &str| match (key.split_once(' '), id) {
-            (Some((name, claimed)), Some(id)) => name == partition.name && claimed == id.to_string(),
-            (Some((name, _)), None) => name == partition.name,
-            (None, _) => false,
-        };
-        partition.claim = claims.iter().find(|(key, _)| is_own(key)).map(|(_, mark)| *mark);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(journal_claims(&bytes).0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Claims::new()),
+        Err(error) => Err(unreadable(&path, &error)),
     }
-    Ok(())
 }
 
 /// `path` cannot be read, and why.

@@ -21,7 +21,7 @@ use self::parse::Shape;
 use super::progress::Progress;
 use super::{ClientArgs, block_on, explain, reach};
 use crate::cli::{Failure, Output, print};
-use crate::client::{Delivered, Deliveries, Error, ErrorCode, ProduceRecord, Producer, settings};
+use crate::client::{Delivered, Deliveries, Delivery, Error, ErrorCode, ProduceRecord, Producer, settings};
 use crate::signals;
 
 /// What may be on its way before more is read: less than `buffer.memory`, so that nobody waits for room.
@@ -125,7 +125,7 @@ struct Work<'a> {
 
 enum UnderWay {
     Together { deliveries: Deliveries, weight: usize },
-    Each(Vec<crate::client::Delivery>),
+    Each(Vec<Delivery>),
 }
 
 impl Work<'_> {
@@ -142,6 +142,7 @@ impl Work<'_> {
         let mut splitter = Splitter::new(args.shape.delimiter.clone());
         let progress = Progress::new("written", None, !typed && !args.verbose);
         let mut left = args.shape.count.unwrap_or(u64::MAX);
+        let mut number = 0_u64;
         let mut interrupted = pin!(interrupted);
         while left > 0 {
             let block = tokio::select! {
@@ -151,13 +152,17 @@ impl Work<'_> {
             };
             let ended = block.is_none();
             let mut records = Vec::new();
-            splitter.split(block, &mut |line| {
-                records.push(shape.record(line)?);
+            let split = splitter.split(block, &mut |line| {
+                if left > 0 {
+                    number += 1;
+                    records.push(shape.record(line).map_err(|error| format!("line {number}: {error}"))?);
+                    left -= 1;
+                }
                 Ok(())
-            })?;
-            records.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-            left -= records.len() as u64;
+            });
+            // What stands before a line that is wrong is written all the same, whatever block it came with.
             self.hand_in(records).await?;
+            split?;
             if typed {
                 self.settle(0).await?;
             }
@@ -176,11 +181,21 @@ impl Work<'_> {
         }
         if self.args.verbose || !self.args.values.is_empty() {
             let mut each = Vec::new();
+            let mut refused = None;
             for record in records {
-                each.push(self.producer.enqueue(record).await.map_err(|error| self.failure(&error))?);
+                match self.producer.enqueue(record).await {
+                    Ok(delivery) => each.push(delivery),
+                    Err(error) => {
+                        refused = Some(self.failure(&error));
+                        break;
+                    }
+                }
             }
             self.under_way.push_back(UnderWay::Each(each));
-            return self.settle(4).await;
+            return match refused {
+                Some(failure) => Err(failure),
+                None => self.settle(4).await,
+            };
         }
         let weight = records.iter().map(ProduceRecord::buffered_size).sum();
         let deliveries = self.producer.enqueue_all(records).await.map_err(|error| self.failure(&error))?;
@@ -189,33 +204,45 @@ impl Work<'_> {
         self.settle(usize::MAX).await
     }
 
-    /// Waits until no more than so many blocks are on their way, and not too many bytes.
+    /// Waits until no more than so many blocks are on their way, and not too many bytes. A failure is told when all of
+    /// these have their fate, which is told first.
     async fn settle(&mut self, blocks: usize) -> Result<(), Failure> {
+        let mut settled = Ok(());
         while self.under_way.len() > blocks || self.weight > MOST_UNDER_WAY {
             let Some(first) = self.under_way.pop_front() else { break };
-            match first {
-                UnderWay::Together { deliveries, weight } => {
-                    let report = self.patiently(deliveries).await.map_err(|error| self.failure(&error))?;
-                    self.weight -= weight;
-                    self.delivered += report.delivered;
-                    if let Some((_, error)) = report.failed.first() {
-                        let (failed, all) = (report.failed.len(), report.failed.len() + report.delivered);
-                        let failure = self.failure(error).message;
-                        return Err(Failure::new(format!("{failed} of {all} records were not written: {failure}")));
-                    }
+            let one = match first {
+                UnderWay::Together { deliveries, weight } => self.settle_together(deliveries, weight).await,
+                UnderWay::Each(each) => self.settle_each(each).await,
+            };
+            settled = settled.and(one);
+        }
+        settled
+    }
+
+    async fn settle_together(&mut self, deliveries: Deliveries, weight: usize) -> Result<(), Failure> {
+        let report = self.patiently(deliveries).await;
+        self.weight -= weight;
+        let report = report.map_err(|error| self.failure(&error))?;
+        self.delivered += report.delivered;
+        let Some((_, error)) = report.failed.first() else { return Ok(()) };
+        let (failed, all) = (report.failed.len(), report.failed.len() + report.delivered);
+        let failure = self.failure(error).message;
+        Err(Failure::new(format!("{failed} of {all} records were not written: {failure}")))
+    }
+
+    async fn settle_each(&mut self, each: Vec<Delivery>) -> Result<(), Failure> {
+        let (mut said, mut settled) = (String::new(), Ok(()));
+        for delivery in each {
+            match self.patiently(delivery).await {
+                Ok(delivered) => {
+                    self.delivered += 1;
+                    said += &self.line(&delivered);
                 }
-                UnderWay::Each(each) => {
-                    let mut said = String::new();
-                    for delivery in each {
-                        let delivered = self.patiently(delivery).await.map_err(|error| self.failure(&error))?;
-                        self.delivered += 1;
-                        said += &self.line(&delivered);
-                    }
-                    print(&said)?;
-                }
+                Err(error) => settled = settled.and(Err(self.failure(&error))),
             }
         }
-        Ok(())
+        print(&said)?;
+        settled
     }
 
     /// Awaits, and says what the matter is if it takes long.
