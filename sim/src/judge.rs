@@ -122,7 +122,13 @@ impl Judge {
     pub fn derived(&mut self, at: usize, view: &DerivedView, expired: i64, durable: bool) {
         let Some(followed) = self.logs[at].get(&view.partition) else { return };
         // What waits behind a truncation is in the machine's log, and in no file yet.
-        if self.violation.is_some() || followed.damaged || followed.end() != view.offsets.log_end.0 {
+        if self.violation.is_some() || followed.damaged {
+            return;
+        }
+        let (log, start, high_watermark) = (&view.partition, view.offsets.log_start.0, view.high_watermark.0);
+        let begins = Fact::Begins { log, start, high_watermark, may_begin: self.may_begin(log) };
+        self.violation = verdict(&mut self.invariants, self.history_alone, at, &begins);
+        if self.violation.is_some() || followed.end() != view.offsets.log_end.0 {
             return;
         }
         // Behind a truncation that waits as much may have been appended as is to be cut: then the ends are the same.
@@ -131,7 +137,6 @@ impl Judge {
         if view.offsets.written.0 < followed.end() && last < derived {
             return;
         }
-        let log = &view.partition;
         let producers: Vec<ProducerRow> = view.producers.iter().filter_map(row).collect();
         let epochs: Vec<(i32, i64)> = view.leader_epochs.iter().map(|(epoch, start)| (epoch.0, start.0)).collect();
         let derived = Derived {
@@ -143,9 +148,7 @@ impl Judge {
             expired,
         };
         let committed = Fact::Committed { log, high_watermark: view.high_watermark.0, followed };
-        let (start, high_watermark) = (view.offsets.log_start.0, view.high_watermark.0);
-        let begins = Fact::Begins { log, start, high_watermark, may_begin: self.may_begin(log) };
-        let facts = [Some(Fact::Derived { log, derived }), durable.then_some(committed), Some(begins)];
+        let facts = [Some(Fact::Derived { log, derived }), durable.then_some(committed)];
         let mut facts = facts.into_iter().flatten();
         self.violation = facts.find_map(|fact| verdict(&mut self.invariants, self.history_alone, at, &fact));
     }

@@ -43,10 +43,16 @@ pub(super) fn check(fact: &Fact<'_>) -> Verdict {
     producers(derived).and_then(|()| epochs(derived)).map_err(|what| format!("{log}: {what}"))
 }
 
-/// Every producer whose batches the log has is known as the log has it, unless it may be forgotten. Of one whose
-/// batches are all deleted the log says nothing.
+/// Every producer whose batches the log has is known as the log has it, unless it may be forgotten, and no other as one
+/// of its producers. Of one whose batches are all deleted the log says nothing.
 fn producers(derived: &Derived<'_>) -> Verdict {
-    for told in rebuilt(derived.batches) {
+    let rebuilt = rebuilt(derived.batches);
+    let is_there = |known: &&ProducerRow| rebuilt.iter().any(|told| told.id == known.id);
+    let kept = derived.log_start.max(derived.holes);
+    if let Some(known) = derived.producers.iter().filter(|known| known.last_offset >= kept).find(|it| !is_there(it)) {
+        return Err(format!("{known:?} is known, and the log has nothing of that producer"));
+    }
+    for told in rebuilt {
         match derived.producers.iter().find(|known| known.id == told.id) {
             Some(known) if !is_as_told(known, &told, derived.holes) => {
                 return Err(format!("producer {} is known as {known:?}, and the log says {told:?}", told.id));
@@ -86,8 +92,12 @@ fn rebuilt(batches: &[BatchRef]) -> Vec<ProducerRow> {
     rows
 }
 
-/// Every batch lies in the epoch that it was appended in.
+/// Every batch lies in the epoch that it was appended in, and no epoch begins beyond the end.
 fn epochs(derived: &Derived<'_>) -> Verdict {
+    let end = derived.batches.last().map_or(derived.log_start, |last| last.last + 1);
+    if let Some((epoch, start)) = derived.epochs.last().filter(|(_, start)| *start > end) {
+        return Err(format!("leader epoch {epoch} begins at {start}, and the log ends at {end}"));
+    }
     for batch in derived.batches.iter().filter(|batch| batch.base >= derived.log_start) {
         let after = derived.epochs.partition_point(|(_, start)| *start <= batch.base);
         let known = after.checked_sub(1).map(|index| derived.epochs[index].0);
@@ -127,8 +137,9 @@ mod tests {
     fn producers_are_as_the_log_has_them() {
         let epochs = [(0, 0), (3, 2)];
         assert_eq!(verdict(&[ONE, TWO], &epochs, 0), Ok(()));
-        let gone = ProducerRow { id: 9, ..TWO };
+        let gone = ProducerRow { id: 9, last_offset: 0, ..TWO };
         assert_eq!(verdict(&[ONE, TWO, gone], &epochs, 0), Ok(()));
+        assert!(verdict(&[ONE, TWO, ProducerRow { last_offset: 1, ..gone }], &epochs, 0).is_err());
         assert!(verdict(&[ONE, ProducerRow { last_sequence: 6, ..TWO }], &epochs, 0).is_err());
         assert!(verdict(&[ProducerRow { last_offset: 0, ..ONE }, TWO], &epochs, 0).is_err());
     }
@@ -147,5 +158,8 @@ mod tests {
         assert!(verdict(&[ONE, TWO], &[(3, 2)], 0).is_err());
         assert!(verdict(&[ONE, TWO], &[(0, 0)], 0).is_err());
         assert!(verdict(&[ONE, TWO], &[(0, 0), (3, 1)], 0).is_err());
+        // The next may begin at the end, and none beyond it.
+        assert_eq!(verdict(&[ONE, TWO], &[(0, 0), (3, 2), (4, 3)], 0), Ok(()));
+        assert!(verdict(&[ONE, TWO], &[(0, 0), (3, 2), (4, 4)], 0).is_err());
     }
 }
