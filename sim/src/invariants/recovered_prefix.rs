@@ -17,11 +17,14 @@ impl RecoveredPrefix {
             return Ok(());
         }
         let mut next: Option<i64> = None;
+        // A power loss brings back some of the segments that were deleted, and not all.
+        let begins = found.start.unwrap_or(0).max(found.followed.deleted);
         for batch in found.batches {
             if !found.followed.ever_held(batch) {
                 return Err(format!("{log} holds a batch at {} that was never appended", batch.base));
             }
-            if next.is_some_and(|next| next > batch.base || next.max(found.followed.holes) < batch.base) {
+            let holes = found.followed.holes.max(begins);
+            if next.is_some_and(|next| next > batch.base || next.max(holes) < batch.base) {
                 return Err(format!("{log} has a gap before {}", batch.base));
             }
             next = Some(batch.last + 1);
@@ -59,6 +62,18 @@ mod tests {
     fn what_was_promised_is_there() {
         assert_eq!(verdict(&[(0, 1), (1, 2)], &[(0, 1), (1, 2), (2, 3)], 2), Ok(()));
         assert!(verdict(&[(0, 1)], &[(0, 1), (1, 2)], 2).is_err());
+    }
+
+    #[test]
+    fn only_what_is_deleted_may_have_gaps() {
+        for (deleted, good) in [(1, false), (2, true)] {
+            let mut followed = followed(&[(0, 1), (1, 2), (2, 3)], 0);
+            followed.deleted = deleted;
+            let check = |found: super::super::Recovered<'_>| {
+                RecoveredPrefix::default().check(&Fact::Recovered { log: &log(), found })
+            };
+            assert_eq!(recovered(&[(0, 1), (2, 3)], check, &followed).is_ok(), good, "deleted to {deleted}");
+        }
     }
 
     #[test]
