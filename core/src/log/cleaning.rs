@@ -399,12 +399,13 @@ impl Pass {
         self.done.keys = mapping.map.len() as u64;
         self.done.most_keys = mapping.map.most_keys() as u64;
         self.done.map_bytes = mapping.map.bytes();
-        let producers = log.derived.producers.iter();
+        // What is not committed may be cut, and then the batch before is the last again.
+        let producers = log.derived.producers.iter().map(|(id, entry)| (id, entry.last_below(log.high_watermark)));
         let rules = Rules {
             now: self.range.now,
             delete_retention_ms: self.range.config.compaction.delete_retention_ms,
             aborted,
-            producers: producers.map(|(id, entry)| (id, (entry.epoch, entry.last_sequence))).collect(),
+            producers: producers.collect(),
             planted: io.storage.planted,
         };
         let parts: Vec<Part> = self.range.parts.iter().copied().filter(|part| part.base < end).collect();

@@ -524,6 +524,19 @@ const fn next_sequence(last: i32) -> i32 {
     last.wrapping_add(1) & i32::MAX
 }
 
+impl ProducerEntry {
+    /// Epoch and sequence of its last record below an offset, -1 if the epoch has none; `None` if that is forgotten, or
+    /// of an earlier epoch.
+    #[must_use]
+    pub fn last_below(&self, offset: Offset) -> Option<(ProducerEpoch, i32)> {
+        if self.recent.as_slice().is_empty() {
+            return Some((self.epoch, self.last_sequence));
+        }
+        let last = self.recent.as_slice().iter().rfind(|batch| batch.last_offset < offset);
+        last.map(|last| (self.epoch, last.last_sequence))
+    }
+}
+
 impl Recent {
     /// The remembered batches, oldest first.
     #[must_use]

@@ -28,7 +28,11 @@ fn compacted() -> LogManagerConfig {
 
 /// A batch that gives a key a value, or deletes it.
 fn put(key: u32, value: Option<&str>, sequence: i32) -> Bytes {
-    let producer = Producer { id: ProducerId(3), epoch: ProducerEpoch(0), base_sequence: sequence };
+    put_by(3, key, value, sequence)
+}
+
+fn put_by(producer: i64, key: u32, value: Option<&str>, sequence: i32) -> Bytes {
+    let producer = Producer { id: ProducerId(producer), epoch: ProducerEpoch(0), base_sequence: sequence };
     let mut builder = BatchBuilder::new(BatchOptions { producer, ..BatchOptions::default() });
     let key = key.to_be_bytes();
     let value = value.map(str::as_bytes);
@@ -239,6 +243,33 @@ fn what_is_not_committed_is_not_touched() {
     let to = world.logs.cleaner_view(world.log()).unwrap().clean_to;
     assert!(to > Offset(50) && to <= Offset(100), "{to}");
     assert!(view.segments.iter().any(|(base, _)| *base == to));
+}
+
+/// What is not committed may be cut, and then the batch before it is the last of its producer again.
+#[test]
+fn the_last_committed_batch_of_a_producer_stays_whatever_follows_it() {
+    let mut world = World::new(compacted());
+    world.create();
+    world.run();
+    for sequence in 0..2 {
+        world.append(&put_by(4, 0, Some("soon there is another"), sequence), true).unwrap();
+    }
+    append(&mut world, 0..200);
+    let committed = world.offsets().durable;
+    for sequence in 2..4 {
+        world.append(&put_by(4, 1, Some("this may be cut"), sequence), true).unwrap();
+    }
+    world.run();
+    clean(&mut world);
+    let (from, mut left) = (world.offsets().log_start, Vec::new());
+    let bytes = world.read_all(from).expect("the log can be read");
+    for batch in record::batches(&bytes) {
+        let header = *batch.unwrap().header();
+        if header.producer.id == ProducerId(4) && header.base_offset < committed {
+            left.push((header.producer.base_sequence, header.record_count));
+        }
+    }
+    assert_eq!(left, [(1, 0)]);
 }
 
 #[test]

@@ -35,8 +35,9 @@ pub(crate) struct Rules {
     pub(crate) delete_retention_ms: i64,
     /// The aborted transactions.
     pub(crate) aborted: AbortedTxns,
-    /// The producers that are known: epoch and last sequence, -1 if the epoch has no record.
-    pub(crate) producers: BTreeMap<ProducerId, (ProducerEpoch, i32)>,
+    /// The producers that are known: epoch and last sequence of what cannot be cut any more, -1 if the epoch has no
+    /// record; none if nobody remembers which that is: then any may be the last.
+    pub(crate) producers: BTreeMap<ProducerId, Option<(ProducerEpoch, i32)>>,
     pub(crate) planted: Planted,
 }
 
@@ -200,9 +201,9 @@ impl Filter {
             return false;
         }
         let known = self.rules.producers.get(&header.producer.id).filter(|_| header.producer.is_some());
-        known.is_some_and(|&(epoch, last_sequence)| {
+        known.is_some_and(|last| {
             // Without a record of its epoch a producer is known by its marker.
-            header.producer.epoch == epoch && header.last_sequence() == last_sequence
+            last.is_none_or(|last| last == (header.producer.epoch, header.last_sequence()))
         })
     }
 

@@ -173,7 +173,7 @@ impl Log {
             now,
             delete_retention_ms: RETENTION,
             aborted: aborted(),
-            producers: self.producers.clone(),
+            producers: self.producers.iter().map(|(id, last)| (*id, Some(*last))).collect(),
             planted: Planted::default(),
         };
         let mut filter = Box::new(Filter::new(map, end, rules));

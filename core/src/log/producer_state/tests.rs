@@ -53,6 +53,19 @@ fn five_batches_are_remembered_with_their_offsets() {
 }
 
 #[test]
+fn the_last_below_an_offset_is_known_as_far_as_batches_are_remembered() {
+    // Seven batches of two records; the last five are remembered.
+    let state = after(7);
+    let (_, entry) = state.iter().next().unwrap();
+    let last = |offset| entry.last_below(Offset(offset)).map(|(_, sequence)| sequence);
+    let remembered = entry.recent.as_slice();
+    let (first, newest) = (remembered[0], *remembered.last().unwrap());
+    assert_eq!(last(i64::MAX), Some(newest.last_sequence));
+    assert_eq!(last(first.last_offset.0 + 1), Some(first.last_sequence));
+    assert_eq!(last(first.last_offset.0), None);
+}
+
+#[test]
 fn what_does_not_follow_is_out_of_order() {
     let state = after(7);
     assert_eq!(state.check(&batch(7, 0, 71, 10)), Check::OutOfOrderSequence);
