@@ -111,19 +111,25 @@ fn millis(args: &mut ArgumentConsumer<'_>) -> Outcome<Duration> {
     Ok(Duration::from_millis(args.next_pos().ok_or("how many ms?")?.parse()?))
 }
 
-/// What a consumer says that reads these topics, `t+u`, or, if it says what it owns, `t+u/t.0.1`.
+/// What a consumer says that reads these topics, `t+u`, or, if it says what it owns, `t+u/t.0.1`, since which
+/// generation, `t/t.0.1@3`.
 fn subscription(topics: &str) -> Vec<u8> {
     let (topics, owned) = topics.split_once('/').map_or((topics, None), |(topics, owned)| (topics, Some(owned)));
     let topics = topics.split('+').filter(|topic| !topic.is_empty()).collect();
+    let (owned, since) = match owned.and_then(|owned| owned.split_once('@')) {
+        Some((owned, since)) => (Some(owned), Some(since.parse().unwrap())),
+        None => (owned, None),
+    };
     let owned_partitions = owned.filter(|it| !it.is_empty()).map(dotted);
     let owned_partitions = owned_partitions.map(|(topic, partitions)| OwnedPartitions { topic, partitions });
     let subscription = ConsumerProtocolSubscription {
         topics,
         owned_partitions: owned_partitions.into_iter().collect(),
+        generation_id: since.unwrap_or(-1),
         ..Default::default()
     };
     let mut out = Writer::new();
-    subscription.encode_versioned(&mut out, i16::from(owned.is_some()));
+    subscription.encode_versioned(&mut out, i16::from(owned.is_some()) + i16::from(since.is_some()));
     out.into_bytes()
 }
 

@@ -58,7 +58,7 @@ impl Draft<'_> {
         let Some((protocol, metadata)) = protocols.first().cloned().filter(|_| self.can_follow(request)) else {
             return Err(refused(ErrorCode::INCONSISTENT_GROUP_PROTOCOL));
         };
-        let owned = owned_by(&metadata, self.topics);
+        let (_, owned) = owned_by(&metadata, self.topics);
         let member = self.admit_classic(request, &owned, settings)?;
         let before = self.image.members.get(&member).cloned();
         let of = Subscription {
@@ -188,8 +188,8 @@ impl Draft<'_> {
     }
 }
 
-/// What a member says that it owns, of topics that there are.
-fn owned_by(metadata: &[u8], topics: &Topics) -> Partitions {
+/// What a member says that it owns, of topics that there are, and as of which generation, or -1.
+pub(super) fn owned_by(metadata: &[u8], topics: &Topics) -> (i32, Partitions) {
     let wire = ConsumerProtocolSubscription::decode_versioned(metadata).unwrap_or_default();
     let mut owned = Partitions::new();
     for OwnedPartitions { topic, partitions } in wire.owned_partitions {
@@ -197,7 +197,7 @@ fn owned_by(metadata: &[u8], topics: &Topics) -> Partitions {
             owned.entry(topic.id).or_default().extend(partitions);
         }
     }
-    owned
+    (wire.generation_id, owned)
 }
 
 /// What a member of the classic protocol was assigned, of topics that there are, as of a generation; `None`: it cannot

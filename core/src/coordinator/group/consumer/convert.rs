@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_wire::ErrorCode;
+use ottla_wire::{ErrorCode, Uuid};
 
-use super::classic::{assignment_of, encode_assignment, subscription_of};
+use super::classic::{assignment_of, encode_assignment, owned_by, subscription_of};
 use super::draft::{Draft, Refused};
 use crate::clock::WallTime;
 use crate::config::MigrationPolicy;
@@ -70,6 +70,12 @@ impl Draft<'_> {
             let (member, subscription) = (member.id.clone(), Some(Arc::new(subscription)));
             self.push(ConsumerChange::Member { member, subscription });
         }
+        // In a rebalance nobody is assigned anything yet, and who rebalances cooperatively goes on with what it has.
+        for (place, (topic, partition)) in self.claims(&old, &protocol) {
+            if taken.insert((topic, partition)) {
+                owned[place].entry(topic).or_default().insert(partition, group.generation);
+            }
+        }
         // Held against no topics yet, as with Kafka, so that another assignment is made: the leader may have been
         // between the two rebalances of KIP-429, and who comes in a static member's place asks for nothing new.
         let epoch = GroupEpoch { epoch: group.generation, metadata_hash: 0 };
@@ -90,6 +96,20 @@ impl Draft<'_> {
             self.push(ConsumerChange::Current { member: member.id.clone(), current: Some(Arc::new(current)) });
         }
         Ok(())
+    }
+
+    /// What members said that they own when they joined last, each by its place: of two that own the same, first who did
+    /// so in the later generation (KIP-792).
+    fn claims(&self, members: &[&Member], protocol: &str) -> Vec<(usize, (Uuid, i32))> {
+        let mut claims = Vec::new();
+        for (place, member) in members.iter().enumerate() {
+            let Some((_, metadata)) = member.protocols.iter().find(|(name, _)| **name == *protocol) else { continue };
+            let (generation, owned) = owned_by(metadata, self.topics);
+            let owned = owned.iter().flat_map(|(topic, partitions)| partitions.iter().map(|it| (*topic, *it)));
+            claims.extend(owned.map(|it| (generation, place, it)));
+        }
+        claims.sort_by_key(|(generation, ..)| std::cmp::Reverse(*generation));
+        claims.into_iter().map(|(_, place, it)| (place, it)).collect()
     }
 
     /// Members are gone: another assignment is needed, unless those who are left go back to the classic protocol.
