@@ -40,11 +40,18 @@ pub(super) const CONTROLLERS: i8 = 2;
 /// The security protocol's number of PLAINTEXT.
 const PLAINTEXT: i16 = 0;
 
+/// The ids of directories below this say where a replica is not: in none, in one that is lost (Kafka's `DirectoryId`).
+const RESERVED_DIRECTORIES: u128 = 100;
+
 pub(super) fn register(call: Call<'_>) -> Handled {
     let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = BrokerRegistrationRequest::decode(&mut request.reader(), reply.head.api_version)?;
     if wire.cluster_id != broker.cluster_id() {
         let error_code = ErrorCode::INCONSISTENT_CLUSTER_ID;
+        return Ok(Some(respond(reply.head, &BrokerRegistrationResponse { error_code, ..Default::default() })));
+    }
+    if !names_somebody(&wire) {
+        let error_code = ErrorCode::INVALID_REQUEST;
         return Ok(Some(respond(reply.head, &BrokerRegistrationResponse { error_code, ..Default::default() })));
     }
     let endpoints = wire.listeners.iter().map(|it| BrokerEndpoint {
@@ -63,6 +70,11 @@ pub(super) fn register(call: Call<'_>) -> Handled {
     };
     broker.register_broker(now, ticket, registration, out);
     Ok(None)
+}
+
+/// Negative numbers stand for nobody in the metadata, and Kafka keeps the first ids of directories to itself.
+fn names_somebody(wire: &BrokerRegistrationRequest<'_>) -> bool {
+    wire.broker_id >= 0 && wire.log_dirs.iter().all(|directory| directory.0 >= RESERVED_DIRECTORIES)
 }
 
 pub(super) fn unregister(call: Call<'_>) -> Handled {
@@ -457,4 +469,20 @@ pub(super) fn encode_forwarded(reply: Reply, version: i16, bytes: Bytes) -> Answ
     body.encode(&mut writer, api_version);
     frame::finish(&mut writer, start);
     Answer::Bytes(Bytes::from(writer.into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_registered_by_what_stands_for_something_else() {
+        for (broker_id, directory, good) in
+            [(-2, 100, false), (-1, 100, false), (7, 0, false), (7, 1, false), (0, 100, true)]
+        {
+            let log_dirs = vec![Uuid(100), Uuid(directory)];
+            let wire = BrokerRegistrationRequest { broker_id, log_dirs, ..Default::default() };
+            assert_eq!(names_somebody(&wire), good, "broker {broker_id} in {directory}");
+        }
+    }
 }

@@ -93,7 +93,7 @@ impl Raft {
             leader,
             heard: false,
             until: now + self.config.fetch_timeout,
-            fetching: Fetching::Idle,
+            fetching: self.cutting.map_or(Fetching::Idle, Fetching::Cutting),
             download: None,
             committed: None,
             join_at: now + self.config.fetch_timeout,
@@ -102,6 +102,10 @@ impl Raft {
 
     /// Asks whether it would be elected. Its own answer is yes.
     pub(super) fn become_prospective(&mut self, now: Now, out: &mut Outcome) {
+        // It would claim what it is about to lose.
+        if self.cutting.is_some() {
+            return self.become_unattached(now.monotonic, self.ballot.epoch, out);
+        }
         let poll = self.poll(now.monotonic);
         self.enter(self.ballot.epoch, out);
         self.role = QuorumState::Prospective(poll);

@@ -188,7 +188,7 @@ impl Raft {
     }
 
     /// The leader's log differs from here on.
-    fn on_diverging(&mut self, theirs: EpochEnd, epochs: &Epochs, out: &mut Outcome) {
+    pub(super) fn on_diverging(&mut self, theirs: EpochEnd, epochs: &Epochs, out: &mut Outcome) {
         // What makes no sense is asked again a little later.
         let Some(to) = epochs.cut_for(theirs, self.log.end) else { return };
         if self.high_watermark.is_some_and(|committed| to < committed) {
@@ -200,6 +200,7 @@ impl Raft {
         if let QuorumState::Follower(it) = &mut self.role {
             it.fetching = Fetching::Cutting(to);
         }
+        self.cutting = Some(to);
         out.truncate = Some(to);
     }
 }

@@ -233,6 +233,8 @@ pub struct Raft {
     calls: Calls,
     /// The leader that this voter has given up, in its present epoch.
     doubted: Option<BrokerId>,
+    /// Its log is to be cut to there, whoever leads by now: as long as it is not, nothing is said of where it ends.
+    cutting: Option<Offset>,
     rng: Rng,
     planted: Planted,
 }
@@ -263,6 +265,7 @@ impl Raft {
             saving: Saving { durable: ballot, ..Saving::default() },
             calls: Calls::default(),
             doubted: None,
+            cutting: None,
             rng: Rng::new(start.seed),
             planted,
         })
@@ -357,14 +360,13 @@ impl Raft {
     pub fn on_log(&mut self, now: Now, log: LogState) -> Outcome {
         let mut out = Outcome::default();
         let grew = log.written > self.log.written;
+        let is_cut = log.end < self.log.end;
         self.log = log;
         if self.voters.truncate(log.end) {
             self.on_voters_changed(now, &mut out);
         }
-        if let QuorumState::Follower(follower) = &mut self.role
-            && matches!(follower.fetching, Fetching::Cutting(to) if log.end <= to)
-        {
-            follower.fetching = Fetching::Idle;
+        if is_cut {
+            self.on_cut(now, &mut out);
         }
         self.refuse_unwritten(&mut out);
         self.recount(now, &mut out);
@@ -372,6 +374,26 @@ impl Raft {
             self.answer_parked(now, &mut out);
         }
         self.settle(now, out)
+    }
+
+    /// The log ends sooner than it did: because its leader had it cut, or because there was no room for what was not
+    /// written yet. Who was elected for what it had does not lead without.
+    fn on_cut(&mut self, now: Now, out: &mut Outcome) {
+        let end = self.log.end;
+        self.cutting = self.cutting.filter(|to| end > *to);
+        match &mut self.role {
+            QuorumState::Follower(it) if matches!(it.fetching, Fetching::Cutting(to) if end <= to) => {
+                it.fetching = Fetching::Idle;
+            }
+            QuorumState::Prospective(_) | QuorumState::Candidate(_) => {
+                self.become_unattached(now.monotonic, self.ballot.epoch, out);
+            }
+            QuorumState::Leader(it) if end < it.epoch_start() => self.resign_for_a_while(now.monotonic, out),
+            QuorumState::Follower(_)
+            | QuorumState::Leader(_)
+            | QuorumState::Unattached(_)
+            | QuorumState::Resigned(_) => {}
+        }
     }
 
     /// The node shuts down, or its metadata log fails: it leads no more, and is not elected again by this process. The

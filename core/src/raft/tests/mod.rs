@@ -427,3 +427,51 @@ fn who_has_less_than_the_log_reads_a_snapshot_and_who_has_what_it_never_had_cuts
     raft.on_snapshots(BTreeMap::from([(id(11, 2), 9), (id(15, 4), 9)]));
     assert_eq!(told(&raft, 9, Some(3)), Some(Found::Snapshot(id(15, 4))));
 }
+
+/// A full disk takes back what was not written, and a truncation that its last leader had ordered ends late.
+#[test]
+fn who_loses_what_it_was_to_be_elected_for_does_not_lead() {
+    let with_ten = || {
+        let mut voters = VoterHistory::default();
+        voters.add(Offset::ZERO, alone());
+        raft(Start { voters, born: None, end_offset: Offset(10), last_epoch: Some(LeaderEpoch(1)), ..birth() })
+    };
+    let mut candidate = with_ten();
+    let save = candidate.on_start(NOW).save.unwrap();
+    let _: Outcome = candidate.on_log(NOW, log(9, 9));
+    assert_eq!(candidate.role().to_string(), "Unattached");
+    assert_eq!(candidate.on_saved(save.id, NOW).lead, None);
+
+    let mut leader = with_ten();
+    let save = leader.on_start(NOW).save.unwrap();
+    assert!(leader.on_saved(save.id, NOW).lead.is_some());
+    // What it wrote itself may go.
+    let _: Outcome = leader.on_log(NOW, log(11, 10));
+    let _: Outcome = leader.on_log(NOW, log(10, 10));
+    assert!(leader.is_leader());
+    let _: Outcome = leader.on_log(NOW, log(9, 9));
+    assert_eq!(leader.role().to_string(), "Resigned");
+}
+
+#[test]
+fn a_cut_that_is_not_done_yet_outlives_the_leader_that_ordered_it() {
+    let mut raft = raft(birth());
+    raft.log = log(100, 100);
+    let mut epochs = Epochs::new();
+    epochs.assign(LeaderEpoch(1), Offset(0));
+    let mut out = Outcome::default();
+    raft.become_follower(NOW.monotonic, LeaderEpoch(6), BrokerId(2), &mut out);
+    raft.on_diverging(EpochEnd { epoch: LeaderEpoch(1), end_offset: Offset(90) }, &epochs, &mut out);
+    assert_eq!(out.truncate, Some(Offset(90)));
+    // Nobody is asked for a vote by what is to go.
+    raft.become_prospective(NOW, &mut out);
+    assert_eq!(raft.role().to_string(), "Unattached");
+    let fetching = |raft: &Raft| match &raft.role {
+        QuorumState::Follower(it) => matches!(it.fetching, Fetching::Cutting(_)),
+        _ => false,
+    };
+    raft.become_follower(NOW.monotonic, LeaderEpoch(7), BrokerId(3), &mut out);
+    assert!(fetching(&raft), "nor is the next leader");
+    let _: Outcome = raft.on_log(NOW, log(90, 90));
+    assert!(!fetching(&raft) && raft.cutting.is_none());
+}
