@@ -184,6 +184,10 @@ pub fn alter_partition(
     if proposal.partition_epoch < partition.partition_epoch {
         return Err(refused(ErrorCode::INVALID_UPDATE_VERSION));
     }
+    // Whoever names more than there are replicas is not compared with himself a million times.
+    if proposal.isr.len() > partition.replicas.len() {
+        return Err(refused(ErrorCode::INVALID_REQUEST));
+    }
     let isr: Vec<BrokerId> = proposal.isr.iter().map(|(id, _)| *id).collect();
     let distinct = isr.iter().enumerate().all(|(place, id)| !isr[..place].contains(id));
     if !distinct || !isr.contains(&leader) || !isr.iter().all(|id| partition.replicas.contains(id)) {

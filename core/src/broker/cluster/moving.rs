@@ -1,5 +1,6 @@
 //! What operators ask of the controller about partitions: to move them, and who is to lead them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ottla_wire::ErrorCode;
@@ -25,8 +26,15 @@ impl Broker {
         let (image, config) = (self.metadata.controller.speculative(), &self.config);
         let mut changes = Vec::new();
         let mut answers: PartitionResults = Vec::with_capacity(wanted.len());
+        let mut seen = BTreeSet::new();
         for it in wanted {
-            let decided = controller::reassign(image, config, &it, may_change_factor);
+            // Each is decided by what there is before the first: of two the second would undo half of that.
+            let decided = if seen.insert((it.topic.clone(), it.partition)) {
+                controller::reassign(image, config, &it, may_change_factor)
+            } else {
+                let what = format!("{}-{} is named twice in one request", it.topic, it.partition);
+                Err(Refused::new(ErrorCode::INVALID_REQUEST, what))
+            };
             answers.push((it.topic, it.partition, decided.map(|change| changes.extend(change))));
         }
         self.commit(now, ticket, changes, Answered::Reassigned(answers), out);
