@@ -28,6 +28,10 @@ pub struct Model {
     pub brokers: i32,
     pub topics: BTreeMap<String, Topic>,
     pub faults: Faults,
+    /// The next batch of this partition is refused.
+    pub next_refusal: Option<(i32, ErrorCode)>,
+    /// No producer id is to be had, for now.
+    pub no_ids: bool,
     next_producer_id: i64,
     /// The highest version of ApiVersions that is not refused (KIP-511).
     pub api_versions_max: i16,
@@ -110,6 +114,8 @@ impl Model {
             brokers,
             topics: BTreeMap::from([("t".to_owned(), topic)]),
             faults: Faults::default(),
+            next_refusal: None,
+            no_ids: false,
             next_producer_id: 1_000,
             api_versions_max: 4,
             produce_max: 13,
@@ -154,6 +160,10 @@ impl Model {
             }
             Request::ApiVersions(_) => Some(reply(&header, &self.api_versions())),
             Request::Metadata(_) => Some(self.metadata(&header)),
+            Request::InitProducerId(_) if self.no_ids => {
+                let error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS;
+                Some(reply(&header, &InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() }))
+            }
             Request::InitProducerId(_) => {
                 self.next_producer_id += 1;
                 let response = InitProducerIdResponse {
@@ -237,6 +247,9 @@ impl Model {
     }
 
     fn append(&mut self, id: i32, topic: &str, index: i32, bytes: &[u8]) -> (ErrorCode, i64) {
+        if let Some((_, code)) = self.next_refusal.take_if(|it| it.0 == index) {
+            return (code, -1);
+        }
         let Self { rng, topics, faults, brokers, .. } = self;
         let mut fault = |chance: u64| rng.below(1_000) < chance;
         let (refuse, lie, forget) = (fault(faults.refuse), fault(faults.lie), fault(faults.forget));
