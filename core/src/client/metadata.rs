@@ -336,7 +336,9 @@ impl Metadata {
                 known.learn(topic, &racks);
             }
         }
-        self.topics.values().all(TopicMetadata::is_complete)
+        // A pattern may have come while the question was on its way: then the answer names few topics.
+        let looked = self.watch.as_ref().is_none_or(|watch| watch.is_known);
+        looked && self.topics.values().all(TopicMetadata::is_complete)
     }
 
     /// Takes in which topics there are, if all were asked for: of one that is not named, that there is none.
