@@ -189,11 +189,12 @@ impl Group {
         }
     }
 
-    /// The coordinator does not know this generation, or this member.
+    /// The coordinator does not know this generation, or this member. One that draws its own id keeps it: if it is
+    /// known after all, it comes back as the same, and its instance is not taken by one that is gone.
     pub(super) fn become_unknown(&mut self, code: ErrorCode, reader: &mut Reader, turn: &mut Turn<'_>) {
         self.lose(reader, turn);
         self.identity.generation = -1;
-        if code != ErrorCode::ILLEGAL_GENERATION {
+        if code != ErrorCode::ILLEGAL_GENERATION && !self.rules.is_served() {
             self.identity = Identity::none();
         }
         if !matches!(self.phase, Phase::Leaving(_) | Phase::Out) {

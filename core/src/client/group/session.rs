@@ -150,7 +150,10 @@ impl Group {
             let _call = self.send_leave(route, turn);
         }
         self.lose(reader, turn);
-        self.identity = Identity::none();
+        self.identity.generation = -1;
+        if !self.rules.is_served() {
+            self.identity = Identity::none();
+        }
         self.phase = Phase::Preparing { begun: false };
     }
 
