@@ -239,6 +239,11 @@ impl Group {
             Ok(pattern) => self.want(Wanted { topics: BTreeSet::new(), pattern: Some(pattern), await_release }, turn),
             Err(_) => {
                 let error = ClientError::Broker(ErrorCode::INVALID_REGULAR_EXPRESSION);
+                // Whoever is out has nothing to lose, and whoever leaves goes on leaving: but both are told.
+                if matches!(self.phase, Phase::Out | Phase::Leaving(_)) {
+                    self.wanted = None;
+                    return turn.events.push(refused(error));
+                }
                 self.fail(error, reader, turn);
             }
         }
