@@ -179,7 +179,10 @@ impl Commits {
             self.retry_or_fail(commit, rules, turn);
             return Verdict::Unchanged;
         };
-        let codes = commit.codes(&response);
+        let mut codes = commit.codes(&response);
+        if commit.order.token.is_none() {
+            commit.leave_out_unknown(&mut codes, turn);
+        }
         let Some(code) = codes.iter().copied().find(|code| code.is_error()) else {
             let positions = commit.order.positions;
             self.known.extend(positions.iter().map(|(partition, it)| (partition.clone(), it.offset)));
@@ -289,6 +292,19 @@ impl Commit {
             Some(found.error_code)
         };
         self.order.positions.keys().map(|it| code(it).unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR)).collect()
+    }
+
+    /// Nobody asked for an automatic commit, and what is waited for until it has ended is not to wait for a topic that
+    /// was deleted: that is left out.
+    fn leave_out_unknown(&mut self, codes: &mut Vec<ErrorCode>, turn: &mut Turn<'_>) {
+        const UNKNOWN: &[ErrorCode] = &[ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
+        if !codes.iter().any(|code| UNKNOWN.contains(code)) {
+            return;
+        }
+        turn.metadata.request();
+        let mut said = codes.iter();
+        self.order.positions.retain(|_, _| said.next().is_none_or(|code| !UNKNOWN.contains(code)));
+        codes.retain(|code| !UNKNOWN.contains(code));
     }
 
     /// The topic's id as it was sent; none is zero.
