@@ -30,6 +30,10 @@ pub struct Model {
     pub faults: Faults,
     /// The next batch of this partition is refused.
     pub next_refusal: Option<(i32, ErrorCode)>,
+    /// Whether each broker has a rack of its own.
+    pub has_racks: bool,
+    /// How often metadata were asked for.
+    pub looks: u32,
     /// No producer id is to be had, for now.
     pub no_ids: bool,
     next_producer_id: i64,
@@ -51,6 +55,8 @@ pub struct Model {
 pub struct Topic {
     pub id: Uuid,
     pub partitions: Vec<Partition>,
+    /// What is said of it instead of its partitions.
+    pub refused: Option<ErrorCode>,
 }
 
 #[derive(Default)]
@@ -108,13 +114,15 @@ impl Model {
     pub fn new(seed: u64, brokers: i32, partitions: usize) -> Self {
         let mut rng = Rng::new(seed);
         let partitions = (0..partitions).map(|_| Partition { leader: draw(&mut rng, brokers), ..Partition::default() });
-        let topic = Topic { id: Uuid(77), partitions: partitions.collect() };
+        let topic = Topic { id: Uuid(77), partitions: partitions.collect(), refused: None };
         Self {
             rng,
             brokers,
             topics: BTreeMap::from([("t".to_owned(), topic)]),
             faults: Faults::default(),
             next_refusal: None,
+            has_racks: false,
+            looks: 0,
             no_ids: false,
             next_producer_id: 1_000,
             api_versions_max: 4,
@@ -196,13 +204,14 @@ impl Model {
         ApiVersionsResponse { api_keys, ..ApiVersionsResponse::default() }
     }
 
-    fn metadata(&self, header: &RequestHeader<'_>) -> Bytes {
+    fn metadata(&mut self, header: &RequestHeader<'_>) -> Bytes {
+        self.looks += 1;
         let hosts: Vec<_> = (0..self.brokers).map(|id| format!("broker{id}")).collect();
         let brokers = hosts.iter().zip(0..).map(|(host, node_id)| MetadataResponseBroker {
             node_id,
             host,
             port: 9092,
-            ..MetadataResponseBroker::default()
+            rack: Some(&**host).filter(|_| self.has_racks),
         });
         let partitions = |topic: &Topic| {
             let all = topic.partitions.iter().zip(0..);
@@ -210,6 +219,7 @@ impl Model {
                 partition_index,
                 leader_id: it.leader,
                 leader_epoch: it.leader_epoch,
+                replica_nodes: vec![it.leader],
                 ..MetadataResponsePartition::default()
             })
             .collect()
@@ -217,7 +227,8 @@ impl Model {
         let topics = self.topics.iter().map(|(name, topic)| MetadataResponseTopic {
             name: Some(name),
             topic_id: topic.id,
-            partitions: partitions(topic),
+            error_code: topic.refused.unwrap_or(ErrorCode::NONE),
+            partitions: if topic.refused.is_some() { Vec::new() } else { partitions(topic) },
             ..MetadataResponseTopic::default()
         });
         let response = MetadataResponse {

@@ -71,8 +71,8 @@ pub(super) struct Group {
     /// The group rebalances, or has to, so it must be joined again.
     rejoin: bool,
     heartbeat: Heartbeat,
-    /// The group's topics when this member, as its leader, shared them out.
-    shared_out: Option<Topics>,
+    /// The group's topics when this member, as its leader, shared them out; and whether racks counted.
+    shared_out: Option<(Topics, bool)>,
     owned: BTreeSet<TopicPartition>,
     /// What of it is about to be given up.
     handover: Option<Handover>,
