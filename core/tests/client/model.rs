@@ -34,9 +34,7 @@ pub struct Model {
     pub has_racks: bool,
     /// How often metadata were asked for.
     pub looks: u32,
-    /// No producer id is to be had, for now.
-    pub no_ids: bool,
-    next_producer_id: i64,
+    pub ids: Ids,
     /// The highest version of ApiVersions that is not refused (KIP-511).
     pub api_versions_max: i16,
     /// The highest version of Produce.
@@ -49,6 +47,13 @@ pub struct Model {
     pub caps: BTreeMap<ApiKey, i16>,
     /// Whether the last answer would have waited for records: a Fetch that brings nothing.
     pub held: bool,
+}
+
+/// Producer ids.
+pub struct Ids {
+    last: i64,
+    /// None is to be had, for now.
+    pub refused: bool,
 }
 
 #[derive(Default)]
@@ -123,8 +128,7 @@ impl Model {
             next_refusal: None,
             has_racks: false,
             looks: 0,
-            no_ids: false,
-            next_producer_id: 1_000,
+            ids: Ids { last: 1_000, refused: false },
             api_versions_max: 4,
             produce_max: 13,
             fetch_max: 18,
@@ -168,14 +172,14 @@ impl Model {
             }
             Request::ApiVersions(_) => Some(reply(&header, &self.api_versions())),
             Request::Metadata(_) => Some(self.metadata(&header)),
-            Request::InitProducerId(_) if self.no_ids => {
+            Request::InitProducerId(_) if self.ids.refused => {
                 let error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS;
                 Some(reply(&header, &InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() }))
             }
             Request::InitProducerId(_) => {
-                self.next_producer_id += 1;
+                self.ids.last += 1;
                 let response = InitProducerIdResponse {
-                    producer_id: self.next_producer_id,
+                    producer_id: self.ids.last,
                     producer_epoch: 0,
                     ..InitProducerIdResponse::default()
                 };

@@ -46,8 +46,8 @@ pub struct Group {
     /// How many requests were refused, and with what.
     pub refused: BTreeMap<ErrorCode, u32>,
     pub left: bool,
-    /// Whether it knows none of the topics whose positions are committed.
-    pub gone: bool,
+    /// All commits of its members are refused with this.
+    pub no_commits: Option<ErrorCode>,
     /// Whether positions may go back: the log was cut.
     pub may_go_back: bool,
 }
@@ -239,7 +239,7 @@ impl Group {
     ) -> Bytes {
         assert!(header.api_version < 10 || request.topics.iter().all(|it| names.contains_key(&it.topic_id)));
         let code = self.judge(code, request.member_id, request.generation_id_or_member_epoch);
-        let error_code = if code.is_none() && self.gone { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { code };
+        let error_code = self.no_commits.filter(|_| code.is_none()).unwrap_or(code);
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|it| {
                 // What timed out may have been done all the same.

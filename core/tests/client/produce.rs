@@ -251,13 +251,13 @@ fn partitions_keep_their_numbers_while_another_waits_for_a_new_producer_id() {
         world.command(Command::Produce { token, record: record(Some(partition), token) });
         world.run_for(Duration::from_secs(1));
     }
-    (world.model().no_ids, world.model().next_refusal) = (true, Some((0, ErrorCode::PRODUCER_FENCED)));
+    (world.model().ids.refused, world.model().next_refusal) = (true, Some((0, ErrorCode::PRODUCER_FENCED)));
     world.command(Command::Produce { token: 3, record: record(Some(0), 3) });
     world.run_for(Duration::from_secs(1));
     world.command(Command::Produce { token: 4, record: record(Some(1), 4) });
     world.run_for(Duration::from_secs(1));
     assert_eq!(producers(&mut world, 1), [(1_001, 0, 0), (1_001, 0, 1)]);
-    world.model().no_ids = false;
+    world.model().ids.refused = false;
     world.run_for(Duration::from_secs(10));
     assert_eq!(producers(&mut world, 0), [(1_001, 0, 0), (1_002, 0, 0)]);
     assert_eq!(judge(&mut world, 4, true), (4, 0, 0));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ottla_core::client::assignor::Strategy;
 use ottla_core::client::{
-    AutoOffsetReset, ClientConfig, Command, Event, GroupCommand, GroupEvent, GroupProtocol, IsolationLevel, ReadError,
-    Start,
+    AutoOffsetReset, ClientConfig, ClientError, Command, Event, GroupCommand, GroupEvent, GroupProtocol,
+    IsolationLevel, ReadError, Start,
 };
 use ottla_core::record::BatchOptions;
 use ottla_core::rng::Rng;
@@ -92,7 +92,6 @@ fn everything_is_read_and_committed_whatever_the_coordinator_says() {
         check_read(&read, 200, &context);
         world.command(Command::Group(GroupCommand::Close { token: 4 }));
         world.run_for(Duration::from_secs(2));
-        let closed = |event: &Event| matches!(event, Event::Group(GroupEvent::Closed { token: 4 }));
         assert!(world.events.iter().any(closed), "{context}: {:?}", world.events);
         let group = &world.model().group;
         assert!(group.left, "{context}");
@@ -373,20 +372,56 @@ fn racks_come_and_go_unnoticed_where_no_member_has_one() {
     }
 }
 
-/// The commit of what was read of a topic that is gone is not repeated until its time is over.
-#[test]
-fn a_deleted_topic_holds_nobody_up() {
-    let mut world = world(&config(), written(1, 10), 1);
+/// A member that has read something, and whose coordinator takes no commits from now on.
+fn read_and_refused(config: &ClientConfig, code: ErrorCode) -> World {
+    let mut world = world(config, written(1, 10), 1);
     let mut read = BTreeMap::new();
-    poll(&mut world, 3, &mut read);
     while read.is_empty() {
         poll(&mut world, 1, &mut read);
     }
-    world.model().group.gone = true;
+    world.model().group.no_commits = Some(code);
     poll(&mut world, 1, &mut read);
+    world
+}
+
+fn closed(event: &Event) -> bool {
+    matches!(event, Event::Group(GroupEvent::Closed { token: 4 }))
+}
+
+/// The commit of what was read of a topic that is gone is not repeated until its time is over.
+#[test]
+fn a_deleted_topic_holds_nobody_up() {
+    let mut world = read_and_refused(&config(), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     world.command(Command::Group(GroupCommand::Close { token: 4 }));
     world.run_for(Duration::from_secs(2));
-    let closed = |event: &Event| matches!(event, Event::Group(GroupEvent::Closed { token: 4 }));
     assert!(world.events.iter().any(closed), "{:?}", world.events);
     assert!(world.model().group.left);
+}
+
+#[test]
+fn who_cannot_commit_leaves_all_the_same() {
+    let mut world = read_and_refused(&config(), ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+    world.command(Command::Group(GroupCommand::Close { token: 4 }));
+    world.run_for(Duration::from_secs(29));
+    assert!(!world.events.iter().any(closed) && !world.model().group.left);
+    world.run_for(Duration::from_secs(2));
+    assert!(world.events.iter().any(closed) && world.model().group.left);
+}
+
+#[test]
+fn what_a_served_member_wanted_to_commit_before_it_was_fenced_is_not_committed() {
+    let mut config = served();
+    config.group.enable_auto_commit = false;
+    let mut world = read_and_refused(&config, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+    world.command(Command::Group(GroupCommand::Commit { token: 5, positions: None, retry: true }));
+    world.model().group.next_beat = Some(ErrorCode::FENCED_MEMBER_EPOCH);
+    let mut told = Vec::new();
+    while !told.iter().any(|it: &String| it.starts_with("assigned")) {
+        told.extend(poll(&mut world, 1, &mut BTreeMap::new()));
+    }
+    world.model().group.no_commits = None;
+    told.extend(poll(&mut world, 60, &mut BTreeMap::new()));
+    let failed = format!("{}", ClientError::Rebalanced);
+    assert!(told.iter().any(|it| it.contains(&failed)) && told.len() == 3, "{told:?}");
+    assert!(world.model().group.committed.is_empty());
 }
