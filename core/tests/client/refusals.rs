@@ -395,7 +395,8 @@ fn a_deleted_topic_holds_nobody_up() {
     world.command(Command::Group(GroupCommand::Close { token: 4 }));
     world.run_for(Duration::from_secs(2));
     assert!(world.events.iter().any(closed), "{:?}", world.events);
-    assert!(world.model().group.left);
+    let committed = |event: &Event| matches!(event, Event::Group(GroupEvent::Committed { .. }));
+    assert!(!world.events.iter().any(committed) && world.model().group.left, "{:?}", world.events);
 }
 
 #[test]

@@ -186,8 +186,11 @@ impl Commits {
         let Some(code) = codes.iter().copied().find(|code| code.is_error()) else {
             let positions = commit.order.positions;
             self.known.extend(positions.iter().map(|(partition, it)| (partition.clone(), it.offset)));
-            let (token, positions) = (commit.order.token, positions.into_iter().collect());
-            turn.events.push(Event::Group(GroupEvent::Committed { token, positions }));
+            let (token, positions): (_, Vec<_>) = (commit.order.token, positions.into_iter().collect());
+            // Of an automatic one all may have been left out.
+            if token.is_some() || !positions.is_empty() {
+                turn.events.push(Event::Group(GroupEvent::Committed { token, positions }));
+            }
             return Verdict::Unchanged;
         };
         commit.doubtful |= codes.iter().any(|code| code.is_none() || !proves_absence(*code));
