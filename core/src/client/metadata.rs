@@ -80,6 +80,8 @@ pub(super) struct PartitionMetadata {
 #[derive(Clone, Debug, Default)]
 struct Refresh {
     wanted: bool,
+    /// Whether brokers are wanted, even if no topic is in use.
+    for_brokers: bool,
     call: Option<CallId>,
     /// Whether that call asks for every topic.
     asked_for_all: bool,
@@ -167,6 +169,22 @@ impl Metadata {
         self.refresh.wanted = true;
     }
 
+    /// The error of a topic was heard: who needs the topic from now on asks anew.
+    pub(super) fn forget_error(&mut self, name: &str) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.error = None;
+            if topic.partitions.is_empty() {
+                self.topics.remove(name);
+            }
+        }
+    }
+
+    /// A broker's address is wanted.
+    pub(super) fn request_brokers(&mut self) {
+        self.refresh.wanted = true;
+        self.refresh.for_brokers = true;
+    }
+
     /// A link failed: its broker may be gone for good.
     pub(super) fn on_down(&mut self) {
         if !self.topics.is_empty() || self.watch.is_some() {
@@ -198,7 +216,7 @@ impl Metadata {
             return;
         }
         self.topics.retain(|_, topic| topic.last_used + self.max_idle > now);
-        if self.topics.is_empty() && self.watch.is_none() {
+        if self.topics.is_empty() && self.watch.is_none() && !self.refresh.for_brokers {
             self.refresh.wanted = false;
         } else if let Some(fresh_at) = self.refresh.fresh_at {
             let old_at = fresh_at + self.max_age;
@@ -237,6 +255,7 @@ impl Metadata {
         if complete {
             self.refresh.failures = 0;
             self.refresh.wanted = false;
+            self.refresh.for_brokers = false;
         } else {
             self.refresh.failures += 1;
             self.refresh.wanted = true;
@@ -317,7 +336,9 @@ impl Metadata {
                 known.learn(topic, &racks);
             }
         }
-        self.topics.values().all(TopicMetadata::is_complete)
+        // A pattern may have come while the question was on its way: then the answer names few topics.
+        let looked = self.watch.as_ref().is_none_or(|watch| watch.is_known);
+        looked && self.topics.values().all(TopicMetadata::is_complete)
     }
 
     /// Takes in which topics there are, if all were asked for: of one that is not named, that there is none.

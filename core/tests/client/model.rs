@@ -28,7 +28,13 @@ pub struct Model {
     pub brokers: i32,
     pub topics: BTreeMap<String, Topic>,
     pub faults: Faults,
-    next_producer_id: i64,
+    /// The next batch of this partition is refused.
+    pub next_refusal: Option<(i32, ErrorCode)>,
+    /// Whether each broker has a rack of its own.
+    pub has_racks: bool,
+    /// How often metadata were asked for.
+    pub looks: u32,
+    pub ids: Ids,
     /// The highest version of ApiVersions that is not refused (KIP-511).
     pub api_versions_max: i16,
     /// The highest version of Produce.
@@ -43,10 +49,19 @@ pub struct Model {
     pub held: bool,
 }
 
+/// Producer ids.
+pub struct Ids {
+    last: i64,
+    /// None is to be had, for now.
+    pub refused: bool,
+}
+
 #[derive(Default)]
 pub struct Topic {
     pub id: Uuid,
     pub partitions: Vec<Partition>,
+    /// What is said of it instead of its partitions.
+    pub refused: Option<ErrorCode>,
 }
 
 #[derive(Default)]
@@ -104,13 +119,16 @@ impl Model {
     pub fn new(seed: u64, brokers: i32, partitions: usize) -> Self {
         let mut rng = Rng::new(seed);
         let partitions = (0..partitions).map(|_| Partition { leader: draw(&mut rng, brokers), ..Partition::default() });
-        let topic = Topic { id: Uuid(77), partitions: partitions.collect() };
+        let topic = Topic { id: Uuid(77), partitions: partitions.collect(), refused: None };
         Self {
             rng,
             brokers,
             topics: BTreeMap::from([("t".to_owned(), topic)]),
             faults: Faults::default(),
-            next_producer_id: 1_000,
+            next_refusal: None,
+            has_racks: false,
+            looks: 0,
+            ids: Ids { last: 1_000, refused: false },
             api_versions_max: 4,
             produce_max: 13,
             fetch_max: 18,
@@ -154,10 +172,14 @@ impl Model {
             }
             Request::ApiVersions(_) => Some(reply(&header, &self.api_versions())),
             Request::Metadata(_) => Some(self.metadata(&header)),
+            Request::InitProducerId(_) if self.ids.refused => {
+                let error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS;
+                Some(reply(&header, &InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() }))
+            }
             Request::InitProducerId(_) => {
-                self.next_producer_id += 1;
+                self.ids.last += 1;
                 let response = InitProducerIdResponse {
-                    producer_id: self.next_producer_id,
+                    producer_id: self.ids.last,
                     producer_epoch: 0,
                     ..InitProducerIdResponse::default()
                 };
@@ -186,13 +208,14 @@ impl Model {
         ApiVersionsResponse { api_keys, ..ApiVersionsResponse::default() }
     }
 
-    fn metadata(&self, header: &RequestHeader<'_>) -> Bytes {
+    fn metadata(&mut self, header: &RequestHeader<'_>) -> Bytes {
+        self.looks += 1;
         let hosts: Vec<_> = (0..self.brokers).map(|id| format!("broker{id}")).collect();
         let brokers = hosts.iter().zip(0..).map(|(host, node_id)| MetadataResponseBroker {
             node_id,
             host,
             port: 9092,
-            ..MetadataResponseBroker::default()
+            rack: Some(&**host).filter(|_| self.has_racks),
         });
         let partitions = |topic: &Topic| {
             let all = topic.partitions.iter().zip(0..);
@@ -200,6 +223,7 @@ impl Model {
                 partition_index,
                 leader_id: it.leader,
                 leader_epoch: it.leader_epoch,
+                replica_nodes: vec![it.leader],
                 ..MetadataResponsePartition::default()
             })
             .collect()
@@ -207,7 +231,8 @@ impl Model {
         let topics = self.topics.iter().map(|(name, topic)| MetadataResponseTopic {
             name: Some(name),
             topic_id: topic.id,
-            partitions: partitions(topic),
+            error_code: topic.refused.unwrap_or(ErrorCode::NONE),
+            partitions: if topic.refused.is_some() { Vec::new() } else { partitions(topic) },
             ..MetadataResponseTopic::default()
         });
         let response = MetadataResponse {
@@ -237,6 +262,9 @@ impl Model {
     }
 
     fn append(&mut self, id: i32, topic: &str, index: i32, bytes: &[u8]) -> (ErrorCode, i64) {
+        if let Some((_, code)) = self.next_refusal.take_if(|it| it.0 == index) {
+            return (code, -1);
+        }
         let Self { rng, topics, faults, brokers, .. } = self;
         let mut fault = |chance: u64| rng.below(1_000) < chance;
         let (refuse, lie, forget) = (fault(faults.refuse), fault(faults.lie), fault(faults.forget));

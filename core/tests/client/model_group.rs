@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ottla_core::rng::Rng;
 use ottla_wire::api::Request;
+use ottla_wire::api::consumer_group_heartbeat::{
+    AssignedPartitions, Assignment, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+};
 use ottla_wire::api::find_coordinator::{Coordinator, FindCoordinatorResponse};
 use ottla_wire::api::heartbeat::HeartbeatResponse;
 use ottla_wire::api::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
@@ -34,11 +37,17 @@ pub struct Group {
     pub shift: u64,
     /// Refused with this next, whatever it is.
     pub next: Option<ErrorCode>,
+    /// The next heartbeat of KIP-848 is refused with this.
+    pub next_beat: Option<ErrorCode>,
+    /// Member ids and epochs of those that came.
+    pub beats: Vec<(String, i32)>,
     /// Offset and leader epoch of each partition.
     pub committed: BTreeMap<(String, i32), (i64, i32)>,
     /// How many requests were refused, and with what.
     pub refused: BTreeMap<ErrorCode, u32>,
     pub left: bool,
+    /// All commits of its members are refused with this.
+    pub no_commits: Option<ErrorCode>,
     /// Whether positions may go back: the log was cut.
     pub may_go_back: bool,
 }
@@ -89,6 +98,13 @@ impl Model {
                     ..FindCoordinatorResponse::default()
                 };
                 reply(header, &response)
+            }
+            Request::ConsumerGroupHeartbeat(request) => {
+                let all = self.topics.values().map(|topic| AssignedPartitions {
+                    topic_id: topic.id,
+                    partitions: (0..i32::try_from(topic.partitions.len()).unwrap()).collect(),
+                });
+                group.beat(code, header, (request, all.collect()))
             }
             Request::JoinGroup(request) => group.join(code, header, request),
             Request::SyncGroup(request) => group.sync(code, header, request),
@@ -148,6 +164,31 @@ impl Group {
         }
     }
 
+    /// Whoever joins is given everything.
+    fn beat(
+        &mut self,
+        code: ErrorCode,
+        header: &RequestHeader<'_>,
+        (request, topic_partitions): (&ConsumerGroupHeartbeatRequest<'_>, Vec<AssignedPartitions>),
+    ) -> Bytes {
+        self.beats.push((request.member_id.to_owned(), request.member_epoch));
+        let error_code = if code.is_error() { code } else { self.next_beat.take().unwrap_or(ErrorCode::NONE) };
+        let joins = request.member_epoch == 0 && error_code.is_none();
+        if joins {
+            self.generation += 1;
+            request.member_id.clone_into(&mut self.member_id);
+        }
+        let response = ConsumerGroupHeartbeatResponse {
+            error_code,
+            member_id: Some(request.member_id),
+            member_epoch: if request.member_epoch < 0 { request.member_epoch } else { self.generation },
+            heartbeat_interval_ms: 500,
+            assignment: joins.then_some(Assignment { topic_partitions }),
+            ..ConsumerGroupHeartbeatResponse::default()
+        };
+        reply(header, &response)
+    }
+
     fn join(&mut self, code: ErrorCode, header: &RequestHeader<'_>, request: &JoinGroupRequest<'_>) -> Bytes {
         let refuse = |error_code, member_id| {
             reply(header, &JoinGroupResponse { error_code, member_id, ..JoinGroupResponse::default() })
@@ -197,7 +238,8 @@ impl Group {
         (request, names): (&OffsetCommitRequest<'_>, &BTreeMap<Uuid, String>),
     ) -> Bytes {
         assert!(header.api_version < 10 || request.topics.iter().all(|it| names.contains_key(&it.topic_id)));
-        let error_code = self.judge(code, request.member_id, request.generation_id_or_member_epoch);
+        let code = self.judge(code, request.member_id, request.generation_id_or_member_epoch);
+        let error_code = self.no_commits.filter(|_| code.is_none()).unwrap_or(code);
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|it| {
                 // What timed out may have been done all the same.

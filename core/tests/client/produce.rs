@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_core::client::{Acks, ClientConfig, ClientError, Command, Event, ProduceRecord};
-use ottla_core::record::Compression;
+use ottla_core::record::{Compression, batches};
 use ottla_core::rng::Rng;
 use ottla_core::rpc::RpcConfig;
 use ottla_wire::ErrorCode;
@@ -235,6 +235,58 @@ fn an_error_that_will_not_pass_is_definite() {
     world.run_for(Duration::from_secs(200));
     let error = ClientError::DeliveryTimeout(Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     assert_eq!(world.events[1], Event::Failed { token: 2, error, definite: false });
+}
+
+/// The producers of the batches in a partition's log: id, epoch and first number.
+fn producers(world: &mut World, partition: usize) -> Vec<(i64, i16, i32)> {
+    let log = &world.model().topics["t"].partitions[partition].log;
+    let producers = batches(log).map(|batch| batch.unwrap().header().producer);
+    producers.map(|it| (it.id.0, it.epoch.0, it.base_sequence)).collect()
+}
+
+#[test]
+fn partitions_keep_their_numbers_while_another_waits_for_a_new_producer_id() {
+    let mut world = World::new(&config(), Servers::Model(Box::new(Model::new(1, 1, 2))), 1);
+    for (token, partition) in [(1, 0), (2, 1)] {
+        world.command(Command::Produce { token, record: record(Some(partition), token) });
+        world.run_for(Duration::from_secs(1));
+    }
+    (world.model().ids.refused, world.model().next_refusal) = (true, Some((0, ErrorCode::PRODUCER_FENCED)));
+    world.command(Command::Produce { token: 3, record: record(Some(0), 3) });
+    world.run_for(Duration::from_secs(1));
+    world.command(Command::Produce { token: 4, record: record(Some(1), 4) });
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(producers(&mut world, 1), [(1_001, 0, 0), (1_001, 0, 1)]);
+    world.model().ids.refused = false;
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(producers(&mut world, 0), [(1_001, 0, 0), (1_002, 0, 0)]);
+    assert_eq!(judge(&mut world, 4, true), (4, 0, 0));
+}
+
+#[test]
+fn half_of_a_batch_that_was_too_large_takes_no_more_records() {
+    let mut config = config();
+    config.producer.linger_ms = 100;
+    let mut model = Model::new(1, 1, 1);
+    model.next_refusal = Some((0, ErrorCode::MESSAGE_TOO_LARGE));
+    let mut world = World::new(&config, Servers::Model(Box::new(model)), 1);
+    world.command(Command::Produce { token: 1, record: record(None, 1) });
+    world.command(Command::Produce { token: 2, record: record(None, 2) });
+    while world.model().next_refusal.is_some() {
+        world.run_for(Duration::from_micros(100));
+    }
+    // The first half is on its way, or about to be, and the other waits for it.
+    world.latency_us = 20_000;
+    world.run_for(Duration::from_millis(3));
+    world.command(Command::Produce { token: 3, record: record(None, 3) });
+    world.run_for(Duration::from_secs(1));
+    for token in 4..6 {
+        world.command(Command::Produce { token, record: record(None, token) });
+        world.run_for(Duration::from_secs(1));
+    }
+    assert_eq!(judge(&mut world, 5, true), (5, 0, 0));
+    let numbers: Vec<_> = (0..5).map(|number| (1_001, 0, number)).collect();
+    assert_eq!(producers(&mut world, 0), numbers);
 }
 
 #[test]

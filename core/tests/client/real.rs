@@ -258,3 +258,16 @@ fn judge(events: &[Event], read: &BTreeMap<i32, Vec<(i64, u64)>>, seed: u64) -> 
     assert_eq!(seen, 300, "seed {seed}: each record has its event");
     delivered
 }
+
+/// Nobody has asked for metadata before.
+#[test]
+fn a_brokers_settings_are_asked_of_that_broker() {
+    let mut world = World::new(&config(), Servers::Real(Box::new(Node::new(3, &[]))), 3);
+    world.run_for(Duration::from_secs(5));
+    for name in ["1", "", "x"] {
+        let request = AdminRequest::DescribeConfigs { resource: Resource::Broker, name: name.into() };
+        let events = ask(&mut world, request);
+        let done = matches!(events[..], [Event::AdminDone { reply: AdminReply::Configs { .. }, .. }]);
+        assert_eq!(done, name != "x", "{name}: {events:?}");
+    }
+}

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ottla_core::client::assignor::Strategy;
 use ottla_core::client::{
-    AutoOffsetReset, ClientConfig, Command, Event, GroupCommand, GroupEvent, IsolationLevel, ReadError, Start,
+    AutoOffsetReset, ClientConfig, ClientError, Command, Event, GroupCommand, GroupEvent, GroupProtocol,
+    IsolationLevel, ReadError, Start,
 };
 use ottla_core::record::BatchOptions;
 use ottla_core::rng::Rng;
@@ -91,7 +92,6 @@ fn everything_is_read_and_committed_whatever_the_coordinator_says() {
         check_read(&read, 200, &context);
         world.command(Command::Group(GroupCommand::Close { token: 4 }));
         world.run_for(Duration::from_secs(2));
-        let closed = |event: &Event| matches!(event, Event::Group(GroupEvent::Closed { token: 4 }));
         assert!(world.events.iter().any(closed), "{context}: {:?}", world.events);
         let group = &world.model().group;
         assert!(group.left, "{context}");
@@ -253,4 +253,176 @@ fn a_topic_that_grows_is_shared_out_anew() {
         assert_eq!(poll(&mut world, 100, &mut read), expected, "{strategy:?}");
         assert_eq!(read[&3], [0, 1, 2]);
     }
+}
+
+/// A member of a group whose coordinator shares out (KIP-848).
+fn served() -> ClientConfig {
+    let mut config = config();
+    config.group.group_protocol = GroupProtocol::Consumer;
+    config
+}
+
+#[test]
+fn a_served_member_that_is_unknown_comes_back_as_the_same() {
+    for code in [ErrorCode::FENCED_MEMBER_EPOCH, ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::GROUP_ID_NOT_FOUND] {
+        let mut world = world(&served(), written(1, 10), 1);
+        let mut read = BTreeMap::new();
+        assert_eq!(poll(&mut world, 40, &mut read), ["assigned t-0 t-1 t-2"], "{code}");
+        world.model().group.next_beat = Some(code);
+        let told = poll(&mut world, 60, &mut read);
+        assert_eq!(told, ["lost t-0 t-1 t-2", "assigned t-0 t-1 t-2"], "{code}");
+        let beats = &world.model().group.beats;
+        assert_eq!(beats.iter().filter(|(_, epoch)| *epoch == 0).count(), 2, "{code}: {beats:?}");
+        assert!(beats.iter().all(|(id, _)| *id == beats[0].0), "{code}: {beats:?}");
+    }
+}
+
+#[test]
+fn a_group_that_does_not_let_a_served_member_in_fails_it() {
+    let mut model = written(1, 10);
+    model.group.next_beat = Some(ErrorCode::GROUP_ID_NOT_FOUND);
+    let mut world = world(&served(), model, 1);
+    let told = poll(&mut world, 60, &mut BTreeMap::new());
+    assert!(told.len() == 1 && told[0].starts_with("group failed: GROUP_ID_NOT_FOUND"), "{told:?}");
+}
+
+#[test]
+fn who_closes_while_its_join_is_on_its_way_leaves() {
+    let mut world = world(&served(), written(1, 10), 1);
+    world.command(Command::Poll { token: 0, timeout_ms: 40 });
+    while world.model().group.beats.is_empty() {
+        world.run_for(Duration::from_micros(50));
+    }
+    world.command(Command::Group(GroupCommand::Close { token: 4 }));
+    world.run_for(Duration::from_secs(1));
+    let beats = &world.model().group.beats;
+    assert!(beats.len() == 2 && beats[1] == (beats[0].0.clone(), -1), "{beats:?}");
+}
+
+fn pattern(pattern: &str) -> Command {
+    Command::Group(GroupCommand::SubscribePattern { pattern: pattern.into(), await_release: false })
+}
+
+#[test]
+fn a_first_pattern_that_is_none_is_refused_too() {
+    let mut world = World::new(&config(), Servers::Model(Box::new(written(1, 10))), 1);
+    world.command(pattern("("));
+    let told: Vec<_> = std::mem::take(&mut world.events).iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].starts_with("group failed: INVALID_REGULAR_EXPRESSION"), "{told:?}");
+    world.command(pattern("t"));
+    assert_eq!(poll(&mut world, 60, &mut BTreeMap::new()), ["assigned t-0 t-1 t-2"]);
+    world.command(Command::Group(GroupCommand::Unsubscribe { token: 1 }));
+    world.command(pattern("("));
+    world.run_for(Duration::from_secs(1));
+    let told: Vec<_> = world.events.iter().map(ToString::to_string).collect();
+    assert!(
+        told.iter().any(|it| it.starts_with("group failed")) && told.contains(&"unsubscribed 1".into()),
+        "{told:?}"
+    );
+    assert!(world.model().group.left);
+}
+
+#[test]
+fn a_pattern_is_looked_for_even_if_other_metadata_are_on_their_way() {
+    for moment in 0..40 {
+        let mut world = World::new(&config(), Servers::Model(Box::new(written(1, 10))), 1);
+        world.command(Command::Assign { partition: TopicPartition::new("t", 0), start: Start::Earliest });
+        world.run_for(Duration::from_micros(250 * moment));
+        world.command(pattern("t"));
+        let told = poll(&mut world, 60, &mut BTreeMap::new());
+        assert_eq!(told, ["assigned t-0 t-1 t-2"], "{moment}");
+    }
+}
+
+#[test]
+fn who_reads_a_topic_that_is_forbidden_is_told_and_what_is_not_there_is_not_asked_for_all_the_time() {
+    let mut model = written(1, 10);
+    model.topics.get_mut("t").unwrap().refused = Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    let mut world = World::new(&config(), Servers::Model(Box::new(model)), 1);
+    let partition = TopicPartition::new("t", 0);
+    world.command(Command::Assign { partition: partition.clone(), start: Start::Earliest });
+    world.run_for(Duration::from_secs(20));
+    let error = ReadError::Broker(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    assert_eq!(world.events, [Event::ReadFailed { partition: partition.clone(), error }]);
+    assert!(world.model().looks < 4, "{}", world.model().looks);
+    // Allowed, it can be assigned again; and a partition that is not there is waited for with patience.
+    world.model().topics.get_mut("t").unwrap().refused = None;
+    world.command(Command::Assign { partition, start: Start::Earliest });
+    world.command(Command::Assign { partition: TopicPartition::new("t", 7), start: Start::Earliest });
+    world.model().looks = 0;
+    let mut read = BTreeMap::new();
+    poll(&mut world, 400, &mut read);
+    assert_eq!(read[&0].len(), 10);
+    assert!((15..40).contains(&world.model().looks), "{}", world.model().looks);
+}
+
+#[test]
+fn racks_come_and_go_unnoticed_where_no_member_has_one() {
+    for (rack, expected) in [("", 0), ("r", 2)] {
+        let mut config = config();
+        config.metadata_max_age_ms = 1_000;
+        config.reader.client_rack = rack.into();
+        let mut model = written(1, 10);
+        model.has_racks = true;
+        let mut world = world(&config, model, 1);
+        let mut read = BTreeMap::new();
+        assert_eq!(poll(&mut world, 40, &mut read), ["assigned t-0 t-1 t-2"]);
+        world.model().has_racks = false;
+        assert_eq!(poll(&mut world, 60, &mut read).len(), expected, "{rack}");
+    }
+}
+
+/// A member that has read something, and whose coordinator takes no commits from now on.
+fn read_and_refused(config: &ClientConfig, code: ErrorCode) -> World {
+    let mut world = world(config, written(1, 10), 1);
+    let mut read = BTreeMap::new();
+    while read.is_empty() {
+        poll(&mut world, 1, &mut read);
+    }
+    world.model().group.no_commits = Some(code);
+    poll(&mut world, 1, &mut read);
+    world
+}
+
+fn closed(event: &Event) -> bool {
+    matches!(event, Event::Group(GroupEvent::Closed { token: 4 }))
+}
+
+/// The commit of what was read of a topic that is gone is not repeated until its time is over.
+#[test]
+fn a_deleted_topic_holds_nobody_up() {
+    let mut world = read_and_refused(&config(), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    world.command(Command::Group(GroupCommand::Close { token: 4 }));
+    world.run_for(Duration::from_secs(2));
+    assert!(world.events.iter().any(closed), "{:?}", world.events);
+    let committed = |event: &Event| matches!(event, Event::Group(GroupEvent::Committed { .. }));
+    assert!(!world.events.iter().any(committed) && world.model().group.left, "{:?}", world.events);
+}
+
+#[test]
+fn who_cannot_commit_leaves_all_the_same() {
+    let mut world = read_and_refused(&config(), ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+    world.command(Command::Group(GroupCommand::Close { token: 4 }));
+    world.run_for(Duration::from_secs(29));
+    assert!(!world.events.iter().any(closed) && !world.model().group.left);
+    world.run_for(Duration::from_secs(2));
+    assert!(world.events.iter().any(closed) && world.model().group.left);
+}
+
+#[test]
+fn what_a_served_member_wanted_to_commit_before_it_was_fenced_is_not_committed() {
+    let mut config = served();
+    config.group.enable_auto_commit = false;
+    let mut world = read_and_refused(&config, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+    world.command(Command::Group(GroupCommand::Commit { token: 5, positions: None, retry: true }));
+    world.model().group.next_beat = Some(ErrorCode::FENCED_MEMBER_EPOCH);
+    let mut told = Vec::new();
+    while !told.iter().any(|it: &String| it.starts_with("assigned")) {
+        told.extend(poll(&mut world, 1, &mut BTreeMap::new()));
+    }
+    world.model().group.no_commits = None;
+    told.extend(poll(&mut world, 60, &mut BTreeMap::new()));
+    let failed = format!("{}", ClientError::Rebalanced);
+    assert!(told.iter().any(|it| it.contains(&failed)) && told.len() == 3, "{told:?}");
+    assert!(world.model().group.committed.is_empty());
 }

@@ -229,7 +229,7 @@ impl Task {
         match turn.pool.connect(now, route, turn.sink) {
             Readiness::Ready => return Some(route),
             Readiness::Later(at) => turn.wake.by(at),
-            Readiness::Unknown => turn.metadata.request(),
+            Readiness::Unknown => turn.metadata.request_brokers(),
             Readiness::Busy | Readiness::Connecting | Readiness::Idle => {}
         }
         None

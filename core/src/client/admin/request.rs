@@ -88,6 +88,8 @@ impl AdminRequest {
             | Self::FetchOffsets { group }
             | Self::CommitOffsets { group, .. }
             | Self::DeleteGroup { group } => Addressee::Coordinator(group),
+            Self::AlterConfigs { resource: Resource::Broker, name, .. }
+            | Self::DescribeConfigs { resource: Resource::Broker, name } => of_broker(name),
             Self::CreateTopic { .. }
             | Self::DeleteTopic { .. }
             | Self::CreatePartitions { .. }
@@ -146,6 +148,12 @@ impl AdminRequest {
     }
 }
 
+/// A broker's own settings are known to it alone; those of all brokers to each, and what is no id is refused by any.
+fn of_broker(name: &str) -> Addressee<'_> {
+    let id = name.parse().ok().filter(|&id| id >= 0);
+    id.map_or(Addressee::Any, |id| Addressee::Broker(BrokerId(id)))
+}
+
 fn delete_topic(name: &str, timeout_ms: i32) -> Request<'_> {
     let topics = vec![DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO }];
     DeleteTopicsRequest { topics, topic_names: vec![name], timeout_ms }.into()
@@ -201,5 +209,21 @@ impl Resource {
             Self::Topic => 2,
             Self::Broker => 4,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brokers_settings_are_asked_of_that_broker_and_those_of_all_of_any() {
+        let asked = |name: &str| AdminRequest::DescribeConfigs { resource: Resource::Broker, name: name.into() };
+        assert!(matches!(asked("3").addressee(), Addressee::Broker(BrokerId(3))));
+        assert!(matches!(asked("").addressee(), Addressee::Any));
+        assert!(matches!(asked("-1").addressee(), Addressee::Any));
+        let (resource, entries) = (Resource::Topic, Vec::new());
+        let topic = AdminRequest::AlterConfigs { resource, name: "3".into(), entries };
+        assert!(matches!(topic.addressee(), Addressee::Any));
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Commits {
 struct Commit {
     order: Order,
     identity: Identity,
+    /// What it was asked for was lost: it fails even if the member has its id again.
+    lapsed: bool,
     deadline: Instant,
     call: Option<CallId>,
     /// The ids of the topics, as they were sent.
@@ -88,8 +90,9 @@ impl Commits {
             return;
         }
         let (call, retry_at, attempts) = (None, Instant(0), 0);
-        let (ids, doubtful, error) = (BTreeMap::new(), false, None);
-        self.queue.push_back(Commit { order, identity, deadline, call, ids, retry_at, attempts, doubtful, error });
+        let (ids, lapsed, doubtful, error) = (BTreeMap::new(), false, false, None);
+        let commit = Commit { order, identity, lapsed, deadline, call, ids, retry_at, attempts, doubtful, error };
+        self.queue.push_back(commit);
     }
 
     /// Whether none is under way.
@@ -112,6 +115,11 @@ impl Commits {
         self.known.remove(partition);
     }
 
+    /// The member lost everything: what it wanted to commit may be another's to commit.
+    pub(super) fn lapse(&mut self) {
+        self.queue.iter_mut().for_each(|commit| commit.lapsed |= commit.identity.is_member());
+    }
+
     pub(super) fn owns(&self, call: CallId) -> bool {
         self.queue.front().is_some_and(|commit| commit.call == Some(call))
     }
@@ -130,10 +138,12 @@ impl Commits {
                 Some(ClientError::ApiTimeout(commit.error))
             } else {
                 // The epoch of a member of KIP-848 grows while it keeps what it has: only another member is another.
-                if rules.is_served() && commit.call.is_none() && commit.identity.member_id == identity.member_id {
+                let same = commit.identity.member_id == identity.member_id && !commit.lapsed;
+                if rules.is_served() && commit.call.is_none() && same {
                     commit.identity = identity.clone();
                 }
-                (commit.call.is_none() && commit.identity != *identity).then_some(ClientError::Rebalanced)
+                let other = commit.lapsed || commit.identity != *identity;
+                (commit.call.is_none() && other).then_some(ClientError::Rebalanced)
             };
             if let Some(error) = error {
                 let commit = self.queue.pop_front().expect("it was just seen");
@@ -169,12 +179,18 @@ impl Commits {
             self.retry_or_fail(commit, rules, turn);
             return Verdict::Unchanged;
         };
-        let codes = commit.codes(&response);
+        let mut codes = commit.codes(&response);
+        if commit.order.token.is_none() {
+            commit.leave_out_unknown(&mut codes, turn);
+        }
         let Some(code) = codes.iter().copied().find(|code| code.is_error()) else {
             let positions = commit.order.positions;
             self.known.extend(positions.iter().map(|(partition, it)| (partition.clone(), it.offset)));
-            let (token, positions) = (commit.order.token, positions.into_iter().collect());
-            turn.events.push(Event::Group(GroupEvent::Committed { token, positions }));
+            let (token, positions): (_, Vec<_>) = (commit.order.token, positions.into_iter().collect());
+            // Of an automatic one all may have been left out.
+            if token.is_some() || !positions.is_empty() {
+                turn.events.push(Event::Group(GroupEvent::Committed { token, positions }));
+            }
             return Verdict::Unchanged;
         };
         commit.doubtful |= codes.iter().any(|code| code.is_none() || !proves_absence(*code));
@@ -279,6 +295,19 @@ impl Commit {
             Some(found.error_code)
         };
         self.order.positions.keys().map(|it| code(it).unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR)).collect()
+    }
+
+    /// Nobody asked for an automatic commit, and what is waited for until it has ended is not to wait for a topic that
+    /// was deleted: that is left out.
+    fn leave_out_unknown(&mut self, codes: &mut Vec<ErrorCode>, turn: &mut Turn<'_>) {
+        const UNKNOWN: &[ErrorCode] = &[ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
+        if !codes.iter().any(|code| UNKNOWN.contains(code)) {
+            return;
+        }
+        turn.metadata.request();
+        let mut said = codes.iter();
+        self.order.positions.retain(|_, _| said.next().is_none_or(|code| !UNKNOWN.contains(code)));
+        codes.retain(|code| !UNKNOWN.contains(code));
     }
 
     /// The topic's id as it was sent; none is zero.

@@ -1,6 +1,6 @@
 //! Getting into a generation: JoinGroup, the leader's sharing out, SyncGroup.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,20 +116,25 @@ impl Group {
         if known < names.len() {
             return false;
         }
+        // Where brokers are is of no use to members that do not say where they are themselves.
+        let with_racks = task.members.iter().any(|member| member.rack.is_some());
+        let now = turn.now.monotonic;
         let topics: Topics =
-            names.iter().map(|&name| (name.clone(), seen(turn.metadata, turn.now.monotonic, name))).collect();
+            names.iter().map(|&name| (name.clone(), seen(turn.metadata, now, name, with_racks))).collect();
         let plan = if task.skip { Plan::new() } else { task.strategy.assign(&task.members, &topics) };
         let parts = plan.iter().map(|(id, partitions)| (id.clone(), protocol::assignment(partitions))).collect();
         let strategy = task.strategy;
-        self.shared_out = Some(topics);
+        self.shared_out = Some((topics, with_racks));
         self.phase = Phase::Syncing { call: None, strategy, parts };
         true
     }
 
     /// Whether the topics that this member shared out have other partitions now, or those are elsewhere.
     pub(super) fn topics_changed(&self, turn: &mut Turn<'_>) -> bool {
-        let topics = self.shared_out.iter().flatten();
-        topics.filter(|(name, before)| seen(turn.metadata, turn.now.monotonic, name) != **before).count() > 0
+        let Some((topics, with_racks)) = &self.shared_out else { return false };
+        let now = turn.now.monotonic;
+        // All are looked at, so that each is in use.
+        topics.iter().filter(|(name, before)| seen(turn.metadata, now, name, *with_racks) != **before).count() > 0
     }
 
     /// Sends SyncGroup, if somebody can be asked.
@@ -189,11 +194,12 @@ impl Group {
         }
     }
 
-    /// The coordinator does not know this generation, or this member.
+    /// The coordinator does not know this generation, or this member. One that draws its own id keeps it: if it is
+    /// known after all, it comes back as the same, and its instance is not taken by one that is gone.
     pub(super) fn become_unknown(&mut self, code: ErrorCode, reader: &mut Reader, turn: &mut Turn<'_>) {
         self.lose(reader, turn);
         self.identity.generation = -1;
-        if code != ErrorCode::ILLEGAL_GENERATION {
+        if code != ErrorCode::ILLEGAL_GENERATION && !self.rules.is_served() {
             self.identity = Identity::none();
         }
         if !matches!(self.phase, Phase::Leaving(_) | Phase::Out) {
@@ -221,8 +227,8 @@ fn join_request<'a>(rules: &'a Rules, identity: &'a Identity, metadata: &'a [(St
     .into()
 }
 
-/// How many partitions a topic has, and where; none, if there is no such topic.
-fn seen(metadata: &mut Metadata, now: Instant, name: &Arc<str>) -> Topic {
+/// How many partitions a topic has, and where, if that counts; none, if there is no such topic.
+fn seen(metadata: &mut Metadata, now: Instant, name: &Arc<str>, with_racks: bool) -> Topic {
     const ABSENT: &[ErrorCode] = &[
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         ErrorCode::INVALID_TOPIC_EXCEPTION,
@@ -232,5 +238,6 @@ fn seen(metadata: &mut Metadata, now: Instant, name: &Arc<str>) -> Topic {
     if topic.error.is_some_and(|code| ABSENT.contains(&code)) {
         return Topic::default();
     }
-    Topic { partitions: topic.count(), racks: topic.racks.clone() }
+    let racks = if with_racks { topic.racks.clone() } else { BTreeMap::new() };
+    Topic { partitions: topic.count(), racks }
 }

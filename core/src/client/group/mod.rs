@@ -71,8 +71,8 @@ pub(super) struct Group {
     /// The group rebalances, or has to, so it must be joined again.
     rejoin: bool,
     heartbeat: Heartbeat,
-    /// The group's topics when this member, as its leader, shared them out.
-    shared_out: Option<Topics>,
+    /// The group's topics when this member, as its leader, shared them out; and whether racks counted.
+    shared_out: Option<(Topics, bool)>,
     owned: BTreeSet<TopicPartition>,
     /// What of it is about to be given up.
     handover: Option<Handover>,
@@ -239,6 +239,11 @@ impl Group {
             Ok(pattern) => self.want(Wanted { topics: BTreeSet::new(), pattern: Some(pattern), await_release }, turn),
             Err(_) => {
                 let error = ClientError::Broker(ErrorCode::INVALID_REGULAR_EXPRESSION);
+                // Whoever is out has nothing to lose, and whoever leaves goes on leaving: but both are told.
+                if matches!(self.phase, Phase::Out | Phase::Leaving(_)) {
+                    self.wanted = None;
+                    return turn.events.push(refused(error));
+                }
                 self.fail(error, reader, turn);
             }
         }

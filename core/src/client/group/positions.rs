@@ -220,7 +220,8 @@ impl Question {
             coordinator.lose();
         }
         // The next heartbeat brings the epoch, or says that the member is none.
-        let passes = [ErrorCode::STALE_MEMBER_EPOCH, ErrorCode::UNKNOWN_MEMBER_ID].contains(&code);
+        let passes = [ErrorCode::STALE_MEMBER_EPOCH, ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::GROUP_ID_NOT_FOUND];
+        let passes = passes.contains(&code);
         if code.is_retriable() || (passes && rules.is_served()) {
             self.delay(code, rules, turn);
             return Vec::new();

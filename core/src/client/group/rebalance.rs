@@ -105,6 +105,7 @@ impl Group {
         if !self.owned.is_empty() {
             turn.events.push(Event::Group(GroupEvent::Lost { partitions: self.owned.iter().cloned().collect() }));
         }
+        self.commits.lapse();
         self.drop_all(reader);
     }
 

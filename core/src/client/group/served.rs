@@ -191,6 +191,10 @@ impl Group {
             code @ (ErrorCode::FENCED_MEMBER_EPOCH | ErrorCode::UNKNOWN_MEMBER_ID) => {
                 self.become_unknown(code, reader, turn);
             }
+            // The group is gone, or is a classic one now: whoever joins makes it anew. To a join it is the last word.
+            code @ ErrorCode::GROUP_ID_NOT_FOUND if self.identity.is_member() => {
+                self.become_unknown(code, reader, turn);
+            }
             code if code.is_retriable() => {
                 if blames_coordinator(code) {
                     self.coordinator.lose();

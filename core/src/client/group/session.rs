@@ -150,7 +150,10 @@ impl Group {
             let _call = self.send_leave(route, turn);
         }
         self.lose(reader, turn);
-        self.identity = Identity::none();
+        self.identity.generation = -1;
+        if !self.rules.is_served() {
+            self.identity = Identity::none();
+        }
         self.phase = Phase::Preparing { begun: false };
     }
 
@@ -176,12 +179,17 @@ impl Group {
     pub(super) fn go(&mut self, reader: &mut Reader, turn: &mut Turn<'_>) -> bool {
         let Phase::Leaving(leaving) = &self.phase else { return false };
         let now = turn.at();
-        let knows = if self.rules.is_served() {
-            self.identity.is_member()
-        } else {
-            !self.identity.member_id.is_empty() && self.rules.instance_id.is_none()
-        };
+        // Where the coordinator shares out, a member has an id from its first heartbeat on: that may be on its way.
+        let goes = self.rules.instance_id.is_none() || self.rules.is_served();
+        let knows = !self.identity.member_id.is_empty() && goes;
         if leaving.until <= now || (!knows && self.commits.is_idle()) {
+            // A commit took all the time. Nobody waits for the answer, but the others need not wait for the session.
+            if knows
+                && leaving.call.is_none()
+                && let Some(route) = self.coordinator.route(Lane::Group, &self.rules, turn)
+            {
+                let _call = self.send_leave(route, turn);
+            }
             self.gone(reader, turn);
             return true;
         }

@@ -69,9 +69,11 @@ impl Batch {
         }
     }
 
-    /// Whether a record of `size` bytes may be added.
+    /// Whether a record of `size` bytes may be added. Not if the batch has its numbers already, as a half of a split
+    /// one has: those behind them are another batch's.
     pub(super) fn has_room(&self, size: usize, batch_size: usize) -> bool {
         match &self.content {
+            Content::Open(_) if self.sequence.is_some() => false,
             Content::Open(builder) => builder.is_empty() || builder.len() + size <= batch_size,
             Content::Built(_) => false,
         }
@@ -80,7 +82,7 @@ impl Batch {
     /// Whether it is worth sending without waiting for more.
     pub(super) fn is_full(&self, batch_size: usize) -> bool {
         match &self.content {
-            Content::Open(builder) => builder.len() >= batch_size,
+            Content::Open(builder) => self.sequence.is_some() || builder.len() >= batch_size,
             Content::Built(_) => true,
         }
     }

@@ -238,9 +238,9 @@ impl Producer {
     fn perform_resets(&mut self, turn: &mut Turn<'_>) {
         let mut lost = Vec::new();
         for partition in self.topics.values_mut().flat_map(|topic| topic.partitions.values_mut()) {
-            if let Some((batches, needs_id)) = partition.perform_reset() {
+            if let Some((batches, used_up)) = partition.perform_reset() {
                 lost.extend(batches);
-                if needs_id {
+                if used_up {
                     self.identity.discard();
                 }
             }

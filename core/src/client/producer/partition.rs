@@ -97,12 +97,17 @@ impl Partition {
 
     /// Gives the batch at `place` its number in the sequence, if it has none, and closes it.
     ///
-    /// `fresh` is where a new lineage begins.
+    /// `fresh` is where a new lineage begins. One that goes on needs none: another partition may have used the id up.
     pub(super) fn sequence(&mut self, place: usize, fresh: Option<Producer>) {
         let batch = &mut self.queue[place];
-        if let (Some(Producer { id, epoch, base_sequence }), None) = (fresh, batch.sequence) {
-            let first = Lineage { id, epoch, next_sequence: base_sequence, acknowledged: false };
-            let lineage = self.lineage.get_or_insert(first);
+        let begin = |Producer { id, epoch, base_sequence }| Lineage {
+            id,
+            epoch,
+            next_sequence: base_sequence,
+            acknowledged: false,
+        };
+        self.lineage = self.lineage.or(fresh.map(begin));
+        if let (Some(lineage), None) = (&mut self.lineage, batch.sequence) {
             let producer = Producer { id: lineage.id, epoch: lineage.epoch, base_sequence: lineage.next_sequence };
             lineage.next_sequence = producer.sequence_at(batch.count());
             batch.sequence = Some(producer);
@@ -147,7 +152,7 @@ impl Partition {
     }
 
     /// Begins a new lineage, if one is due and nothing is in flight. The batches that cannot be sent in it fail;
-    /// the second is whether a new producer id is needed.
+    /// the second is whether the producer id was used up.
     pub(super) fn perform_reset(&mut self) -> Option<(Vec<Batch>, bool)> {
         let reset = self.reset?;
         if self.queue.iter().any(|batch| batch.flight.is_some()) {
@@ -159,10 +164,11 @@ impl Partition {
         for batch in &mut self.queue {
             batch.sequence = None;
         }
+        let had_lineage = self.lineage.is_some();
         let next_epoch = |lineage: &Lineage| lineage.epoch.0.checked_add(1).filter(|_| reset == Reset::Epoch);
         let next =
             self.lineage.and_then(|lineage| next_epoch(&lineage).map(|epoch| (lineage.id, ProducerEpoch(epoch))));
         self.lineage = next.map(|(id, epoch)| Lineage { id, epoch, next_sequence: 0, acknowledged: false });
-        Some((lost, self.lineage.is_none()))
+        Some((lost, had_lineage && self.lineage.is_none()))
     }
 }

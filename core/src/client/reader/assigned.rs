@@ -29,6 +29,14 @@ pub(super) struct Assigned {
     pub(super) failures: u32,
     /// Whom it is fetched from; look-ups are the leader's.
     pub(super) source: Source,
+    pub(super) leaderless: Leaderless,
+}
+
+/// How often its leader was asked for since none is known, and when to ask again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leaderless {
+    pub(super) next_at: Instant,
+    pub(super) asked: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +64,8 @@ impl Assigned {
             Start::Latest => Phase::Seeking { timestamp: LATEST },
             Start::Timestamp { ms } => Phase::Seeking { timestamp: ms.max(0) },
         };
-        Self { generation, phase, chunk: None, asked: false, retry_at: Instant(0), failures: 0, source: Source::Leader }
+        let (retry_at, source, leaderless) = (Instant(0), Source::Leader, Leaderless::default());
+        Self { generation, phase, chunk: None, asked: false, retry_at, failures: 0, source, leaderless }
     }
 
     /// The place of the next record that the program gets.

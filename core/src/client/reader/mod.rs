@@ -30,7 +30,7 @@ use super::boundary::{Event, PolledRecords, ReadError, Start};
 use super::config::{AutoOffsetReset, IsolationLevel, ReaderConfig};
 use super::turn::Turn;
 
-use assigned::{Assigned, EARLIEST, LATEST, Phase};
+use assigned::{Assigned, EARLIEST, LATEST, Leaderless, Phase};
 pub(super) use chunk::Place;
 use chunk::Terms;
 use lookup::{Asked, Found, Question};
@@ -270,12 +270,32 @@ impl Reader {
     /// What the metadata says of each partition's leader may call its place into question.
     fn note_epochs(&mut self, turn: &mut Turn<'_>) {
         let now = turn.at();
-        for (partition, assigned) in &mut self.partitions {
+        let mut failed = Vec::new();
+        let waiting = self.partitions.iter_mut().filter(|(_, it)| !matches!(it.phase, Phase::Failed));
+        for (partition, assigned) in waiting {
             let topic = turn.metadata.topic(now, &partition.topic);
+            let hopeless = topic.error.filter(|code| !is_passing(*code));
             match topic.partitions.get(&partition.partition) {
-                Some(known) if known.leader.is_some() => assigned.note_epoch(known.leader_epoch),
-                Some(_) | None => turn.metadata.request(),
+                _ if hopeless.is_some() => failed.extend(hopeless.map(|code| (partition.clone(), code))),
+                Some(known) if known.leader.is_some() => {
+                    assigned.leaderless = Leaderless::default();
+                    assigned.note_epoch(known.leader_epoch);
+                }
+                Some(_) | None if assigned.leaderless.next_at > now => turn.wake.by(assigned.leaderless.next_at),
+                // What has just been asked for in vain takes its time.
+                Some(_) | None => {
+                    turn.metadata.request();
+                    let Leaderless { next_at, asked } = &mut assigned.leaderless;
+                    *asked += 1;
+                    *next_at = now + self.rules.backoff.delay(*asked, turn.rng);
+                    turn.wake.by(*next_at);
+                }
             }
+        }
+        for (partition, code) in failed {
+            // Who assigns it again wants to know what is so then.
+            turn.metadata.forget_error(&partition.topic);
+            self.fail(&partition, ReadError::Broker(code), turn);
         }
     }
 
