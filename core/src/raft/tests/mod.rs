@@ -466,12 +466,10 @@ fn a_cut_that_is_not_done_yet_outlives_the_leader_that_ordered_it() {
     // Nobody is asked for a vote by what is to go.
     raft.become_prospective(NOW, &mut out);
     assert_eq!(raft.role().to_string(), "Unattached");
-    let fetching = |raft: &Raft| match &raft.role {
-        QuorumState::Follower(it) => matches!(it.fetching, Fetching::Cutting(_)),
-        _ => false,
-    };
+    let is_cutting =
+        |raft: &Raft| matches!(&raft.role, QuorumState::Follower(it) if matches!(it.fetching, Fetching::Cutting(_)));
     raft.become_follower(NOW.monotonic, LeaderEpoch(7), BrokerId(3), &mut out);
-    assert!(fetching(&raft), "nor is the next leader");
+    assert!(is_cutting(&raft), "nor is the next leader");
     let _: Outcome = raft.on_log(NOW, log(90, 90));
-    assert!(!fetching(&raft) && raft.cutting.is_none());
+    assert!(!is_cutting(&raft) && raft.cutting.is_none());
 }

@@ -98,8 +98,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// What members said that they own when they joined last, each by its place: of two that own the same, first who did
-    /// so in the later generation (KIP-792).
+    /// What members said that they own when they joined last, each by its place: of two that own the same, first who
+    /// did so in the later generation (KIP-792).
     fn claims(&self, members: &[&Member], protocol: &str) -> Vec<(usize, (Uuid, i32))> {
         let mut claims = Vec::new();
         for (place, member) in members.iter().enumerate() {
