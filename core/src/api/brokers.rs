@@ -40,18 +40,15 @@ pub(super) const CONTROLLERS: i8 = 2;
 /// The security protocol's number of PLAINTEXT.
 const PLAINTEXT: i16 = 0;
 
-/// The ids of directories below this say where a replica is not: in none, in one that is lost (Kafka's `DirectoryId`).
-const RESERVED_DIRECTORIES: u128 = 100;
-
 pub(super) fn register(call: Call<'_>) -> Handled {
     let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = BrokerRegistrationRequest::decode(&mut request.reader(), reply.head.api_version)?;
-    if wire.cluster_id != broker.cluster_id() {
-        let error_code = ErrorCode::INCONSISTENT_CLUSTER_ID;
-        return Ok(Some(respond(reply.head, &BrokerRegistrationResponse { error_code, ..Default::default() })));
-    }
-    if !names_somebody(&wire) {
-        let error_code = ErrorCode::INVALID_REQUEST;
+    let refused = if wire.cluster_id != broker.cluster_id() {
+        Some(ErrorCode::INCONSISTENT_CLUSTER_ID)
+    } else {
+        (!names_somebody(&wire)).then_some(ErrorCode::INVALID_REQUEST)
+    };
+    if let Some(error_code) = refused {
         return Ok(Some(respond(reply.head, &BrokerRegistrationResponse { error_code, ..Default::default() })));
     }
     let endpoints = wire.listeners.iter().map(|it| BrokerEndpoint {
@@ -74,7 +71,7 @@ pub(super) fn register(call: Call<'_>) -> Handled {
 
 /// Negative numbers stand for nobody in the metadata, and Kafka keeps the first ids of directories to itself.
 fn names_somebody(wire: &BrokerRegistrationRequest<'_>) -> bool {
-    wire.broker_id >= 0 && wire.log_dirs.iter().all(|directory| directory.0 >= RESERVED_DIRECTORIES)
+    wire.broker_id >= 0 && !wire.log_dirs.iter().copied().any(controller::is_reserved)
 }
 
 pub(super) fn unregister(call: Call<'_>) -> Handled {

@@ -17,6 +17,13 @@ use crate::types::BrokerId;
 /// The directory of what lies in no directory that can be used. Kafka's `DirectoryId.LOST`.
 pub const LOST: Uuid = Uuid(1);
 
+/// Whether an id of a directory says where a replica is not: in none, in one that is [`LOST`]. Kafka's `DirectoryId`
+/// keeps the first hundred.
+#[must_use]
+pub const fn is_reserved(directory: Uuid) -> bool {
+    directory.0 < 100
+}
+
 /// A broker says where its replica of a partition lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment {

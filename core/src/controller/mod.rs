@@ -37,7 +37,7 @@ pub use brokers::{
     unregister,
 };
 pub use configs::{Alteration, ConfigChange, Operation, alter};
-pub use directories::{Assignment, LOST, assign};
+pub use directories::{Assignment, LOST, assign, is_reserved};
 pub use features::{FeatureUpdate, UpgradeType, update_features};
 pub use image::{BrokerEndpoint, BrokerImage, MetadataImage, PartitionImage, Resource, ResourceKind, TopicImage};
 pub use internal::{METADATA_TOPIC, METADATA_TOPIC_ID, OFFSETS_TOPIC, is_internal, offsets_topic};

@@ -51,7 +51,8 @@ impl Cut {
 impl LogManager {
     /// Cuts the log so that it ends at `offset` or, if that lies within a batch, before that batch;
     /// [`LogEvent::Truncated`] says when and where, mostly before this returns. Ranges that were handed out above
-    /// the cut are the caller's to close first.
+    /// the cut may still be on their way, and what is sent of them then is what the file has now: readers that must
+    /// not take it are guarded by the checksums of batches, and by the epochs that they ask with (KIP-320).
     pub fn truncate_to(&mut self, now: Now, log: LogId, offset: Offset, out: &mut Effects) {
         self.parts.now = now;
         self.with(log, out, |log, io| log.truncate_to(offset, io));

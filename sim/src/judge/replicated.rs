@@ -128,7 +128,7 @@ impl Judge {
 
     /// Whoever has what lies at `offset` of the committed log has all below `end` for good.
     fn replicas_owe(&mut self, log: &TopicPartition, offset: i64, end: i64) {
-        let Some((batch, _)) = most_held(&self.logs, log, offset, self.replicated.needed > 0) else { return };
+        let Some((batch, _)) = most_held(&self.logs, log, offset, self.replicated.needed) else { return };
         let owing: Vec<usize> = holders(&self.logs, log, &batch).collect();
         for at in owing {
             self.logs[at].entry(log).promise(end, true);

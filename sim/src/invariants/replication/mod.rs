@@ -166,7 +166,7 @@ impl Known {
         if fact.needed == 0 || self.committed.is_some_and(|(end, _)| offset < end) {
             return;
         }
-        if let Some((batch, _)) = most_held(fact.logs, fact.log, offset, true) {
+        if let Some((batch, _)) = most_held(fact.logs, fact.log, offset, fact.needed) {
             self.committed = Some((batch.last + 1, batch));
         }
     }
@@ -272,10 +272,12 @@ pub fn holders<'a>(logs: &'a [Logs], log: &'a TopicPartition, batch: &'a BatchRe
 }
 
 /// Of what lies at an offset of any log, the batch that most nodes have, with how many that are: on their disks, if
-/// what is committed is (`durable`). Of two that as many have, as when a disk was replaced, it is that of the later
-/// epoch: who led then had what was committed.
+/// what is committed is on as many as are `needed`. Of two that enough have, or as many, as when a disk was replaced, it
+/// is that of the later epoch: who led then had what was committed.
 #[must_use]
-pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64, durable: bool) -> Option<(BatchRef, usize)> {
+pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64, needed: usize) -> Option<(BatchRef, usize)> {
+    let durable = needed > 0;
+    let enough = if durable { needed } else { usize::MAX };
     // Of each node once: this is asked of every record that is read.
     let found = logs.iter().filter_map(|logs| {
         let followed = logs.get(log)?;
@@ -284,7 +286,7 @@ pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64, durable: bool
     let found: Vec<(&BatchRef, bool)> = found.collect();
     let holders = |batch: &BatchRef| found.iter().filter(|(other, counts)| *counts && is_same(other, batch)).count();
     let held = found.iter().map(|(batch, _)| (**batch, holders(batch)));
-    held.max_by_key(|(batch, count)| (*count, batch.epoch))
+    held.max_by_key(|(batch, count)| (enough.min(*count), batch.epoch))
 }
 
 /// Whether what lies at an offset is on the disks of as many as must have it; a sentence if not.
@@ -292,7 +294,7 @@ fn committed(fact: &ReplicaFact<'_>, offset: i64) -> Result<(), String> {
     let ReplicaFact { log, logs, .. } = *fact;
     let needed = fact.needed_at(offset);
     let is_deleted = logs.iter().filter_map(|logs| logs.get(log)).any(|followed| followed.deletes(offset));
-    match most_held(logs, log, offset, needed > 0) {
+    match most_held(logs, log, offset, needed) {
         _ if is_deleted => Ok(()),
         Some((_, count)) if count >= needed => Ok(()),
         Some((_, count)) => Err(format!("{offset} of {log} is on {count} disks, and {needed} must have it")),
@@ -383,11 +385,14 @@ mod tests {
 
     #[test]
     fn only_the_same_batch_on_a_disk_counts() {
-        let logs = logs(&[(&[(1, 1), (1, 2)], 2), (&[(1, 1), (2, 2)], 2), (&[(1, 1), (1, 2)], 1)]);
-        assert_eq!(holders(&logs, &log(), &batch(0, 1, 1)).collect::<Vec<_>>(), [0, 1, 2]);
-        assert_eq!(holders(&logs, &log(), &batch(1, 1, 2)).collect::<Vec<_>>(), [0]);
-        let held = |durable| most_held(&logs, &log(), 1, durable).map(|(batch, count)| (batch.epoch, count));
-        assert_eq!((held(true), held(false)), (Some((2, 1)), Some((1, 2))));
-        assert_eq!(most_held(&logs, &log(), 2, true), None);
+        let three = logs(&[(&[(1, 1), (1, 2)], 2), (&[(1, 1), (2, 2)], 2), (&[(1, 1), (1, 2)], 1)]);
+        assert_eq!(holders(&three, &log(), &batch(0, 1, 1)).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(holders(&three, &log(), &batch(1, 1, 2)).collect::<Vec<_>>(), [0]);
+        let held = |needed| most_held(&three, &log(), 1, needed).map(|(batch, count)| (batch.epoch, count));
+        assert_eq!((held(2), held(0)), (Some((2, 1)), Some((1, 2))));
+        assert_eq!(most_held(&three, &log(), 2, 2), None);
+        let again = logs(&[(&[(1, 1)], 1), (&[(1, 1)], 1), (&[(2, 1)], 1)]);
+        let held = |needed| most_held(&again, &log(), 0, needed).map(|(batch, count)| (batch.epoch, count));
+        assert_eq!((held(2), held(1)), (Some((1, 2)), Some((2, 1))), "one copy is enough");
     }
 }
