@@ -272,8 +272,8 @@ pub fn holders<'a>(logs: &'a [Logs], log: &'a TopicPartition, batch: &'a BatchRe
 }
 
 /// Of what lies at an offset of any log, the batch that most nodes have, with how many that are: on their disks, if
-/// what is committed is on as many as are `needed`. Of two that enough have, or as many, as when a disk was replaced, it
-/// is that of the later epoch: who led then had what was committed.
+/// what is committed is on as many as are `needed`. Of two that enough have, or that as many have, as when a disk was
+/// replaced, it is that of the later epoch: who led then had what was committed.
 #[must_use]
 pub fn most_held(logs: &[Logs], log: &TopicPartition, offset: i64, needed: usize) -> Option<(BatchRef, usize)> {
     let durable = needed > 0;
