@@ -136,7 +136,8 @@ impl Known {
         self.starts.values().copied().max().unwrap_or(0)
     }
 
-    /// Below it some node but this one has it deleted.
+    /// Below it some node but this one has it deleted. Who is cut off has what all others may have deleted, and copies
+    /// it to those that are made anew; who has the partition since the deletion never had it.
     fn deleted_by_others(&self, at: usize) -> i64 {
         self.starts.iter().filter(|(other, _)| **other != at).map(|(_, start)| *start).max().unwrap_or(0)
     }
@@ -208,10 +209,9 @@ impl ReplicationRules {
                 Ok(())
             }
             ReplicaEvent::Committed { log_start, high_watermark } => {
-                // Who is cut off has what all others may have deleted, and who has the partition since never had.
                 let deleted = self.known.get(fact.log).map_or(0, |known| known.deleted_by_others(at));
-                let counted = log_start.max(deleted)..high_watermark;
-                of(quorum_superset::CODE, quorum_superset::check(at, fact, counted))
+                let owed = log_start.max(deleted)..high_watermark;
+                of(quorum_superset::CODE, quorum_superset::check(at, fact, owed))
             }
             ReplicaEvent::Stands(stands) => self.on_stands(at, fact, &stands),
             ReplicaEvent::Led { epoch, boots } => {
@@ -246,7 +246,8 @@ impl ReplicationRules {
         }
         of(leader_completeness::CODE, leader_completeness::check(at, fact, stands, known))?;
         if stands.before.is_none_or(|before| stands.high_watermark > before) {
-            of(quorum_superset::CODE, quorum_superset::check(at, fact, counted.clone()))?;
+            let owed = stands.log_start.max(known.deleted_by_others(at))..stands.high_watermark;
+            of(quorum_superset::CODE, quorum_superset::check(at, fact, owed))?;
         }
         if known.learn(at, fact, counted) {
             of(candidates::CODE, candidates::check(fact, known))?;

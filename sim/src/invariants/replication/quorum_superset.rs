@@ -47,4 +47,17 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn what_others_have_deleted_is_copied_from_who_has_not_heard_of_it() {
+        for (log_start, expected) in [(2, Some("R4")), (3, None)] {
+            let mut judged = Judged::default();
+            let lone = logs(&[(&[(1, 1), (1, 2), (1, 3)], 3), (&[], 0)]);
+            let stands = super::super::Stands { high_watermark: 3, log_end: 3, ..Default::default() };
+            let deletes = super::super::Stands { log_start, before: Some(3), ..stands };
+            judged.verdict(1, Stands(deletes), &lone);
+            let copies = super::super::Stands { before: Some(0), ..stands };
+            assert_eq!(judged.verdict(0, Stands(copies), &lone), expected, "{log_start}");
+        }
+    }
 }
