@@ -34,6 +34,8 @@ struct Known {
     /// Requests that may make the group, and may yet take effect; and when the last one ended.
     making: BTreeSet<OpId>,
     made: Option<Nanos>,
+    /// Requests to join, be it with an id that the group does not know.
+    afresh: BTreeSet<OpId>,
 }
 
 impl Known {
@@ -79,6 +81,14 @@ impl KnownMember {
                 let known = self.group(op);
                 known.making.insert(op.id);
                 if *afresh {
+                    known.members.remove(*id);
+                    known.afresh.insert(op.id);
+                }
+                Ok(())
+            }
+            Seen::Joined { id, .. } => {
+                let known = self.group(op);
+                if known.afresh.remove(&op.id) {
                     known.members.remove(*id);
                 }
                 Ok(())
@@ -159,6 +169,21 @@ mod tests {
             let mut checker = KnownMember::default();
             assert_eq!(synced(&mut checker, 5, 10), Ok(()));
             assert_eq!(checker.check(&op(2, asked, told), &Seen::Listed { there: false }), Ok(()));
+            assert_eq!(synced(&mut checker, 20, 30).is_ok(), good);
+        }
+    }
+
+    #[test]
+    fn a_member_that_joins_afresh_with_its_id_was_none_before() {
+        for (afresh, good) in [(true, true), (false, false)] {
+            let mut checker = KnownMember::default();
+            assert_eq!(synced(&mut checker, 5, 10), Ok(()));
+            let deleted = Seen::Deleted { partition: None, fate: Fate::Done };
+            assert_eq!(checker.check(&op(2, 12, 15), &deleted), Ok(()));
+            let joining = Seen::Joining { id: "", instance: None, afresh };
+            assert_eq!(checker.check(&op(1, 16, PENDING), &joining), Ok(()));
+            let over = [Seen::JoinOver { instance: None }, Seen::Joined { id: "m", instance: None, peers: &[] }];
+            over.iter().for_each(|seen| assert_eq!(checker.check(&op(1, 16, 30), seen), Ok(())));
             assert_eq!(synced(&mut checker, 20, 30).is_ok(), good);
         }
     }
