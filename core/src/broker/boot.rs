@@ -65,6 +65,8 @@ pub(super) struct Reading {
     boot: Boot,
     outstanding: usize,
     directories: Vec<Option<MetaProperties>>,
+    /// In the last process, in a directory, what was only written counted (`flush=async`).
+    counted_written: bool,
     election: Option<SavedElection>,
 }
 
@@ -252,15 +254,26 @@ impl Broker {
         }
     }
 
-    /// Gives each directory that has none its `meta.properties`.
+    /// Gives each directory that has none its `meta.properties`, and notes there whether less than what is durable counts.
     fn format(&mut self, reading: &mut Reading, cluster_id: &str, out: &mut Effects) {
         let node_id = self.node();
         for place in 0..reading.directories.len() {
             let dir = LogDirId(u16::try_from(place).expect("there are fewer directories"));
-            if reading.directories[place].is_some() || reading.boot.offline.contains(&dir) {
+            if reading.boot.offline.contains(&dir) {
                 continue;
             }
-            let meta = MetaProperties { cluster_id: cluster_id.to_owned(), node_id, directory_id: self.rng.uuid() };
+            let known = reading.directories[place].take();
+            let was_async = known.as_ref().is_some_and(|meta| meta.async_flush);
+            reading.counted_written |= was_async;
+            let is_clean = reading.boot.clean.get(place).is_some_and(Option::is_some);
+            let async_flush = !self.counts_durable() || was_async && !is_clean;
+            let is_noted = known.is_some() && was_async == async_flush;
+            let directory_id = known.map_or_else(|| self.rng.uuid(), |meta| meta.directory_id);
+            let meta = MetaProperties { cluster_id: cluster_id.to_owned(), node_id, directory_id, async_flush };
+            if is_noted {
+                reading.directories[place] = Some(meta);
+                continue;
+            }
             let ticket = self.questions.ask(Pending::Boot(Question::Formatted(dir)));
             let bytes = Bytes::from(meta.encode());
             self.logs.save(SaveRequest { path: Path::new(dir, log::names::META_PROPERTIES), bytes, ticket }, out);
@@ -322,10 +335,10 @@ impl Broker {
     }
 
     fn replay(&mut self, now: Now, reading: Reading, out: &mut Effects) {
-        let Reading { boot, directories, election, .. } = reading;
+        let Reading { boot, directories, counted_written, election, .. } = reading;
+        let intact = is_intact(&boot, counted_written);
         let online = (0..).map(LogDirId).zip(directories).filter(|(dir, _)| !boot.offline.contains(dir));
         self.metadata.directories = online.filter_map(|(dir, meta)| Some((dir, meta?.directory_id))).collect();
-        let intact = self.is_intact(&boot);
         self.metadata.missing = boot.missing.into_iter().map(|(_, partition, id)| (partition, id)).collect();
         let partition = TopicPartition::new(METADATA_TOPIC, 0);
         let (found, logs): (Vec<FoundLog>, Vec<FoundLog>) =
@@ -348,13 +361,6 @@ impl Broker {
         self.metadata.set_log(log);
         self.phase = Phase::Replaying(Box::new(Replaying { election, intact, ..Replaying::default() }));
         self.find_snapshots(now, &boot.beside_metadata, out);
-    }
-
-    /// Whether all logs that are here have all that counted: what is durable was verified against the journal, and
-    /// where less than that counts, every directory was closed in good order.
-    fn is_intact(&self, boot: &Boot) -> bool {
-        let sound = boot.logs.iter().all(|found| found.damage.is_none());
-        boot.offline.is_empty() && sound && (self.counts_durable() || boot.clean.iter().all(Option::is_some))
     }
 
     pub(super) fn read_on(&mut self, log: LogId, from: Offset, out: &mut Effects) {
@@ -563,6 +569,13 @@ impl Broker {
             ..LogConfig::default()
         }
     }
+}
+
+/// Whether all logs that are here have all that counted: what is durable was verified against the journal, and where
+/// what was only written counted, every directory was closed in good order.
+fn is_intact(boot: &Boot, counted_written: bool) -> bool {
+    let sound = boot.logs.iter().all(|found| found.damage.is_none());
+    boot.offline.is_empty() && sound && (!counted_written || boot.clean.iter().all(Option::is_some))
 }
 
 pub(super) fn election_path() -> Path {

@@ -161,7 +161,8 @@ pub(super) fn join(image: &MetadataImage, config: &Config, id: BrokerId) -> Vec<
     })
 }
 
-/// A leader asks for other in-sync replicas: the change, if there is one.
+/// A leader asks for other in-sync replicas, or for those that are: then only a new partition epoch begins, and what it
+/// asked before and heard nothing of comes too late.
 ///
 /// # Errors
 /// Kafka's codes: who asks does not lead, builds on what is past, or names who may not be in sync.
@@ -170,7 +171,7 @@ pub fn alter_partition(
     config: &Config,
     leader: BrokerId,
     proposal: &IsrProposal,
-) -> Result<Option<Change>, Refused> {
+) -> Result<Change, Refused> {
     let (topic, partition) = find_by_id(image, proposal.topic_id, proposal.partition)?;
     if proposal.leader_epoch > partition.leader_epoch || proposal.partition_epoch > partition.partition_epoch {
         return Err(refused(ErrorCode::NOT_CONTROLLER)); // Another controller has decided more than this one knows.
@@ -204,15 +205,12 @@ pub fn alter_partition(
     let min_isr = min_insync_replicas(image, config, &topic.name);
     let index = proposal.partition;
     let next = finished(PartitionImage { isr, ..partition.clone() }, needed(config, min_isr, partition));
-    let delta = changed((image, config), min_isr, partition, next);
+    let as_it_is = || PartitionDelta { isr: Some(partition.isr.clone()), ..PartitionDelta::default() };
+    let delta = changed((image, config), min_isr, partition, next).unwrap_or_else(as_it_is);
     // A leader that was elected uncleanly has recovered when it asks for others.
     let recovering = partition.recovering.then_some(false);
-    let change = |delta| Change::PartitionChange {
-        topic_id: proposal.topic_id,
-        partition: index,
-        delta: PartitionDelta { recovering, ..delta },
-    };
-    Ok(delta.map(change))
+    let delta = PartitionDelta { recovering, ..delta };
+    Ok(Change::PartitionChange { topic_id: proposal.topic_id, partition: index, delta })
 }
 
 /// A partition, and its topic, by the topic's id.

@@ -332,7 +332,7 @@ mod tests {
         let (leader_epoch, partition_epoch) = (it.leader_epoch, it.partition_epoch);
         let proposal = IsrProposal { topic_id: Uuid(7), partition: 0, leader_epoch, partition_epoch, isr };
         let change = alter_partition(image, config, it.leader.unwrap(), &proposal).unwrap();
-        change.iter().for_each(|change| image.replay(Offset(3), change));
+        image.replay(Offset(3), &change);
         image.partition("t", 0).unwrap().clone()
     }
 
@@ -361,9 +361,23 @@ mod tests {
             let (leader_epoch, partition_epoch) = Default::default();
             let proposal = IsrProposal { topic_id: Uuid(7), partition: 0, leader_epoch, partition_epoch, isr };
             let change = alter_partition(&image, &config, BrokerId(2), &proposal).unwrap();
-            let Some(Change::PartitionChange { delta, .. }) = change else { panic!("{change:?}") };
+            let Change::PartitionChange { delta, .. } = change else { panic!("{change:?}") };
             assert_eq!((delta.isr, delta.elr.unwrap_or_default()), (Some(ids(left)), ids(eligible)));
         }
+    }
+
+    /// It was refused something, and what it asked before may still be on its way.
+    #[test]
+    fn who_asks_for_the_isr_that_is_makes_void_what_was_asked_before() {
+        let mut image = image(&[1, 2, 3], 2, &[]);
+        let before = in_sync(&mut image, &config(), &[1, 2]);
+        let (leader_epoch, partition_epoch) = (before.leader_epoch, before.partition_epoch);
+        let isr = ids(&[1, 2, 3]).into_iter().map(|id| (id, None)).collect();
+        let late = IsrProposal { topic_id: Uuid(7), partition: 0, leader_epoch, partition_epoch, isr };
+        let after = in_sync(&mut image, &config(), &[1, 2]);
+        assert_eq!(after, PartitionImage { partition_epoch: partition_epoch + 1, ..before });
+        let refused = alter_partition(&image, &config(), BrokerId(2), &late).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::INVALID_UPDATE_VERSION);
     }
 
     /// It fetches in the epoch that it knows, in which it is not counted any more.

@@ -18,15 +18,19 @@ pub struct MetaProperties {
     pub node_id: BrokerId,
     /// The directory's id.
     pub directory_id: Uuid,
+    /// A process with `flush=async` wrote here, and none has ended in good order since: what was acknowledged may be
+    /// gone. A key of ours, which Kafka does not read.
+    pub async_flush: bool,
 }
 
 impl MetaProperties {
     /// The file.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let Self { cluster_id, node_id, directory_id } = self;
-        let cluster_id = escape(cluster_id);
-        format!("cluster.id={cluster_id}\ndirectory.id={directory_id}\nnode.id={}\nversion=1\n", node_id.0).into_bytes()
+        let Self { cluster_id, node_id, directory_id, async_flush } = self;
+        let (cluster_id, flush) = (escape(cluster_id), if *async_flush { ASYNC_FLUSH } else { "" });
+        let ids = format!("cluster.id={cluster_id}\ndirectory.id={directory_id}\nnode.id={}\n", node_id.0);
+        format!("{ids}{flush}version=1\n").into_bytes()
     }
 
     /// Reads a file, ours or Kafka's.
@@ -48,9 +52,13 @@ impl MetaProperties {
             cluster_id: get("cluster.id")?.clone(),
             node_id: BrokerId(get("node.id")?.parse().map_err(|_| unreadable("node.id"))?),
             directory_id: get("directory.id")?.parse().map_err(|_| unreadable("directory.id"))?,
+            async_flush: properties.get("ottla.flush").is_some_and(|mode| mode == "async"),
         })
     }
 }
+
+/// The line that says so.
+const ASYNC_FLUSH: &str = "ottla.flush=async\n";
 
 /// One line: a key and a value between which is `=` or `:`. Continued lines are not written by anyone here.
 fn property(line: &str) -> Option<(String, String)> {
@@ -106,14 +114,17 @@ mod tests {
 
     #[test]
     fn odd_cluster_ids_survive() {
-        let odd = MetaProperties { cluster_id: r"a=b:c\d#e!f".to_owned(), node_id: BrokerId(0), directory_id: Uuid(5) };
-        assert_eq!(MetaProperties::parse(&odd.encode()), Ok(odd));
+        for async_flush in [false, true] {
+            let (node_id, directory_id) = (BrokerId(0), Uuid(5));
+            let odd = MetaProperties { cluster_id: r"a=b:c\d#e!f".to_owned(), node_id, directory_id, async_flush };
+            assert_eq!(MetaProperties::parse(&odd.encode()), Ok(odd));
+        }
     }
 
     #[test]
     fn a_cut_file_is_refused() {
-        let whole =
-            MetaProperties { cluster_id: "c".to_owned(), node_id: BrokerId(12), directory_id: Uuid(5) }.encode();
+        let (node_id, directory_id) = (BrokerId(12), Uuid(5));
+        let whole = MetaProperties { cluster_id: "c".to_owned(), node_id, directory_id, async_flush: true }.encode();
         // The version comes last, so every cut before it shows.
         for end in 0..whole.len() - 1 {
             assert!(MetaProperties::parse(&whole[..end]).is_err(), "{end}");

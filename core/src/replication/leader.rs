@@ -52,6 +52,8 @@ pub struct Proposal {
     pub isr: Vec<(BrokerId, Option<BrokerEpoch>)>,
     /// The change that it builds on.
     pub partition_epoch: i32,
+    /// Whom it named before, when the controller found somebody ineligible.
+    refused: Vec<BrokerId>,
 }
 
 /// How far a follower has come.
@@ -86,6 +88,13 @@ pub struct FollowerFetch {
     pub counted: Offset,
     /// Where its log starts, if it says so.
     pub log_start: Option<Offset>,
+}
+
+impl Proposal {
+    /// Everyone who may be in sync by it.
+    fn named(&self) -> impl Iterator<Item = BrokerId> {
+        self.isr.iter().map(|(id, _)| *id).chain(self.refused.iter().copied())
+    }
 }
 
 impl FollowerProgress {
@@ -246,8 +255,7 @@ impl Leader {
     fn maximal_isr(&self) -> impl Iterator<Item = BrokerId> {
         let proposal = self.proposal.as_ref().filter(|_| !self.planted.has(Plant::Isr24));
         let committed = if proposal.is_some() && self.planted.has(Plant::Isr04) { &[][..] } else { &self.state.isr };
-        let proposed = proposal.into_iter().flat_map(|proposal| proposal.isr.iter().map(|(id, _)| *id));
-        committed.iter().copied().chain(proposed)
+        committed.iter().copied().chain(proposal.into_iter().flat_map(Proposal::named))
     }
 
     /// Proposes the ISR that should be, if that is another: who has caught up with `high_watermark` comes in if it may
@@ -283,13 +291,21 @@ impl Leader {
         }
         let heard = |id: BrokerId| self.followers.get(&id).filter(|progress| progress.log_end.is_some());
         let isr = isr.into_iter().map(|id| (id, heard(id).map(|progress| progress.broker_epoch))).collect();
-        self.proposal = Some(Proposal { isr, partition_epoch: self.state.partition_epoch });
+        self.proposal = Some(Proposal { isr, partition_epoch: self.state.partition_epoch, refused: Vec::new() });
         true
     }
 
-    /// What is proposed was not made, and will not be: the ISR is what it was.
-    pub fn withdraw(&mut self) {
-        self.proposal = None;
+    /// The controller finds somebody ineligible. What was asked before, and not answered, may still arrive and be made
+    /// when nobody is any more. So the ISR that is is proposed instead: with that a new partition epoch begins, which
+    /// refuses all that was asked before, and until it is known whoever was named counts.
+    pub fn on_ineligible(&mut self) {
+        let Some(proposal) = &mut self.proposal else { return };
+        let present = self.state.isr.iter().map(|id| (*id, None)).collect();
+        for (id, _) in std::mem::replace(&mut proposal.isr, present) {
+            if !proposal.refused.contains(&id) {
+                proposal.refused.push(id);
+            }
+        }
     }
 }
 
@@ -332,8 +348,12 @@ mod tests {
         assert!(it.propose(at(1), (Offset(120), Offset(0), Offset(200)), MAX_LAG, |_, _| true));
         fetch(&mut it, 1, 2, 200, 200);
         assert_eq!(it.high_watermark(2), Some(Offset(130)), "who may come in counts already");
-        it.withdraw();
-        assert_eq!(it.high_watermark(2), Some(Offset(200)));
+        it.on_ineligible();
+        it.on_ineligible();
+        assert_eq!(it.proposal().unwrap().isr, [(BrokerId(1), None), (BrokerId(2), None)], "the ISR that is");
+        assert_eq!(it.high_watermark(2), Some(Offset(130)), "what was asked before may still be made");
+        it.on_state(at(2), Leading { partition_epoch: 8, ..it.state().clone() });
+        assert_eq!((it.high_watermark(2), it.proposal()), (Some(Offset(200)), None));
     }
 
     #[test]

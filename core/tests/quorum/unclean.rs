@@ -93,3 +93,30 @@ fn who_has_deleted_more_than_the_leader_has_begins_anew() {
         assert_eq!((bounds(&world, 0), bounds(&world, 1)), ((0, end), (0, end)));
     }
 }
+
+/// What counted in the last process says what this one can prove, and not what counts now.
+#[test]
+fn who_counted_what_was_not_durable_proves_nothing_before_it_has_stopped_in_good_order() {
+    let mut world = World::new(3, 0, Planted::default(), 1);
+    world.knobs = Knobs { quiet: true, settings: &[("flush", "async")], ..Knobs::default() };
+    world.run(10_000);
+    let mut comes_back = |settings, in_good_order: bool, doubted: usize| {
+        world.knobs.settings = settings;
+        if in_good_order {
+            world.shut_down(1);
+            world.run(5_000);
+            assert!(world.has_stopped(1));
+        }
+        world.send_away(1, 1_000);
+        world.run(10_000);
+        let nodes = world.describe();
+        assert_eq!(nodes.matches("broker 1 is registered; it may have lost records").count(), doubted, "{nodes}");
+    };
+    comes_back(&[("flush", "async")], true, 0);
+    comes_back(&[], false, 1);
+    comes_back(&[], false, 2);
+    comes_back(&[], true, 2);
+    comes_back(&[], false, 2);
+    comes_back(&[("flush", "async")], false, 2);
+    comes_back(&[], true, 2);
+}

@@ -119,7 +119,7 @@ impl Broker {
         let decide = |proposal: &IsrProposal| {
             let decided = self.decide_isr(sender, proposal);
             let error = decided.as_ref().err().copied().unwrap_or(ErrorCode::NONE);
-            changes.extend(decided.ok().flatten());
+            changes.extend(decided.ok());
             (proposal.topic_id, proposal.partition, error)
         };
         let answers: Vec<(Uuid, i32, ErrorCode)> = proposals.iter().map(decide).collect();
@@ -162,7 +162,7 @@ impl Broker {
         assignments.iter().map(|it| (*it, decide(it))).collect()
     }
 
-    pub(super) fn decide_isr(&self, leader: BrokerId, proposal: &IsrProposal) -> Result<Option<Change>, ErrorCode> {
+    pub(super) fn decide_isr(&self, leader: BrokerId, proposal: &IsrProposal) -> Result<Change, ErrorCode> {
         let image = self.metadata.controller.speculative();
         controller::alter_partition(image, &self.config, leader, proposal).map_err(|refused| refused.code)
     }

@@ -131,7 +131,7 @@ impl Broker {
         let mut changes = Vec::new();
         for (log, proposal) in asked.iter().zip(proposals) {
             match self.decide_isr(self.node(), proposal) {
-                Ok(change) => changes.extend(change),
+                Ok(change) => changes.push(change),
                 Err(error) => self.on_isr_decided(now, *log, error),
             }
         }
@@ -167,17 +167,16 @@ impl Broker {
         }
     }
 
-    /// What became of a proposal. It counts in the high watermark until it is certain that it was not made: what was
-    /// asked before, of this controller or another, may have been made though its answer was lost, and then who was
-    /// let in may lead. Only a controller that knows all that this leader does and finds somebody ineligible says so;
-    /// after any other answer the metadata tells what is.
+    /// What became of a proposal. It counts in the high watermark until the metadata tells what is: what was asked
+    /// before, of this controller or another, may have been made though its answer was lost, or be made yet, and then
+    /// who was let in may lead.
     fn on_isr_decided(&mut self, now: Now, log: LogId, error: ErrorCode) {
         let again = now.monotonic + self.retry_backoff();
         let Some(leader) = self.replicas.get_mut(log).and_then(|replica| replica.leader_mut()) else { return };
         match error {
             ErrorCode::INELIGIBLE_REPLICA => {
-                leader.withdraw();
-                self.cluster.in_sync.due.remove(&log);
+                leader.on_ineligible();
+                self.cluster.in_sync.due.insert(log, again);
             }
             ErrorCode::NOT_CONTROLLER => {
                 self.cluster.in_sync.due.insert(log, again);
