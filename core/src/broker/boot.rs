@@ -254,7 +254,7 @@ impl Broker {
         }
     }
 
-    /// Gives each directory that has none its `meta.properties`, and notes there whether less than what is durable counts.
+    /// Gives each directory that has none its `meta.properties`, and notes there whether what is only written counts.
     fn format(&mut self, reading: &mut Reading, cluster_id: &str, out: &mut Effects) {
         let node_id = self.node();
         for place in 0..reading.directories.len() {

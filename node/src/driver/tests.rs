@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ottla_core::clock::{Instant, Now};
@@ -464,12 +464,12 @@ fn requests_that_wait_are_bounded(threads: usize) {
         }
         // On one thread the machine that waits is the thread that reads; with another, that reads on up to the bound.
         let least = if threads == 1 { 0 } else { BOUND };
-        let deadline = Instant::now() + LONG;
+        let deadline = std::time::Instant::now() + LONG;
         let mut read = 0;
         loop {
             std::thread::sleep(Duration::from_millis(300));
             let now = node.running.counters().bytes_in.get();
-            if now == read && read >= least || Instant::now() > deadline {
+            if now == read && read >= least || std::time::Instant::now() > deadline {
                 break;
             }
             read = now;
