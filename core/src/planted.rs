@@ -121,8 +121,8 @@ plants! {
     Raft49 = "RAFT-49",
     /// RAFT-50 (derived): a follower takes for committed what it has fetched and not written.
     Raft50 = "RAFT-50",
-    /// RAFT-51 (found): late in a stop in good order votes are saved, and the next start believes them before they are
-    /// durable.
+    /// RAFT-51 (found): who stops in good order still takes new epochs and votes, and saves them when the clean marks
+    /// are under way: the next start believes them before they are durable.
     Raft51 = "RAFT-51",
     /// REP-01 (KIP-101): a follower whose log differs from its leader's cuts to its own high watermark, not by epochs.
     Rep01 = "REP-01",

@@ -546,7 +546,8 @@ impl Raft {
     /// other believing in it: in its epoch only its own word counts then.
     fn observe(&mut self, now: Instant, speaker: Option<BrokerId>, known: Known, out: &mut Outcome) {
         let later = known.epoch > self.ballot.epoch;
-        if matches!(self.role, QuorumState::Resigned(Resigned { until: None })) {
+        let for_good = matches!(self.role, QuorumState::Resigned(Resigned { until: None }));
+        if for_good && !self.planted.has(Plant::Raft51) {
             return;
         }
         let doubted = |leader: &BrokerId| !later && self.doubted == Some(*leader) && speaker != Some(*leader);
