@@ -116,7 +116,7 @@ fn control_record(kind: ControlType, value: &[u8]) -> Result<ControlRecord, Corr
     let unreadable = |error: ottla_wire::DecodeError| Corrupt::new(format!("a control record: {error}"));
     // The first field repeats the version. Newer versions only add fields.
     let version = value.first_chunk().map_or(0, |version| i16::from_be_bytes(*version));
-    let mut reader = Reader::new(value);
+    let mut reader = Reader::of_record(value);
     match kind {
         ControlType::LeaderChange => {
             let newest = *LeaderChangeMessage::VERSIONS.end();

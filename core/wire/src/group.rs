@@ -109,9 +109,9 @@ impl<'a> GroupRecord<'a> {
     /// # Errors
     /// [`DecodeError::UnknownGroupRecordType`], if the value's version is unknown, or what is wrong with the bytes.
     pub fn decode(key: &'a [u8], value: Option<&'a [u8]>) -> Result<Self> {
-        let mut key = Reader::new(key);
+        let mut key = Reader::of_record(key);
         let kind = i16::from_be_bytes(key.array()?);
-        let mut value = value.map(Reader::new);
+        let mut value = value.map(Reader::of_record);
         let versioned = match &mut value {
             None => None,
             Some(r) => {

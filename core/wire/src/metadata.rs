@@ -111,7 +111,7 @@ impl<'a> MetadataRecord<'a> {
     /// # Errors
     /// If the frame version, the type or the version is unknown, or what is wrong with the bytes.
     pub fn decode(value: &'a [u8]) -> Result<Self> {
-        let mut r = Reader::new(value);
+        let mut r = Reader::of_record(value);
         let frame_version = r.uvarint()?;
         if frame_version != FRAME_VERSION {
             return Err(DecodeError::UnknownFrameVersion(frame_version));

@@ -128,6 +128,12 @@ impl Limits {
     pub const fn response(frame_len: usize) -> Self {
         Self { memory: frame_len.saturating_mul(16).saturating_add(64 << 10), elements: 10_000_000 }
     }
+
+    /// For a record of `len` bytes of a log of our own: as many elements as it has bytes, and 128 bytes of memory for
+    /// each. What a log has taken must be readable for ever, and it has bounded its size already.
+    pub const fn record(len: usize) -> Self {
+        Self { memory: len.saturating_mul(128).saturating_add(64 << 10), elements: len }
+    }
 }
 
 /// Reads values off a frame, front to back.
@@ -141,6 +147,11 @@ impl<'a> Reader<'a> {
     /// A reader within the [limits of a request](Limits::request).
     pub fn new(frame: &'a [u8]) -> Self {
         Self::with_limits(frame, Limits::request(frame.len()))
+    }
+
+    /// A reader within the [limits of a record](Limits::record).
+    pub fn of_record(bytes: &'a [u8]) -> Self {
+        Self::with_limits(bytes, Limits::record(bytes.len()))
     }
 
     /// A reader within `limits`.

@@ -250,6 +250,31 @@ mod tests {
         }
     }
 
+    /// A request may bring many short names, and a member may own very many partitions: what is written of them must
+    /// be readable, whatever a request of that size could hold.
+    #[test]
+    fn what_a_log_takes_can_be_read() {
+        let topics = (0..20_000_u32).map(|number| format!("{number:x}").into()).collect();
+        let subscription = Subscription { topics, ..Subscription::default() };
+        let assigned = Owned::from([(Uuid(1), (0..60_000).map(|partition| (partition, 3)).collect())]);
+        let current = CurrentAssignment {
+            epoch: 3,
+            previous_epoch: 3,
+            state: MemberState::Stable,
+            assigned,
+            revoking: Owned::new(),
+        };
+        let member: Arc<str> = "m".into();
+        for change in [
+            ConsumerChange::Member { member: member.clone(), subscription: Some(Arc::new(subscription)) },
+            ConsumerChange::Current { member, current: Some(Arc::new(current)) },
+        ] {
+            let change = Change::Consumer { group: "g".into(), change };
+            let record = encode(&change);
+            assert_eq!(decode(&record.key, record.value.as_deref()), Ok(change));
+        }
+    }
+
     #[test]
     fn partitions_without_an_epoch_have_the_members() {
         let value = CurrentPartitions { topic_id: Uuid(1), partitions: vec![4, 5], assignment_epochs: None };
