@@ -13,8 +13,8 @@ use std::sync::Arc;
 /// The racks of a partition's replicas.
 pub type Racks = BTreeSet<Arc<str>>;
 
-/// Kinds of members times kinds of partitions, at most.
-const MOST_KINDS: usize = 20_000;
+/// Kinds of members times kinds of partitions, at most: swaps look at each two of them.
+const MOST_KINDS: usize = 4_000;
 
 /// Lets members swap and hand on what they own. `owners` has the owner of each unit, by his place in `members`; a
 /// unit is a partition, or several that go together. `near` says how much of a unit is near to a member, `None` if he

@@ -38,7 +38,8 @@ pub(super) fn list(call: Call<'_>) -> Handled {
 pub(super) fn delete(call: Call<'_>) -> Handled {
     let Call { broker, now, ticket, request, reply, out, .. } = call;
     let wire = DeleteGroupsRequest::decode(&mut request.reader(), reply.head.api_version)?;
-    let requests: Vec<_> = wire.groups_names.iter().map(|group| Request::Delete { groups: vec![group] }).collect();
+    let groups = once(&wire.groups_names, |group| **group).into_iter();
+    let requests: Vec<_> = groups.map(|group| Request::Delete { groups: vec![group] }).collect();
     broker.ask_groups(now, ticket, &requests, GroupAnswers::default(), out);
     Ok(None)
 }

@@ -145,11 +145,17 @@ pub(super) fn fetch(call: Call<'_>) -> Handled {
     let named: Vec<_> = topics().map(|it| named(broker, it, version)).collect();
     let mut named = named.iter();
     let mut requests = Vec::with_capacity(groups.len());
+    // Each but once: what is told of a partition may be long.
+    let mut seen = BTreeSet::new();
     for group in &groups {
         let mut absent = Vec::new();
         let topics = group.topics.as_ref().map(|topics| {
             let wanted = topics.iter().filter_map(|it| match named.next().expect("each topic has its place") {
-                Some((name, id)) => Some(FetchTopic { name, id: *id, partitions: it.partition_indexes.clone() }),
+                Some((name, id)) => {
+                    let is_new = |partition: &i32| seen.insert((group.group_id, &**name, *partition));
+                    let partitions = it.partition_indexes.iter().copied().filter(is_new).collect();
+                    Some(FetchTopic { name, id: *id, partitions })
+                }
                 None => {
                     absent.push(unknown_topic(it));
                     None

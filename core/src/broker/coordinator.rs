@@ -299,7 +299,7 @@ impl Broker {
         }
         // No reader would take more, and nothing of that size is to be built before that is known.
         let most = usize::try_from(self.config.broker.limits.batch_max_inflated_bytes).unwrap_or(usize::MAX);
-        if bytes_of(records) > most {
+        if records.iter().map(Record::size).sum::<usize>() > most {
             return Err(ErrorCode::MESSAGE_TOO_LARGE);
         }
         let mut builder = BatchBuilder::new(BatchOptions { compression: self.offsets_codec(), ..Default::default() });
@@ -497,11 +497,6 @@ impl Broker {
             self.carry_out(now, partition, decision, out);
         }
     }
-}
-
-/// What the records' keys and values take.
-fn bytes_of(records: &[Record]) -> usize {
-    records.iter().map(|it| it.key.len() + it.value.as_ref().map_or(0, Vec::len)).sum()
 }
 
 /// Whether it is answered by what is committed, at once.

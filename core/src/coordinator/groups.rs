@@ -1,7 +1,7 @@
 //! All groups of a shard: which of them a request is for.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,9 +214,10 @@ impl Groups {
     }
 
     fn list(&self, request: &ListRequest<'_>) -> Vec<ListedGroup> {
-        let among = |name: &str, filter: &[&str]| {
-            filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
-        };
+        let lower = |filter: &[&str]| filter.iter().map(|it| it.to_ascii_lowercase()).collect::<BTreeSet<_>>();
+        let (states, types) = (lower(&request.states), lower(&request.types));
+        let among =
+            |name: &str, filter: &BTreeSet<String>| filter.is_empty() || filter.contains(&name.to_ascii_lowercase());
         let listed = self.live.iter().zip(self.states()).map(|((id, group), state)| {
             let (kind, protocol_type) = match group {
                 Group::Classic(group) => (GroupType::Classic, group.protocol_type.clone().unwrap_or_default()),
@@ -224,7 +225,7 @@ impl Groups {
             };
             ListedGroup { group: id.clone(), protocol_type, state, kind }
         });
-        listed.filter(|it| among(it.state.name(), &request.states) && among(it.kind.name(), &request.types)).collect()
+        listed.filter(|it| among(it.state.name(), &states) && among(it.kind.name(), &types)).collect()
     }
 
     /// Forgets an empty group and what it has committed.

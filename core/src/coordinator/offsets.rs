@@ -6,7 +6,7 @@
 //! waits until the monotonic clock agrees with it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_wire::ErrorCode;
@@ -98,7 +98,7 @@ impl Groups {
             Err(error) => return DeleteOffsetsAnswer { error, topics: Vec::new() },
         };
         let of_consumers = self.image.consumer(request.group);
-        let mut topics = Vec::new();
+        let (mut topics, mut seen) = (Vec::new(), BTreeSet::new());
         for (topic, partitions) in &request.topics {
             let subscribed = match group {
                 Group::Classic(group) => group.is_subscribed(topic),
@@ -108,12 +108,11 @@ impl Groups {
             let results = partitions.iter().map(|&partition| PartitionResult { partition, error });
             topics.push(TopicResult { name: (*topic).into(), id: Default::default(), partitions: results.collect() });
             if !subscribed {
-                let known = |partition: &&i32| self.image.offset(request.group, topic, **partition).is_some();
-                let gone = partitions.iter().filter(known).map(|&partition| OffsetKey {
-                    group: group.id().clone(),
-                    topic: (*topic).into(),
-                    partition,
-                });
+                let name: Arc<str> = (*topic).into();
+                let known = |partition: &i32| self.image.offset(request.group, topic, *partition).is_some();
+                let gone = partitions.iter().filter(|it| known(it) && seen.insert((*topic, **it)));
+                let gone =
+                    gone.map(|&partition| OffsetKey { group: group.id().clone(), topic: name.clone(), partition });
                 turn.outcome.changes.extend(gone.map(|at| Change::Offset { at, offset: None }));
             }
         }

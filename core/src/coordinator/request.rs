@@ -264,6 +264,8 @@ impl Request<'_> {
         match self {
             Self::Join(it) => Answer::Join(JoinAnswer::refused(it.member_id, code)),
             Self::Sync(_) => Answer::Sync(SyncAnswer::refused(code)),
+            // While the groups are loaded nobody can tell who is in them, and some clients know no such answer to this.
+            Self::Heartbeat(_) if code == ErrorCode::COORDINATOR_LOAD_IN_PROGRESS => Answer::Heartbeat(ErrorCode::NONE),
             Self::Heartbeat(_) => Answer::Heartbeat(code),
             Self::Leave(it) => {
                 let members = it.members.iter().map(|member| LeftMember::new(member, ErrorCode::NONE));

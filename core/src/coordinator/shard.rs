@@ -42,6 +42,14 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
 }
 
+impl Record {
+    /// What its key and value take, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
+}
+
 /// What a request or the time that has passed leads to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
@@ -312,8 +320,7 @@ impl Shard {
     fn conclude(&mut self, now: Now, mut outcome: Outcome) -> Decision {
         assert!(self.decided.is_none(), "the parent says how an append went before it asks anything else");
         if !outcome.changes.is_empty() {
-            let records = outcome.changes.iter().filter(|change| !self.is_left_out(change));
-            let records = records.map(|change| self.record(change)).collect();
+            let records = self.records(&outcome.changes);
             let is_commit = outcome.answers.iter().all(|(_, answer)| matches!(answer, Answer::Commit(_)));
             let early = is_commit && self.settings.planted.has(Plant::Ofs08);
             let answers = if early { std::mem::take(&mut outcome.answers) } else { Vec::new() };
@@ -327,6 +334,19 @@ impl Shard {
                 Decision::default()
             }
         }
+    }
+
+    /// The records of these changes. They repeat long names: of more than a log takes only so many are made that it
+    /// refuses them.
+    fn records(&self, changes: &[Change]) -> Vec<Record> {
+        let mut bytes = 0;
+        let has_room = |record: &Record| {
+            let has_room = bytes <= self.settings.max_batch_bytes;
+            bytes += record.size();
+            has_room
+        };
+        let written = changes.iter().filter(|change| !self.is_left_out(change));
+        written.map(|change| self.record(change)).take_while(has_room).collect()
     }
 
     /// GRP-17: what is not written, though it is taken for written.

@@ -268,6 +268,7 @@ fn nothing_is_told_before_the_log_is_read() {
     world.restart_until_ready(Crash::Kill);
     let early = send_commit(&mut world, ALONE, "t", 0, 1);
     assert_eq!(committed(&world, early), Some(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    assert_eq!(heartbeat(&mut world, 1, "m"), ErrorCode::NONE, "who beats goes on meanwhile");
     let list = world.send(ApiKey::ListGroups, 4, &ListGroupsRequest::default());
     let list = world.answer_to(list, ApiKey::ListGroups, 4).expect("an answer at once");
     let list = ListGroupsResponse::decode(&mut list.body(), 4).unwrap();
@@ -398,6 +399,25 @@ fn offsets_of_what_is_not_there_are_refused_and_the_others_kept() {
         .collect();
     told.sort_by_key(|(topic, ..)| topic.0 != id.0);
     assert_eq!(told, [(id, 9, ErrorCode::NONE), (Uuid(99), -1, ErrorCode::UNKNOWN_TOPIC_ID)]);
+}
+
+/// An offset may have a long text beside it.
+#[test]
+fn an_offset_that_is_asked_for_twice_is_told_once() {
+    let mut world = world();
+    assert_eq!(commit(&mut world, ALONE, "t", 0, 7), ErrorCode::NONE);
+    let topic = || OffsetFetchRequestTopics { name: "t", partition_indexes: vec![0, 0, 1, 0], ..Default::default() };
+    let group = || OffsetFetchRequestGroup {
+        group_id: "g",
+        topics: Some(vec![topic(), topic()]),
+        ..OffsetFetchRequestGroup::default()
+    };
+    let request = OffsetFetchRequest { groups: vec![group(), group()], ..Default::default() };
+    let answer = world.call(ApiKey::OffsetFetch, FETCH_OFFSETS, &request);
+    let answer = OffsetFetchResponse::decode(&mut answer.body(), FETCH_OFFSETS).unwrap();
+    let topics = answer.groups.iter().flat_map(|group| &group.topics);
+    let told = topics.flat_map(|topic| topic.partitions.iter().map(|it| (it.partition_index, it.committed_offset)));
+    assert_eq!(told.collect::<Vec<_>>(), [(0, 7), (1, -1)]);
 }
 
 #[test]

@@ -79,11 +79,11 @@ impl ClassicGroup {
 
     /// Whether the group and the member have a protocol in common.
     fn can_follow(&self, request: &JoinRequest<'_>) -> bool {
-        if self.members.is_empty() {
+        let Some(common) = self.common_protocols() else {
             return !request.protocol_type.is_empty() && !request.protocols.is_empty();
-        }
+        };
         self.protocol_type.as_deref() == Some(request.protocol_type)
-            && request.protocols.iter().any(|protocol| self.all_speak(protocol.name))
+            && request.protocols.iter().any(|protocol| common.contains(protocol.name))
     }
 
     fn join_new(&mut self, joining: Joining<'_>, turn: &mut Turn<'_>) {

@@ -94,10 +94,6 @@ impl Member {
         matches!(self.parked, Some(Parked::Join(_)))
     }
 
-    pub fn speaks(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|(name, _)| **name == *protocol)
-    }
-
     /// Whether it has nothing new to say.
     pub fn says(&self, protocols: &[Protocol<'_>]) -> bool {
         let same = |((name, metadata), new): (&(Arc<str>, Bytes), &Protocol<'_>)| {

@@ -22,6 +22,7 @@ mod consumer;
 mod join;
 mod leave;
 mod member;
+mod protocols;
 mod rebalance;
 mod sync;
 

@@ -1,5 +1,6 @@
 //! From one generation to the next.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use ottla_wire::ErrorCode;
 
 use super::member::Parked;
+use super::protocols::spoken_by_all;
 use super::{ClassicGroup, ClassicState, InitialDelay, Member};
 use crate::coordinator::answer::{Answer, JoinAnswer, SyncAnswer};
 use crate::coordinator::image::Change;
@@ -186,23 +188,22 @@ impl ClassicGroup {
     /// The protocol that everyone speaks and most like best; of several, the one that the leader likes best.
     pub(super) fn choose_protocol(&self) -> Option<Arc<str>> {
         let leader = self.leader.as_ref().and_then(|id| self.members.get(id)).or(self.members.values().next())?;
-        let common: Vec<&Arc<str>> = leader.protocols.iter().map(|(name, _)| name).collect();
-        let common: Vec<_> = common.into_iter().filter(|name| self.all_speak(name)).collect();
-        let mut votes = vec![0_usize; common.len()];
+        let common = self.common_protocols()?;
+        let mut votes = BTreeMap::new();
         for member in self.members.values() {
-            let favourite = member.protocols.iter().find_map(|(name, _)| common.iter().position(|it| *it == name));
-            if let Some(favourite) = favourite {
-                votes[favourite] += 1;
+            let favourite = member.protocols.iter().find(|(name, _)| common.contains(&**name));
+            if let Some((favourite, _)) = favourite {
+                *votes.entry(&**favourite).or_insert(0_usize) += 1;
             }
         }
-        // `max_by_key` would take the last of equals.
-        let most = votes.iter().max()?;
-        let chosen = votes.iter().position(|count| count == most)?;
-        Some(common[chosen].clone())
+        let most = votes.values().max()?;
+        let liked_most = |name: &Arc<str>| votes.get(&**name) == Some(most);
+        leader.protocols.iter().map(|(name, _)| name).find(|name| liked_most(name)).cloned()
     }
 
-    pub(super) fn all_speak(&self, protocol: &str) -> bool {
-        self.members.values().all(|member| member.speaks(protocol))
+    /// `None` without members.
+    pub(super) fn common_protocols(&self) -> Option<BTreeSet<&str>> {
+        spoken_by_all(self.members.values().map(|member| &member.protocols))
     }
 
     /// The longest that a member wants to be waited for.

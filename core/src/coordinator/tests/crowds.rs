@@ -118,6 +118,37 @@ fn a_commit_of_too_many_bytes_is_refused_before_it_is_made() {
     }
 }
 
+/// Tombstones repeat a long name too: what a request repeats is deleted once, and of more than a log takes no more is
+/// made than shows it.
+#[test]
+fn a_deletion_of_too_many_bytes_is_not_made() {
+    let mut world = World::new(GroupSettings { max_batch_bytes: 1 << 20, ..settings(&[]) });
+    let group = "g".repeat(32_000);
+    for from in [0, 30] {
+        let partitions = from..from + 30;
+        let commit = |partition| CommitPartition { partition, offset: 1, leader_epoch: -1, metadata: None };
+        let partitions = partitions.map(commit).collect();
+        world.ask(&Request::Commit(CommitRequest {
+            group: &group,
+            generation: -1,
+            member_id: "",
+            instance_id: None,
+            knows_member_epochs: true,
+            retention_ms: None,
+            topics: vec![CommitTopic { name: "t", id: Uuid::default(), partitions }],
+        }));
+    }
+    assert_eq!(world.shard.offsets_count(), 60);
+    let ticket = Ticket { conn: ConnId(1), frame: 1 };
+    let topics = vec![("t", vec![7; 1000]), ("t", vec![7, 8])];
+    let request = Request::DeleteOffsets(DeleteOffsetsRequest { group: &group, topics });
+    assert_eq!(world.shard.on_request(world.now, &request, ticket).records.len(), 2);
+    let _ = world.shard.on_failed(world.now, ErrorCode::MESSAGE_TOO_LARGE);
+    let made = world.shard.on_request(world.now, &Request::Delete { groups: vec![&group] }, ticket).records;
+    assert!(made.iter().map(Record::size).sum::<usize>() > 1 << 20, "the log refuses it");
+    assert!(made.len() < 60, "{}", made.len());
+}
+
 /// A classic group whose offsets of a topic take many batches, and one of another topic behind them.
 fn many_offsets() -> World {
     let mut world = World::new(settings(&[]));

@@ -21,6 +21,7 @@ use crate::coordinator::consumer_image::{
     ClassicMember, CurrentAssignment, MemberState, Owned, Subscription, partitions_of,
 };
 use crate::coordinator::group::CONSUMER;
+use crate::coordinator::group::protocols::spoken_by_all;
 use crate::coordinator::request::{HeartbeatRequest, JoinRequest, SyncRequest};
 use crate::coordinator::settings::GroupSettings;
 use crate::coordinator::topics::Topics;
@@ -90,9 +91,9 @@ impl Draft<'_> {
     /// Whether the member and those of the classic protocol that are here have a protocol in common.
     fn can_follow(&self, request: &JoinRequest<'_>) -> bool {
         let others = self.image.members.iter().filter(|(id, _)| ***id != *request.member_id);
-        let others: Vec<_> = others.filter_map(|(_, it)| it.classic.as_ref()).collect();
-        let all_speak = |name: &str| others.iter().all(|it| it.protocols.iter().any(|(known, _)| **known == *name));
-        request.protocol_type == CONSUMER && request.protocols.iter().any(|it| all_speak(it.name))
+        let common = spoken_by_all(others.filter_map(|(_, it)| Some(&it.classic.as_ref()?.protocols)));
+        let is_common = |name: &str| common.as_ref().is_none_or(|common| common.contains(name));
+        request.protocol_type == CONSUMER && request.protocols.iter().any(|it| is_common(it.name))
     }
 
     /// With an id that is not known a member comes that was just given it (KIP-394). Kafka takes everybody for such a

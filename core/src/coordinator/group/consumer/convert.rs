@@ -21,6 +21,7 @@ use crate::coordinator::consumer_image::{
     ClassicMember, ConsumerChange, CurrentAssignment, GroupEpoch, MemberState, Owned, Subscription, TargetEpoch,
     partitions_of,
 };
+use crate::coordinator::group::protocols::spoken_by_all;
 use crate::coordinator::group::{CONSUMER, ClassicGroup, Member};
 use crate::coordinator::image::{Change, GroupMetadata, MemberMetadata};
 use crate::coordinator::settings::GroupSettings;
@@ -137,10 +138,9 @@ impl Draft<'_> {
         let classic: Option<Vec<(&Arc<str>, &Subscription, &ClassicMember)>> =
             self.image.members.iter().map(|(id, it)| Some((id, &**it, it.classic.as_ref()?))).collect();
         let classic = classic?;
-        let speaks = |it: &ClassicMember, name: &str| it.protocols.iter().any(|(known, _)| **known == *name);
+        let common = spoken_by_all(classic.iter().map(|(_, _, it)| &it.protocols))?;
         let (_, _, first) = classic.first()?;
-        let common = |name: &&Arc<str>| classic.iter().all(|(_, _, it)| speaks(it, name));
-        let protocol = first.protocols.iter().map(|(name, _)| name).find(common)?.clone();
+        let protocol = first.protocols.iter().map(|(name, _)| name).find(|name| common.contains(&***name))?.clone();
         let members = classic.into_iter().map(|(id, subscription, classic)| {
             let metadata = classic.protocols.iter().find(|(name, _)| *name == protocol).map(|(_, it)| it.clone());
             MemberMetadata {
