@@ -4,7 +4,7 @@
 //! DescribeConfigs tells synonyms from version 1 on (KIP-226), types and docs from 3 on (KIP-569). ListConfigResources
 //! lists more than client metrics from version 1 on (KIP-1142).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::api::alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse};
 use ottla_wire::api::describe_configs::{
@@ -24,11 +24,12 @@ use crate::machine::Answer;
 pub(super) fn describe(call: Call<'_>) -> Handled {
     let Call { broker, request, reply, .. } = call;
     let wire = DescribeConfigsRequest::decode(&mut request.reader(), reply.head.api_version)?;
-    let resources = once(&wire.resources, question);
+    let wanted = wanted(&wire.resources);
+    let resources = once(&wire.resources, |it| (it.resource_type, it.resource_name));
     let described = resources.iter().map(|resource| {
         let mut rows = describe_resource(broker, resource.resource_type, resource.resource_name)?;
-        let wanted = keys_of(resource);
-        rows.retain(|row| wanted.is_empty() || wanted.contains(row.key.0.name));
+        let wanted = &wanted[&(resource.resource_type, resource.resource_name)];
+        rows.retain(|row| wanted.as_ref().is_none_or(|names| names.contains(row.key.0.name)));
         Ok(rows)
     });
     let described: Vec<Result<Vec<Described>, Refused>> = described.collect();
@@ -45,14 +46,17 @@ pub(super) fn describe(call: Call<'_>) -> Handled {
     Ok(Some(respond(reply.head, &DescribeConfigsResponse { results: results.collect(), ..Default::default() })))
 }
 
-/// What is asked of a resource: it is told once.
-fn question<'a>(it: &&DescribeConfigsResource<'a>) -> (i8, &'a str, BTreeSet<&'a str>) {
-    (it.resource_type, it.resource_name, keys_of(it))
-}
-
-/// The settings that are asked for; none: all.
-fn keys_of<'a>(resource: &DescribeConfigsResource<'a>) -> BTreeSet<&'a str> {
-    resource.configuration_keys.iter().flatten().copied().collect()
+/// The settings that are asked for of each resource, which is told once; `None`: all.
+fn wanted<'a>(resources: &[DescribeConfigsResource<'a>]) -> BTreeMap<(i8, &'a str), Option<BTreeSet<&'a str>>> {
+    let mut wanted = BTreeMap::new();
+    for it in resources {
+        let keys = wanted.entry((it.resource_type, it.resource_name)).or_insert_with(|| Some(BTreeSet::new()));
+        match it.configuration_keys.as_ref().filter(|named| !named.is_empty()) {
+            Some(named) => keys.iter_mut().for_each(|keys| keys.extend(named)),
+            None => *keys = None,
+        }
+    }
+    wanted
 }
 
 fn describe_resource(broker: &Broker, kind: i8, name: &str) -> Result<Vec<Described>, Refused> {

@@ -37,7 +37,8 @@ pub(super) fn handle(call: Call<'_>) -> Handled {
         let topics = image.topics().map(|topic| found(image, topic, wire.include_topic_authorized_operations));
         return Ok(Some(response(broker, reply, topics.collect(), &wire)));
     }
-    let wanted = once(wire.topics.iter().flatten(), |it| (it.name, it.topic_id));
+    // By an id, whatever name stands beside it.
+    let wanted = once(wire.topics.iter().flatten(), |it| (it.name.filter(|_| it.topic_id.is_zero()), it.topic_id));
     let by_name: Vec<&str> =
         wanted.iter().filter(|it| it.topic_id == Uuid::default()).filter_map(|it| it.name).collect();
     let missing = by_name.iter().any(|name| broker.topic(name).is_none());

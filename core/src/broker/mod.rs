@@ -500,11 +500,12 @@ impl Broker {
     fn replica_of(&self, topic: &TopicRef, partition: i32) -> Result<&Replica, ErrorCode> {
         let by_id = topic.id != Uuid::default();
         let unknown = if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
-        if by_id && topic.name.is_empty() {
-            return Err(unknown);
-        }
-        let Some(log) = self.replicas.log(&topic.name, partition) else {
-            let known = self.metadata.image().partition(&topic.name, partition).is_some();
+        // A fetch session that began before the topic was known here has only its id.
+        let unnamed = by_id && topic.name.is_empty();
+        let found = unnamed.then(|| self.metadata.image().topic_by_id(topic.id).ok_or(unknown)).transpose()?;
+        let name = found.map_or(&*topic.name, |found| &*found.name);
+        let Some(log) = self.replicas.log(name, partition) else {
+            let known = self.metadata.image().partition(name, partition).is_some();
             return Err(if known { ErrorCode::NOT_LEADER_OR_FOLLOWER } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION });
         };
         let replica = self.replicas.get(log).expect("the indexes agree");

@@ -89,8 +89,8 @@ pub struct DelayedProduce {
 /// A batch that waits for its turn on a partition where a job runs.
 #[derive(Clone, Debug)]
 struct QueuedBatch {
-    /// Who waits for it: nobody with acks=0.
-    wait: Option<(WaitKey, usize)>,
+    /// Who waits for it: with acks=0 only the connection, which reads no more than so much ahead.
+    wait: (WaitKey, usize),
     acks: i16,
     bytes: Bytes,
     facts: BatchFacts,
@@ -163,8 +163,7 @@ impl Broker {
         let mut waits = Vec::new();
         let mut queued = Vec::new();
         for (place, batch) in batches.into_iter().enumerate() {
-            let wait = (acks != 0).then_some((key, place));
-            let step = self.take_batch(now, (acks, version), wait, batch, out);
+            let step = self.take_batch(now, (acks, version), (key, place), batch, out);
             waiting.push(!matches!(step, Step::Done(_)));
             produced.push(match step {
                 Step::Done(produced) => produced,
@@ -178,7 +177,7 @@ impl Broker {
                 }
             });
         }
-        if acks == 0 || !waiting.contains(&true) {
+        if !waiting.contains(&true) {
             self.release(ticket, Outcome::Produce { produced, acks });
         } else {
             let deadline = now.monotonic + timeout;
@@ -253,7 +252,7 @@ impl Broker {
         &mut self,
         now: Now,
         (acks, version): (i16, i16),
-        wait: Option<(WaitKey, usize)>,
+        wait: (WaitKey, usize),
         batch: ProduceBatch,
         out: &mut Effects,
     ) -> Step {
@@ -330,6 +329,9 @@ impl Broker {
     /// How far the log must get before the batch is acknowledged. A duplicate may be of a batch for which it is already
     /// there, and then nothing need ever happen again to tell so.
     fn awaited(&self, log: LogId, acks: i16, appended: &Appended) -> Option<Offset> {
+        if acks == 0 {
+            return None;
+        }
         let until = appended.last_offset + 1;
         let reached = match progress(acks) {
             Progress::Written => self.logs.offsets(log).map_or(Offset::ZERO, |offsets| offsets.written),
@@ -347,6 +349,12 @@ impl Broker {
                 self.rewrites.queues.remove(&log);
                 return;
             };
+            // Who sent it was told that its time is up, or that there is no room to wait: memory for as much as anyone
+            // sends is not to be had.
+            if self.purgatory.produce_mut(batch.wait.0).is_none() {
+                queue.batches.pop_front();
+                continue;
+            }
             if batch.rewrite == Rewrite::Keep {
                 let batch = queue.batches.pop_front().expect("it has a front");
                 self.append_queued(now, log, &batch, out);
@@ -382,7 +390,7 @@ impl Broker {
 
     /// Notes what became of a queued batch with whoever waits for it: it waits on for a log's progress, or is done.
     fn settle_queued(&mut self, batch: &QueuedBatch, outcome: impl FnOnce(&mut Produced) -> Option<(LogId, Offset)>) {
-        let Some((key, place)) = batch.wait else { return };
+        let (key, place) = batch.wait;
         let Some(produce) = self.purgatory.produce_mut(key) else { return };
         match outcome(&mut produce.produced[place]) {
             Some((log, until)) => {

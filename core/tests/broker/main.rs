@@ -24,8 +24,11 @@ use ottla_wire::api::describe_configs::{DescribeConfigsRequest, DescribeConfigsR
 use ottla_wire::api::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use ottla_wire::api::list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 use ottla_wire::api::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
-use ottla_wire::{ApiKey, ErrorCode, Message};
+use ottla_wire::{ApiKey, ErrorCode, Message, Uuid};
 use world::World;
+
+/// A version of Fetch that names topics by their ids.
+const BY_ID: i16 = 16;
 
 /// Two directories with six partitions, each with a record.
 fn in_two_directories() -> World {
@@ -330,9 +333,60 @@ fn what_is_asked_for_twice_is_told_once() {
     let answer = world.call(ApiKey::DescribeConfigs, 4, &request);
     let answer = DescribeConfigsResponse::decode(&mut answer.body(), 4).unwrap();
     let told: Vec<usize> = answer.results.iter().map(|it| it.configs.len()).collect();
-    assert!(told.len() == 2 && told[0] > 100 && told[1] == 1, "{told:?}");
-    let topic = || MetadataRequestTopic { name: Some("t"), ..Default::default() };
-    let request = MetadataRequest { topics: Some(vec![topic(), topic()]), ..Default::default() };
-    let answer = world.call(ApiKey::Metadata, 12, &request);
-    assert_eq!(MetadataResponse::decode(&mut answer.body(), 12).unwrap().topics.len(), 1);
+    assert!(told.len() == 1 && told[0] > 100, "{told:?}");
+    let resources = vec![broker(Some(vec!["log.dirs"])), broker(Some(vec!["node.id"]))];
+    let answer = world.call(ApiKey::DescribeConfigs, 4, &DescribeConfigsRequest { resources, ..Default::default() });
+    let answer = DescribeConfigsResponse::decode(&mut answer.body(), 4).unwrap();
+    assert_eq!(answer.results.iter().map(|it| it.configs.len()).collect::<Vec<_>>(), [2]);
+    let topic_id = world.topic_id("t");
+    for (topic_id, names) in [(Uuid::default(), ["t", "t"]), (topic_id, ["a", "b"])] {
+        let topics = names.map(|name| MetadataRequestTopic { name: Some(name), topic_id }).to_vec();
+        let answer = world.call(ApiKey::Metadata, 12, &MetadataRequest { topics: Some(topics), ..Default::default() });
+        assert_eq!(MetadataResponse::decode(&mut answer.body(), 12).unwrap().topics.len(), 1);
+    }
+}
+
+/// Batches that wait for a job take memory: no more of them do than there are senders who wait, of acks=0 too.
+#[test]
+fn a_batch_whose_sender_has_given_up_is_not_recompressed() {
+    for acks in [0, 1, -1] {
+        let mut world = World::new(&[("compression.type", "gzip")]);
+        world.create_topic("t", 1);
+        for _ in 0..5 {
+            world.send_produce("t", 0, acks, 10);
+        }
+        world.stall_for(Duration::from_millis(20));
+        world.run_for(Duration::from_secs(1));
+        assert_eq!(world.node.machine.view().partitions[0].log_end, 1, "the one that had begun");
+        world.send_produce("t", 0, acks, 1000);
+        world.run_for(Duration::from_secs(1));
+        assert_eq!(world.node.machine.view().partitions[0].log_end, 2, "acks={acks}");
+    }
+}
+
+/// A client may have a topic's id from another broker, and ask before this one knows it.
+#[test]
+fn a_fetch_session_learns_of_a_topic_that_comes_later() {
+    // The id that a node gives is the same whenever the same was done before.
+    let told = |topic_id: Uuid| {
+        let mut world = World::new(&[]);
+        let partitions = vec![FetchPartition { partition: 0, partition_max_bytes: 1000, ..Default::default() }];
+        let topics = vec![FetchTopic { topic_id, partitions, ..Default::default() }];
+        let opens = FetchRequest { session_epoch: 0, min_bytes: 1, max_bytes: 1000, topics, ..Default::default() };
+        let answer = world.call(ApiKey::Fetch, BY_ID, &opens);
+        let opened = FetchResponse::decode(&mut answer.body(), BY_ID).unwrap();
+        let session_id = opened.session_id;
+        assert_eq!(opened.responses[0].partitions[0].error_code, ErrorCode::UNKNOWN_TOPIC_ID);
+        world.create_topic("t", 1);
+        assert_eq!(world.produce("t", 0, 1, 1000), Some(ErrorCode::NONE));
+        let goes_on = FetchRequest { session_id, session_epoch: 1, topics: Vec::new(), ..opens };
+        let answer = world.call(ApiKey::Fetch, BY_ID, &goes_on);
+        let told = FetchResponse::decode(&mut answer.body(), BY_ID).unwrap();
+        assert_eq!((told.error_code, told.session_id), (ErrorCode::NONE, session_id));
+        let told = told.responses.iter().flat_map(|topic| topic.partitions.iter().map(|it| it.error_code)).collect();
+        (world.topic_id("t"), told)
+    };
+    let (topic_id, unknown): (Uuid, Vec<ErrorCode>) = told(Uuid(77));
+    assert_eq!(unknown, [ErrorCode::UNKNOWN_TOPIC_ID]);
+    assert_eq!(told(topic_id), (topic_id, vec![ErrorCode::NONE]));
 }

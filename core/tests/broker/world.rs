@@ -132,6 +132,13 @@ impl World {
         self.answers.extend(self.node.take_output().0);
     }
 
+    /// Time passes in which neither the disk nor a job does anything.
+    pub fn stall_for(&mut self, time: Duration) {
+        self.now = self.now + time;
+        let now = self.now();
+        self.node.on_timeout(now);
+    }
+
     pub fn send<'a>(&mut self, api_key: ApiKey, api_version: i16, body: &impl Message<'a>) -> Request {
         self.send_frame(api_key, api_version, |writer| body.encode(writer, api_version))
     }
