@@ -57,6 +57,11 @@ pub(crate) enum Asked {
         /// Segments below it are known to hold nothing.
         from: Offset,
     },
+    /// The greatest timestamp of a segment, by its batches; `whole`: of all of them, whatever the indexes say.
+    Age {
+        segment: Offset,
+        whole: bool,
+    },
 }
 
 /// Bytes being read.
@@ -125,6 +130,12 @@ impl Log {
                     TimePlan::Need(need) => self.fetch(number, need, io),
                 };
             }
+            Asked::Age { segment, whole } => {
+                return match self.plan_age(*segment, *whole, io.storage) {
+                    Some(need) => self.fetch(number, need, io),
+                    None => self.forget_question(number),
+                };
+            }
         };
         match plan {
             Plan::Answer(plan) => self.answer(number, plan, io),
@@ -150,6 +161,7 @@ impl Log {
                 Purpose::Check(Check::new(self, index, request, upper, from))
             }
             Asked::Time { query, .. } => Purpose::Find(Find::new(self, index, *query, upper, from)),
+            Asked::Age { .. } => Purpose::Find(Find::new(self, index, TimestampQuery::Greatest, upper, from)),
         };
         let written = io.storage.stream(self.id).map(|stream| stream.written);
         let Some(segment) = self.segment_mut(base) else {
@@ -261,7 +273,29 @@ impl Log {
                 LogEvent::BytesDone { ticket: request.ticket, bytes: (plan == ReadPlan::Empty).then(Bytes::new) }
             }
             Asked::Time { ticket, .. } => LogEvent::TimestampDone { ticket, plan: TimestampPlan::Storage },
+            Asked::Age { .. } => return,
         });
+    }
+
+    /// Looks for the greatest timestamp of a segment, if nobody does.
+    pub(crate) fn ask_age(&mut self, base: Offset, io: &mut Io<'_>) {
+        let is_it = |question: &Question| matches!(question.asked, Asked::Age { segment, .. } if segment == base);
+        if !self.questions.parked.values().any(is_it) {
+            self.park(Asked::Age { segment: base, whole: false }, io);
+        }
+    }
+
+    /// The segment whose greatest timestamp a question is for.
+    pub(super) fn age_asked(&mut self, number: u64) -> Option<(Offset, &mut bool)> {
+        match &mut self.questions.parked.get_mut(&number)?.asked {
+            Asked::Age { segment, whole } => Some((*segment, whole)),
+            Asked::Range(_) | Asked::Bytes(..) | Asked::Time { .. } => None,
+        }
+    }
+
+    /// A question that nobody waits for needs no answer.
+    pub(super) fn forget_question(&mut self, number: u64) {
+        self.questions.parked.remove(&number);
     }
 
     /// Answers a question for a timestamp.
@@ -334,6 +368,7 @@ impl Log {
                 Asked::Range(ReadRequest { ticket, .. }) => LogEvent::ReadDone { ticket, plan: ReadPlan::Storage },
                 Asked::Bytes(ReadRequest { ticket, .. }, _) => LogEvent::BytesDone { ticket, bytes: None },
                 Asked::Time { ticket, .. } => LogEvent::TimestampDone { ticket, plan: TimestampPlan::Storage },
+                Asked::Age { .. } => continue,
             });
         }
     }

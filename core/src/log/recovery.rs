@@ -512,6 +512,7 @@ impl Recovery {
         segment.times.ceiling = Some(times.last().timestamp);
         segment.times.greatest = Some(times.last());
         segment.times.first = first_time;
+        segment.times.verified = false;
         segment.size = at.position;
         segment.indexes = Some(Indexes::loaded(offsets, times, aborted, at.position));
         segment

@@ -13,12 +13,18 @@
 use super::api::LogConfig;
 use super::names::SegmentFile;
 use super::partition::{Condition, Io, Log};
-use super::segment::{Handle, Segment};
+use super::segment::{Handle, Segment, Times};
 use crate::clock::WallTime;
 use crate::machine::{DiskError, DiskResult, FileAction, Path};
 use crate::planted::Plant;
 use crate::storage::{Health, LogOp, Owner};
 use crate::types::Offset;
+
+/// A segment whose index says that it has records of more than a day ahead is looked at: it would never go.
+const FAR_AHEAD_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How many segments are looked at together.
+const LOOK_AHEAD: usize = 16;
 
 /// The first segment of a log in a full directory, while it goes.
 #[derive(Clone, Debug)]
@@ -69,20 +75,28 @@ impl Log {
         start.filter(|&start| start > self.log_start)
     }
 
-    /// Whether a segment is past `retention.ms`. If its time index must be read for that, it is asked for, and the
-    /// next check knows.
+    /// Whether a segment is past `retention.ms`. If its batches must be read for that, they are, and those of a few
+    /// behind it, and the next check knows.
     fn is_old(&mut self, index: usize, now: Option<WallTime>, io: &mut Io<'_>) -> bool {
         let (Some(now), true) = (now, self.config.retention_ms >= 0) else {
             return false;
         };
-        let times = self.segments[index].times;
-        let Some(ceiling) = times.ceiling else {
-            let base = self.segments[index].base;
-            self.load_indexes(base, io);
-            return false;
+        let retention_ms = self.config.retention_ms;
+        let age_ms = |times: &Times| match times.ceiling {
+            Some(ceiling) if ceiling >= 0 => now.0.saturating_sub(ceiling),
+            Some(_) | None => now.0.saturating_sub(times.seen.0),
         };
-        let newest = if ceiling >= 0 { ceiling } else { times.seen.0 };
-        now.0.saturating_sub(newest) > self.config.retention_ms
+        let must_look = |times: &Times| {
+            let age_ms = age_ms(times);
+            !times.verified && (times.ceiling.is_none() || age_ms > retention_ms || age_ms < -FAR_AHEAD_MS)
+        };
+        if !must_look(&self.segments[index].times) {
+            return age_ms(&self.segments[index].times) > retention_ms;
+        }
+        let next = self.segments.iter().skip(index).take(LOOK_AHEAD).filter(|segment| must_look(&segment.times));
+        let next: Vec<Offset> = next.map(|segment| segment.base).collect();
+        next.into_iter().for_each(|base| self.ask_age(base, io));
+        false
     }
 
     /// Deletes the segments that lie wholly below an offset, which is durable as the log start. A segment stays until

@@ -87,6 +87,8 @@ pub(crate) struct Times {
     pub(crate) greatest: Option<TimestampOffset>,
     /// No record has a greater one; after a truncation it may be too high. `None` as above.
     pub(crate) ceiling: Option<i64>,
+    /// Whether batches said all that, and not only an index file, which has no checksum: nothing is deleted by that.
+    pub(crate) verified: bool,
     /// When the segment was made or found, for batches without timestamps.
     pub(crate) seen: WallTime,
 }
@@ -106,6 +108,7 @@ impl Segment {
                 first: None,
                 greatest: Some(TimestampOffset { timestamp: -1, offset: base }),
                 ceiling: Some(-1),
+                verified: true,
                 seen: now,
             },
         }
@@ -121,7 +124,7 @@ impl Segment {
             saved: Saved::Whole,
             places: Places::default(),
             checked: Checked::default(),
-            times: Times { first: None, greatest: None, ceiling: None, seen: now },
+            times: Times { first: None, greatest: None, ceiling: None, verified: false, seen: now },
         }
     }
 

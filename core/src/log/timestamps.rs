@@ -4,10 +4,12 @@
 //! a job walks the batches from where the index points, and then looks at the records of one batch.
 
 use super::api::{Damage, TimestampPlan, TimestampQuery};
+use super::offset_index::OffsetPosition;
 use super::partition::{Io, Log};
 use super::read::Need;
 use super::scan::Find;
 use super::segment::Segment;
+use super::time_index::TimestampOffset;
 use crate::machine::FileId;
 use crate::storage::Storage;
 use crate::types::{LeaderEpoch, Offset};
@@ -57,6 +59,10 @@ impl Log {
         bad: Option<(u32, String)>,
         io: &mut Io<'_>,
     ) {
+        if let Some((segment, whole)) = self.age_asked(number) {
+            let whole = *whole;
+            return self.on_age((number, segment, whole), find, bad, io);
+        }
         let segment = self.segments.iter().find(|segment| segment.file_id() == Some(file));
         let Some(base) = segment.map(|segment| segment.base) else {
             return self.answer_time(number, TimestampPlan::Storage, io);
@@ -72,6 +78,57 @@ impl Log {
                 TimestampQuery::AtOrAfter(_) => self.go_on_after(number, base, io),
                 TimestampQuery::Greatest => self.answer_time(number, TimestampPlan::NotFound, io),
             },
+        }
+    }
+
+    /// What to do next for a segment's greatest timestamp. `None`: nobody needs to know any more.
+    pub(crate) fn plan_age(&self, base: Offset, whole: bool, storage: &Storage) -> Option<Need> {
+        let index = self.segments.iter().position(|segment| segment.base == base && segment.size > 0)?;
+        let (segment, upper) = (&self.segments[index], self.end_of(index).min(self.offsets(storage).written));
+        let need = need_in(segment, TimestampQuery::Greatest, upper);
+        match need {
+            _ if self.is_out_of_use(storage) => None,
+            Need::Walk { .. } if whole => {
+                let from = OffsetPosition { offset: base, position: 0 };
+                Some(Need::Walk { segment: base, from, upper })
+            }
+            Need::File(_) | Need::Index(_) | Need::Walk { .. } => Some(need),
+        }
+    }
+
+    /// A walk for a segment's greatest timestamp has come back. What is not as the index says is looked for in all
+    /// of the segment; what was appended meanwhile it has not seen, and then the next check asks again.
+    fn on_age(
+        &mut self,
+        (number, base, whole): (u64, Offset, bool),
+        find: &Find,
+        bad: Option<(u32, String)>,
+        io: &mut Io<'_>,
+    ) {
+        let is_whole = whole || find.began == 0;
+        let index = self.segments.iter().position(|segment| segment.base == base);
+        let seen = index.filter(|&index| self.end_of(index) == find.upper);
+        let found = find.found.map_or(TimestampOffset { timestamp: -1, offset: base }, |(offset, timestamp, _)| {
+            TimestampOffset { timestamp, offset }
+        });
+        match (bad, seen.map(|index| &mut self.segments[index].times)) {
+            (Some((pos, why)), _) if is_whole => {
+                self.damaged(Damage { segment: base, pos, why, unreadable: false }, io);
+            }
+            (None, None) => self.forget_question(number),
+            (None, Some(times)) if is_whole || times.ceiling == Some(found.timestamp) => {
+                if times.ceiling != Some(found.timestamp) {
+                    (times.greatest, times.ceiling) = (Some(found), Some(found.timestamp));
+                }
+                times.verified = true;
+                self.forget_question(number);
+            }
+            _ => {
+                if let Some((_, whole)) = self.age_asked(number) {
+                    *whole = true;
+                }
+                self.pursue(number, io);
+            }
         }
     }
 }

@@ -280,6 +280,46 @@ fn a_spoilt_index_is_not_believed() {
     assert_eq!(world.read_all(Offset::ZERO).unwrap(), logged(&batches));
 }
 
+/// A time index has no checksum: by a flipped bit of it no record goes early, and none stays for ever.
+#[test]
+fn nothing_is_deleted_by_what_a_time_index_says_alone() {
+    let spoil: [fn(&mut Vec<u8>); 4] = [
+        |_| (),
+        |bytes| bytes.chunks_mut(12).for_each(|entry| entry[2] ^= 1),
+        |bytes| bytes.chunks_mut(12).for_each(|entry| entry[1] ^= 1),
+        |bytes| bytes.truncate(5),
+    ];
+    for (case, spoil) in spoil.into_iter().enumerate() {
+        let mut world = World::new(small());
+        world.create();
+        let written_at = world.now.wall.0;
+        for _ in 0..100 {
+            world.append(&batch(2, written_at), true).unwrap();
+        }
+        world.run();
+        let end = world.offsets().log_end;
+        world.set_high_watermark(end);
+        world.shutdown();
+        let indexes = world.disk.names().into_iter().filter(|name| name.ends_with(".timeindex"));
+        let indexes: Vec<String> = indexes.collect();
+        assert!(indexes.len() > 3, "{indexes:?}");
+        indexes.iter().for_each(|name| spoil(world.disk.bytes(name)));
+        world.restart(Crash::Kill);
+        world.set_high_watermark(end);
+        let mut look = |times: u32| {
+            for _ in 0..times {
+                world.pass(Duration::from_secs(301));
+                world.run();
+            }
+            world.offsets().log_start
+        };
+        assert_eq!(look(4), Offset(0), "case {case}: nothing is a week old");
+        // The first look finds out how old a segment is, the second deletes it.
+        assert_eq!(look(8 * 24 * 12), end, "case {case}: everything is a week old");
+        assert_eq!(world.boot().logs[0].damage, None);
+    }
+}
+
 #[test]
 fn a_snapshot_that_cannot_be_read_is_kept() {
     let (mut world, _) = filled(0);
