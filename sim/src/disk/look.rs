@@ -14,6 +14,13 @@ impl Disk {
         self.tree.files()
     }
 
+    /// What the files of this name hold that lie in the log directories themselves, as the running kernel shows it.
+    #[must_use]
+    pub fn in_each_directory(&self, name: &str) -> Vec<Bytes> {
+        let named = self.files().into_iter().filter(|(_, path, _)| path == name);
+        named.map(|(_, _, ino)| self.peek(ino)).collect()
+    }
+
     /// Whether a name may be there after a power loss.
     #[must_use]
     pub fn may_exist(&self, path: &Path) -> bool {

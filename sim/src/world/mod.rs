@@ -521,7 +521,14 @@ impl World {
 
 /// A disk with nothing on it: a node's first, or one that takes the place of another.
 fn new_disk(scenario: &Scenario, draws: Draws, id: u16, wipes: u64) -> Disk {
-    Disk::new(draws, u64::from(id) | wipes << 16, 1, scenario.disk.preset, scenario.disk.speeds())
+    let identity = u64::from(id) | wipes << 16;
+    Disk::new(draws, identity, directories(scenario), scenario.disk.preset, scenario.disk.speeds())
+}
+
+/// As many log directories as the properties name.
+fn directories(scenario: &Scenario) -> u16 {
+    let named = scenario.config.iter().find(|(key, _)| key == "log.dirs");
+    named.map_or(1, |(_, dirs)| dirs.split(',').map(|_| 1).sum())
 }
 
 fn new_node(scenario: &Scenario, draws: Draws, id: u16) -> Node {

@@ -84,9 +84,13 @@ impl World {
         }
     }
 
-    /// A process appends for the first time: it has taken the mark of the last clean stop away, durably.
+    /// A process appends for the first time: it has taken the mark of the last clean stop away, durably, from where the
+    /// log lies.
     pub(super) fn judge_clean_mark(&mut self, at: usize, log: &TopicPartition) {
-        if self.nodes[at].disk.may_exist(&Path::new(LogDirId(0), names::CLEAN_SHUTDOWN)) {
+        let (disk, of_log) = (&self.nodes[at].disk, format!("{log}/"));
+        let files = disk.files();
+        let mut places = files.iter().filter(|(_, path, _)| path.starts_with(&of_log)).map(|(dir, ..)| *dir);
+        if places.any(|dir| disk.may_exist(&Path::new(LogDirId(dir), names::CLEAN_SHUTDOWN))) {
             self.judge.of_node(at, &Fact::CleanMark { log });
         }
     }
@@ -163,13 +167,11 @@ impl World {
 
     /// A process ended: what it leaves deleted, as the directory's file says.
     pub(super) fn note_deleted(&mut self, at: usize) {
-        let files = self.nodes[at].disk.files();
-        let Some((_, _, ino)) = files.into_iter().find(|(_, path, _)| path == names::LOG_START_CHECKPOINT) else {
-            return;
-        };
-        for (log, offset) in checkpoint::parse(&self.nodes[at].disk.peek(ino)).unwrap_or_default() {
-            if let Some(log) = self.judge.logs[at].get_mut(&log) {
-                log.note_deleted(offset.0);
+        for bytes in self.nodes[at].disk.in_each_directory(names::LOG_START_CHECKPOINT) {
+            for (log, offset) in checkpoint::parse(&bytes).unwrap_or_default() {
+                if let Some(log) = self.judge.logs[at].get_mut(&log) {
+                    log.note_deleted(offset.0);
+                }
             }
         }
     }
@@ -178,11 +180,9 @@ impl World {
     pub(super) fn judge_claims(&mut self, at: usize, images: &BTreeMap<TopicPartition, LogImage>) {
         self.judge_journal(at, images);
         for file in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"] {
-            let found = self.nodes[at].disk.files().into_iter().find(|(_, path, _)| path == file);
-            let Some((_, _, ino)) = found else { continue };
+            let files = self.nodes[at].disk.in_each_directory(file);
             // A file that cannot be read claims nothing.
-            let Ok(claims) = checkpoint::parse(&self.nodes[at].disk.peek(ino)) else { continue };
-            for (log, offset) in claims {
+            for (log, offset) in files.iter().filter_map(|bytes| checkpoint::parse(bytes).ok()).flatten() {
                 let damaged = self.judge.logs[at].get(&log).is_none_or(|log| log.damaged);
                 let Some(image) = images.get(&log).filter(|_| !damaged) else { continue };
                 let mut end = self.known_to(at, &log, image);
@@ -206,13 +206,9 @@ impl World {
 
     /// The flush journal claims what was synced. Of a log that was deleted, or made anew, it may know the old one.
     fn judge_journal(&mut self, at: usize, images: &BTreeMap<TopicPartition, LogImage>) {
-        let found = self.nodes[at].disk.files().into_iter().find(|(_, path, _)| path == JOURNAL);
-        let Some((_, _, ino)) = found else { return };
-        let (claims, damaged) = journal_claims(&self.nodes[at].disk.peek(ino));
-        if damaged {
-            return;
-        }
-        for (key, mark) in claims {
+        let journals = self.nodes[at].disk.in_each_directory(JOURNAL);
+        let sound = journals.iter().map(|bytes| journal_claims(bytes)).filter(|(_, damaged)| !damaged);
+        for (key, mark) in sound.flat_map(|(claims, _)| claims) {
             let name = key.rsplit_once(' ').and_then(|(name, _)| TopicPartition::from_dir_name(name));
             let Some((log, image)) = name.and_then(|name| images.get_key_value(&name)) else { continue };
             // It is to begin anew there, and perhaps has not: no byte is claimed.
