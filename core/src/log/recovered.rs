@@ -29,7 +29,7 @@ impl Recovery {
     pub(super) fn finish(&mut self, io: &mut Io<'_>) -> Recovered {
         let walked = std::mem::replace(&mut self.walked, Walked::new());
         // A damaged log is as long as it was promised to be, whatever of it can be read.
-        let claimed = self.claim.map_or(self.hints.log_start, |claim| claim.end);
+        let claimed = self.claim.map_or(self.hints.log_start, |claim| claim.end.max(self.hints.log_start));
         let end = match walked.segments.last() {
             Some(active) if walked.damage.is_none() => {
                 walked.last.map_or(active.base, |last| last.end.max(active.base))
@@ -50,7 +50,11 @@ impl Recovery {
             epochs: self.epochs.take().unwrap_or_default(),
             producers: ProducerState::new(MAX_PRODUCERS, io.storage.planted),
         });
-        let log_start = self.hints.log_start.max(segments[0].base).min(end);
+        // Where a damaged one begins only the directory's file tells: of its segments some may not be seen.
+        let log_start = match walked.damage {
+            Some(_) => self.hints.log_start,
+            None => self.hints.log_start.max(segments[0].base).min(end),
+        };
         let epochs_cut = derived.epochs.truncate_end(end) | derived.epochs.truncate_start(log_start);
         derived.producers.advance(end);
         // The checkpoint goes by name: it may be of a deleted log, that this one was made in place of.

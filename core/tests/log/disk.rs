@@ -356,6 +356,14 @@ impl Disk {
         }
     }
 
+    /// Takes a file away, as if it had never been; what it held.
+    pub(crate) fn take(&mut self, path: &str) -> Vec<u8> {
+        let bytes = self.bytes(path).clone();
+        self.names.remove(path);
+        self.durable_names.remove(path);
+        bytes
+    }
+
     /// The names of all files.
     pub(crate) fn names(&self) -> Vec<String> {
         self.names.keys().cloned().collect()
