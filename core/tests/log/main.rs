@@ -14,6 +14,7 @@ mod log_starts;
 mod model;
 mod recovery;
 mod scripts;
+mod stops;
 mod world;
 
 use std::time::Duration;
