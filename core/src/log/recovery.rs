@@ -237,8 +237,10 @@ impl Recovery {
             FileName::Segment { base_offset, file: SegmentFile::Snapshot } => self.files.snapshots.push(base_offset),
             FileName::Segment { base_offset, file } => self.files.indexes.push((base_offset, file)),
             FileName::Leftover if entry.name.ends_with(".deleted") => self.remove(&entry.name, io),
-            FileName::Leftover | FileName::Swap { .. } => self.discard(&entry.name, io),
-            FileName::Other if names::is_unfinished(&entry.name) => self.remove(&entry.name, io),
+            FileName::Leftover | FileName::Swap { .. } => io.storage.discard(&self.path.join(&entry.name), io.out),
+            FileName::Other if names::is_unfinished(&entry.name) => {
+                io.storage.discard(&self.path.join(&entry.name), io.out);
+            }
             FileName::Other => self.files.others.push((entry.name.clone(), entry.len)),
         }
     }
@@ -404,7 +406,7 @@ impl Recovery {
             }
             Ok(_) => {
                 self.files.snapshots.retain(|&other| other != at);
-                self.remove(&SegmentFile::Snapshot.name(at), io);
+                io.storage.discard(&self.path.join(&SegmentFile::Snapshot.name(at)), io.out);
                 "is not whole".to_owned()
             }
             // The next start may be able to. It may tell of producers whose records are gone, as nothing else does.

@@ -248,12 +248,4 @@ impl Recovery {
         io.storage.take_offline(self.path.dir, error);
         Recovered::Working
     }
-
-    /// Removes what is in the way of a name that may soon be used: the name is free at once.
-    pub(super) fn discard(&self, name: &str, io: &mut Io<'_>) {
-        let gone = format!("{name}.deleted");
-        let rename = FileAction::Rename { from: self.path.join(name), to: self.path.join(&gone) };
-        io.storage.act(self.path.dir, Owner::Nobody, rename, io.out);
-        self.remove(&gone, io);
-    }
 }

@@ -10,6 +10,7 @@
 mod compaction;
 mod disk;
 mod full;
+mod leftovers;
 mod log_starts;
 mod model;
 mod recovery;
