@@ -241,7 +241,7 @@ impl Log {
         let path = self.file(at, SegmentFile::Log);
         io.storage.name(self.id, FileAction::Open { file, path, mode: OpenMode::Create }, io.out);
         self.segments.push_back(Segment::new(at, file, &self.config, io.now.wall));
-        self.checkpoints.drop_above(Offset(-1));
+        self.void_above(Offset(-1), io);
         for offset in std::mem::take(&mut self.checkpoints.snapshots) {
             let path = self.file(offset, SegmentFile::Snapshot);
             io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
@@ -289,7 +289,7 @@ impl Log {
         let Checkpoints { snapshots, .. } = &mut self.checkpoints;
         let gone = producer_snapshot::above(snapshots, end, io.storage.planted);
         snapshots.retain(|at| *at <= end);
-        self.checkpoints.drop_above(end);
+        self.void_above(end, io);
         for at in gone {
             let path = self.file(at, SegmentFile::Snapshot);
             io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);

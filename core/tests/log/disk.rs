@@ -374,6 +374,11 @@ impl Disk {
         bytes
     }
 
+    /// Names that are gone and may come back when power is lost.
+    pub(crate) fn names_to_come_back(&self) -> impl Iterator<Item = &String> {
+        self.durable_names.keys().filter(|name| !self.names.contains_key(*name))
+    }
+
     /// The names of all files.
     pub(crate) fn names(&self) -> Vec<String> {
         self.names.keys().cloned().collect()

@@ -8,6 +8,7 @@
 )]
 
 mod compaction;
+mod cuts;
 mod disk;
 mod full;
 mod leftovers;
