@@ -32,7 +32,8 @@ impl Recovery {
         let claimed = self.claim.map_or(self.hints.log_start, |claim| claim.end.max(self.hints.log_start));
         let end = match walked.segments.last() {
             Some(active) if walked.damage.is_none() => {
-                walked.last.map_or(active.base, |last| last.end.max(active.base))
+                let end = walked.last.map_or(active.base, |last| last.end.max(active.base));
+                self.end_in_gap(active).map_or(end, |claimed| claimed.max(end))
             }
             Some(_) | None => claimed,
         };
@@ -90,10 +91,18 @@ impl Recovery {
         Recovered::Done(Box::new(log))
     }
 
+    /// A cut may have ended the log where compaction took batches from, behind the last one that is left. Only the
+    /// claim tells so then.
+    fn end_in_gap(&self, active: &Segment) -> Option<Offset> {
+        let claim = self.claim.filter(|claim| claim.crc.is_none() && !claim.unsure)?;
+        (claim.segment == active.base && claim.pos == active.size).then_some(claim.end)
+    }
+
     fn mark_of_end(&self, segments: &VecDeque<Segment>, last: Option<Mark>, end: Offset) -> Mark {
         let active = segments.back().map_or((end, 0), |active| (active.base, active.size));
         match last.filter(|last| last.segment == active.0) {
-            Some(last) => last,
+            Some(last) if last.end == end => last,
+            Some(last) => Mark { end, crc: None, ..last },
             None => {
                 Mark { end, segment: active.0, start: active.1, pos: active.1, crc: None, begins: false, unsure: false }
             }

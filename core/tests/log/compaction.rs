@@ -456,3 +456,34 @@ fn a_log_whose_policy_was_compact_is_still_read() {
     world.restart(Crash::Kill);
     assert_eq!(values(&mut world), expected);
 }
+
+/// Where compaction took batches from, a cut ends the log above the last one that is left.
+#[test]
+fn a_log_that_was_cut_in_a_gap_is_known_to_end_there() {
+    let mut prepared = filled(compacted(), 200);
+    clean(&mut prepared);
+    assert!(records(&mut prepared) < 45);
+    for cut in (1..195).step_by(3).map(Offset) {
+        let mut world = prepared.clone();
+        world.truncate(cut);
+        world.run();
+        assert_eq!(world.offsets().log_end, cut);
+        for crash in [Some(Crash::Kill), Some(Crash::Power(cut.0.cast_unsigned())), None] {
+            let mut world = world.clone();
+            if crash.is_none() {
+                world.shutdown();
+            }
+            for again in [false, true] {
+                let boot = world.restart(crash.unwrap_or(Crash::Kill));
+                assert_eq!(boot.logs[0].damage, None, "cut at {cut}, {crash:?}, again {again}");
+                let (end, durable) = (world.offsets().log_end, world.offsets().durable);
+                assert_eq!((end, durable), (cut, cut), "cut at {cut}, {crash:?}, again {again}");
+            }
+            let next = world.logs.producers(world.log()).first().map_or(0, |view| view.last_sequence + 1);
+            append(&mut world, next..next + 3);
+            let expected = values(&mut world);
+            assert_eq!(world.restart(Crash::Kill).logs[0].damage, None, "cut at {cut}, {crash:?}, appended");
+            assert_eq!((world.offsets().log_end, values(&mut world)), (cut + 3, expected), "cut at {cut}, {crash:?}");
+        }
+    }
+}
