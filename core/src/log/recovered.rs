@@ -22,6 +22,8 @@ struct Differences {
     epochs_cut: bool,
     /// The walked segment, if there is one, whose index files say nothing that the checkpoint does not prove.
     proven: Option<Offset>,
+    /// The one, if there is one, whose index is spoilt.
+    spoilt: Option<Offset>,
 }
 
 impl Recovery {
@@ -82,7 +84,8 @@ impl Recovery {
             wanted_cut: None,
         };
         if log.condition == Condition::Usable {
-            self.tidy(&mut log, Differences { cut: walked.cut, epochs_cut, proven: walked.proven }, io);
+            let Walked { cut, proven, spoilt, .. } = walked;
+            self.tidy(&mut log, Differences { cut, epochs_cut, proven, spoilt }, io);
             // What is deleted may be torn or rotten, and is cut. No offset below the log start is ever used again.
             if self.hints.log_start > log.log_end {
                 log.start_anew(self.hints.log_start, io);
@@ -169,7 +172,7 @@ impl Recovery {
         let trusted = self.hints.clean && !differences.cut;
         let mut unsaved = !trusted && log.segments.iter().rev().skip(1).any(|older| older.saved != Saved::Whole);
         for &(base, file) in &self.files.indexes {
-            let is_proven = trusted || differences.proven == Some(base);
+            let is_proven = (trusted || differences.proven == Some(base)) && differences.spoilt != Some(base);
             match log.segment_mut(base) {
                 Some(segment) if segment.file_id().is_some() && !is_proven => {
                     segment.saved = Saved::Never;

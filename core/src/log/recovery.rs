@@ -110,6 +110,8 @@ pub(super) struct Walked {
     pub(super) cut: bool,
     /// The segment, if there is one, whose index files say nothing that the checkpoint does not prove.
     pub(super) proven: Option<Offset>,
+    /// The one, if there is one, whose index named a place where no batch starts.
+    pub(super) spoilt: Option<Offset>,
 }
 
 /// What became of a recovery.
@@ -139,6 +141,7 @@ impl Walked {
             damage: None,
             cut: false,
             proven: None,
+            spoilt: None,
         }
     }
 }
@@ -527,6 +530,9 @@ impl Recovery {
         let Purpose::Rebuild(rebuild) = scan.purpose else {
             return Recovered::Working;
         };
+        if scan.bad.is_some() && rebuild.began > 0 && rebuild.last.is_none() {
+            return self.walk_without_index(rebuild.segment.base, rebuild.derived, io);
+        }
         let (index, last_index) = (self.walked.index, self.files.logs.len() - 1);
         let Rebuild { mut segment, derived, last, claim_met, next, epoch, began, .. } = *rebuild;
         self.walked.claim_met |= claim_met;
@@ -558,6 +564,14 @@ impl Recovery {
         }
         self.check_claim();
         self.finish(io)
+    }
+
+    /// A walk that began where an index says may have begun in the middle of a batch. The next one begins at the
+    /// segment's start: it tells whose fault it was.
+    fn walk_without_index(&mut self, base: Offset, derived: Derived, io: &mut Io<'_>) -> Recovered {
+        self.walked.derived = Some(derived);
+        (self.walked.proven, self.walked.spoilt) = (None, Some(base));
+        self.walk(io)
     }
 
     /// Torn or damaged: the claim decides.

@@ -64,3 +64,31 @@ fn leftovers_go_at_last() {
     let names = world.disk.names();
     assert!(!names.iter().any(|name| name.contains(".tmp") || name.contains(".part")), "{names:?}");
 }
+
+/// Recovery begins where the index of a segment says that a batch starts. If none does there, the index is to blame.
+#[test]
+fn a_spoilt_index_costs_a_start_nothing() {
+    for clean in [false, true] {
+        let (mut prepared, batches) = filled(40);
+        if clean {
+            prepared.shutdown();
+        }
+        let intact = logged(&batches);
+        let last = prepared.disk.names().into_iter().rfind(|name| name.ends_with(".index")).unwrap();
+        let len = prepared.disk.bytes(&last).len();
+        assert!(len >= 16, "{last} has {len} bytes");
+        for (byte, bit) in (0..len).flat_map(|byte| [(byte, 0), (byte, 3)]) {
+            let what = format!("byte {byte}, bit {bit}, clean {clean}");
+            let mut world = prepared.clone();
+            world.disk.bytes(&last)[byte] ^= 1 << bit;
+            for start in 0..2 {
+                let boot = world.restart(Crash::Kill);
+                assert_eq!(boot.logs[0].damage, None, "{what}, start {start}");
+                assert_eq!(world.read_all(Offset::ZERO).as_ref(), Ok(&intact), "{what}, start {start}");
+            }
+            world.append_as(&batch(1, 0), AppendOrigin::Client, LeaderEpoch(1), true).unwrap();
+            world.run();
+            assert_eq!(world.restart(Crash::Kill).logs[0].damage, None, "{what}, after an append");
+        }
+    }
+}
