@@ -28,6 +28,17 @@ pub(crate) struct Questions {
     pub(crate) loading: BTreeMap<Offset, Option<Bytes>>,
     /// A job that waits until its segment's file is open.
     pub(super) held: Option<(Offset, Job, JobFor)>,
+    /// What the log is to look for in its own bytes when all of them are written.
+    pub(super) unwritten: Option<Search>,
+}
+
+/// What a log looks for in its own bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Search {
+    /// The batch at which it is to be cut: the one that holds this offset.
+    Cut(Offset),
+    /// What its producers did.
+    Producers,
 }
 
 impl Questions {

@@ -51,3 +51,52 @@ fn a_snapshot_of_what_was_cut_is_never_believed() {
     }
     assert!(seen > 100, "{seen}");
 }
+
+/// After a cut below what is durable, what is appended waits for the journal, and the file still has what was cut.
+#[test]
+fn a_cut_of_what_is_not_written_yet_does_not_read_what_was_there_before() {
+    let mut config = small();
+    config.default_log.segment_bytes = 1 << 20;
+    config.default_log.index_interval_bytes = 4096;
+    config.checkpoint_bytes = 1 << 30;
+    let mut prepared = World::new(config);
+    prepared.create();
+    for _ in 0..1500 {
+        prepared.append(&batch(1, 1000), false).unwrap();
+    }
+    prepared.append(&batch(1, 1000), true).unwrap();
+    prepared.run();
+    assert_eq!(prepared.offsets().durable, Offset(1501));
+    prepared.truncate(Offset(100));
+    while prepared.offsets().log_end != Offset(100) {
+        assert!(prepared.step());
+    }
+    for sequence in 0..1300 {
+        let bytes = idempotent(8, 0, sequence, 1);
+        prepared.append_as(&bytes, AppendOrigin::Client, LeaderEpoch(2), true).unwrap();
+    }
+    assert_eq!(prepared.offsets().written, Offset(100), "it is held back");
+    // Far back the batch is looked for; what producers did below the high watermark is read again.
+    for (cut, high_watermark, room) in [(150, 0, true), (1390, 1395, true), (150, 0, false), (1390, 1395, false)] {
+        let mut world = prepared.clone();
+        world.set_high_watermark(Offset(high_watermark));
+        world.truncate(Offset(cut));
+        let again = world.logs.offsets(world.log()).unwrap().log_end > Offset(cut);
+        world.truncate(Offset(cut - 10));
+        if !room {
+            world.disk.fail.insert(world.disk.done + 40, ottla_core::machine::DiskError::Full);
+        }
+        world.run();
+        let damage = world.events.iter().find(|event| matches!(event, LogEvent::Damaged { .. }));
+        assert_eq!(damage, None, "cut at {cut}, room {room}, waits {again}");
+        let end = world.offsets().log_end;
+        assert!(end == Offset(cut - 10) || !room && end <= Offset(cut - 10), "{end}, cut at {cut}, room {room}");
+        world.pass(std::time::Duration::from_secs(2));
+        world.run();
+        let next = i32::try_from(end.0).unwrap() - 100;
+        world.append_as(&idempotent(8, 0, next, 1), AppendOrigin::Client, LeaderEpoch(2), true).unwrap();
+        world.run();
+        assert_eq!(world.offsets().durable, end + 1, "cut at {cut}, room {room}");
+        assert_eq!(world.restart(Crash::Power(1)).logs[0].damage, None, "cut at {cut}, room {room}");
+    }
+}
