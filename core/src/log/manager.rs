@@ -334,7 +334,7 @@ impl LogManager {
         }
         let io = &mut self.parts.io(out);
         log.refuse_all(io);
-        for file in log.segments.iter().filter_map(Segment::file_id) {
+        for file in log.segments.iter().filter_map(Segment::held_file) {
             io.storage.close(log.id, file, io.out);
         }
         // A name that no other deletion has, should the same log be deleted twice before the first is done.

@@ -304,9 +304,8 @@ impl Log {
     pub(crate) fn retire_segment(&mut self, segment: &Segment, io: &mut Io<'_>) {
         self.retire_file(segment.base, SegmentFile::Log, io);
         self.retire_indexes(segment.base, io);
-        match segment.file {
-            Handle::Open(file) => io.storage.close(self.id, file, io.out),
-            Handle::Closed | Handle::Opening(_) => {}
+        if let Some(file) = segment.held_file() {
+            io.storage.close(self.id, file, io.out);
         }
     }
 
@@ -341,11 +340,12 @@ impl Log {
     pub(crate) fn ensure_open(&mut self, index: usize, io: &mut Io<'_>) -> crate::machine::FileId {
         let path = self.file(self.segments[index].base, SegmentFile::Log);
         let segment = &mut self.segments[index];
-        if let Handle::Open(file) | Handle::Opening(file) = segment.file {
+        let held = segment.held_file();
+        let file = held.unwrap_or_else(|| io.storage.new_file());
+        segment.file = Handle::Open(file);
+        if held.is_some() {
             return file;
         }
-        let file = io.storage.new_file();
-        segment.file = Handle::Open(file);
         let open = FileAction::Open { file, path, mode: OpenMode::Existing };
         io.storage.name(self.id, open, io.out);
         file

@@ -100,3 +100,51 @@ fn a_cut_of_what_is_not_written_yet_does_not_read_what_was_there_before() {
         assert_eq!(world.restart(Crash::Power(1)).logs[0].damage, None, "cut at {cut}, room {room}");
     }
 }
+
+/// A log of several segments, of which somebody is about to read an older one, so many steps ago. Its file is closed.
+fn reading(steps: Option<usize>) -> (World, Vec<(Offset, u32)>) {
+    let (mut world, _) = filled(100);
+    let segments = world.logs.view(world.log()).unwrap().segments;
+    assert!(segments.len() > 3);
+    if let Some(steps) = steps {
+        let (from, ticket) = (segments[1].0, Ticket(77));
+        let request = ReadRequest { from, max_bytes: 100, min_one_batch: true, upper: Offset(i64::MAX), ticket };
+        let log = world.log();
+        assert_eq!(world.logs.read(log, request, &mut world.out), ReadPlan::Pending);
+        (0..steps).all(|_| world.step());
+        world.settle();
+    }
+    (world, segments)
+}
+
+#[test]
+fn a_segment_that_is_being_opened_can_be_the_one_that_is_written() {
+    for steps in 0..10 {
+        let (mut world, segments) = reading(Some(steps));
+        let base = segments[1].0;
+        world.truncate(base);
+        world.append(&batch(1, 0), true).unwrap();
+        world.run();
+        assert!(world.events.iter().any(|event| matches!(event, LogEvent::ReadDone { ticket: Ticket(77), .. })));
+        assert_eq!(world.offsets().durable, base + 1, "after {steps}");
+        assert!(world.read_all(Offset::ZERO).is_ok(), "after {steps}");
+        assert_eq!(world.restart(Crash::Power(1)).logs[0].damage, None, "after {steps}");
+        assert_eq!(world.offsets().log_end, base + 1, "after {steps}");
+    }
+}
+
+#[test]
+fn a_segment_that_goes_while_it_is_being_opened_is_closed() {
+    let files = |steps: Option<usize>, go: fn(&mut World)| {
+        let (mut world, _) = reading(steps);
+        go(&mut world);
+        world.run();
+        world.disk.open_files()
+    };
+    for go in [|world: &mut World| world.truncate(Offset(0)), World::delete] {
+        let without = files(None, go);
+        for steps in 0..10 {
+            assert_eq!(files(Some(steps), go), without, "after {steps}");
+        }
+    }
+}
