@@ -218,8 +218,8 @@ fn a_bad_swap_is_one_logs_damage() {
     assert_eq!(values(&mut world), expected);
 }
 
-/// What a start could not read of a swap is no damage of the log's bits, and the log is all that it was at the next one,
-/// whatever was saved for the log beside it.
+/// What a start could not read of a swap is no damage of the log's bits, and the log is all that it was at the next
+/// one, whatever was saved for the log beside it.
 #[test]
 fn a_swap_that_cannot_be_read_costs_nothing() {
     let mut config = compacted();
