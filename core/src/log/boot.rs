@@ -323,6 +323,8 @@ impl DirStart {
         let path = Path::root(self.id).join(&entry.name);
         if !entry.is_dir {
             if entry.name.ends_with(".tmp") {
+                io.storage.discard(&path, io.out);
+            } else if entry.name.ends_with(".tmp.deleted") {
                 io.storage.act(self.id, Owner::Nobody, FileAction::Remove { path }, io.out);
             }
             return;

@@ -50,7 +50,7 @@ struct Running {
     left: usize,
     /// The snapshot, while the files before it are being saved.
     snapshot: Option<Bytes>,
-    /// The log was cut below it: what is still being saved of it goes when it is there.
+    /// The log was cut below it: its snapshot is not to be there any more.
     is_void: bool,
 }
 
@@ -70,11 +70,15 @@ impl Checkpoints {
         self.snapshots.iter().copied().rfind(|&at| at <= offset)
     }
 
-    /// The log was cut at an offset: what is being made above it describes records that are no more.
-    pub(crate) fn drop_above(&mut self, offset: Offset) {
-        for running in self.running.iter_mut().filter(|running| running.at > offset) {
+    /// The log was cut at an offset: what is being made above it describes records that are no more. The offsets of
+    /// the snapshots that are being saved.
+    fn drop_above(&mut self, offset: Offset) -> Vec<Offset> {
+        let mut saving = Vec::new();
+        for running in self.running.iter_mut().filter(|running| running.at > offset && !running.is_void) {
             running.is_void = true;
+            saving.extend(running.snapshot.is_none().then_some(running.at));
         }
+        saving
     }
 }
 
@@ -138,20 +142,26 @@ impl Log {
         };
         running.left -= 1;
         while let Some(mut first) = self.checkpoints.running.pop_front_if(|first| first.left == 0) {
-            let path = self.file(first.at, SegmentFile::Snapshot);
             match first.snapshot.take() {
-                Some(_) if first.is_void => {}
+                _ if first.is_void => {}
                 Some(snapshot) => {
                     first.left = 1;
                     let owner = SaveOwner::Checkpoint(self.id, first.id);
+                    let path = self.file(first.at, SegmentFile::Snapshot);
                     self.checkpoints.running.push_front(first);
                     return io.storage.save(path, snapshot, owner, io.out);
                 }
-                None if first.is_void => {
-                    io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
-                }
                 None => self.take_snapshot(first.at, io),
             }
+        }
+    }
+
+    /// The log was cut: the snapshots go that are being made above its end. Before the log can be durable above it
+    /// again: a start would take one for what proves the records that came instead.
+    pub(crate) fn void_above(&mut self, end: Offset, io: &mut Io<'_>) {
+        for at in self.checkpoints.drop_above(end) {
+            io.storage.supersede(&self.file(at, SegmentFile::Snapshot));
+            self.retire_file(at, SegmentFile::Snapshot, io);
         }
     }
 

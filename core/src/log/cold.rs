@@ -53,8 +53,12 @@ impl Log {
         let Some(segment) = self.segment_mut(base) else {
             return;
         };
-        let Handle::Opening(file) = segment.file else {
-            return;
+        let file = match segment.file {
+            Handle::Opening(file) => file,
+            // A cut has made it the active one meanwhile. Whoever waited for it goes on; where the open failed, so does
+            // the cut, and the directory is offline.
+            Handle::Open(_) => return self.on_active_opened(base, io),
+            Handle::Closed => return,
         };
         match result {
             DiskResult::Opened { len } if *len >= u64::from(segment.size) => {
@@ -79,6 +83,13 @@ impl Log {
                 self.damaged(Damage { segment: base, pos, why, unreadable }, io);
             }
         }
+    }
+
+    fn on_active_opened(&mut self, base: Offset, io: &mut Io<'_>) {
+        if let Some((_, job, owner)) = self.questions.held.take_if(|(held, ..)| *held == base) {
+            io.jobs.run(job, owner, io.out);
+        }
+        self.answer_idle(io);
     }
 
     /// Reads a segment's indexes, one file after the other.

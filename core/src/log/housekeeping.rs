@@ -33,6 +33,9 @@ pub(super) struct Housekeeping {
 struct Stopping {
     broker_epoch: Option<BrokerEpoch>,
     step: Step,
+    /// Those that were settled when that was over, and were online ever since. One that gets room later takes no part:
+    /// nothing of it was waited for.
+    settled: Vec<LogDirId>,
     /// Directories whose save has not completed.
     waiting: Vec<LogDirId>,
 }
@@ -155,7 +158,8 @@ impl LogManager {
             return;
         }
         self.stop_cleaning();
-        self.housekeeping.stopping = Some(Stopping { broker_epoch, step: Step::Settling, waiting: Vec::new() });
+        let (step, settled, waiting) = (Step::Settling, Vec::new(), Vec::new());
+        self.housekeeping.stopping = Some(Stopping { broker_epoch, step, settled, waiting });
         let io = &mut self.parts.io(out);
         for log in self.logs.iter_mut().flatten() {
             if log.condition == super::partition::Condition::Usable && io.storage.health(log.dir()) == Health::Online {
@@ -184,33 +188,34 @@ impl LogManager {
         };
         // What goes offline meanwhile saves nothing any more.
         stopping.waiting.retain(|dir| online.contains(dir));
-        let (step, broker_epoch) = (stopping.step, stopping.broker_epoch);
+        stopping.settled.retain(|dir| online.contains(dir));
+        let (step, broker_epoch, settled) = (stopping.step, stopping.broker_epoch, stopping.settled.clone());
         if step == Step::Done || !stopping.waiting.is_empty() {
             return false;
         }
         match step {
             Step::Settling if self.is_settled() => {
-                for dir in self.online_dirs() {
+                for &dir in &online {
                     self.save_high_watermarks(dir, out);
                 }
-                self.stop_step(Step::Watermarks);
+                self.stop_step(Step::Watermarks, online);
             }
             Step::Watermarks => {
-                for dir in self.online_dirs() {
+                for &dir in &settled {
                     self.save_recovery_points(dir, out);
                 }
-                self.stop_step(Step::Checkpoints);
+                self.stop_step(Step::Checkpoints, settled);
             }
             Step::Checkpoints => {
-                for dir in self.online_dirs() {
+                for &dir in &settled {
                     let path = Path::new(dir, names::CLEAN_SHUTDOWN);
                     let mark = clean_shutdown::encode(broker_epoch).into();
                     self.parts.storage.save(path, mark, SaveOwner::CleanMark(dir), out);
                 }
-                self.stop_step(Step::Marks);
+                self.stop_step(Step::Marks, settled);
             }
             Step::Marks => {
-                self.stop_step(Step::Done);
+                self.stop_step(Step::Done, settled);
                 self.parts.events.push(LogEvent::ShutdownDone);
             }
             Step::Settling | Step::Done => return false,
@@ -224,11 +229,11 @@ impl LogManager {
         }
     }
 
-    fn stop_step(&mut self, step: Step) {
-        let dirs = self.online_dirs();
+    fn stop_step(&mut self, step: Step, settled: Vec<LogDirId>) {
         if let Some(stopping) = &mut self.housekeeping.stopping {
             stopping.step = step;
-            stopping.waiting = if step == Step::Done { Vec::new() } else { dirs };
+            stopping.waiting = if step == Step::Done { Vec::new() } else { settled.clone() };
+            stopping.settled = settled;
         }
     }
 

@@ -14,7 +14,7 @@ use super::api::LogEvent;
 use super::boot::checkpoint_of;
 use super::manager::LogManager;
 use super::names;
-use super::partition::Log;
+use super::partition::{Condition, Log};
 use crate::machine::{Effects, LogDirId, Path};
 use crate::storage::{LogId, SaveOwner};
 use crate::types::{Offset, TopicPartition};
@@ -67,6 +67,10 @@ impl LogManager {
         let Some(log) = self.logs.get_mut(id.0 as usize).and_then(Option::as_mut) else {
             return;
         };
+        // Where a damaged one ends is what was promised, not what is there.
+        if matches!(log.condition, Condition::Damaged(_)) {
+            return;
+        }
         let offset = offset.min(log.log_end);
         if offset > log.log_start {
             log.log_start = offset;

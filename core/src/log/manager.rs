@@ -334,7 +334,7 @@ impl LogManager {
         }
         let io = &mut self.parts.io(out);
         log.refuse_all(io);
-        for file in log.segments.iter().filter_map(Segment::file_id) {
+        for file in log.segments.iter().filter_map(Segment::held_file) {
             io.storage.close(log.id, file, io.out);
         }
         // A name that no other deletion has, should the same log be deleted twice before the first is done.
@@ -430,7 +430,10 @@ impl LogManager {
 
     fn on_storage(&mut self, event: StorageEvent, out: &mut Effects) {
         match event {
-            StorageEvent::Written(log, end) => self.parts.events.push(LogEvent::Written { log, end }),
+            StorageEvent::Written(log, end) => {
+                self.parts.events.push(LogEvent::Written { log, end });
+                self.with(log, out, Log::on_written);
+            }
             StorageEvent::Durable(log, end) => self.parts.events.push(LogEvent::Durable { log, end }),
             StorageEvent::Named(log) => self.on_born(log, |birth| birth.unnamed = false),
             StorageEvent::Deleted(log) => self.parts.events.push(LogEvent::Deleted { log }),

@@ -6,7 +6,8 @@
 //! * [`partition`]: one log, with its verbs [`append`], [`read`], [`truncate`], [`retention`], [`checkpointing`]
 //! * [`segment`]: one segment; [`cold`]: what is held of older ones; [`questions`], [`timestamps`]: what the
 //!   disk must answer
-//! * [`boot`], [`recovery`], [`claimed`], [`recovered`]: a start; [`rebuild`]: the producers after a deep truncation
+//! * [`boot`], [`recovery`], [`claimed`], [`indexed`], [`recovered`]: a start; [`rebuild`]: the producers after a deep
+//!   truncation
 //! * [`cleaner`]: compaction, as a job; [`compaction`], [`cleaning`]: when it runs, and how its result is put in place;
 //!   [`unfinished`]: what a crash left of that
 //! * [`scan`], [`walk`]: the job that looks at batches on disk; [`housekeeping`]: what the clock brings;
@@ -36,6 +37,7 @@ mod cleaning;
 mod cold;
 mod compaction;
 mod housekeeping;
+mod indexed;
 mod log_starts;
 mod manager;
 mod partition;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 
 use super::api::{Damage, LogEvent, ReadPlan, ReadRequest, Ticket, TimestampPlan, TimestampQuery};
-use super::offset_index::OffsetPosition;
+use super::offset_index::{OffsetIndex, OffsetPosition};
 use super::partition::{Io, JobFor, Log};
 use super::read::{Need, Plan};
 use super::scan::{Check, Find, Purpose, Scan};
@@ -28,6 +28,17 @@ pub(crate) struct Questions {
     pub(crate) loading: BTreeMap<Offset, Option<Bytes>>,
     /// A job that waits until its segment's file is open.
     pub(super) held: Option<(Offset, Job, JobFor)>,
+    /// What the log is to look for in its own bytes when all of them are written.
+    pub(super) unwritten: Option<Search>,
+}
+
+/// What a log looks for in its own bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Search {
+    /// The batch at which it is to be cut: the one that holds this offset.
+    Cut(Offset),
+    /// What its producers did.
+    Producers,
 }
 
 impl Questions {
@@ -230,12 +241,18 @@ impl Log {
     /// A walk that began where an index on disk said may have begun in the middle of a batch. The index is
     /// forgotten, and the next walk begins at the segment's start: it tells whose fault it was.
     pub(crate) fn is_index_to_blame(&mut self, base: Offset, began: u32) -> bool {
-        let is_active = self.active().base == base;
+        let (is_active, max) = (self.active().base == base, self.config.index_size_max_bytes as usize);
         let Some(segment) = self.segment_mut(base) else {
             return false;
         };
-        if began == 0 || is_active || segment.indexes.is_none() {
+        let Some(indexes) = segment.indexes.as_mut().filter(|_| began > 0) else {
             return false;
+        };
+        // Of the one that is written a start has read it. All else that is known of it is saved from here.
+        if is_active {
+            let is_known = !indexes.offsets.is_empty();
+            indexes.offsets = OffsetIndex::new(base, max);
+            return is_known;
         }
         segment.places.clear();
         segment.indexes = Some(super::segment::Indexes::new(base, &super::api::LogConfig::default()));

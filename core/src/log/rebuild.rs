@@ -6,8 +6,10 @@ use super::names::SegmentFile;
 use super::partition::{Condition, Io, JobFor, Log};
 use super::producer_snapshot;
 use super::producer_state::{MAX_PRODUCERS, ProducerState};
+use super::questions::Search;
 use super::scan::{Derived, Purpose, Rebuild, Scan};
 use super::segment::Segment;
+use super::truncate::Cut;
 use super::walk::Walk;
 use crate::storage::{Health, LoadOwner};
 use crate::types::{LeaderEpoch, Offset};
@@ -16,6 +18,12 @@ impl Log {
     /// Until it is done the log takes and gives nothing.
     pub(crate) fn rebuild_producers(&mut self, io: &mut Io<'_>) {
         self.condition = Condition::Rebuilding;
+        if self.must_wait_for_writes(Search::Producers, io) {
+            return;
+        }
+        if let Some(Search::Cut(offset)) = self.questions.unwritten.take() {
+            self.want_cut(Cut::To(offset));
+        }
         match self.checkpoints.newest_at(self.log_end) {
             Some(at) => {
                 let path = self.file(at, SegmentFile::Snapshot);

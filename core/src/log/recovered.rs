@@ -22,6 +22,8 @@ struct Differences {
     epochs_cut: bool,
     /// The walked segment, if there is one, whose index files say nothing that the checkpoint does not prove.
     proven: Option<Offset>,
+    /// The one, if there is one, whose index is spoilt.
+    spoilt: Option<Offset>,
 }
 
 impl Recovery {
@@ -29,10 +31,11 @@ impl Recovery {
     pub(super) fn finish(&mut self, io: &mut Io<'_>) -> Recovered {
         let walked = std::mem::replace(&mut self.walked, Walked::new());
         // A damaged log is as long as it was promised to be, whatever of it can be read.
-        let claimed = self.claim.map_or(self.hints.log_start, |claim| claim.end);
+        let claimed = self.claim.map_or(self.hints.log_start, |claim| claim.end.max(self.hints.log_start));
         let end = match walked.segments.last() {
             Some(active) if walked.damage.is_none() => {
-                walked.last.map_or(active.base, |last| last.end.max(active.base))
+                let end = walked.last.map_or(active.base, |last| last.end.max(active.base));
+                self.end_in_gap(active).map_or(end, |claimed| claimed.max(end))
             }
             Some(_) | None => claimed,
         };
@@ -50,7 +53,11 @@ impl Recovery {
             epochs: self.epochs.take().unwrap_or_default(),
             producers: ProducerState::new(MAX_PRODUCERS, io.storage.planted),
         });
-        let log_start = self.hints.log_start.max(segments[0].base).min(end);
+        // Where a damaged one begins only the directory's file tells: of its segments some may not be seen.
+        let log_start = match walked.damage {
+            Some(_) => self.hints.log_start,
+            None => self.hints.log_start.max(segments[0].base).min(end),
+        };
         let epochs_cut = derived.epochs.truncate_end(end) | derived.epochs.truncate_start(log_start);
         derived.producers.advance(end);
         // The checkpoint goes by name: it may be of a deleted log, that this one was made in place of.
@@ -77,7 +84,8 @@ impl Recovery {
             wanted_cut: None,
         };
         if log.condition == Condition::Usable {
-            self.tidy(&mut log, Differences { cut: walked.cut, epochs_cut, proven: walked.proven }, io);
+            let Walked { cut, proven, spoilt, .. } = walked;
+            self.tidy(&mut log, Differences { cut, epochs_cut, proven, spoilt }, io);
             // What is deleted may be torn or rotten, and is cut. No offset below the log start is ever used again.
             if self.hints.log_start > log.log_end {
                 log.start_anew(self.hints.log_start, io);
@@ -86,10 +94,18 @@ impl Recovery {
         Recovered::Done(Box::new(log))
     }
 
+    /// A cut may have ended the log where compaction took batches from, behind the last one that is left. Only the
+    /// claim tells so then.
+    fn end_in_gap(&self, active: &Segment) -> Option<Offset> {
+        let claim = self.claim.filter(|claim| claim.crc.is_none() && !claim.unsure)?;
+        (claim.segment == active.base && claim.pos == active.size).then_some(claim.end)
+    }
+
     fn mark_of_end(&self, segments: &VecDeque<Segment>, last: Option<Mark>, end: Offset) -> Mark {
         let active = segments.back().map_or((end, 0), |active| (active.base, active.size));
         match last.filter(|last| last.segment == active.0) {
-            Some(last) => last,
+            Some(last) if last.end == end => last,
+            Some(last) => Mark { end, crc: None, ..last },
             None => {
                 Mark { end, segment: active.0, start: active.1, pos: active.1, crc: None, begins: false, unsure: false }
             }
@@ -156,7 +172,7 @@ impl Recovery {
         let trusted = self.hints.clean && !differences.cut;
         let mut unsaved = !trusted && log.segments.iter().rev().skip(1).any(|older| older.saved != Saved::Whole);
         for &(base, file) in &self.files.indexes {
-            let is_proven = trusted || differences.proven == Some(base);
+            let is_proven = (trusted || differences.proven == Some(base)) && differences.spoilt != Some(base);
             match log.segment_mut(base) {
                 Some(segment) if segment.file_id().is_some() && !is_proven => {
                     segment.saved = Saved::Never;

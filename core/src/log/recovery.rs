@@ -21,15 +21,12 @@ use super::api::{Damage, LogConfig};
 use super::cold::Loaded;
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::names::{self, FileName, SegmentFile};
-use super::offset_index::OffsetIndex;
 use super::partition::{Io, JobFor, Log};
 use super::partition_metadata;
 use super::producer_snapshot;
 use super::producer_state::{MAX_PRODUCERS, ProducerState};
 use super::scan::{Derived, Purpose, Rebuild, Scan};
-use super::segment::{Indexes, Saved, Segment};
-use super::time_index::TimeIndex;
-use super::txn_index::TxnIndex;
+use super::segment::Segment;
 use super::unfinished::Unfinished;
 use super::walk::Walk;
 use crate::job::Job;
@@ -110,6 +107,8 @@ pub(super) struct Walked {
     pub(super) cut: bool,
     /// The segment, if there is one, whose index files say nothing that the checkpoint does not prove.
     pub(super) proven: Option<Offset>,
+    /// The one, if there is one, whose index named a place where no batch starts.
+    pub(super) spoilt: Option<Offset>,
 }
 
 /// What became of a recovery.
@@ -139,6 +138,7 @@ impl Walked {
             damage: None,
             cut: false,
             proven: None,
+            spoilt: None,
         }
     }
 }
@@ -237,8 +237,10 @@ impl Recovery {
             FileName::Segment { base_offset, file: SegmentFile::Snapshot } => self.files.snapshots.push(base_offset),
             FileName::Segment { base_offset, file } => self.files.indexes.push((base_offset, file)),
             FileName::Leftover if entry.name.ends_with(".deleted") => self.remove(&entry.name, io),
-            FileName::Leftover | FileName::Swap { .. } => self.discard(&entry.name, io),
-            FileName::Other if names::is_unfinished(&entry.name) => self.remove(&entry.name, io),
+            FileName::Leftover | FileName::Swap { .. } => io.storage.discard(&self.path.join(&entry.name), io.out),
+            FileName::Other if names::is_unfinished(&entry.name) => {
+                io.storage.discard(&self.path.join(&entry.name), io.out);
+            }
             FileName::Other => self.files.others.push((entry.name.clone(), entry.len)),
         }
     }
@@ -404,7 +406,7 @@ impl Recovery {
             }
             Ok(_) => {
                 self.files.snapshots.retain(|&other| other != at);
-                self.remove(&SegmentFile::Snapshot.name(at), io);
+                io.storage.discard(&self.path.join(&SegmentFile::Snapshot.name(at)), io.out);
                 "is not whole".to_owned()
             }
             // The next start may be able to. It may tell of producers whose records are gone, as nothing else does.
@@ -444,7 +446,7 @@ impl Recovery {
         }
     }
 
-    fn walk(&mut self, io: &mut Io<'_>) -> Recovered {
+    pub(super) fn walk(&mut self, io: &mut Io<'_>) -> Recovered {
         let (base, len) = self.files.logs[self.walked.index];
         let Some(file) = self.walked.file else {
             return Recovered::Working;
@@ -480,44 +482,6 @@ impl Recovery {
         Recovered::Working
     }
 
-    /// A segment as far as its indexes are to be believed: up to the last entry below the checkpoint, and no
-    /// further than the batch that the claim names.
-    fn known_of(&mut self, base: Offset, len: u32, file: FileId, io: &Io<'_>) -> Segment {
-        let max = self.config.index_size_max_bytes as usize;
-        let mut segment = Segment::new(base, file, &self.config, io.now.wall);
-        if self.files.indexes.iter().any(|(indexed, _)| *indexed == base) {
-            segment.saved = Saved::Partly;
-        }
-        let [offsets, times, aborted] = std::mem::take(&mut self.indexes);
-        let first_time =
-            times.as_ref().and_then(|bytes| bytes.first_chunk::<8>()).map(|bytes| i64::from_be_bytes(*bytes));
-        // What they say beyond the end is cut off below, with all that the checkpoint does not prove.
-        let offsets = offsets.and_then(|bytes| OffsetIndex::parse(base, max, &bytes, u32::MAX).ok());
-        let times = times.and_then(|bytes| TimeIndex::parse(base, max, &bytes, Offset(i64::MAX)).ok());
-        let aborted = aborted.map_or(Ok(TxnIndex::new()), |bytes| TxnIndex::parse(base, &bytes));
-        let (Some(mut offsets), Some(mut times), Ok(mut aborted)) = (offsets, times, aborted) else {
-            return segment;
-        };
-        let below = self.from + -1;
-        let aborts = aborted.entries().last().map_or(Offset(-1), |last| last.last_offset);
-        let is_proven = offsets.last().offset <= below && times.last().offset <= below && aborts <= below;
-        self.walked.proven = is_proven.then_some(base);
-        let claimed = self.claim.filter(|claim| claim.segment == base).map_or(u32::MAX, |claim| claim.start);
-        let by_offset = offsets.lookup(below);
-        let at = if by_offset.position <= claimed { by_offset } else { offsets.lookup_position(claimed) };
-        if at.position == 0 || at.position >= len {
-            return segment;
-        }
-        let _ = (offsets.truncate_to(at.offset), times.truncate_to(at.offset), aborted.truncate_to(self.from));
-        segment.times.ceiling = Some(times.last().timestamp);
-        segment.times.greatest = Some(times.last());
-        segment.times.first = first_time;
-        segment.times.verified = false;
-        segment.size = at.position;
-        segment.indexes = Some(Indexes::loaded(offsets, times, aborted, at.position));
-        segment
-    }
-
     /// A segment is walked.
     pub(crate) fn on_walked(&mut self, scan: Scan, io: &mut Io<'_>) -> Recovered {
         if self.files.unfinished.is_some() {
@@ -526,6 +490,9 @@ impl Recovery {
         let Purpose::Rebuild(rebuild) = scan.purpose else {
             return Recovered::Working;
         };
+        if scan.bad.is_some() && rebuild.began > 0 && rebuild.last.is_none() {
+            return self.walk_without_index(rebuild.segment.base, rebuild.derived, io);
+        }
         let (index, last_index) = (self.walked.index, self.files.logs.len() - 1);
         let Rebuild { mut segment, derived, last, claim_met, next, epoch, began, .. } = *rebuild;
         self.walked.claim_met |= claim_met;

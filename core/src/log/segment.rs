@@ -135,6 +135,15 @@ impl Segment {
         }
     }
 
+    /// The file that is to be closed when the segment goes: also one that is being opened, since opens and closes keep
+    /// their order.
+    pub(crate) fn held_file(&self) -> Option<FileId> {
+        match self.file {
+            Handle::Open(file) | Handle::Opening(file) => Some(file),
+            Handle::Closed => None,
+        }
+    }
+
     /// Takes note of a batch at the end of the file, which was appended or found there.
     pub(crate) fn note(&mut self, header: &BatchHeader, size: u32, config: &LogConfig) {
         let (start, last) = (self.size, header.last_offset());

@@ -12,6 +12,7 @@ use super::offset_index::OffsetPosition;
 use super::partition::{Condition, Io, JobFor, Log};
 use super::producer_snapshot;
 use super::producer_state::{MAX_PRODUCERS, ProducerState, Truncated};
+use super::questions::Search;
 use super::scan::{Check, Purpose, Scan};
 use super::segment::{Handle, Indexes, Saved, Segment};
 use super::time_index::TimestampOffset;
@@ -117,8 +118,45 @@ impl Log {
         self.look_for_cut(index, offset, io);
     }
 
+    /// Whether a walk over the log's bytes has to wait. What was issued and is not written yet is not in the files, and
+    /// behind a gate there still is what an earlier cut took. Nothing else happens to the log meanwhile.
+    pub(super) fn must_wait_for_writes(&mut self, search: Search, io: &mut Io<'_>) -> bool {
+        if self.is_written(io) {
+            return false;
+        }
+        self.condition = Condition::Rebuilding;
+        self.questions.unwritten = Some(search);
+        self.answer_all(io);
+        true
+    }
+
+    fn is_written(&self, io: &Io<'_>) -> bool {
+        io.storage.stream(self.id).is_none_or(|stream| stream.written.end >= self.log_end)
+    }
+
+    /// More is written, or what was not is cut off: what waited for that goes on.
+    pub(crate) fn on_written(&mut self, io: &mut Io<'_>) {
+        let is_waiting = self.questions.unwritten.is_some() && self.condition == Condition::Rebuilding;
+        if !is_waiting || !self.is_written(io) {
+            return;
+        }
+        match self.questions.unwritten.take() {
+            Some(Search::Cut(offset)) => {
+                self.condition = Condition::Usable;
+                self.truncate_to(offset, io);
+                self.answer_all(io);
+                self.go_on_to_cut(io);
+            }
+            Some(Search::Producers) => self.rebuild_producers(io),
+            None => {}
+        }
+    }
+
     /// A job finds the batch. Nothing else happens to the log meanwhile.
     fn look_for_cut(&mut self, index: usize, offset: Offset, io: &mut Io<'_>) {
+        if self.must_wait_for_writes(Search::Cut(offset), io) {
+            return;
+        }
         let segment = &self.segments[index];
         // Below the offset, so that the entry stays: the walk tells the timestamps of what follows it.
         let start = OffsetPosition { offset: segment.base, position: 0 };
@@ -151,6 +189,7 @@ impl Log {
                 let (segment, start) = (check.base, 0);
                 let mark = Mark { end, segment, start, pos, crc: None, begins: false, unsure: false };
                 self.cut(mark, check.newest, io);
+                self.go_on_to_cut(io);
             }
             (None, bad) => {
                 let unreadable = scan.failed.is_some();
@@ -171,6 +210,7 @@ impl Log {
         if self.log_end > written.end || self.active().base > written.segment {
             self.cut(written, None, io);
             io.events.push(LogEvent::Cut { log: self.id, end: written.end });
+            self.on_written(io);
         }
     }
 
@@ -241,7 +281,7 @@ impl Log {
         let path = self.file(at, SegmentFile::Log);
         io.storage.name(self.id, FileAction::Open { file, path, mode: OpenMode::Create }, io.out);
         self.segments.push_back(Segment::new(at, file, &self.config, io.now.wall));
-        self.checkpoints.drop_above(Offset(-1));
+        self.void_above(Offset(-1), io);
         for offset in std::mem::take(&mut self.checkpoints.snapshots) {
             let path = self.file(offset, SegmentFile::Snapshot);
             io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
@@ -264,9 +304,8 @@ impl Log {
     pub(crate) fn retire_segment(&mut self, segment: &Segment, io: &mut Io<'_>) {
         self.retire_file(segment.base, SegmentFile::Log, io);
         self.retire_indexes(segment.base, io);
-        match segment.file {
-            Handle::Open(file) => io.storage.close(self.id, file, io.out),
-            Handle::Closed | Handle::Opening(_) => {}
+        if let Some(file) = segment.held_file() {
+            io.storage.close(self.id, file, io.out);
         }
     }
 
@@ -289,7 +328,7 @@ impl Log {
         let Checkpoints { snapshots, .. } = &mut self.checkpoints;
         let gone = producer_snapshot::above(snapshots, end, io.storage.planted);
         snapshots.retain(|at| *at <= end);
-        self.checkpoints.drop_above(end);
+        self.void_above(end, io);
         for at in gone {
             let path = self.file(at, SegmentFile::Snapshot);
             io.storage.retire(self.id, &path, self.config.file_delete_delay, io.out);
@@ -301,11 +340,12 @@ impl Log {
     pub(crate) fn ensure_open(&mut self, index: usize, io: &mut Io<'_>) -> crate::machine::FileId {
         let path = self.file(self.segments[index].base, SegmentFile::Log);
         let segment = &mut self.segments[index];
-        if let Handle::Open(file) | Handle::Opening(file) = segment.file {
+        let held = segment.held_file();
+        let file = held.unwrap_or_else(|| io.storage.new_file());
+        segment.file = Handle::Open(file);
+        if held.is_some() {
             return file;
         }
-        let file = io.storage.new_file();
-        segment.file = Handle::Open(file);
         let open = FileAction::Open { file, path, mode: OpenMode::Existing };
         io.storage.name(self.id, open, io.out);
         file

@@ -9,7 +9,7 @@
 //!
 //! An index that has its own name, and whose `.swap` is not there, has taken that name already.
 
-use super::LogConfig;
+use super::api::{Damage, LogConfig};
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::names::{self, FileName, SegmentFile};
 use super::partition::{Io, JobFor};
@@ -114,7 +114,7 @@ impl Recovery {
         let step = unfinished.step;
         if let DiskResult::Failed(error) = result {
             return match step {
-                Step::Opening => self.swap_is_bad(0, &error.to_string(), io),
+                Step::Opening => self.swap_is_bad(0, &error.to_string(), true, io),
                 Step::Syncing
                 | Step::Walking
                 | Step::Retiring
@@ -219,10 +219,10 @@ impl Recovery {
             io.storage.act(self.path.dir, Owner::Nobody, FileAction::CloseFile { file }, io.out);
         }
         if let Some((pos, why)) = scan.bad {
-            return self.swap_is_bad(pos, &why, io);
+            return self.swap_is_bad(pos, &why, false, io);
         }
         if let Some(error) = scan.failed {
-            return self.swap_is_bad(0, &error.to_string(), io);
+            return self.swap_is_bad(0, &error.to_string(), true, io);
         }
         unfinished.ends.push(rebuild.next);
         self.open_swap(io)
@@ -230,12 +230,13 @@ impl Recovery {
 
     /// How far it reaches cannot be told, nor so what of the others is still the log's. So the log is damaged, and
     /// nothing in its directory is changed; but whose it is can be told, and the logs beside it are none the worse.
-    fn swap_is_bad(&mut self, pos: u32, why: &str, io: &mut Io<'_>) -> Recovered {
+    fn swap_is_bad(&mut self, pos: u32, why: &str, unreadable: bool, io: &mut Io<'_>) -> Recovered {
         let Some(Unfinished { logs, ends, .. }) = self.files.unfinished.take() else {
             return Recovered::Working;
         };
-        let base = logs.get(ends.len()).map_or(Offset::ZERO, |log| log.0);
-        self.damage(base, pos, format!("{}: {why}", names::swap(base, SegmentFile::Log)));
+        let segment = logs.get(ends.len()).map_or(Offset::ZERO, |log| log.0);
+        let why = format!("{}: {why}", names::swap(segment, SegmentFile::Log));
+        self.walked.damage.get_or_insert(Damage { segment, pos, why, unreadable });
         self.load_name(io);
         Recovered::Working
     }
@@ -246,13 +247,5 @@ impl Recovery {
         io.out.note(Level::Error, text);
         io.storage.take_offline(self.path.dir, error);
         Recovered::Working
-    }
-
-    /// Removes what is in the way of a name that may soon be used: the name is free at once.
-    pub(super) fn discard(&self, name: &str, io: &mut Io<'_>) {
-        let gone = format!("{name}.deleted");
-        let rename = FileAction::Rename { from: self.path.join(name), to: self.path.join(&gone) };
-        io.storage.act(self.path.dir, Owner::Nobody, rename, io.out);
-        self.remove(&gone, io);
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Round {
     claims: Vec<(LogId, Mark)>,
     /// The logs whose own names it makes durable.
     named: Vec<LogId>,
+    /// How many deleted logs it tells the journal of, the first in its list.
+    gone: usize,
     step: Step,
     /// Operations of the step that have not completed.
     left: u32,
@@ -61,14 +63,14 @@ enum Step {
 
 impl Round {
     pub(super) const fn new() -> Self {
-        Self { logs: Vec::new(), claims: Vec::new(), named: Vec::new(), step: Step::Syncing, left: 0 }
+        Self { logs: Vec::new(), claims: Vec::new(), named: Vec::new(), gone: 0, step: Step::Syncing, left: 0 }
     }
 
     pub(super) fn clear(&mut self) {
         self.logs.clear();
         self.claims.clear();
         self.named.clear();
-        (self.step, self.left) = (Step::Syncing, 0);
+        (self.gone, self.step, self.left) = (0, Step::Syncing, 0);
     }
 }
 
@@ -182,11 +184,12 @@ impl Storage {
     }
 
     fn append_claims(&mut self, dir: LogDirId, file: FileId, out: &mut Effects) {
+        self.tell_gone(dir);
         let directory = &mut self.directories[usize::from(dir.0)];
         let journal = &mut directory.journal;
         let mut block = journal.block();
         // First: of the same name and topic there may be another already, and it is among those that claim.
-        journal.gone.drain(..).filter_map(|gone| gone.name).for_each(|name| block.gone(name));
+        journal.gone.iter().filter_map(|gone| gone.name).for_each(|name| block.gone(name));
         for &(id, mark) in directory.round.iter().flat_map(|round| &round.claims) {
             let Some(stream) = self.streams[id.0 as usize].as_mut() else {
                 continue;
@@ -204,8 +207,18 @@ impl Storage {
         self.set_step(dir, step, 2);
     }
 
+    /// What is deleted by now the round's block tells, and until that is durable the journal claims it.
+    fn tell_gone(&mut self, dir: LogDirId) {
+        let directory = self.directory(dir);
+        let gone = directory.journal.gone.len();
+        if let Some(round) = &mut directory.round {
+            round.gone = gone;
+        }
+    }
+
     /// The whole journal anew: the claims of this round, and those that stand.
     fn replace_journal(&mut self, dir: LogDirId, out: &mut Effects) {
+        self.tell_gone(dir);
         let file = self.new_file();
         let open = FileAction::Open { file, path: Path::new(dir, journal::TEMPORARY), mode: OpenMode::Create };
         self.act(dir, Owner::Journal, open, out);
@@ -219,7 +232,6 @@ impl Storage {
             let claiming = stream.syncing.filter(|_| stream.claim.writing.is_some());
             block.claim(name, &claiming.unwrap_or(stream.durable));
         }
-        journal.gone.clear();
         let orphans: Vec<_> = journal.orphans.iter().map(|(key, mark)| (key.clone(), *mark)).collect();
         for (key, mark) in orphans {
             let name = journal.new_name();
@@ -278,6 +290,7 @@ impl Storage {
         let Some(mut round) = self.directory(dir).round.take() else {
             return;
         };
+        self.directory(dir).journal.gone.drain(..round.gone);
         for &id in &round.logs {
             let Some(stream) = self.stream_mut(id) else {
                 continue;

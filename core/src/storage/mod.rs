@@ -159,7 +159,8 @@ pub(crate) struct Storage {
     first_op: u64,
     next_file: u32,
     pub(crate) directories: Vec<Directory>,
-    pub(crate) streams: Vec<Option<Stream>>,
+    /// By number, boxed: a deleted log leaves nothing but its place.
+    pub(crate) streams: Vec<Option<Box<Stream>>>,
     saves: Saves,
     loads: BTreeMap<LoadId, Load>,
     removals: Removals,
@@ -384,11 +385,11 @@ impl Storage {
     }
 
     pub(crate) fn stream(&self, id: LogId) -> Option<&Stream> {
-        self.streams.get(id.0 as usize)?.as_ref()
+        self.streams.get(id.0 as usize)?.as_deref()
     }
 
     pub(crate) fn stream_mut(&mut self, id: LogId) -> Option<&mut Stream> {
-        self.streams.get_mut(id.0 as usize)?.as_mut()
+        self.streams.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
     fn new_id(&mut self) -> u64 {
@@ -399,7 +400,7 @@ impl Storage {
     /// What gates hold back in a directory that failed is never done, and never ends.
     fn drop_held_in(&mut self, dir: LogDirId) {
         let streams = self.streams.iter_mut().flatten().filter(|stream| stream.dir == dir);
-        let held: Vec<Effect> = streams.flat_map(Stream::take_held).collect();
+        let held: Vec<Effect> = streams.flat_map(|stream| stream.take_held()).collect();
         for op in held.iter().filter_map(Effect::op) {
             self.take(op);
         }

@@ -39,6 +39,15 @@ impl Storage {
         self.emit(id, Effect::File { op, action: Box::new(rename) }, out);
     }
 
+    /// Removes what the last process has left under a name that may soon be used: the name is free at once, however
+    /// late the removal is. A start removes what it finds of these, too.
+    pub(crate) fn discard(&mut self, path: &Path, out: &mut Effects) {
+        let gone = Path::new(path.dir, format!("{}.deleted", path.name));
+        let rename = FileAction::Rename { from: path.clone(), to: gone.clone() };
+        self.act(path.dir, Owner::Nobody, rename, out);
+        self.act(path.dir, Owner::Nobody, FileAction::Remove { path: gone }, out);
+    }
+
     /// A name that a file can be renamed to that goes; no other has it in this process.
     pub(crate) fn retired_name(&mut self, path: &Path) -> Path {
         let removal = self.new_id();

@@ -223,7 +223,7 @@ impl Storage {
             stream.gate = Some(Gate::new(begins.end));
         }
         self.directory(stream.dir).logs += 1;
-        self.streams.push(Some(stream));
+        self.streams.push(Some(Box::new(stream)));
         id
     }
 
@@ -462,5 +462,22 @@ impl Storage {
 fn add_file(files: &mut Vec<FileId>, file: FileId) {
     if !files.contains(&file) {
         files.push(file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn bytes_each<T>(_: &[T]) -> usize {
+        size_of::<T>()
+    }
+
+    #[test]
+    fn a_log_that_is_gone_leaves_nothing_but_its_place() {
+        let storage = Storage::new(1, Duration::ZERO, 0, Planted::default());
+        assert_eq!(bytes_each(&storage.streams), size_of::<usize>());
     }
 }

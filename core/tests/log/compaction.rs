@@ -218,6 +218,45 @@ fn a_bad_swap_is_one_logs_damage() {
     assert_eq!(values(&mut world), expected);
 }
 
+/// What a start could not read of a swap is no damage of the log's bits, and the log is all that it was at the next
+/// one, whatever was saved for the log beside it.
+#[test]
+fn a_swap_that_cannot_be_read_costs_nothing() {
+    let mut config = compacted();
+    config.high_watermark_checkpoint_interval = BACKOFF / 2;
+    let mut world = filled(config, 60);
+    world.delete_records(Offset(3));
+    let other = TopicPartition::new("u", 0);
+    world.create_of(other.clone());
+    world.run();
+    world.pass(BACKOFF / 2);
+    world.run();
+    let (expected, before) = (values(&mut world.clone()), world.offsets());
+    world.pass(BACKOFF / 2);
+    while !world.disk.names().iter().any(|name| name.ends_with(".log.swap")) {
+        assert!(world.step(), "the cleaner swaps");
+    }
+    let mut unread = 0;
+    for number in 1..40 {
+        let mut world = world.clone();
+        let boot = world.restart_failing(number, DiskError::Io(5));
+        let found = boot.logs.iter().find(|log| log.partition == partition());
+        let Some(damage) = found.and_then(|found| found.damage.as_ref()) else { continue };
+        if !damage.why.contains(".log.swap") {
+            continue;
+        }
+        unread += 1;
+        assert!(damage.unreadable, "operation {number}: {damage}");
+        let found = found.map(|found| (found.offsets.log_start, found.offsets.log_end, found.high_watermark));
+        assert_eq!(found, Some((before.log_start, before.log_end, Offset(60))), "operation {number}");
+        world.raise_another(&other);
+        let boot = world.restart(Crash::Kill);
+        assert!(boot.logs.iter().all(|log| log.damage.is_none()), "operation {number}");
+        assert_eq!(values(&mut world), expected, "operation {number}");
+    }
+    assert!(unread >= 2, "its open and its walk: {unread}");
+}
+
 #[test]
 fn a_failure_of_any_operation_loses_nothing() {
     let prepared = filled(compacted(), 60);
@@ -416,4 +455,35 @@ fn a_log_whose_policy_was_compact_is_still_read() {
     world.config.default_log.compact = false;
     world.restart(Crash::Kill);
     assert_eq!(values(&mut world), expected);
+}
+
+/// Where compaction took batches from, a cut ends the log above the last one that is left.
+#[test]
+fn a_log_that_was_cut_in_a_gap_is_known_to_end_there() {
+    let mut prepared = filled(compacted(), 200);
+    clean(&mut prepared);
+    assert!(records(&mut prepared) < 45);
+    for cut in (1..195).step_by(3).map(Offset) {
+        let mut world = prepared.clone();
+        world.truncate(cut);
+        world.run();
+        assert_eq!(world.offsets().log_end, cut);
+        for crash in [Some(Crash::Kill), Some(Crash::Power(cut.0.cast_unsigned())), None] {
+            let mut world = world.clone();
+            if crash.is_none() {
+                world.shutdown();
+            }
+            for again in [false, true] {
+                let boot = world.restart(crash.unwrap_or(Crash::Kill));
+                assert_eq!(boot.logs[0].damage, None, "cut at {cut}, {crash:?}, again {again}");
+                let (end, durable) = (world.offsets().log_end, world.offsets().durable);
+                assert_eq!((end, durable), (cut, cut), "cut at {cut}, {crash:?}, again {again}");
+            }
+            let next = world.logs.producers(world.log()).first().map_or(0, |view| view.last_sequence + 1);
+            append(&mut world, next..next + 3);
+            let expected = values(&mut world);
+            assert_eq!(world.restart(Crash::Kill).logs[0].damage, None, "cut at {cut}, {crash:?}, appended");
+            assert_eq!((world.offsets().log_end, values(&mut world)), (cut + 3, expected), "cut at {cut}, {crash:?}");
+        }
+    }
 }

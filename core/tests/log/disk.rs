@@ -31,6 +31,8 @@ pub(crate) struct Disk {
     pub(crate) jobs_overtake: bool,
     /// Directories are synced when there is nothing else to do.
     pub(crate) syncs_are_late: bool,
+    /// Files are not removed as yet.
+    pub(crate) removals_wait: bool,
     /// Renames of files that no sync of their directory has covered.
     renames: Vec<(String, String, Node)>,
 }
@@ -85,7 +87,15 @@ impl Disk {
         };
         let overtaking = self.queue.iter().position(is_job).filter(|_| self.jobs_overtake);
         let passing = self.queue.iter().position(|effect| !is_sync(effect)).filter(|_| self.syncs_are_late);
-        let effect = self.queue.remove(overtaking.or(passing).unwrap_or(0))?;
+        let is_removal = |effect: &Effect| match effect {
+            Effect::File { action, .. } => matches!(**action, FileAction::Remove { .. }),
+            _ => false,
+        };
+        let first = match self.removals_wait {
+            true => self.queue.iter().position(|effect| !is_removal(effect))?,
+            false => 0,
+        };
+        let effect = self.queue.remove(overtaking.or(passing).unwrap_or(first))?;
         self.done += 1;
         if let Some(trace) = &mut self.trace {
             trace.push(effect.to_string());
@@ -354,6 +364,19 @@ impl Disk {
                 names.insert(parent(path).to_owned(), Node::Dir);
             }
         }
+    }
+
+    /// Takes a file away, as if it had never been; what it held.
+    pub(crate) fn take(&mut self, path: &str) -> Vec<u8> {
+        let bytes = self.bytes(path).clone();
+        self.names.remove(path);
+        self.durable_names.remove(path);
+        bytes
+    }
+
+    /// Names that are gone and may come back when power is lost.
+    pub(crate) fn names_to_come_back(&self) -> impl Iterator<Item = &String> {
+        self.durable_names.keys().filter(|name| !self.names.contains_key(*name))
     }
 
     /// The names of all files.

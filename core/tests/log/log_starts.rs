@@ -7,6 +7,7 @@ use ottla_core::types::{Offset, TopicPartition};
 
 use crate::disk::Crash;
 use crate::world::{World, batch, partition, small};
+use crate::{filled, logged};
 
 /// How many saves of log starts were begun since the last call.
 fn saves(world: &mut World) -> usize {
@@ -88,4 +89,36 @@ fn logs_that_expire_together_need_one_save() {
     world.restart(Crash::Power(1));
     let starts = world.boot().logs.iter().filter(|log| log.offsets.log_start == Offset(1)).count();
     assert_eq!(starts, usize::try_from(logs).unwrap() - 1);
+}
+
+/// Where a damaged log begins and ends is not what a start makes up in place of segments that it does not see: a save
+/// for another log would tell it to the next start, which would take all below for deleted.
+#[test]
+fn segments_that_are_put_back_are_the_log_again() {
+    for start in [Offset(0), Offset(3)] {
+        let (mut world, batches) = filled(40);
+        world.delete_records(start);
+        let other = TopicPartition::new("u", 0);
+        world.create_of(other.clone());
+        world.run();
+        let (whole, end) = (logged(&batches), world.offsets().log_end);
+        let segments = world.disk.names().into_iter().filter(|name| name.starts_with("t-0/") && name.ends_with(".log"));
+        let segments: Vec<_> = segments.collect();
+        let taken: Vec<_> = segments.into_iter().map(|name| (world.disk.take(&name), name)).collect();
+        for again in [false, true] {
+            let boot = world.restart(Crash::Kill);
+            let found = boot.logs.iter().find(|log| log.partition == partition()).unwrap();
+            assert!(found.damage.is_some(), "again {again}");
+            assert_eq!((found.offsets.log_start, found.offsets.log_end), (start, end), "again {again}");
+            world.delete_records(end);
+            world.raise_another(&other);
+        }
+        for (bytes, name) in taken {
+            world.disk.plant(&name, bytes);
+        }
+        let boot = world.restart(Crash::Kill);
+        assert!(boot.logs.iter().all(|log| log.damage.is_none()));
+        assert_eq!((world.offsets().log_start, world.offsets().log_end), (start, end));
+        assert!(whole.ends_with(&world.read_all(start).unwrap()));
+    }
 }

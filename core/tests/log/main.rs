@@ -8,12 +8,15 @@
 )]
 
 mod compaction;
+mod cuts;
 mod disk;
 mod full;
+mod leftovers;
 mod log_starts;
 mod model;
 mod recovery;
 mod scripts;
+mod stops;
 mod world;
 
 use std::time::Duration;

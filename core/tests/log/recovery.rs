@@ -563,3 +563,35 @@ fn a_log_that_is_made_anew_is_not_damaged_by_what_it_was() {
     let durable = durable.count();
     assert!((20..80).contains(&durable), "{durable}");
 }
+
+/// The journal's block that tells of the deletion does not fit: what it claimed before stands until there is room.
+#[test]
+fn a_log_that_is_made_anew_in_a_full_directory_is_not_damaged_by_what_it_was() {
+    let mut full = 0;
+    for (number, steps) in (1..12).flat_map(|number| (0..40).map(move |steps| (number, steps))) {
+        let (mut world, batches) = filled(30);
+        world.create_of(TopicPartition::new("u", 0));
+        world.run();
+        world.events.clear();
+        world.delete();
+        world.append_to(&TopicPartition::new("u", 0));
+        world.disk.fail.insert(world.disk.done + number, DiskError::Full);
+        world.run();
+        if !world.events.iter().any(|event| matches!(event, LogEvent::DirFull { .. })) {
+            continue;
+        }
+        full += 1;
+        world.pass(Duration::from_secs(1));
+        while !world.events.iter().any(|event| matches!(event, LogEvent::DirSpace { .. })) {
+            assert!(world.step());
+        }
+        world.create();
+        let _ = world.append(&batches[0], true);
+        (0..steps).all(|_| world.step());
+        let crash = if steps % 2 == 0 { Crash::Kill } else { Crash::Power(steps) };
+        let boot = world.restart(crash);
+        let damaged = boot.logs.iter().find(|found| found.damage.is_some());
+        assert_eq!(damaged.map(|found| &found.damage), None, "operation {number} fails, then {steps} steps");
+    }
+    assert!(full > 40, "{full}");
+}

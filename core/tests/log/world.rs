@@ -217,6 +217,27 @@ impl World {
         result
     }
 
+    /// Appends a batch to the log of another partition; where that ends then.
+    pub(crate) fn append_to(&mut self, partition: &TopicPartition) -> (LogId, Offset) {
+        let log = self.logs.find(partition).expect("the log is there");
+        let bytes = batch(1, 1000);
+        let facts = record::scan(&bytes, 1 << 20).expect("the batch is well-formed");
+        let (batch, origin) = (Batch { bytes, facts: &facts }, AppendOrigin::Client);
+        let appended = self.logs.append(self.now, log, LeaderEpoch(1), batch, origin, true, &mut self.out);
+        self.settle();
+        (log, appended.expect("it takes appends").last_offset + 1)
+    }
+
+    /// The log of another partition begins later, so that the starts of all logs of the directory are saved.
+    pub(crate) fn raise_another(&mut self, partition: &TopicPartition) {
+        let (log, end) = self.append_to(partition);
+        self.run();
+        self.logs.set_high_watermark(log, end);
+        self.logs.advance_log_start(self.now, log, end, &mut self.out);
+        self.run();
+        assert!(self.events.contains(&LogEvent::LogStartSaved { log, offset: end }));
+    }
+
     pub(crate) fn offsets(&self) -> Offsets {
         self.logs.offsets(self.log()).unwrap()
     }
