@@ -68,8 +68,8 @@ fn leftovers_go_at_last() {
 /// Recovery begins where the index of a segment says that a batch starts. If none does there, the index is to blame.
 #[test]
 fn a_spoilt_index_costs_a_start_nothing() {
-    for clean in [false, true] {
-        let (mut prepared, batches) = filled(40);
+    for (clean, count) in [(false, 40), (false, 47), (true, 40)] {
+        let (mut prepared, batches) = filled(count);
         if clean {
             prepared.shutdown();
         }
@@ -78,7 +78,7 @@ fn a_spoilt_index_costs_a_start_nothing() {
         let len = prepared.disk.bytes(&last).len();
         assert!(len >= 16, "{last} has {len} bytes");
         for (byte, bit) in (0..len).flat_map(|byte| [(byte, 0), (byte, 3)]) {
-            let what = format!("byte {byte}, bit {bit}, clean {clean}");
+            let what = format!("{count} batches, byte {byte}, bit {bit}, clean {clean}");
             let mut world = prepared.clone();
             world.disk.bytes(&last)[byte] ^= 1 << bit;
             for start in 0..2 {
