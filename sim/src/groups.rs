@@ -156,6 +156,9 @@ pub struct Clocks {
     pub retention: Nanos,
 }
 
+/// From when to when something was so, in order; the last may go on.
+type Spells = Vec<(Nanos, Nanos)>;
+
 /// An assignment that was handed in.
 type Assigned = (AssignmentId, Vec<Peer>);
 
@@ -169,9 +172,10 @@ pub struct Groups {
     pub consumer_session: Nanos,
     /// In how many partitions they live; 0 stands for one.
     pub shards: i32,
-    /// By partition of the coordinators, from when to when a node took itself for one that another had become; the
-    /// last may go on.
-    splits: BTreeMap<i32, Vec<(Nanos, Nanos)>>,
+    /// By partition of the coordinators, from when to when a node took itself for one that another had become.
+    splits: BTreeMap<i32, Spells>,
+    /// By node, from when to when it read what its groups are.
+    loading: BTreeMap<usize, Spells>,
     /// By partition of the coordinators, the latest epoch that somebody has led it in.
     newest: BTreeMap<i32, i32>,
     /// By group and generation, those that were handed in, the last one last.
@@ -244,13 +248,22 @@ impl Groups {
         }
         for (partition, newest) in &self.newest {
             let is_split = leading.iter().any(|(led, epoch)| led == partition && newest > epoch);
-            let splits = self.splits.entry(*partition).or_default();
-            match splits.last_mut().filter(|(_, until)| *until == PENDING) {
-                Some((_, until)) if !is_split => *until = now,
-                None if is_split => splits.push((now, PENDING)),
-                _ => {}
-            }
+            note(self.splits.entry(*partition).or_default(), now, is_split);
         }
+    }
+
+    /// Whether a node reads what its groups are.
+    pub fn note_loading(&mut self, now: Nanos, node: usize, is_loading: bool) {
+        note(self.loading.entry(node).or_default(), now, is_loading);
+    }
+
+    /// Whether who answered a heartbeat between these times may not have known the group yet: then it says NONE, as
+    /// Kafka does, so that nobody joins again for that.
+    #[must_use]
+    pub fn may_be_blind(&self, op: &Op<'_>) -> bool {
+        let mut later =
+            self.loading.values().flat_map(|it| it.iter().rev().take_while(|(_, until)| *until >= op.asked));
+        later.any(|(since, _)| *since <= op.told)
     }
 
     /// As of when what a client is told by a coordinator may be: who is one no more, and does not know it yet, answers
@@ -278,6 +291,15 @@ impl Groups {
     /// Every group that somebody has committed to, with its topic.
     pub fn names(&self) -> impl Iterator<Item = &(Arc<str>, Arc<str>)> {
         self.names.iter()
+    }
+}
+
+/// Whether something is so from now on.
+fn note(spells: &mut Spells, now: Nanos, is_so: bool) {
+    match spells.last_mut().filter(|(_, until)| *until == PENDING) {
+        Some((_, until)) if !is_so => *until = now,
+        None if is_so => spells.push((now, PENDING)),
+        _ => {}
     }
 }
 
@@ -351,6 +373,20 @@ mod tests {
             groups.note_split(now, leading);
         }
         assert_eq!([5, 12, 20, 21, 29, 40].map(|asked| groups.as_of("g", asked)), [5, 10, 10, 21, 29, 30]);
+    }
+
+    #[test]
+    fn who_is_asked_while_it_loads_may_know_nothing() {
+        let mut groups = Groups::default();
+        for (now, is_loading) in [(5, false), (10, true), (15, true), (20, false), (30, true)] {
+            groups.note_loading(now, 0, is_loading);
+            groups.note_loading(now, 1, false);
+        }
+        let blind = |asked, told| groups.may_be_blind(&Op { id: 1, group: "g", asked, told });
+        assert_eq!(
+            [(5, 9), (5, 10), (12, 13), (20, 25), (21, 29), (40, 50)].map(|(asked, told)| blind(asked, told)),
+            [false, true, true, true, false, true]
+        );
     }
 
     #[test]

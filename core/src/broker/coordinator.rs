@@ -189,12 +189,11 @@ impl Broker {
     /// Asks every shard for its groups.
     pub fn list_groups(&mut self, now: Now, ticket: Ticket, request: ListRequest<'_>, out: &mut Effects) {
         let request = Request::List(request);
-        let shards = &self.coordinator.shards;
-        if shards.values().any(|hosted| hosted.phase.is_loading()) {
+        if self.loads_groups() {
             let answers = vec![request.refused(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)];
             return self.release_groups(ticket, GroupAnswers { answers, ..GroupAnswers::default() });
         }
-        let serving = shards.iter().filter(|(_, hosted)| hosted.phase == Phase::Serving);
+        let serving = self.coordinator.shards.iter().filter(|(_, hosted)| hosted.phase == Phase::Serving);
         let calls: Vec<_> = serving.map(|(partition, _)| (*partition, &request)).collect();
         self.ask_shards(now, ticket, &calls, GroupAnswers::default(), out);
     }
@@ -387,6 +386,11 @@ impl Broker {
                 }
             }
         }
+    }
+
+    /// Whether a shard does not know its groups yet.
+    pub fn loads_groups(&self) -> bool {
+        self.coordinator.shards.values().any(|hosted| hosted.phase.is_loading())
     }
 
     /// What each shard that serves takes for committed, and its log.

@@ -107,6 +107,12 @@ impl Machine {
         self.broker.shards()
     }
 
+    /// Whether a shard of the group coordinator still reads its log.
+    #[must_use]
+    pub fn loads_groups(&self) -> bool {
+        self.broker.loads_groups()
+    }
+
     /// This node in the metadata quorum, and where its log ends; `None` before that is read.
     #[must_use]
     pub fn quorum(&self) -> Option<(&Raft, Offset)> {

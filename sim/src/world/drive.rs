@@ -116,6 +116,7 @@ impl World {
         panics::handling(is_from_network(&input));
         process.machine.handle(now, input, &mut effects);
         panics::handling(false);
+        self.judge.groups.note_loading(self.now, at, process.machine.loads_groups());
         self.trace.end(effects.as_slice());
         if let Some(conn) = stepped.malformed {
             self.judge_refusal(at, conn, effects.as_slice());

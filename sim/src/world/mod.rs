@@ -528,7 +528,7 @@ fn new_disk(scenario: &Scenario, draws: Draws, id: u16, wipes: u64) -> Disk {
 /// As many log directories as the properties name.
 fn directories(scenario: &Scenario) -> u16 {
     let named = scenario.config.iter().find(|(key, _)| key == "log.dirs");
-    named.map_or(1, |(_, dirs)| dirs.split(',').map(|_| 1).sum())
+    named.map_or(1, |(_, dirs)| u16::try_from(dirs.split(',').count()).unwrap_or(u16::MAX))
 }
 
 fn new_node(scenario: &Scenario, draws: Draws, id: u16) -> Node {

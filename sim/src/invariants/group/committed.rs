@@ -10,7 +10,7 @@
 //!   the group been without members, as far as anyone can tell;
 //! * G4: anything else. Source: KAFKA-5600, KAFKA-8069, KAFKA-13636; the documentation of `offsets.retention.minutes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Op, Seen};
@@ -45,8 +45,11 @@ struct Group {
     registers: BTreeMap<PartitionIndex, Register>,
     /// Deletions of one offset or of all.
     deletions: Vec<(Option<PartitionIndex>, Write)>,
-    /// When each member was in the group: the first time that this was known, and the last.
-    members: BTreeMap<Arc<str>, (Nanos, Nanos)>,
+    /// When each member was in the group: the first time that this was known, and the last, of each time that it joined
+    /// and may not have been in it just before.
+    members: BTreeMap<Arc<str>, Vec<(Nanos, Nanos)>>,
+    /// Requests to join of who may not be in it.
+    afresh: BTreeSet<OpId>,
     /// Looks that found nothing where only expiry explains it, the last first.
     suspects: Vec<Suspect>,
 }
@@ -127,13 +130,23 @@ impl Committed {
             Seen::Synced { me, .. } | Seen::Alive { me, .. } => {
                 // What a member does not read may expire.
                 if me.reads_all {
-                    let seen = group.members.entry(me.id.into()).or_insert((op.told, op.told));
-                    seen.1 = seen.1.max(op.asked);
+                    let stays = group.members.entry(me.id.into()).or_insert_with(|| vec![(op.told, op.told)]);
+                    if let Some((_, until)) = stays.last_mut() {
+                        *until = (*until).max(op.asked);
+                    }
                 }
                 return group.look_again(op).map_err(|(invariant, what, partition)| {
                     let what = format!("{} in partition {partition}: {what}", op.group);
                     Violation { invariant, what }
                 });
+            }
+            Seen::Joining { afresh: true, .. } => {
+                group.afresh.insert(op.id);
+            }
+            Seen::Joined { id, .. } if group.afresh.remove(&op.id) => {
+                if let Some(stays) = group.members.get_mut(*id) {
+                    stays.push((op.told, op.told));
+                }
             }
             Seen::Fetched { partition, found, clocks } => {
                 let fetch = Fetch { op, partition: *partition, clocks };
@@ -289,7 +302,8 @@ impl Group {
     fn is_manned(&self, from: Nanos, to: Nanos) -> bool {
         let mut at = from;
         while at < to {
-            let covering = self.members.values().filter(|(since, _)| *since <= at).map(|(_, until)| *until).max();
+            let stays = self.members.values().flatten();
+            let covering = stays.filter(|(since, _)| *since <= at).map(|(_, until)| *until).max();
             match covering {
                 Some(until) if until > at => at = until,
                 _ => return false,
@@ -441,6 +455,20 @@ mod tests {
         assert_eq!(world.rules.check(&op(4, 60, PENDING), &denied), Ok(()));
         assert_eq!(world.clone_fetch(70, Some(8)), Some(OLD), "its client says that it was not made");
         assert_eq!(world.fetch(70, Some(7)), None);
+    }
+
+    #[test]
+    fn who_joins_with_its_old_id_may_have_been_away() {
+        for (afresh, good) in [(false, false), (true, true)] {
+            let mut world = World { clocks: Some(Clocks { retention: 400, ..CLOCKS }), ..World::default() };
+            world.commit(1, 10, Some((20, Fate::Done)));
+            let mut see = |id, asked, seen| world.rules.check(&op(id, asked, asked + 10), &seen).expect("no look");
+            see(2, 50, Seen::Alive { me: me("a", 0), calm: true });
+            see(3, 200, Seen::Joining { id: "", instance: None, afresh });
+            see(3, 200, Seen::Joined { id: "a", instance: None, peers: &[] });
+            see(4, 250, Seen::Alive { me: me("a", 0), calm: true });
+            assert_eq!(world.fetch(240, None), (!good).then_some(EXPIRED), "afresh: {afresh}");
+        }
     }
 
     #[test]

@@ -342,7 +342,8 @@ impl MemberActor {
             ApiKey::OffsetFetch => self.on_fetched(ctx, &asked, ask, body),
             ApiKey::Heartbeat => {
                 let error = HeartbeatResponse::decode(body, ask.api_version)?.error_code;
-                if let ErrorCode::NONE | ErrorCode::REBALANCE_IN_PROGRESS = error {
+                let may_be_blind = ctx.judge.groups.may_be_blind(&self.op(&asked, ctx.now));
+                if error == ErrorCode::REBALANCE_IN_PROGRESS || error == ErrorCode::NONE && !may_be_blind {
                     let seen = Seen::Alive { me: self.me(&asked.me), calm: error == ErrorCode::NONE };
                     ctx.judge.group(self.op(&asked, ctx.now), seen);
                 }

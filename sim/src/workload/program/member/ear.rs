@@ -251,7 +251,10 @@ impl Ear {
             Response::JoinGroup(it) => self.on_joined(ctx, &asked, it),
             Response::SyncGroup(it) => self.on_synced(ctx, &asked, it, holds),
             Response::Heartbeat(it) => {
-                if let ErrorCode::NONE | ErrorCode::REBALANCE_IN_PROGRESS = it.error_code {
+                let may_be_blind = ctx.judge.groups.may_be_blind(&self.op(&asked, ctx.now));
+                if it.error_code == ErrorCode::REBALANCE_IN_PROGRESS
+                    || it.error_code == ErrorCode::NONE && !may_be_blind
+                {
                     // Who has not asked for its assignment in time is no member any more.
                     let calm = it.error_code == ErrorCode::NONE && asked.generation == self.synced;
                     self.lives(ctx, &asked, calm, &asked.holds);
