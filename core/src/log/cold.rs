@@ -57,17 +57,14 @@ impl Log {
             Handle::Opening(file) => file,
             // A cut has made it the active one meanwhile. Whoever waited for it goes on; where the open failed, so does
             // the cut, and the directory is offline.
-            Handle::Open(_) => return self.on_active_opened(base, io),
+            Handle::Open(_) => return self.go_on_with(base, io),
             Handle::Closed => return,
         };
         match result {
             DiskResult::Opened { len } if *len >= u64::from(segment.size) => {
                 segment.file = Handle::Open(file);
                 io.cold.push_back((self.id, base));
-                if let Some((_, job, owner)) = self.questions.held.take_if(|(held, ..)| *held == base) {
-                    io.jobs.run(job, owner, io.out);
-                }
-                self.answer_idle(io);
+                self.go_on_with(base, io);
             }
             DiskResult::Opened { .. }
             | DiskResult::Done
@@ -85,7 +82,8 @@ impl Log {
         }
     }
 
-    fn on_active_opened(&mut self, base: Offset, io: &mut Io<'_>) {
+    /// A segment is open: whoever waited for that.
+    fn go_on_with(&mut self, base: Offset, io: &mut Io<'_>) {
         if let Some((_, job, owner)) = self.questions.held.take_if(|(held, ..)| *held == base) {
             io.jobs.run(job, owner, io.out);
         }

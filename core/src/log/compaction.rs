@@ -315,7 +315,7 @@ impl Log {
             end: self.end_of(index),
             size: segment.size,
             oldest: segment.times.first,
-            newest: segment.times.ceiling.map(|ceiling| if ceiling >= 0 { ceiling } else { segment.times.seen.0 }),
+            newest: segment.times.newest(),
         };
         let parts: Vec<Part> = self.segments.iter().enumerate().take(self.segments.len() - 1).map(part).collect();
         let from = self.checkpoints.cleaner.to.max(self.log_start);

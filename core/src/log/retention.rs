@@ -82,10 +82,7 @@ impl Log {
             return false;
         };
         let retention_ms = self.config.retention_ms;
-        let age_ms = |times: &Times| match times.ceiling {
-            Some(ceiling) if ceiling >= 0 => now.0.saturating_sub(ceiling),
-            Some(_) | None => now.0.saturating_sub(times.seen.0),
-        };
+        let age_ms = |times: &Times| now.0.saturating_sub(times.newest().unwrap_or(times.seen.0));
         let must_look = |times: &Times| {
             let age_ms = age_ms(times);
             !times.verified && (times.ceiling.is_none() || age_ms > retention_ms || age_ms < -FAR_AHEAD_MS)

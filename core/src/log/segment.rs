@@ -93,6 +93,14 @@ pub(crate) struct Times {
     pub(crate) seen: WallTime,
 }
 
+impl Times {
+    /// What the segment's age counts from: its newest record, or, if none has a time, when it was made or found. `None`
+    /// if the time index must be read.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        self.ceiling.map(|ceiling| if ceiling >= 0 { ceiling } else { self.seen.0 })
+    }
+}
+
 impl Segment {
     /// A new, empty one.
     pub(crate) fn new(base: Offset, file: FileId, config: &LogConfig, now: WallTime) -> Self {

@@ -112,6 +112,8 @@ impl Log {
             TimestampOffset { timestamp, offset }
         });
         match (bad, seen.map(|index| &mut self.segments[index].times)) {
+            // Nobody asks how old something is that is gone.
+            (Some(_), _) if index.is_none() => self.forget_question(number),
             (Some((pos, why)), _) if is_whole => {
                 self.damaged(Damage { segment: base, pos, why, unreadable: false }, io);
             }
