@@ -91,7 +91,7 @@ pub struct Logs {
     /// Whether it has damaged more than files of partitions, each of which concerns but its own.
     pub beyond: bool,
     /// Whether the present process has appended to any.
-    written: bool,
+    pub written: bool,
 }
 
 /// What an effect did to the followed logs.
@@ -333,10 +333,10 @@ impl Logs {
         self.logs.values_mut().for_each(|log| log.excused.clear());
     }
 
-    /// Whether the present process has appended to any.
+    /// Whether there may be a hole between two batches: power was lost, and no process has looked yet.
     #[must_use]
-    pub const fn is_written(&self) -> bool {
-        self.written
+    pub const fn is_torn(&self, before: &BatchRef, next: &BatchRef) -> bool {
+        !self.written && before.last + 1 < next.base
     }
 
     /// The log that an open file is a segment of.

@@ -215,7 +215,7 @@ impl World {
         self.follow_swap(at, &operation);
         self.judge_snapshot(at, &operation);
         let before = self.before_cut(at, &operation);
-        let was_written = self.judge.logs[at].is_written();
+        let was_written = self.judge.logs[at].written;
         self.note_begun(at, &operation);
         if let Some(change) = self.judge.logs[at].on_issue(op.0, &operation) {
             if let Change::Appended { log, batch, end } = &change {

@@ -9,15 +9,15 @@ pub(super) const CODE: &str = "M4";
 
 pub(super) fn check(at: usize, batch: &BatchRef, logs: &[Logs]) -> Verdict {
     let Some(own) = metadata(&logs[at]) else { return Ok(()) };
-    for (other, theirs) in logs.iter().enumerate().filter(|(other, _)| *other != at) {
-        let Some(theirs) = metadata(theirs).filter(|theirs| !theirs.damaged && !own.damaged) else { continue };
+    for (other, of_other) in logs.iter().enumerate().filter(|(other, _)| *other != at) {
+        let Some(theirs) = metadata(of_other).filter(|theirs| !theirs.damaged && !own.damaged) else { continue };
         let Some(same) = theirs.find(batch.base).filter(|same| same.epoch == batch.epoch) else { continue };
         let (base, epoch) = (batch.base, batch.epoch);
         if !is_same(batch, same) {
             return Err(format!("n{at} and n{other} differ at {base} in epoch {epoch}"));
         }
         let matches = match (before(own, base), before(theirs, base)) {
-            (Some(one), Some(another)) => is_same(one, another),
+            (Some(one), Some(another)) => is_same(one, another) || of_other.is_torn(another, same),
             // Where one begins later it tells nothing of what is before.
             (None, Some(_)) => own.deletes(base - 1),
             (Some(_), None) => theirs.deletes(base - 1),

@@ -23,6 +23,7 @@ pub(super) fn check(at: usize, fact: &ReplicaFact<'_>, batch: &BatchRef) -> Verd
         let is_deleted = base <= own.gone().max(theirs.gone());
         if let (Some(one), Some(another)) = (own.below(base), theirs.below(base))
             && !is_deleted
+            && !logs[other].is_torn(another, same)
             && !is_same(one, another)
         {
             return Err(format!(
@@ -50,6 +51,15 @@ mod tests {
         assert_eq!(append(&[(1, 1), (2, 9)], &[(1, 1), (1, 2)]), None);
         assert_eq!(append(&[(1, 1), (1, 9)], &[(1, 1), (1, 2)]), Some("R5"));
         assert_eq!(append(&[(1, 7), (2, 2)], &[(1, 1), (2, 2)]), Some("R5"));
+    }
+
+    #[test]
+    fn a_hole_is_no_difference_before_its_process_has_seen_it() {
+        let mut logs = logs(&[(&[(1, 1), (1, 2), (1, 3)], 0), (&[(1, 1), (1, 2), (1, 3)], 0)]);
+        logs[1].entry(&log()).batches.remove(1);
+        assert_eq!(verdict(0, Appended { batch: &batch(2, 1, 3) }, &logs), None, "power was lost");
+        logs[1].written = true;
+        assert_eq!(verdict(0, Appended { batch: &batch(2, 1, 3) }, &logs), Some("R5"));
     }
 
     #[test]
