@@ -56,14 +56,23 @@ const INFLATED_RATIO: u64 = 100;
 /// # Errors
 /// The frame has no readable header, or is a Produce whose body cannot be read.
 pub fn ingress(frame: Bytes, inflated_limit: u64) -> Result<Request, Malformed> {
+    let most = inflated_limit.max(INFLATED_RATIO.saturating_mul(frame.len() as u64));
+    ingress_within(frame, inflated_limit, most)
+}
+
+/// The same, and of all batches together no more than `most` bytes are inflated: a batch that has more is found to be
+/// wrong ([`ScanError::Record`]).
+///
+/// # Errors
+/// As above.
+pub fn ingress_within(frame: Bytes, inflated_limit: u64, most: u64) -> Result<Request, Malformed> {
     let mut reader = Reader::new(&frame);
     let header = RequestHeader::decode(&mut reader).map_err(|error| Malformed { head: None, error })?;
     let RequestHeader { api_key, api_version, correlation_id, .. } = header;
     let head = Head { api_key, api_version, correlation_id };
     let produces = api_key == ApiKey::Produce && api_key.versions().contains(&api_version);
     let scanned = if produces {
-        let left = inflated_limit.max(INFLATED_RATIO.saturating_mul(frame.len() as u64));
-        let scanned = scan_all(&mut reader, api_version, (inflated_limit, left));
+        let scanned = scan_all(&mut reader, api_version, (inflated_limit, most));
         Some(scanned.map_err(|error| Malformed { head: Some(head), error })?)
     } else {
         None

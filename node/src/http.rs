@@ -24,8 +24,8 @@ use crate::metrics;
 /// How many connections are served at once; further ones wait.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How many looks there may be at once; what waits in vain for the node keeps its thread.
-const MAX_LOOKS: usize = 2;
+/// How many looks there may be at once: between two of them the node must have its turn.
+const MAX_LOOKS: usize = 1;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ struct Patience {
 }
 
 const PATIENCE: Patience =
-    Patience { header: Duration::from_secs(10), connection: Duration::from_secs(30), look: Duration::from_secs(5) };
+    Patience { header: Duration::from_secs(2), connection: Duration::from_secs(30), look: Duration::from_secs(5) };
 
 /// What the HTTP port may know of a node.
 pub trait Observe: Send + Sync + 'static {

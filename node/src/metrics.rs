@@ -102,6 +102,7 @@ pub fn of_driver(counters: &Counters) -> Vec<Family> {
         Family::counter("ottla_inputs", "Inputs that the machine handled", number(&counters.inputs)),
         Family::gauge("ottla_inbox_inputs", "Inputs that waited when the last round began", number(&counters.inbox)),
         Family::gauge("ottla_connections", "Open connections", number(&counters.connections)),
+        Family::gauge("ottla_open_files", "Open files of the log directories", number(&counters.open_files)),
         Family::counter("ottla_connections_refused", "Connections refused for a limit", number(&counters.refused)),
         Family::counter("ottla_connections_idle_closed", "Connections closed as idle", number(&counters.idle_closed)),
         Family::counter("ottla_received_bytes", "Bytes received from connections", number(&counters.bytes_in)),

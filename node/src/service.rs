@@ -135,6 +135,19 @@ struct Observed {
     machinery: Machinery,
 }
 
+impl Observed {
+    /// Whether it serves at all, or why not.
+    fn serves(&self) -> Result<(), String> {
+        if self.asked.load(Ordering::Acquire) {
+            Err("shutting down".to_owned())
+        } else if self.ready.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err("recovering".to_owned())
+        }
+    }
+}
+
 impl Observe for Observed {
     fn health(&self) -> Result<(), String> {
         // A broken invariant aborts the process and a hung device is the watchdog's: who answers, lives.
@@ -142,19 +155,16 @@ impl Observe for Observed {
     }
 
     fn readiness(&self) -> Result<String, String> {
-        if self.asked.load(Ordering::Acquire) {
-            Err("shutting down".to_owned())
-        } else if self.ready.load(Ordering::Acquire) {
-            readiness_of(&self.node.inspect(self.machinery.look).log_dirs())
-        } else {
-            Err("recovering".to_owned())
-        }
+        self.serves()?;
+        readiness_of(&self.node.inspect(self.machinery.look).log_dirs())
     }
 
     fn metrics(&self) -> Vec<Family> {
         let mut families = metrics::of_driver(&self.node.counters());
-        families.push(Family::gauge("ottla_ready", "1 if clients are served", f64::from(self.readiness().is_ok())));
-        families.extend(self.node.inspect(self.machinery.look).metrics());
+        let view = self.node.inspect(self.machinery.look);
+        let is_ready = self.serves().and_then(|()| readiness_of(&view.log_dirs())).is_ok();
+        families.push(Family::gauge("ottla_ready", "1 if clients are served", f64::from(is_ready)));
+        families.extend(view.metrics());
         families
     }
 
@@ -181,13 +191,18 @@ fn node_options(config: &BrokerConfig) -> Result<NodeOptions, Failure> {
     let defaults = NodeOptions::default();
     let bound = config.listeners.bound.iter();
     let controllers = (0..).map(ListenerId).zip(bound.clone()).filter(|(_, listener)| listener.is_controller);
-    let controllers = controllers.map(|(id, _)| id).collect();
+    let controllers: Vec<ListenerId> = controllers.map(|(id, _)| id).collect();
+    let of_brokers = || (0..).map(ListenerId).zip(bound.clone()).filter(|(_, listener)| !listener.is_controller);
+    let between = |name: &str| name == config.listeners.inter_broker && of_brokers().count() > 1;
+    let between_brokers = of_brokers().filter(|(_, listener)| between(&listener.endpoint.name)).map(|(id, _)| id);
+    let nodes = between_brokers.chain(controllers.iter().copied()).collect();
     let listeners = bound.map(|listener| resolve(&listener.endpoint)).collect::<Result<_, _>>()?;
     let threads = config.layers.sources("num.network.threads").next();
     let threads_given = threads.is_some_and(|(source, _)| source != Source::Default);
     Ok(NodeOptions {
         listeners,
         controllers,
+        nodes,
         log_dirs: config.storage.log_dirs().iter().map(PathBuf::from).collect(),
         network_threads: if threads_given { to_usize(network.network_threads) } else { defaults.network_threads },
         workers: defaults.workers,

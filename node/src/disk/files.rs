@@ -17,6 +17,7 @@ use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use super::lock::LOCK_FILE;
 use super::{disk_error, io_error};
+use crate::driver::Counters;
 
 /// One open file.
 #[derive(Debug)]
@@ -123,9 +124,14 @@ impl AsFd for OpenFile {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     table: RwLock<HashMap<FileId, Arc<OpenFile>>>,
+    counters: Arc<Counters>,
 }
 
 impl Files {
+    pub(super) fn new(counters: Arc<Counters>) -> Self {
+        Self { table: RwLock::default(), counters }
+    }
+
     pub(super) fn get(&self, file: FileId) -> Result<Arc<OpenFile>, DiskError> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.get(&file).cloned().ok_or(DiskError::Io(Errno::BADF.raw_os_error()))
@@ -134,12 +140,19 @@ impl Files {
     pub(super) fn insert(&self, file: FileId, open: OpenFile) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let before = table.insert(file, Arc::new(open));
+        self.count(&table);
         debug_assert!(before.is_none(), "the machine never uses a file number twice");
     }
 
     /// Forgets a number; there is nothing wrong with forgetting it twice.
     pub(super) fn close(&self, file: FileId) {
-        self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&file);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.remove(&file);
+        self.count(&table);
+    }
+
+    fn count(&self, table: &HashMap<FileId, Arc<OpenFile>>) {
+        self.counters.open_files.set(u64::try_from(table.len()).unwrap_or(u64::MAX));
     }
 
     pub(super) fn set_len(&self, file: FileId, len: u64) -> Result<DiskResult, DiskError> {

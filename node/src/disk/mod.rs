@@ -71,7 +71,7 @@ impl Disk {
     /// Starts the threads. The directories must be there.
     pub fn new(options: DiskOptions, counters: Arc<Counters>, done: Completions) -> io::Result<Self> {
         let dirs = Arc::new(Dirs::new(options.log_dirs));
-        let (files, steps) = (Arc::default(), Arc::default());
+        let (files, steps) = (Arc::new(Files::new(Arc::clone(&counters))), Arc::default());
         let count = dirs.roots().len();
         let outstanding =
             Arc::new(Outstanding::new(Arc::clone(&dirs), Arc::clone(&steps), Arc::clone(&counters), done));

@@ -78,6 +78,8 @@ pub struct Counters {
     pub inbox: Count,
     /// Gauge: open connections.
     pub connections: Count,
+    /// Gauge: open files of the log directories.
+    pub open_files: Count,
     /// Connections refused for a limit.
     pub refused: Count,
     /// Connections closed because no byte moved.

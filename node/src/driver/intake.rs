@@ -1,12 +1,67 @@
 //! From a frame to an input, outside the lock.
 
 use bytes::Bytes;
+use ottla_core::ingress::{Malformed, Request, ingress, ingress_within};
 use ottla_core::machine::{ConnId, Input};
+use ottla_core::record::ScanError;
+use tokio::sync::Semaphore;
 
-/// Reads a frame; at most `inflated_limit` bytes of a produced batch are inflated to look at its records.
-pub(crate) fn ingress(conn: ConnId, frame: Bytes, inflated_limit: u64) -> Input {
-    match ottla_core::ingress::ingress(frame, inflated_limit) {
-        Ok(request) => Input::Frame { conn, request },
-        Err(why) => Input::Malformed { conn, why: Box::new(why) },
+use super::FrameLimits;
+
+/// What a small frame's batches may inflate to on an I/O thread: a few milliseconds' work.
+const LIGHT_BYTES: u64 = 4 << 20;
+/// The same, in bytes a byte of the frame: what records that are worth compressing have.
+const LIGHT_RATIO: u64 = 8;
+/// How many heavy frames are looked at at once: names are resolved by the same threads.
+const MOST_HEAVY: usize = 2;
+
+/// What a frame is.
+#[derive(Debug)]
+pub(crate) enum Ingress {
+    Request(Request),
+    /// To look at its records takes so long that the thread's other connections should not wait for it: a few kilobytes
+    /// may inflate to what a batch may have.
+    Heavy(Bytes),
+    Malformed(Malformed),
+}
+
+/// Reads frames.
+#[derive(Debug)]
+pub(super) struct Intake {
+    limits: FrameLimits,
+    heavy: Semaphore,
+}
+
+impl Intake {
+    pub(super) fn new(limits: FrameLimits) -> Self {
+        Self { limits, heavy: Semaphore::new(MOST_HEAVY) }
     }
+
+    pub(super) const fn limits(&self) -> FrameLimits {
+        self.limits
+    }
+
+    pub(super) fn ingress(&self, frame: Bytes) -> Ingress {
+        let light = LIGHT_BYTES.max(LIGHT_RATIO.saturating_mul(frame.len() as u64));
+        match ingress_within(frame.clone(), self.limits.inflated_max_bytes.min(light), light) {
+            Ok(request) if is_unclear(&request) => Ingress::Heavy(frame),
+            Ok(request) => Ingress::Request(request),
+            Err(why) => Ingress::Malformed(why),
+        }
+    }
+
+    /// Reads a heavy frame on a thread that may take its time. `None`: the node is about to end.
+    pub(super) async fn scan(&self, conn: ConnId, frame: Bytes) -> Option<Input> {
+        let _place = self.heavy.acquire().await.ok()?;
+        let limit = self.limits.inflated_max_bytes;
+        Some(match tokio::task::spawn_blocking(move || ingress(frame, limit)).await.ok()? {
+            Ok(request) => Input::Frame { conn, request },
+            Err(why) => Input::Malformed { conn, why: Box::new(why) },
+        })
+    }
+}
+
+/// A batch may be wrong, or hold more than was looked at.
+fn is_unclear(request: &Request) -> bool {
+    request.scanned.iter().flatten().any(|scanned| matches!(scanned, Err(ScanError::Record { .. })))
 }

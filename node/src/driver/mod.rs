@@ -39,7 +39,8 @@ use crate::net;
 pub use brain::Brain;
 pub(crate) use clock::Clock;
 pub use counters::{Count, Counters, Histogram};
-pub(crate) use intake::ingress;
+pub(crate) use inbox::Urgency;
+pub(crate) use intake::Ingress;
 pub(crate) use round::Shared;
 
 /// What may be queued for the machine. It holds a few hundred large requests, and is little beside the memory of a host
@@ -53,6 +54,9 @@ pub struct NodeOptions {
     pub listeners: Vec<SocketAddr>,
     /// Those of them that are the controllers': they accept before the machine is ready.
     pub controllers: Vec<ListenerId>,
+    /// Those of them that are for other nodes alone, the controllers' among them: no number of clients takes their
+    /// connections' places (KIP-402).
+    pub nodes: Vec<ListenerId>,
     /// `log.dirs`, by [`ottla_core::machine::LogDirId`]. They are made where missing.
     pub log_dirs: Vec<PathBuf>,
     /// `num.network.threads`
@@ -97,6 +101,7 @@ impl Default for NodeOptions {
         Self {
             listeners: Vec::new(),
             controllers: Vec::new(),
+            nodes: Vec::new(),
             log_dirs: Vec::new(),
             network_threads: if cores <= 4 { 1 } else { 3 },
             workers: 2,

@@ -6,14 +6,16 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use ottla_core::clock::{Instant, Now};
 use ottla_core::machine::{ConnId, Effect, Effects, FileRange, Input, Level, Note};
 use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::gates::{Gates, Why};
-use super::inbox::Inbox;
-use super::{Brain, Counters, NodeOptions};
+use super::inbox::{Inbox, Urgency};
+use super::intake::{Ingress, Intake};
+use super::{Brain, Counters, FrameLimits, NodeOptions};
 use crate::disk::{Completions, Disk, Warmer};
 use crate::net::{Chunk, Conn, Conns};
 
@@ -27,6 +29,7 @@ const NEVER: u64 = u64::MAX;
 pub(crate) struct Shared {
     core: Mutex<Core>,
     inbox: Inbox,
+    intake: Intake,
     /// One a thread: there is something for a round to do.
     wake: Vec<Notify>,
     conns: Conns,
@@ -61,6 +64,8 @@ struct Core {
     completed: Vec<Input>,
     /// The connections that have something to send since the last pass.
     touched: Vec<Arc<Conn>>,
+    /// The thread that makes the round: what is dialled is its own.
+    thread: usize,
 }
 
 impl Shared {
@@ -81,8 +86,10 @@ impl Shared {
                 batch: Vec::new(),
                 completed: Vec::new(),
                 touched: Vec::new(),
+                thread: 0,
             }),
             inbox: Inbox::new(options.max_queued_bytes),
+            intake: Intake::new(options.frames),
             wake: (0..options.network_threads.max(1)).map(|_| Notify::new()).collect(),
             conns: Conns::default(),
             clock: Clock::new(),
@@ -141,14 +148,35 @@ impl Shared {
 
     /// Queues an input from outside the I/O threads.
     pub(crate) fn push(&self, input: Input) {
-        self.inbox.push(input);
+        self.inbox.push(Urgency::First, input);
         self.wake[0].notify_one();
     }
 
-    /// Queues what a connection of I/O thread `thread` read, in order.
-    pub(crate) fn push_all(&self, thread: usize, inputs: &mut Vec<Input>) {
-        self.inbox.append(inputs);
+    /// Queues what a connection read, in order.
+    pub(crate) fn push_all(&self, conn: &Conn, inputs: &mut Vec<Input>) {
+        self.inbox.append(conn.urgency(), inputs);
+        self.wake[conn.thread()].notify_one();
+    }
+
+    /// Queues that a peer could not be dialled, on I/O thread `thread`.
+    pub(crate) fn push_failed(&self, thread: usize, input: Input) {
+        self.inbox.push(Urgency::First, input);
         self.wake[thread].notify_one();
+    }
+
+    /// What a frame may hold.
+    pub(crate) fn frames(&self) -> FrameLimits {
+        self.intake.limits()
+    }
+
+    /// What a frame is.
+    pub(crate) fn ingress(&self, frame: Bytes) -> Ingress {
+        self.intake.ingress(frame)
+    }
+
+    /// The input that a heavy frame is; `None` if the node is about to end.
+    pub(crate) async fn scan(&self, conn: ConnId, frame: Bytes) -> Option<Input> {
+        self.intake.scan(conn, frame).await
     }
 
     /// Whether a client may be read: what it sends would be queued.
@@ -205,6 +233,7 @@ impl Shared {
                 return false;
             };
             let _guard = AbortOnPanic;
+            core.thread = thread;
             self.pass(&mut core);
             let mut touched = mem::take(&mut core.touched);
             self.publish_deadline(&core, thread);
@@ -276,7 +305,9 @@ impl Shared {
             Effect::PauseReading { conn } => self.with(conn, |conn| core.shut(conn, Why::Paused)),
             Effect::ResumeReading { conn } => core.gates.open(conn, Why::Paused),
             Effect::Close { conn } => self.enqueue(core, conn, Chunk::Close),
-            Effect::Connect { token, address } => crate::net::dial(self, &self.options, 0, token, address),
+            Effect::Connect { token, address } => {
+                crate::net::dial(self, &self.options, core.thread, token, address);
+            }
             Effect::Note(note) => tell(&note),
             Effect::Ready => {
                 if let Some(on_ready) = core.on_ready.take() {
@@ -326,16 +357,12 @@ impl Shared {
 
     /// Sends on this thread's connections; the others' owners are woken.
     fn send(&self, thread: usize, touched: &mut Vec<Arc<Conn>>) {
-        let mut drained = Vec::new();
         for conn in touched.drain(..) {
             if conn.thread() != thread {
                 conn.leave_to_its_task();
             } else if conn.flush(self).drained {
-                drained.push(Input::Drained { conn: conn.id() });
+                self.inbox.push(conn.urgency(), Input::Drained { conn: conn.id() });
             }
-        }
-        if !drained.is_empty() {
-            self.inbox.append(&mut drained);
         }
     }
 

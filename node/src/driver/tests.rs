@@ -12,8 +12,13 @@ use bytes::{Bytes, BytesMut};
 use ottla_core::clock::{Instant, Now};
 use ottla_core::ingress::Request;
 use ottla_core::machine::{
-    ConnId, DiskResult, Effect, Effects, FileAction, FileId, FileRange, Input, LogDirId, OpId, OpenMode, Opened, Path,
+    ConnId, DiskResult, Effect, Effects, FileAction, FileId, FileRange, Input, ListenerId, LogDirId, OpId, OpenMode,
+    Opened, Path,
 };
+use ottla_core::record::{BatchBuilder, BatchOptions, Compression, NewRecord};
+use ottla_wire::api::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::frame::{RequestHeader, encode_request};
+use ottla_wire::{ApiKey, Records, Writer};
 
 use super::{Brain, NodeOptions, Running};
 
@@ -571,6 +576,57 @@ fn connections_beyond_the_limits_are_refused() {
     assert!(at_end(&mut node.connect()));
     assert_eq!(node.running.counters().refused.get(), 1);
     node.stop();
+}
+
+#[test]
+fn clients_do_not_take_the_places_of_nodes() {
+    let node = Fixture::start(|options| (options.max_connections, options.nodes) = (0, vec![ListenerId(0)]));
+    let mut stream = node.connect();
+    stream.write_all(&frame(ECHO, 0)).expect("the node reads");
+    read_exact(&mut stream, 14);
+    node.stop();
+}
+
+#[test]
+fn of_what_is_no_request_the_first_is_told() {
+    let node = Fixture::start(|_| {});
+    let mut stream = node.connect();
+    // Frames of no bytes, as many as fit.
+    stream.write_all(&[0; 4000]).expect("the node reads");
+    let seen: Vec<_> = (0..3).map(|_| node.next_seen()).collect();
+    assert_eq!(seen, [Seen::Opened(ConnId(1)), Seen::Malformed, Seen::Closed(ConnId(1))]);
+    node.stop();
+}
+
+/// What takes long to inflate is inflated elsewhere, and what the connection sent behind it stays behind it.
+#[test]
+fn a_heavy_frame_keeps_its_place() {
+    let node = Fixture::start(|_| {});
+    let mut stream = node.connect();
+    let heavy = produce(ECHO, 20 << 20);
+    assert!(heavy.len() < 10_000, "{} bytes", heavy.len());
+    let frames = [&heavy[..], &frame(ECHO, 3), &heavy, &frame(ECHO, 4)].concat();
+    stream.write_all(&frames).expect("the node reads");
+    for length in [heavy.len(), 17, heavy.len(), 18] {
+        let answer = read_exact(&mut stream, length);
+        assert_eq!(answer[..4], u32::try_from(length - 4).expect("small").to_be_bytes());
+    }
+    node.stop();
+}
+
+/// A Produce with one batch of one record of so many zeros.
+fn produce(correlation_id: i32, size: usize) -> Vec<u8> {
+    let compression = Compression::Zstd(1);
+    let mut batch = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
+    batch.append(&NewRecord { value: Some(&vec![0; size]), ..NewRecord::default() });
+    let batch = batch.build();
+    let data = PartitionProduceData { records: Some(Records::Slice(&batch)), ..PartitionProduceData::default() };
+    let topic = TopicProduceData { name: "t", partition_data: vec![data], ..TopicProduceData::default() };
+    let request = ProduceRequest { acks: -1, topic_data: vec![topic], ..ProduceRequest::default() };
+    let header = RequestHeader { api_key: ApiKey::Produce, api_version: 9, correlation_id, client_id: None };
+    let mut writer = Writer::new();
+    encode_request(&mut writer, &header, &request);
+    writer.into_bytes()
 }
 
 #[test]

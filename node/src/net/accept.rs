@@ -8,12 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ottla_core::machine::{ListenerId, Opened};
+use rustix::net::sockopt;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Arrival, take_over};
 use crate::driver::{NodeOptions, Shared};
+
+/// How many connections of other nodes there may be: each has a few to each other.
+const NODES: usize = 1_000;
 
 /// How long accepting rests when the process has no file descriptor left.
 const REST: Duration = Duration::from_millis(100);
@@ -25,14 +29,16 @@ pub(super) struct Acceptor {
     /// The other threads; the acceptor runs on thread 0 and keeps its own share.
     others: Vec<UnboundedSender<Arrival>>,
     dealing: Mutex<Dealing>,
-    counts: Arc<Mutex<Counts>>,
+    clients: Arc<Mutex<Counts>>,
+    nodes: Arc<Mutex<Counts>>,
     most: Most,
 }
 
-/// How many connections there may be at once, and what says so.
+/// How many connections of clients there may be at once, and what says so.
 struct Most {
     connections: usize,
     limit: &'static str,
+    open_files: usize,
 }
 
 struct Dealing {
@@ -61,7 +67,8 @@ impl Acceptor {
             options: Arc::clone(options),
             others,
             dealing: Mutex::new(Dealing { next: 0, complained: None }),
-            counts: Arc::default(),
+            clients: Arc::default(),
+            nodes: Arc::default(),
             most: Most::new(options.max_connections),
         }
     }
@@ -89,7 +96,7 @@ impl Acceptor {
     async fn accept_all(&self, listener: &tokio::net::TcpListener, id: ListenerId) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => match self.admit(peer.ip()) {
+                Ok((stream, peer)) => match self.admit(peer.ip(), id) {
                     Ok(admission) => self.deal(stream, peer, id, admission),
                     Err(limit) => self.refuse(peer, limit),
                 },
@@ -102,15 +109,22 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, ip: IpAddr) -> Result<Admission, &'static str> {
-        let mut counts = lock(&self.counts);
-        if counts.all >= self.most.connections {
-            return Err(self.most.limit);
+    fn admit(&self, ip: IpAddr, listener: ListenerId) -> Result<Admission, &'static str> {
+        let of_nodes = self.options.nodes.contains(&listener);
+        let counts = if of_nodes { &self.nodes } else { &self.clients };
+        let mut counted = lock(counts);
+        if of_nodes {
+            if counted.all >= NODES {
+                return Err("what other nodes need");
+            }
+        } else {
+            let open = usize::try_from(self.shared.counters().open_files.get()).unwrap_or(usize::MAX);
+            self.most.admits(counted.all, open)?;
         }
-        if !counts.add(ip, self.options.max_connections_per_ip) {
+        if !counted.add(ip, self.options.max_connections_per_ip) {
             return Err("max.connections.per.ip");
         }
-        Ok(Admission { ip, counts: Arc::clone(&self.counts) })
+        Ok(Admission { ip, counts: Arc::clone(counts) })
     }
 
     fn refuse(&self, peer: SocketAddr, limit: &str) {
@@ -156,11 +170,24 @@ impl Most {
         let open_files = getrlimit(Resource::Nofile).current;
         let open_files = open_files.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let sockets = open_files / 4 * 3;
-        if sockets < max_connections {
-            Self { connections: sockets, limit: "three quarters of the limit of open files" }
+        let (connections, limit) = if sockets < max_connections {
+            (sockets, "three quarters of the limit of open files")
         } else {
-            Self { connections: max_connections, limit: "max.connections" }
+            (max_connections, "max.connections")
+        };
+        Self { connections, limit, open_files }
+    }
+
+    /// Whether there may be one more than so many connections, beside so many open files: an eighth of the descriptors
+    /// is left for what is yet to be opened.
+    fn admits(&self, connections: usize, files: usize) -> Result<(), &'static str> {
+        if connections >= self.connections {
+            return Err(self.limit);
         }
+        if connections.saturating_add(files) >= self.open_files / 8 * 7 {
+            return Err("the limit of open files, of which the logs have many,");
+        }
+        Ok(())
     }
 }
 
@@ -198,10 +225,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Answers are written whole: waiting for more to fill a segment only adds latency. And a peer that vanished without
-/// a word is found out by the kernel, long before the connection has been idle for too long.
-fn set_options(stream: &TcpStream) -> io::Result<()> {
+/// a word is found out by the kernel within two minutes, long before the connection has been idle for too long.
+pub(super) fn set_options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    Ok(rustix::net::sockopt::set_socket_keepalive(stream, true)?)
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+    Ok(sockopt::set_tcp_keepcnt(stream, 6)?)
 }
 
 /// The peer was gone before we came to it; the listener is well.
@@ -215,6 +245,16 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_to_the_logs() {
+        let most = Most { connections: 600, limit: "max.connections", open_files: 800 };
+        let admits = |connections, files| most.admits(connections, files).is_ok();
+        assert_eq!(
+            [(599, 0), (600, 0), (599, 100), (599, 101), (0, 700)].map(|(a, b)| admits(a, b)),
+            [true, false, true, false, false]
+        );
+    }
 
     #[test]
     fn nothing_is_kept_of_who_is_refused_or_has_gone() {

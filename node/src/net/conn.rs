@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_core::clock::Instant;
 use ottla_core::ingress::Malformed;
 use ottla_core::machine::{ConnId, Input};
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::out::{Chunk, Cold, OutQueue, Sent, Step};
 use super::reader::{Filled, FrameReader};
-use crate::driver::{Counters, FrameLimits, Shared};
+use crate::driver::{Counters, Ingress, Shared, Urgency};
 
 /// What one connection sends in one turn before the others have theirs.
 const TURN_BYTES: u64 = 1 << 20;
@@ -27,6 +28,11 @@ const ANSWER_MAX_BYTES: u32 = 1 << 30;
 
 /// How long a closing connection has to take its last answers, and its peer to close too.
 const LINGER: Duration = Duration::from_secs(5);
+/// A closing connection's peer may send so much more. Who goes on is reset.
+const LINGER_BYTES: usize = 16 << 20;
+
+/// So long one connection may keep its thread with the frames that it sent, before the others have their turn.
+const TURN_TIME: Duration = Duration::from_millis(2);
 
 /// What every thread may know of a connection.
 #[derive(Debug)]
@@ -41,6 +47,8 @@ pub(crate) struct Conn {
     out: Mutex<Out>,
     /// The machine wants no more frames for now, or may not have them.
     paused: AtomicBool,
+    /// It sent what is no frame: nothing after it can be read, and the machine closes it.
+    deaf: AtomicBool,
     /// When a byte last moved, in nanoseconds of the driver's clock.
     last_active: AtomicU64,
     /// Its task has to look again at what it waits for.
@@ -115,6 +123,7 @@ impl Conn {
             stream,
             out: Mutex::default(),
             paused: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
             last_active: AtomicU64::new(now.0),
             changed: Notify::new(),
             emptied: Notify::new(),
@@ -127,6 +136,11 @@ impl Conn {
 
     pub(crate) fn thread(&self) -> usize {
         self.thread
+    }
+
+    /// Who is ours, or a controller's, does not wait for clients.
+    pub(crate) fn urgency(&self) -> Urgency {
+        if self.side == Side::Client { Urgency::Clients } else { Urgency::First }
     }
 
     pub(super) fn last_active(&self) -> Instant {
@@ -278,7 +292,7 @@ impl Conn {
         if out.queue.closes() {
             return Wants::Linger;
         }
-        let reads = !out.closing && !self.paused.load(Ordering::Acquire);
+        let reads = !out.closing && !self.paused.load(Ordering::Acquire) && !self.deaf.load(Ordering::Acquire);
         match (reads, out.pending) {
             (true, true) => Wants::Io(Interest::READABLE | Interest::WRITABLE),
             (true, false) => Wants::Io(Interest::READABLE),
@@ -307,12 +321,14 @@ enum Wants {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
+pub(super) async fn serve(shared: &Shared, conn: &Conn) {
     let mut reader = FrameReader::new(match conn.side {
         Side::Ours => ANSWER_MAX_BYTES,
-        Side::Controller | Side::Client => limits.request_max_bytes,
+        Side::Controller | Side::Client => shared.frames().request_max_bytes,
     });
     let mut inputs = Vec::new();
+    // Whether the reader may hold a whole frame.
+    let mut left = false;
     loop {
         let interest = match conn.wants() {
             Wants::End => return,
@@ -326,6 +342,7 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
         let ready = tokio::select! {
             biased;
             () = conn.changed.notified() => continue,
+            () = std::future::ready(()), if left && interest.is_readable() => Ok(Ready::READABLE),
             ready = conn.stream.ready(interest) => ready,
         };
         let Ok(ready) = ready else {
@@ -346,11 +363,22 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
         }
         let wants_to_read = ready.is_readable() && interest.is_readable();
         let may_read = conn.side != Side::Client || shared.has_room();
+        let mut heavy = None;
         if wants_to_read && may_read {
-            turn = turn.max(read(shared, conn, &mut reader, limits, &mut inputs));
+            let filled = if left { Turn::Wait } else { fill(shared, conn, &mut reader) };
+            let taken =
+                if filled == Turn::End { filled } else { take(shared, conn, &mut reader, &mut inputs, &mut heavy) };
+            left = taken == Turn::More;
+            turn = turn.max(filled).max(taken);
         }
         if !inputs.is_empty() {
-            shared.push_all(conn.thread, &mut inputs);
+            shared.push_all(conn, &mut inputs);
+        }
+        if let Some(frame) = heavy {
+            match shared.scan(conn.id, frame).await {
+                Some(input) => inputs.push(input),
+                None => return,
+            }
         }
         if wants_to_read && !may_read {
             // The task waits, not its thread: the round may be this thread's to make.
@@ -359,7 +387,7 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn, limits: FrameLimits) {
         match turn {
             Turn::End => return,
             // The round comes first: what it does may pause this connection.
-            Turn::Again => tokio::task::yield_now().await,
+            Turn::Again | Turn::More => tokio::task::yield_now().await,
             Turn::Wait => {}
         }
     }
@@ -372,12 +400,14 @@ enum Turn {
     Wait,
     /// There may be more to do, after the others had their turn.
     Again,
+    /// The same, with what was received already.
+    More,
     End,
 }
 
-fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, limits: FrameLimits, inputs: &mut Vec<Input>) -> Turn {
-    let turn = match reader.fill(&conn.stream) {
-        Ok(Filled::End) => return Turn::End,
+fn fill(shared: &Shared, conn: &Conn, reader: &mut FrameReader) -> Turn {
+    match reader.fill(&conn.stream) {
+        Ok(Filled::End) => Turn::End,
         Ok(Filled::More(count)) => {
             received(shared, conn, count);
             Turn::Again
@@ -389,27 +419,51 @@ fn read(shared: &Shared, conn: &Conn, reader: &mut FrameReader, limits: FrameLim
             let _ = conn.stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
             Turn::Wait
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Wait,
-        Err(_) => return Turn::End,
-    };
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Turn::Wait,
+        Err(_) => Turn::End,
+    }
+}
+
+/// Takes whole frames out of what was received; up to one whose records take long to look at, which is `heavy`.
+fn take(
+    shared: &Shared,
+    conn: &Conn,
+    reader: &mut FrameReader,
+    inputs: &mut Vec<Input>,
+    heavy: &mut Option<Bytes>,
+) -> Turn {
+    let begun = shared.clock().monotonic();
     loop {
-        match reader.next_frame() {
-            Ok(Some(frame)) if conn.side == Side::Ours => inputs.push(Input::Answer { conn: conn.id, frame }),
-            Ok(Some(frame)) => inputs.push(crate::driver::ingress(conn.id, frame, limits.inflated_max_bytes)),
-            Ok(None) => return turn,
+        let malformed = match reader.next_frame() {
+            Ok(None) => return Turn::Wait,
+            Ok(Some(frame)) if conn.side == Side::Ours => {
+                inputs.push(Input::Answer { conn: conn.id, frame });
+                continue;
+            }
+            Ok(Some(frame)) => match shared.ingress(frame) {
+                Ingress::Request(request) => {
+                    inputs.push(Input::Frame { conn: conn.id, request });
+                    if shared.clock().monotonic().since(begun) > TURN_TIME {
+                        return Turn::More;
+                    }
+                    continue;
+                }
+                Ingress::Heavy(frame) => {
+                    *heavy = Some(frame);
+                    return Turn::More;
+                }
+                Ingress::Malformed(why) => why,
+            },
             // The calls that wait for an answer then fail at once.
             Err(error) if conn.side == Side::Ours => {
                 tracing::warn!("{}: a peer's answer cannot be read: {error}", conn.id);
                 return Turn::End;
             }
-            Err(error) => {
-                let why = Box::new(Malformed { head: None, error });
-                inputs.push(Input::Malformed { conn: conn.id, why });
-                // Nothing after it can be read; the machine closes the connection.
-                conn.paused.store(true, Ordering::Release);
-                return Turn::Wait;
-            }
-        }
+            Err(error) => Malformed { head: None, error },
+        };
+        inputs.push(Input::Malformed { conn: conn.id, why: Box::new(malformed) });
+        conn.deaf.store(true, Ordering::Release);
+        return Turn::Wait;
     }
 }
 
@@ -425,11 +479,16 @@ async fn linger(conn: &Conn) {
         return;
     }
     let read_away = async {
-        let mut scrap = [0; 1024];
-        while conn.stream.readable().await.is_ok() {
+        let mut scrap = vec![0; 16 << 10];
+        let mut left = LINGER_BYTES;
+        while left > 0 && conn.stream.readable().await.is_ok() {
             match conn.stream.try_read(&mut scrap) {
                 Ok(0) => return,
-                Ok(_) => {}
+                Ok(read) => {
+                    left = left.saturating_sub(read);
+                    // A socket that is never empty would keep the thread, and the timeout from being looked at.
+                    tokio::task::yield_now().await;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return,
             }

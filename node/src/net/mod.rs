@@ -43,6 +43,9 @@ const BLOCKING_THREADS: usize = 4;
 /// How long a dialled peer has to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long one of several addresses of a peer has: less than who waits for the peer's answer waits.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long the last answers have to leave after the machine has stopped.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -195,15 +198,15 @@ fn take_over(
     shared.conns().insert(Arc::clone(&conn));
     shared.counters().connections.add(1);
     // Queued before the task reads its first frame, so the machine hears of it first.
-    shared.push_all(thread, &mut vec![Input::Opened { conn: id, how }]);
-    let (shared, limits) = (Arc::clone(shared), options.frames);
+    shared.push_all(&conn, &mut vec![Input::Opened { conn: id, how }]);
+    let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        conn::serve(&shared, &conn, limits).await;
+        conn::serve(&shared, &conn).await;
         // Nobody waits for what it could not send.
         conn.abort();
         shared.conns().remove(id);
         shared.counters().connections.sub(1);
-        shared.push_all(thread, &mut vec![Input::Closed { conn: id }]);
+        shared.push_all(&conn, &mut vec![Input::Closed { conn: id }]);
         drop(admission);
     });
 }
@@ -212,10 +215,9 @@ fn take_over(
 pub(crate) fn dial(shared: &Arc<Shared>, options: &Arc<NodeOptions>, thread: usize, token: u64, address: Box<str>) {
     let (shared, options) = (Arc::clone(shared), Arc::clone(options));
     tokio::spawn(async move {
-        let connect = async { TcpStream::connect(&*resolve::resolve(&address).await?).await };
+        let connect = async { connect(&resolve::resolve(&address).await?, token).await };
         let connected = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
-            Ok(Ok(stream)) => stream.set_nodelay(true).map(|()| stream),
-            Ok(Err(error)) => Err(error),
+            Ok(connected) => connected.and_then(|stream| accept::set_options(&stream).map(|()| stream)),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
         let dialled = |result| Opened::Dialled { token, result };
@@ -224,10 +226,27 @@ pub(crate) fn dial(shared: &Arc<Shared>, options: &Arc<NodeOptions>, thread: usi
             Err(error) => {
                 let conn = shared.conns().next_id();
                 let how = dialled(Err(error.to_string().into()));
-                shared.push_all(thread, &mut vec![Input::Opened { conn, how }]);
+                shared.push_failed(thread, Input::Opened { conn, how });
             }
         }
     });
+}
+
+/// Dials one address after the other, beginning with another each time: one that does not answer has its share of the
+/// time, and not that of the others.
+async fn connect(addresses: &[SocketAddr], turn: u64) -> io::Result<TcpStream> {
+    let count = addresses.len().max(1);
+    let first = usize::try_from(turn).unwrap_or(0) % count;
+    let each = if count == 1 { CONNECT_TIMEOUT } else { ADDRESS_TIMEOUT };
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
+        match tokio::time::timeout(each, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
 }
 
 /// Closes connections on which no byte has moved for too long.

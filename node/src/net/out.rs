@@ -155,7 +155,11 @@ impl OutQueue {
         match self.chunks.front_mut() {
             Some(Chunk::Bytes(_)) => self.send_bytes(socket).map(Step::Sent),
             Some(Chunk::Range { file, pos, len, warm_to }) => {
-                let now = (*len).min(most);
+                let mut now = (*len).min(most);
+                if *pos < *warm_to {
+                    // What is behind that may be on the disk only.
+                    now = now.min(*warm_to - *pos);
+                }
                 if *pos >= *warm_to && !file.is_cached(*pos, now) {
                     return Ok(Step::Cold(Cold { file: Arc::clone(file), pos: *pos, len: now }));
                 }
