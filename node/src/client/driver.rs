@@ -7,9 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_core::client::{Client as Machine, ClientConfig, ClientEffect, ClientEffects, ClientInput, Command, Event};
+use ottla_core::client::{
+    Acks, Client as Machine, ClientConfig, ClientEffect, ClientEffects, ClientInput, Command, Event,
+};
 use ottla_core::clock::Instant;
 use ottla_core::machine::ConnId;
 use tokio::net::TcpStream;
@@ -20,6 +23,7 @@ use tokio::time::Sleep;
 use super::error::Error;
 use super::jobs::{Handle, Job, Trouble, Waiting};
 use super::socket::Socket;
+use super::unsent::Unsent;
 use crate::driver::Clock;
 
 /// Jobs that are taken before connections have their turn.
@@ -47,6 +51,8 @@ pub(super) fn start(config: &ClientConfig) -> Result<(Handle, mpsc::UnboundedRec
         clock: Clock::new(),
         inbox: Inbox { jobs: inbox, taken: VecDeque::new() },
         waiting: Waiting::new(trouble.clone(), events),
+        unsent: (config.producer.acks == Acks::None)
+            .then(|| Unsent::new(Duration::from_millis(config.rpc.request_timeout_ms))),
         sockets: BTreeMap::new(),
         dials: JoinSet::new(),
         opened: 0,
@@ -63,6 +69,8 @@ struct Driver {
     clock: Clock,
     inbox: Inbox,
     waiting: Waiting,
+    /// With acks=0.
+    unsent: Option<Unsent>,
     sockets: BTreeMap<ConnId, Socket>,
     /// Each ends with the machine's token.
     dials: JoinSet<(u64, Result<TcpStream, Box<str>>)>,
@@ -153,20 +161,39 @@ impl Driver {
             }
         }
         moved |= !closed.is_empty();
-        for conn in closed {
+        self.close(closed);
+        self.release();
+        moved
+    }
+
+    fn close(&mut self, conns: Vec<ConnId>) {
+        for conn in conns {
             self.sockets.remove(&conn);
             self.step(ClientInput::Closed { conn });
         }
         self.carry_out();
-        moved
+    }
+
+    /// Tells what has left by now.
+    fn release(&mut self) {
+        let now = self.clock.monotonic();
+        while let Some(events) = self.unsent.as_mut().and_then(|unsent| unsent.release(&self.sockets, now)) {
+            events.into_iter().for_each(|event| self.waiting.on_event(event));
+        }
     }
 
     /// Tells the machine that its time has come, or sets the alarm for it.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(due) = self.machine.next_deadline() else { return false };
-        if due <= self.clock.monotonic() {
-            self.step(ClientInput::Timeout);
-            self.carry_out();
+        let (machine, unsent) = (self.machine.next_deadline(), self.unsent.as_ref().and_then(Unsent::due));
+        let Some(due) = [machine, unsent].into_iter().flatten().min() else { return false };
+        let now = self.clock.monotonic();
+        if due <= now {
+            if machine == Some(due) {
+                self.step(ClientInput::Timeout);
+            }
+            let stuck = self.unsent.as_ref().map(|unsent| unsent.stuck(now));
+            self.close(stuck.unwrap_or_default());
+            self.release();
             return true;
         }
         // An alarm that rings too soon costs less than setting it anew at every step.
@@ -211,6 +238,7 @@ impl Driver {
 
     /// Carries out what the steps so far ask for; [`Driver::poll_sockets`] writes.
     fn carry_out(&mut self) {
+        let mut told = Vec::new();
         for effect in self.effects.drain() {
             match effect {
                 ClientEffect::Connect { token, address } => {
@@ -224,8 +252,12 @@ impl Driver {
                 ClientEffect::Close { conn } => {
                     self.sockets.remove(&conn);
                 }
+                ClientEffect::Event(event) if self.unsent.is_some() => told.push(event),
                 ClientEffect::Event(event) => self.waiting.on_event(event),
             }
+        }
+        if let Some(unsent) = self.unsent.as_mut().filter(|_| !told.is_empty()) {
+            unsent.hold(told, &self.sockets, self.clock.monotonic());
         }
     }
 }

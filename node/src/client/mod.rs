@@ -17,6 +17,7 @@
 //! the simulator drives too. Here is what it leaves to its driver: sockets, names, time, framing, and waiting for room.
 //!
 //! * `driver`: one task a client, in which the machine and its connections live; `socket`: framing
+//! * `unsent`: when a record that nobody acknowledges has its fate
 //! * `jobs`: what a handle asks of the driver, and who waits for which answer
 //! * `settings`: the configuration by Kafka's names
 //!
@@ -31,6 +32,7 @@ mod jobs;
 mod producer;
 pub mod settings;
 mod socket;
+mod unsent;
 
 pub use admin::{Admin, NewTopic};
 pub use consumer::Consumer;

@@ -21,16 +21,30 @@ pub(super) struct Socket {
     stream: TcpStream,
     input: BytesMut,
     output: VecDeque<Bytes>,
+    /// How many bytes were ever queued, and how many of them have left.
+    queued: u64,
+    sent: u64,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, input: BytesMut::new(), output: VecDeque::new() }
+        Self { stream, input: BytesMut::new(), output: VecDeque::new(), queued: 0, sent: 0 }
     }
 
     /// Queues bytes; [`Socket::poll_write`] sends them.
     pub(super) fn send(&mut self, bytes: Bytes) {
+        self.queued += bytes.len() as u64;
         self.output.push_back(bytes);
+    }
+
+    /// Where what is queued ends, if any of it is still here.
+    pub(super) fn unsent_to(&self) -> Option<u64> {
+        (self.sent < self.queued).then_some(self.queued)
+    }
+
+    /// Whether so many bytes have left.
+    pub(super) const fn has_sent(&self, bytes: u64) -> bool {
+        self.sent >= bytes
     }
 
     /// Writes what is queued, as far as the kernel takes it.
@@ -75,6 +89,7 @@ impl Socket {
     }
 
     fn consume(&mut self, mut written: usize) {
+        self.sent += written as u64;
         while let Some(first) = self.output.front_mut() {
             let part = written.min(first.len());
             first.advance(part);

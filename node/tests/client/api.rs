@@ -151,6 +151,28 @@ async fn acks_of_none_and_of_the_leader_are_written_too() {
     }
 }
 
+/// Nobody answers, so that what a program has flushed before it ends must have left.
+#[tokio::test]
+async fn what_is_flushed_without_acks_has_left() {
+    const RECORDS: u16 = 20_000;
+    let cluster = Cluster::get();
+    let base = config(&cluster.brokers);
+    let (admin, topic) = topic(&base, 1).await;
+    let mut config = base.clone();
+    (config.producer.acks, config.producer.enable_idempotence) = (Acks::None, false);
+    let producer = Producer::new(&config).expect("a valid configuration");
+    let value = "x".repeat(1_000);
+    producer.enqueue_all(vec![record(&topic, 0, &value); usize::from(RECORDS)]).await.expect("there is room");
+    producer.flush().await.expect("it is there");
+    drop(producer);
+    let partition = TopicPartition::new(topic.as_str(), 0);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while admin.end_offset(&partition).await != Ok(Offset(RECORDS.into())) {
+        assert!(tokio::time::Instant::now() < deadline, "they do not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_poll_that_is_dropped_loses_nothing() {
     let cluster = Cluster::get();
