@@ -375,10 +375,9 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn) {
             shared.push_all(conn, &mut inputs);
         }
         if let Some(frame) = heavy {
-            match shared.scan(conn.id, frame).await {
-                Some(input) => inputs.push(input),
-                None => return,
-            }
+            let Some(input) = shared.scan(conn.id, frame).await else { return };
+            inputs.push(input);
+            shared.push_all(conn, &mut inputs);
         }
         if wants_to_read && !may_read {
             // The task waits, not its thread: the round may be this thread's to make.
