@@ -67,6 +67,17 @@ impl Histogram {
     }
 }
 
+/// What the driver counts of connections.
+#[derive(Debug, Default)]
+pub struct ConnectionCounters {
+    /// Gauge: those that are open.
+    pub open: Count,
+    /// Those refused for a limit.
+    pub refused: Count,
+    /// Those closed because no byte moved.
+    pub idle_closed: Count,
+}
+
 /// The driver's counters.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -76,14 +87,10 @@ pub struct Counters {
     pub inputs: Count,
     /// Gauge: inputs that waited when the last round began.
     pub inbox: Count,
-    /// Gauge: open connections.
-    pub connections: Count,
+    /// Connections.
+    pub connections: ConnectionCounters,
     /// Gauge: open files of the log directories.
     pub open_files: Count,
-    /// Connections refused for a limit.
-    pub refused: Count,
-    /// Connections closed because no byte moved.
-    pub idle_closed: Count,
     /// Bytes received.
     pub bytes_in: Count,
     /// Bytes sent from memory.

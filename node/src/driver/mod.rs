@@ -38,7 +38,7 @@ use crate::disk::{DirectoryLock, Disk, DiskOptions, LockError};
 use crate::net;
 pub use brain::Brain;
 pub(crate) use clock::Clock;
-pub use counters::{Count, Counters, Histogram};
+pub use counters::{ConnectionCounters, Count, Counters, Histogram};
 pub(crate) use inbox::Urgency;
 pub(crate) use intake::Ingress;
 pub(crate) use round::Shared;

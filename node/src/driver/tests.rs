@@ -517,7 +517,7 @@ fn closing_either_way_is_heard_once() {
     assert!(at_end(&mut bye));
     drop(bye);
     assert_eq!(node.next_seen(), Seen::Closed(ConnId(2)));
-    assert_eq!(node.running.counters().connections.get(), 0);
+    assert_eq!(node.running.counters().connections.open.get(), 0);
     node.stop();
 }
 
@@ -574,7 +574,7 @@ fn connections_beyond_the_limits_are_refused() {
         read_exact(stream, 14);
     }
     assert!(at_end(&mut node.connect()));
-    assert_eq!(node.running.counters().refused.get(), 1);
+    assert_eq!(node.running.counters().connections.refused.get(), 1);
     node.stop();
 }
 
@@ -634,7 +634,7 @@ fn an_idle_connection_is_closed() {
     let node = Fixture::start(|options| options.max_idle = Duration::from_millis(50));
     let mut stream = node.connect();
     assert!(at_end(&mut stream));
-    assert_eq!(node.running.counters().idle_closed.get(), 1);
+    assert_eq!(node.running.counters().connections.idle_closed.get(), 1);
     node.stop();
 }
 

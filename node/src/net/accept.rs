@@ -128,7 +128,7 @@ impl Acceptor {
     }
 
     fn refuse(&self, peer: SocketAddr, limit: &str) {
-        self.shared.counters().refused.add(1);
+        self.shared.counters().connections.refused.add(1);
         self.complain(format_args!("a connection from {peer} is refused: {limit} is reached"));
     }
 

@@ -196,7 +196,7 @@ fn take_over(
     let now = shared.clock().monotonic();
     let conn = Arc::new(Conn::new(id, side, options.max_unsent_bytes, thread, stream, now));
     shared.conns().insert(Arc::clone(&conn));
-    shared.counters().connections.add(1);
+    shared.counters().connections.open.add(1);
     // Queued before the task reads its first frame, so the machine hears of it first.
     shared.push_all(&conn, &mut vec![Input::Opened { conn: id, how }]);
     let shared = Arc::clone(shared);
@@ -205,7 +205,7 @@ fn take_over(
         // Nobody waits for what it could not send.
         conn.abort();
         shared.conns().remove(id);
-        shared.counters().connections.sub(1);
+        shared.counters().connections.open.sub(1);
         shared.push_all(&conn, &mut vec![Input::Closed { conn: id }]);
         drop(admission);
     });
@@ -258,7 +258,7 @@ async fn sweep(shared: Arc<Shared>, max_idle: Duration) {
         for conn in shared.conns().all() {
             if now.since(conn.last_active()) >= max_idle {
                 tracing::debug!("{} moved no byte for {max_idle:?} and is closed", conn.id());
-                shared.counters().idle_closed.add(1);
+                shared.counters().connections.idle_closed.add(1);
                 conn.abort();
             }
         }
