@@ -243,6 +243,10 @@ fn a_reader_begins_and_ends_where_it_is_told() {
         assert_eq!(read, expected, "{place}");
     }
     assert_eq!(succeeds(brokers, &["consume", &name, "--from", "3", "-n", "4", "-D", ""], b""), "3456");
+    assert_eq!(succeeds(brokers, &["consume", &name, "--offset", "10", "-e"], b""), "");
+    for place in ["11", "11:12"] {
+        fails(brokers, &["consume", &name, "--offset", place, "-n", "1"], 1, &[&name, "ends at 10", "--offset end"]);
+    }
 }
 
 #[test]

@@ -163,6 +163,9 @@ impl Reading {
         self.bounded = until.is_some();
         for partition in find(args, admin).await? {
             let explain = |error: Error| Failure::new(explain(&partition.to_string(), &error));
+            if let Place::Offset(first) = args.offset.from {
+                check_end(&partition, first, admin.end_offset(&partition).await.map_err(explain)?)?;
+            }
             let start = match args.offset.from {
                 Place::Start => Start::Earliest,
                 Place::End if until.is_none() => Start::Latest,
@@ -272,6 +275,16 @@ impl Reading {
         // A client that is gone has nothing to unassign.
         let _ = consumer.unassign(partition.clone());
     }
+}
+
+/// A place behind the end is a mistake: it may be of a topic that was made anew, and the reader, outside of the log,
+/// would begin at its start.
+fn check_end(partition: &TopicPartition, first: i64, end: Offset) -> Result<(), Failure> {
+    if first <= end.0 {
+        return Ok(());
+    }
+    let remedy = "--offset end waits for what comes, --offset -N begins N before it, -p leaves partitions out";
+    Err(Failure::new(format!("{partition} ends at {end}; {remedy}")))
 }
 
 /// Joins the group.
