@@ -19,9 +19,9 @@ use serde_json::json;
 use self::input::{Blocks, Splitter};
 use self::parse::Shape;
 use super::progress::Progress;
-use super::{ClientArgs, block_on, explain, reach};
+use super::{ClientArgs, ProducerArgs, block_on, explain, reach};
 use crate::cli::{Failure, Output, print};
-use crate::client::{Delivered, Deliveries, Delivery, Error, ErrorCode, ProduceRecord, Producer, settings};
+use crate::client::{Delivered, Deliveries, Delivery, Error, ErrorCode, ProduceRecord, Producer};
 use crate::signals;
 
 /// What may be on its way before more is read: less than `buffer.memory`, so that nobody waits for room.
@@ -40,12 +40,8 @@ pub(in crate::cli) struct ProduceArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     shape: ShapeArgs,
-    /// How batches are compressed: none, gzip, snappy, lz4 or zstd
-    #[arg(short = 'z', long, value_name = "CODEC", value_parser = codec)]
-    compression: Option<String>,
-    /// Whose acknowledgement counts: all, 1 (the leader) or 0 (nobody)
-    #[arg(short, long, value_parser = acks)]
-    acks: Option<String>,
+    #[command(flatten)]
+    producer: ProducerArgs,
     /// Say where each record was written
     #[arg(short, long)]
     verbose: bool,
@@ -99,8 +95,7 @@ pub(in crate::cli) fn run(args: &ProduceArgs) -> Result<(), Failure> {
         // How long a topic is looked for, which there may not be.
         ("max.block.ms", "10000"),
     ];
-    own.extend(args.compression.as_deref().map(|codec| ("compression.type", codec)));
-    own.extend(args.acks.as_deref().map(|acks| ("acks", acks)));
+    own.extend(args.producer.properties());
     let config = args.client.config(&own)?;
     block_on(async {
         let interrupted = signals::interrupted()?;
@@ -284,12 +279,4 @@ impl Work<'_> {
         }
         Failure::new(explain(&format!("topic {topic}"), error))
     }
-}
-
-fn codec(text: &str) -> Result<String, &'static str> {
-    settings::codec(text).map(|_| text.to_owned())
-}
-
-fn acks(text: &str) -> Result<String, &'static str> {
-    settings::acks(text).map(|_| text.to_owned())
 }
