@@ -66,8 +66,12 @@ fn a_topic_lives() {
     succeeds(brokers, &["topic", "alter", &name, "--set", "segment.ms=777777", "-d", "retention.ms", "-p", "5"], b"");
     fails(brokers, &["topic", "alter", &name, "--set", "segment.ms=soon"], 1, &["INVALID_CONFIG", "segment.ms"]);
     fails(brokers, &["topic", "alter", &name], 2, &["--set", "--partitions"]);
+    // Of both the partitions come first: without them nothing is done, and what was done is told.
+    fails(brokers, &["topic", "alter", &name, "--set", "segment.ms=888888", "-p", "2"], 1, &["INVALID_PARTITIONS"]);
+    let half = ["were added, there are 6 now", "INVALID_CONFIG"];
+    fails(brokers, &["topic", "alter", &name, "--set", "segment.ms=soon", "-p", "6"], 1, &half);
     let described = &json(brokers, &["topic", "describe", &name, "-o", "json"])[0];
-    assert_eq!(described["partitions"].as_array().map(Vec::len), Some(5));
+    assert_eq!(described["partitions"].as_array().map(Vec::len), Some(6));
     assert_eq!(described["partitions"][0]["end_offset"], 0);
     assert_eq!(described["partitions"][4]["bytes"], 0);
     let configs = described["configs"].as_array().expect("settings");
