@@ -177,12 +177,14 @@ async fn rows(admin: &Admin, group: &GroupDescription) -> Result<Vec<Row>, Error
     Ok(places.into_iter().map(row).collect())
 }
 
-fn total_lag(rows: &[Row]) -> i64 {
-    rows.iter().filter_map(Row::lag).sum()
+/// Unknown if that of any partition is: a sum of the others would say that the group is further than it is.
+fn total_lag(rows: &[Row]) -> Option<i64> {
+    rows.iter().map(Row::lag).sum()
 }
 
 fn as_table(group: &GroupDescription, rows: &[Row]) -> String {
-    let (kind, lag) = (if group.kip_848 { "consumer" } else { "classic" }, total_lag(rows));
+    let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
+    let (kind, lag) = (if group.kip_848 { "consumer" } else { "classic" }, number(total_lag(rows)));
     let assignor = or_dash(&group.assignor);
     let mut text = format!(
         "GROUP     {}\nSTATE     {}\nTYPE      {kind}\nASSIGNOR  {assignor}\nMEMBERS   {}\nLAG       {lag}\n",
@@ -190,7 +192,6 @@ fn as_table(group: &GroupDescription, rows: &[Row]) -> String {
         group.state,
         group.members.len(),
     );
-    let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
     let row = |row: &Row| {
         let member = row.member.map(|index| &group.members[index]);
         let of = |field: fn(&GroupMember) -> &str| member.map_or("-".to_owned(), |member| or_dash(field(member)));
@@ -305,4 +306,38 @@ async fn named(admin: &Admin, args: &SeekArgs) -> Result<Vec<TopicPartition>, Fa
         named.extend(wanted.into_iter().map(|index| TopicPartition::new(topic, index)));
     }
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_that_is_not_known_is_not_none() {
+        let group = |rows: &[(Option<i64>, Option<i64>)]| {
+            let row = |(at, &(committed, end)): (i32, &(Option<i64>, Option<i64>))| Row {
+                partition: TopicPartition::new("t", at),
+                committed: committed.map(Offset),
+                end: end.map(Offset),
+                member: None,
+            };
+            let rows: Vec<_> = (0..).zip(rows).map(row).collect();
+            let group = GroupDescription {
+                group: "g".into(),
+                state: "Stable".into(),
+                protocol_type: "consumer".into(),
+                assignor: "range".into(),
+                kip_848: false,
+                members: Vec::new(),
+            };
+            let table = as_table(&group, &rows);
+            let line = table.lines().find(|line| line.starts_with("LAG")).expect("it is told").to_owned();
+            (line, as_json(&group, &rows)["lag"].clone())
+        };
+        assert_eq!(group(&[(Some(3), Some(5)), (Some(7), Some(8))]), ("LAG       3".to_owned(), 3.into()));
+        assert_eq!(group(&[]), ("LAG       0".to_owned(), 0.into()));
+        let unknown = ("LAG       -".to_owned(), Value::Null);
+        assert_eq!(group(&[(Some(3), Some(5)), (None, Some(100))]), unknown, "assigned, and not committed");
+        assert_eq!(group(&[(Some(3), None)]), unknown, "nobody says where it ends");
+    }
 }
