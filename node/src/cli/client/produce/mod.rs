@@ -4,6 +4,7 @@
 //! the producer at once. So nothing is done for a record alone but what a record needs.
 
 mod input;
+mod json;
 mod parse;
 
 use std::collections::VecDeque;
