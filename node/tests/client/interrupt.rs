@@ -58,16 +58,10 @@ impl Stuck {
         }
     }
 
-    fn interrupt(&self) {
-        let pid = i32::try_from(self.produce.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process id"), Signal::INT).expect("it runs");
-    }
-
     /// Interrupts it, and waits until it says that it has heard.
     fn interrupt_and_hear(&mut self) {
-        self.interrupt();
-        let heard = self.errors.by_ref().map_while(Result::ok).any(|line| line.contains("SIGINT"));
-        assert!(heard, "it ended");
+        interrupt(&self.produce);
+        assert!(says(&mut self.errors, "SIGINT"), "it ended");
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -83,12 +77,24 @@ impl Drop for Stuck {
     }
 }
 
+fn interrupt(child: &Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process id"), Signal::INT).expect("it runs");
+}
+
+/// Whether a line with this comes before the end.
+fn says(errors: &mut Lines<BufReader<ChildStderr>>, what: &str) -> bool {
+    errors.by_ref().map_while(Result::ok).any(|line| line.contains(what))
+}
+
 #[test]
 fn what_was_handed_in_before_an_interruption_is_written() {
     let mut stuck = Stuck::start();
     stuck.interrupt_and_hear();
     kill_process(stuck.broker.pid(), Signal::CONT).expect("it runs");
-    assert!(stuck.wait().success());
+    // What was not read is not there: it has not succeeded.
+    assert!(says(&mut stuck.errors, &format!("error: interrupted after {} records", 2 * BLOCK / LINE)));
+    assert_eq!(stuck.wait().code(), Some(1));
     let written = succeeds(&stuck.broker.address.to_string(), &["consume", TOPIC, "-e"], b"");
     assert_eq!(written.lines().count(), 2 * BLOCK / LINE);
 }
@@ -99,6 +105,6 @@ fn a_second_interruption_ends_at_once() {
     stuck.interrupt_and_hear();
     // What comes sooner is the same one, sent twice.
     thread::sleep(Duration::from_millis(350));
-    stuck.interrupt();
+    interrupt(&stuck.produce);
     assert_eq!(stuck.wait().code(), Some(130));
 }

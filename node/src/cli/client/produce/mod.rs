@@ -102,10 +102,16 @@ pub(in crate::cli) fn run(args: &ProduceArgs) -> Result<(), Failure> {
         let interrupted = signals::interrupted()?;
         reach(&config).await?;
         let producer = Producer::new(&config).map_err(Failure::new)?;
-        let mut work = Work { producer, args, under_way: VecDeque::new(), weight: 0, delivered: 0 };
+        let under_way = VecDeque::new();
+        let mut work = Work { producer, args, under_way, weight: 0, delivered: 0, interrupted: false };
         let records = work.produce(shape, interrupted).await;
         let rest = work.finish().await;
-        records.and(rest)
+        records.and(rest)?;
+        match work.interrupted {
+            // Whoever runs this has to know that not all of the input was written.
+            true => Err(Failure::new(format!("interrupted after {} records", work.delivered))),
+            false => Ok(()),
+        }
     })
 }
 
@@ -117,6 +123,8 @@ struct Work<'a> {
     /// About how many bytes of `buffer.memory` are taken.
     weight: usize,
     delivered: usize,
+    /// Whether the input was left in the middle: not what is typed, which nobody else ends.
+    interrupted: bool,
 }
 
 enum UnderWay {
@@ -143,7 +151,10 @@ impl Work<'_> {
         while left > 0 {
             let block = tokio::select! {
                 biased;
-                () = &mut interrupted => break,
+                () = &mut interrupted => {
+                    self.interrupted = !typed;
+                    break;
+                }
                 block = blocks.next() => block?,
             };
             let ended = block.is_none();
