@@ -1,4 +1,4 @@
-//! Ctrl-C, while a broker stands still.
+//! Ctrl-C, while a broker stands still, or who reads the output does.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -107,4 +107,31 @@ fn a_second_interruption_ends_at_once() {
     thread::sleep(Duration::from_millis(350));
     interrupt(&stuck.produce);
     assert_eq!(stuck.wait().code(), Some(130));
+}
+
+#[test]
+fn a_second_interruption_ends_a_reader_whose_output_nobody_takes() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let broker = Broker::start(env!("CARGO_BIN_EXE_ottla"), dir.path());
+    let address = broker.address.to_string();
+    succeeds(&address, &["topic", "create", TOPIC], b"");
+    // Far more than a pipe holds.
+    succeeds(&address, &["produce", TOPIC], format!("{:>1$}\n", "it", LINE - 1).repeat(20_000).as_bytes());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    let command = command.args(["consume", TOPIC, "-b", &address]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut consume = command.spawn().expect("the binary starts");
+    let mut errors = BufReader::new(consume.stderr.take().expect("it is piped")).lines();
+    let mut output = BufReader::new(consume.stdout.take().expect("it is piped")).lines();
+    assert!(output.next().is_some_and(|line| line.is_ok()), "it reads");
+    interrupt(&consume);
+    assert!(says(&mut errors, "SIGINT"), "it ended");
+    thread::sleep(Duration::from_millis(350));
+    interrupt(&consume);
+    let begun = Instant::now();
+    while consume.try_wait().expect("it is ours").is_none() && begun.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // It has ended already, or never will.
+    let _ = consume.kill();
+    assert_eq!(consume.wait().expect("it ends").code(), Some(130));
 }

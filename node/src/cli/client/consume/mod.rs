@@ -113,7 +113,7 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
             read = reading.read(&mut consumer, &writer) => read,
             () = interrupted => Ok(()),
         };
-        let written = writer.finish();
+        let written = writer.finish().await;
         if args.group.is_some() {
             reading.put_back(&mut consumer, matches!(written, Ok(true))).map_err(Failure::new)?;
             consumer.close().await.map_err(Failure::new)?;
