@@ -266,7 +266,9 @@ fn common_mistakes_in_records_are_explained() {
     fails(brokers, &["produce", &name, "it", "--acks", "2"], 2, &["all"]);
     fails(brokers, &["produce", &name, "-F", "/no/such/file"], 2, &["cannot read /no/such/file"]);
     let large = vec![b'x'; 2 << 20];
-    fails_with_input(brokers, &["produce", &name], &large, 1, &["1 of 1 records", "max.request.size"]);
+    fails_with_input(brokers, &["produce", &name], &large, 1, &["a line is longer", "-D", "max.request.size"]);
+    let words = ["produce", &name, "-X", "max.request.size=1000"];
+    fails_with_input(brokers, &words, &[&large[..2_000], b"\n"].concat(), 1, &["1 of 1 records", "max.request.size"]);
 }
 
 #[test]

@@ -27,6 +27,8 @@ use crate::signals;
 
 /// What may be on its way before more is read: less than `buffer.memory`, so that nobody waits for room.
 const MOST_UNDER_WAY: usize = 24 << 20;
+/// How many characters JSON may take for a byte, as in \u0000.
+const JSON_BYTE: usize = 6;
 /// How long nothing may move before the reason is told.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -103,7 +105,9 @@ pub(in crate::cli) fn run(args: &ProduceArgs) -> Result<(), Failure> {
         reach(&config).await?;
         let producer = Producer::new(&config).map_err(Failure::new)?;
         let under_way = VecDeque::new();
-        let mut work = Work { producer, args, under_way, weight: 0, delivered: 0, interrupted: false };
+        let most = config.producer.max_request_size;
+        let longest_line = if args.shape.json { most.saturating_mul(JSON_BYTE) } else { most };
+        let mut work = Work { producer, args, longest_line, under_way, weight: 0, delivered: 0, interrupted: false };
         let records = work.produce(shape, interrupted).await;
         let rest = work.finish().await;
         records.and(rest)?;
@@ -119,6 +123,7 @@ pub(in crate::cli) fn run(args: &ProduceArgs) -> Result<(), Failure> {
 struct Work<'a> {
     producer: Producer,
     args: &'a ProduceArgs,
+    longest_line: usize,
     under_way: VecDeque<UnderWay>,
     /// About how many bytes of `buffer.memory` are taken.
     weight: usize,
@@ -143,7 +148,7 @@ impl Work<'_> {
         }
         let mut blocks = Blocks::open(args.file.as_deref())?;
         let typed = args.file.is_none() && io::stdin().is_terminal();
-        let mut splitter = Splitter::new(args.shape.delimiter.clone());
+        let mut splitter = Splitter::new(args.shape.delimiter.clone(), self.longest_line);
         let progress = Progress::new("written", None, !typed && !args.verbose);
         let mut left = args.shape.count.unwrap_or(u64::MAX);
         let mut number = 0_u64;
