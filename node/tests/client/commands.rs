@@ -286,6 +286,29 @@ fn a_reader_of_the_output_may_go_away() {
 }
 
 #[test]
+fn a_topic_that_is_deleted_is_not_waited_for() {
+    let cluster = Cluster::get();
+    let (brokers, name) = (cluster.brokers.as_str(), topic(&cluster.brokers, "1"));
+    succeeds(brokers, &["produce", &name, "one"], b"");
+    // One with a place to stop at, one without.
+    let readers = [vec!["--offset", "0:10"], vec![]].map(|words| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        command.args(["consume", &name, "-b", brokers]).args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut reader = command.spawn().expect("the binary starts");
+        let mut output = BufReader::new(reader.stdout.take().expect("it is piped")).lines();
+        assert_eq!(output.next().expect("a line").expect("it is UTF-8"), "one");
+        (reader, output)
+    });
+    succeeds(brokers, &["topic", "delete", &name], b"");
+    for (reader, _output) in readers {
+        let output = reader.wait_with_output().expect("it ends");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(&format!("topic {name}: UNKNOWN_TOPIC_OR_PARTITION")), "{error}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[test]
 fn a_group_is_moved_described_and_deleted() {
     let cluster = Cluster::get();
     let (brokers, name, group) = (cluster.brokers.as_str(), topic(&cluster.brokers, "2"), fresh("group"));

@@ -16,12 +16,14 @@ use super::place::{PLACES, Place, Range};
 use super::topic::missing;
 use super::{ClientArgs, block_on, encoding, explain, reach};
 use crate::cli::Failure;
-use crate::client::{Admin, ConsumeError, Consumer, Error, Offset, PolledRecords, Start, TopicPartition};
+use crate::client::{
+    Admin, ConsumeError, Consumer, Error, ErrorCode, Offset, PolledRecords, Start, TopicDescription, TopicPartition,
+};
 use crate::signals;
 
 /// How long a poll waits.
 const POLL: Duration = Duration::from_millis(500);
-/// Polls without anything before the reason is told.
+/// Polls without anything before the reason is looked for and told.
 const PATIENCE: u32 = 6;
 
 #[derive(Debug, Args)]
@@ -101,6 +103,8 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
             until: BTreeMap::new(),
             bounded: false,
             commits: args.group.is_some(),
+            // The topics of a group, and those that are found by their names, may go and come back.
+            named: if args.group.is_some() || args.regex { &[] } else { &args.topics },
             last: Vec::new(),
         };
         if args.group.is_some() {
@@ -110,7 +114,7 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
         }
         let writer = Writer::start()?;
         let read = tokio::select! {
-            read = reading.read(&mut consumer, &writer) => read,
+            read = reading.read(&admin, &mut consumer, &writer) => read,
             () = interrupted => Ok(()),
         };
         let written = writer.finish().await;
@@ -134,7 +138,7 @@ fn format_of(args: &ConsumeArgs) -> Result<Format, String> {
 }
 
 /// What is read, and how far.
-struct Reading {
+struct Reading<'a> {
     format: Format,
     /// How many records are still to be printed.
     left: u64,
@@ -144,6 +148,8 @@ struct Reading {
     bounded: bool,
     /// Whether what was polled is committed by the next poll: then it has to be printed before that.
     commits: bool,
+    /// The topics that have to be there.
+    named: &'a [String],
     /// What the last poll brought.
     last: Vec<Part>,
 }
@@ -156,7 +162,7 @@ struct Part {
     surplus: Option<Offset>,
 }
 
-impl Reading {
+impl Reading<'_> {
     /// Finds partitions and places.
     async fn begin(&mut self, args: &ConsumeArgs, admin: &Admin, consumer: &mut Consumer) -> Result<(), Failure> {
         let until = args.offset.until.or(args.exit.then_some(Place::End));
@@ -193,8 +199,8 @@ impl Reading {
         Ok(())
     }
 
-    async fn read(&mut self, consumer: &mut Consumer, writer: &Writer) -> Result<(), Failure> {
-        let mut idle = 0;
+    async fn read(&mut self, admin: &Admin, consumer: &mut Consumer, writer: &Writer) -> Result<(), Failure> {
+        let mut idle: u32 = 0;
         while self.left > 0 && !(self.bounded && self.until.is_empty()) {
             match consumer.poll(POLL).await {
                 Ok(polled) => {
@@ -204,6 +210,9 @@ impl Reading {
                     }
                     if idle == PATIENCE {
                         tell(consumer);
+                    }
+                    if idle > 0 && idle.is_multiple_of(PATIENCE) {
+                        self.look_for_topics(admin).await?;
                     }
                     let block = self.format_all(&polled, consumer);
                     let wanted =
@@ -267,6 +276,22 @@ impl Reading {
             if consumer.position(&partition).await.is_some_and(|position| position >= until) {
                 self.end(&partition, consumer);
             }
+        }
+    }
+
+    /// A client waits for a topic that is gone, as it may be that a broker does not know it yet. A person does not.
+    async fn look_for_topics(&self, admin: &Admin) -> Result<(), Failure> {
+        const GONE: &[ErrorCode] = &[ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
+        if self.named.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = self.named.iter().map(String::as_str).collect();
+        // Who says nothing is waited for.
+        let Ok(cluster) = admin.describe_topics(&names).await else { return Ok(()) };
+        let gone = |topic: &TopicDescription| topic.error.filter(|code| GONE.contains(code));
+        match cluster.topics.iter().find_map(|topic| Some((topic, gone(topic)?))) {
+            Some((topic, code)) => Err(missing(&topic.name, code)),
+            None => Ok(()),
         }
     }
 
