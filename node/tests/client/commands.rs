@@ -327,6 +327,15 @@ fn a_group_is_moved_described_and_deleted() {
         "{moved}"
     );
 
+    // What is outside of the log is its nearer end, and that is said.
+    let beyond = ottla(brokers, &["group", "seek", &group, "--to", "40", "-t", &name, "--dry-run", "-o", "json"], b"");
+    let (moved, said) = (serde_json::from_slice::<Value>(&beyond.stdout), String::from_utf8_lossy(&beyond.stderr));
+    let moved = moved.unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!((&moved[0]["now"], &moved[1]["now"]), (&0.into(), &40.into()));
+    assert_eq!(said, format!("warning: {name}-0 reaches from 0 to 0: it is 0 there, not 40\n"));
+    let absent = format!("{name}:7");
+    fails(brokers, &["group", "seek", &group, "--to", "end", "-t", &absent], 1, &["no partition 7", "its last is 1"]);
+
     let described = &json(brokers, &["group", "describe", &group, "-o", "json"])[0];
     assert_eq!((&described["state"], &described["lag"]), (&"Empty".into(), &15.into()));
     assert_eq!(described["offsets"][1]["committed"], 35);

@@ -1,16 +1,16 @@
 //! `ottla group`: list, describe with lag, seek, delete.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::consume::{Partitions, partitions};
+use super::consume::{chosen, partitions};
 use super::place::{PLACES, Place};
-use super::topic::missing;
 use super::{ClientArgs, OutputArgs, admin, block_on, bounds, explain, report, table};
 use crate::cli::{Failure, Output, print};
-use crate::client::{Admin, Error, ErrorCode, GroupDescription, GroupMember, ListedGroup, Offset, TopicPartition};
+use crate::client::{Admin, Error, GroupDescription, GroupMember, ListedGroup, Offset, TopicPartition};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum GroupCommand {
@@ -259,7 +259,7 @@ async fn seek(args: &SeekArgs) -> Result<(), Failure> {
     }
     let mut moves = Vec::new();
     for partition in partitions {
-        let offset = args.to.resolve(&admin, &partition).await.map_err(explain)?;
+        let offset = resolve(args.to, &admin, &partition).await.map_err(explain)?;
         moves.push((partition, offset));
     }
     if !args.dry_run {
@@ -285,6 +285,19 @@ async fn seek(args: &SeekArgs) -> Result<(), Failure> {
     })
 }
 
+/// The offset that a place is. One outside of the log would make members go where `auto.offset.reset` says: as with
+/// Kafka's own tool it is the nearest that is there.
+async fn resolve(to: Place, admin: &Admin, partition: &TopicPartition) -> Result<Offset, Error> {
+    let Place::Offset(wanted) = to else { return to.resolve(admin, partition).await };
+    let (start, end) = (admin.start_offset(partition).await?, admin.end_offset(partition).await?);
+    let nearest = wanted.max(start.0).min(end.0);
+    if nearest != wanted {
+        let reaches = format!("{partition} reaches from {start} to {end}");
+        let _ = writeln!(io::stderr(), "warning: {reaches}: it is {nearest} there, not {wanted}");
+    }
+    Ok(Offset(nearest))
+}
+
 /// The partitions that --topics names.
 async fn named(admin: &Admin, args: &SeekArgs) -> Result<Vec<TopicPartition>, Failure> {
     let mut named = Vec::new();
@@ -295,15 +308,9 @@ async fn named(admin: &Admin, args: &SeekArgs) -> Result<Vec<TopicPartition>, Fa
         };
         let cluster = admin.describe_topics(&[topic]).await;
         let cluster = cluster.map_err(|error| Failure::new(explain(&format!("topic {topic}"), &error)))?;
-        let Some(described) = cluster.topics.first().filter(|described| described.error.is_none()) else {
-            return Err(missing(topic, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        };
-        let all = described.partitions.iter().map(|partition| partition.index);
-        let wanted: Vec<_> = match list {
-            Some(Partitions(list)) => list,
-            None => all.collect(),
-        };
-        named.extend(wanted.into_iter().map(|index| TopicPartition::new(topic, index)));
+        for described in &cluster.topics {
+            named.extend(chosen(described, list.as_ref())?);
+        }
     }
     Ok(named)
 }

@@ -340,18 +340,23 @@ async fn find(args: &ConsumeArgs, admin: &Admin) -> Result<Vec<TopicPartition>, 
     let cluster = cluster.map_err(|error| Failure::new(explain("the topics", &error)))?;
     let mut found = Vec::new();
     for topic in &cluster.topics {
-        if let Some(code) = topic.error {
-            return Err(missing(&topic.name, code));
-        }
-        let all: Vec<_> = topic.partitions.iter().map(|partition| partition.index).collect();
-        let wanted = args.partitions.as_ref().map_or(&all, |Partitions(wanted)| wanted);
-        if let Some(absent) = wanted.iter().find(|index| !all.contains(index)) {
-            let last = all.len().saturating_sub(1);
-            return Err(Failure::new(format!("topic {} has no partition {absent}; its last is {last}", topic.name)));
-        }
-        found.extend(wanted.iter().map(|&index| TopicPartition::new(&*topic.name, index)));
+        found.extend(chosen(topic, args.partitions.as_ref())?);
     }
     Ok(found)
+}
+
+/// The partitions of a topic that are wanted; all, if that is not said.
+pub(super) fn chosen(topic: &TopicDescription, wanted: Option<&Partitions>) -> Result<Vec<TopicPartition>, Failure> {
+    if let Some(code) = topic.error {
+        return Err(missing(&topic.name, code));
+    }
+    let all: Vec<_> = topic.partitions.iter().map(|partition| partition.index).collect();
+    let wanted = wanted.map_or(&all, |Partitions(wanted)| wanted);
+    if let Some(absent) = wanted.iter().find(|index| !all.contains(index)) {
+        let last = all.len().saturating_sub(1);
+        return Err(Failure::new(format!("topic {} has no partition {absent}; its last is {last}", topic.name)));
+    }
+    Ok(wanted.iter().map(|&index| TopicPartition::new(&*topic.name, index)).collect())
 }
 
 /// The topics that there are now and that the pattern matches; but for Kafka's own.
