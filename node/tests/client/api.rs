@@ -107,7 +107,13 @@ async fn many_records_at_once_have_one_report() {
     let failed: BTreeMap<_, _> = report.failed.into_iter().collect();
     let why = |index: usize| match &failed[&index] {
         Error::Failed { error, definite: true, .. } => error.clone(),
-        other @ (Error::Failed { .. } | Error::Config(_) | Error::NoRoom { .. } | Error::Closed) => panic!("{other}"),
+        other @ (Error::Failed { .. }
+        | Error::Config(_)
+        | Error::NoRoom { .. }
+        | Error::NoLeader(_)
+        | Error::Closed) => {
+            panic!("{other}")
+        }
     };
     assert!(matches!(why(7), ClientError::RecordTooLarge(_)));
     assert_eq!(why(9), ClientError::NoPartition(77));
