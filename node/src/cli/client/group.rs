@@ -162,12 +162,13 @@ async fn rows(admin: &Admin, group: &GroupDescription) -> Result<Vec<Row>, Error
             places.entry(partition.clone()).or_default().1 = Some(index);
         }
     }
-    // A topic that is gone has no leader to ask for its end.
+    // A topic that is gone has no leader to ask for its end, and a partition may have none.
     let mut names: Vec<_> = places.keys().map(|partition| &*partition.topic).collect();
     names.dedup();
     let cluster = admin.describe_topics(&names).await?;
     let topics = cluster.topics.iter().filter(|topic| topic.error.is_none());
-    let led = topics.flat_map(|topic| topic.partitions.iter().map(|it| TopicPartition::new(&*topic.name, it.index)));
+    let all = topics.flat_map(|topic| topic.partitions.iter().map(move |it| (&*topic.name, it)));
+    let led = all.filter(|(_, it)| it.leader.is_some()).map(|(name, it)| TopicPartition::new(name, it.index));
     let led: Vec<_> = led.filter(|partition| places.contains_key(partition)).collect();
     let ends = bounds(admin, &led).await;
     let ends: BTreeMap<_, _> =
