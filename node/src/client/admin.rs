@@ -1,9 +1,12 @@
 //! Administration: the cluster, topics, settings, groups.
 
+use std::time::Duration;
+
 use ottla_core::client::{
     AdminReply, AdminRequest, ClientConfig, ClientError, ClusterDescription, CommittedOffset, ConfigEntry,
     GroupDescription, ListedGroup, LogDescription, QuorumDescription, Resource,
 };
+use ottla_core::rpc::RpcError;
 use ottla_core::types::{BrokerId, Offset, TopicPartition};
 use ottla_wire::{ErrorCode, Uuid};
 use tokio::sync::oneshot;
@@ -12,7 +15,11 @@ use super::driver;
 use super::error::Error;
 use super::jobs::{Handle, Job};
 
-/// Asks and changes things, each within `default.api.timeout.ms`. A clone uses the same connections.
+/// How long is asked why something failed.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// Asks and changes things, each within `default.api.timeout.ms` and a moment to see why not. A clone uses the same
+/// connections.
 #[derive(Clone, Debug)]
 pub struct Admin {
     handle: Handle,
@@ -123,10 +130,8 @@ impl Admin {
 
     /// Deletes what lies before an offset, or all. Says where the log starts now.
     pub async fn delete_records(&self, partition: TopicPartition, before: Option<Offset>) -> Result<Offset, Error> {
-        let AdminReply::LogStart { offset } = self.request(AdminRequest::DeleteRecords { partition, before }).await?
-        else {
-            unexpected()
-        };
+        let request = AdminRequest::DeleteRecords { partition: partition.clone(), before };
+        let AdminReply::LogStart { offset } = self.request_leader(&partition, request).await? else { unexpected() };
         Ok(offset)
     }
 
@@ -209,12 +214,27 @@ impl Admin {
     }
 
     async fn offset(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<Offset>, Error> {
-        let AdminReply::Offset { offset, .. } =
-            self.request(AdminRequest::ListOffset { partition: partition.clone(), timestamp }).await?
-        else {
-            unexpected()
-        };
+        let request = AdminRequest::ListOffset { partition: partition.clone(), timestamp };
+        let AdminReply::Offset { offset, .. } = self.request_leader(partition, request).await? else { unexpected() };
         Ok(Some(offset).filter(|offset| offset.0 >= 0))
+    }
+
+    /// Asks the leader of a partition. Who has waited for it in vain is told so if there is none, or no such partition.
+    async fn request_leader(&self, partition: &TopicPartition, request: AdminRequest) -> Result<AdminReply, Error> {
+        let reply = self.request(request).await;
+        // It was never sent.
+        let Err(Error::Failed { error: ClientError::Rpc(RpcError::TimedOut), definite: true, .. }) = reply else {
+            return reply;
+        };
+        let described = tokio::time::timeout(A_MOMENT, self.describe_topics(&[&partition.topic])).await;
+        let Ok(Ok(cluster)) = described else { return reply };
+        let Some(topic) = cluster.topics.first() else { return reply };
+        let failed = |error| Err(Error::Failed { error, definite: true, trouble: None });
+        match topic.partitions.iter().find(|it| it.index == partition.partition) {
+            Some(found) if found.leader.is_some() => reply,
+            Some(_) => Err(Error::NoLeader(partition.clone())),
+            None => failed(topic.error.map_or(ClientError::NoPartition(partition.partition), ClientError::Broker)),
+        }
     }
 
     async fn change(&self, request: AdminRequest) -> Result<(), Error> {
@@ -224,7 +244,6 @@ impl Admin {
 
 /// Whether a group may be one of the classic protocol.
 fn is_other_kind(error: &Error) -> bool {
-    use ottla_core::rpc::RpcError;
     let Error::Failed { error, .. } = error else { return false };
     matches!(error, ClientError::Rpc(RpcError::UnsupportedVersion(_)))
         || matches!(error.code(), Some(ErrorCode::GROUP_ID_NOT_FOUND | ErrorCode::UNSUPPORTED_VERSION))
@@ -232,4 +251,64 @@ fn is_other_kind(error: &Error) -> bool {
 
 fn unexpected() -> ! {
     unreachable!("the machine answers each request with its own reply")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ottla_core::client::{PartitionDescription, TopicDescription};
+    use ottla_core::types::LeaderEpoch;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// What an administrator is told who waits for the leader of the first partition, of a topic that is like this.
+    async fn waited_in_vain(topic: TopicDescription) -> Error {
+        let (jobs, mut asked) = mpsc::unbounded_channel();
+        let admin = Admin { handle: Handle { jobs, trouble: Arc::default() } };
+        tokio::spawn(async move {
+            while let Some(Job::Admin { request, waiter }) = asked.recv().await {
+                let answer = if matches!(*request, AdminRequest::Describe { .. }) {
+                    let (brokers, topics) = (Vec::new(), vec![topic.clone()]);
+                    Ok(AdminReply::Cluster(Box::new(ClusterDescription {
+                        cluster_id: None,
+                        controller: None,
+                        brokers,
+                        topics,
+                    })))
+                } else {
+                    Err(Error::Failed { error: ClientError::Rpc(RpcError::TimedOut), definite: true, trouble: None })
+                };
+                waiter.send(answer).expect("it waits");
+            }
+        });
+        admin.end_offset(&TopicPartition::new("t", 0)).await.expect_err("it waited in vain")
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_leader_in_vain_is_told_why() {
+        let partition = |leader| PartitionDescription {
+            index: 0,
+            leader,
+            leader_epoch: LeaderEpoch(1),
+            replicas: vec![BrokerId(1)],
+            in_sync: vec![BrokerId(1)],
+            offline: vec![],
+        };
+        let topic = |error, partitions| TopicDescription {
+            name: "t".into(),
+            id: Uuid::ZERO,
+            internal: false,
+            error,
+            partitions,
+        };
+        let told = async |topic| waited_in_vain(topic).await.to_string();
+        let leaderless = told(topic(None, vec![partition(None)])).await;
+        assert_eq!(leaderless, "t-0 has no leader; a broker that has all of it must come back");
+        assert_eq!(told(topic(None, vec![partition(Some(BrokerId(1)))])).await, "no answer came in time");
+        assert_eq!(told(topic(None, vec![])).await, "the topic has no partition 0");
+        let gone = told(topic(Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), vec![])).await;
+        assert!(gone.starts_with("UNKNOWN_TOPIC_OR_PARTITION"), "{gone}");
+    }
 }

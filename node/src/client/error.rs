@@ -17,6 +17,9 @@ pub enum Error {
         /// Why no connection could be made of late, if that was so.
         trouble: Option<Box<str>>,
     },
+    /// Nobody leads the partition: none of its replicas is there, or none may.
+    #[error("{0} has no leader; a broker that has all of it must come back")]
+    NoLeader(TopicPartition),
     /// The configuration contradicts itself.
     #[error("{0}")]
     Config(Box<str>),
@@ -70,7 +73,7 @@ impl Error {
     pub const fn is_definite(&self) -> bool {
         match self {
             Self::Failed { definite, .. } => *definite,
-            Self::Config(_) | Self::NoRoom { .. } => true,
+            Self::NoLeader(_) | Self::Config(_) | Self::NoRoom { .. } => true,
             Self::Closed => false,
         }
     }
@@ -80,7 +83,7 @@ impl Error {
     pub const fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Failed { error, .. } => error.code(),
-            Self::Config(_) | Self::NoRoom { .. } | Self::Closed => None,
+            Self::NoLeader(_) | Self::Config(_) | Self::NoRoom { .. } | Self::Closed => None,
         }
     }
 }

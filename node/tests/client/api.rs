@@ -107,7 +107,13 @@ async fn many_records_at_once_have_one_report() {
     let failed: BTreeMap<_, _> = report.failed.into_iter().collect();
     let why = |index: usize| match &failed[&index] {
         Error::Failed { error, definite: true, .. } => error.clone(),
-        other @ (Error::Failed { .. } | Error::Config(_) | Error::NoRoom { .. } | Error::Closed) => panic!("{other}"),
+        other @ (Error::Failed { .. }
+        | Error::Config(_)
+        | Error::NoRoom { .. }
+        | Error::NoLeader(_)
+        | Error::Closed) => {
+            panic!("{other}")
+        }
     };
     assert!(matches!(why(7), ClientError::RecordTooLarge(_)));
     assert_eq!(why(9), ClientError::NoPartition(77));
@@ -324,12 +330,12 @@ async fn two_members_share_a_topic_and_what_they_commit_is_kept() {
     assert_eq!(&*admin.describe_group(&group).await.expect("it is there").state, "Empty");
 }
 
-#[tokio::test]
-async fn a_member_that_leaves_commits_nothing_that_a_dropped_poll_has_taken() {
-    let cluster = Cluster::get();
-    let mut config = config(&cluster.brokers);
-    let (admin, topic) = topic(&config, 1).await;
+/// A member of a group, with the group's name, that was given 4 of the 10 records of a topic, while a poll that was
+/// dropped has taken 4 more.
+async fn member_with_a_dropped_poll(config: &ClientConfig) -> (Admin, TopicPartition, Consumer, String) {
+    let (admin, topic) = topic(config, 1).await;
     let group = fresh("dropped");
+    let mut config = config.clone();
     config.group.group_id = Some(group.as_str().into());
     config.reader.auto_offset_reset = ottla::client::AutoOffsetReset::Earliest;
     config.reader.max_poll_records = 4;
@@ -352,9 +358,51 @@ async fn a_member_that_leaves_commits_nothing_that_a_dropped_poll_has_taken() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), taken).await.expect("the poll takes them");
+    (admin, partition, member, group)
+}
+
+async fn committed(admin: &Admin, group: &str) -> Vec<i64> {
+    let committed = admin.committed_offsets(group).await.expect("it is there");
+    committed.iter().map(|it| it.offset.0).collect()
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_commits_nothing_that_a_dropped_poll_has_taken() {
+    let cluster = Cluster::get();
+    let (admin, _, member, group) = member_with_a_dropped_poll(&config(&cluster.brokers)).await;
     member.close().await.expect("it leaves");
-    let committed = admin.committed_offsets(&group).await.expect("it is there");
-    assert_eq!(committed.iter().map(|it| it.offset.0).collect::<Vec<_>>(), [4]);
+    assert_eq!(committed(&admin, &group).await, [4]);
+}
+
+#[tokio::test]
+async fn a_commit_is_of_what_was_given_and_not_of_what_a_dropped_poll_has_taken() {
+    let cluster = Cluster::get();
+    let mut config = config(&cluster.brokers);
+    config.group.enable_auto_commit = false;
+    let (admin, partition, mut member, group) = member_with_a_dropped_poll(&config).await;
+    member.commit().await.expect("it is a member");
+    assert_eq!(committed(&admin, &group).await, [4]);
+    let rest = read(&mut member, 6).await;
+    assert_eq!(rest.iter().map(|record| record.offset.0).collect::<Vec<_>>(), [4, 5, 6, 7, 8, 9]);
+    member.commit().await.expect("it is a member");
+    assert_eq!(committed(&admin, &group).await, [10]);
+    // A place that nothing was read from is one too.
+    member.seek(partition, Start::Offset(Offset(7))).expect("it is read");
+    member.commit().await.expect("it is a member");
+    assert_eq!(committed(&admin, &group).await, [7]);
+}
+
+#[tokio::test]
+async fn a_seek_drops_what_a_dropped_poll_has_taken() {
+    let cluster = Cluster::get();
+    let mut config = config(&cluster.brokers);
+    config.group.enable_auto_commit = false;
+    let (admin, partition, mut member, group) = member_with_a_dropped_poll(&config).await;
+    member.seek(partition, Start::Offset(Offset(1))).expect("it is read");
+    let again = read(&mut member, 9).await;
+    assert_eq!(again.iter().map(|record| record.offset.0).collect::<Vec<_>>(), (1..10).collect::<Vec<_>>());
+    member.commit().await.expect("it is a member");
+    assert_eq!(committed(&admin, &group).await, [10]);
 }
 
 #[tokio::test]

@@ -66,8 +66,12 @@ fn a_topic_lives() {
     succeeds(brokers, &["topic", "alter", &name, "--set", "segment.ms=777777", "-d", "retention.ms", "-p", "5"], b"");
     fails(brokers, &["topic", "alter", &name, "--set", "segment.ms=soon"], 1, &["INVALID_CONFIG", "segment.ms"]);
     fails(brokers, &["topic", "alter", &name], 2, &["--set", "--partitions"]);
+    // Of both the partitions come first: without them nothing is done, and what was done is told.
+    fails(brokers, &["topic", "alter", &name, "--set", "segment.ms=888888", "-p", "2"], 1, &["INVALID_PARTITIONS"]);
+    let half = ["were added, there are 6 now", "INVALID_CONFIG"];
+    fails(brokers, &["topic", "alter", &name, "--set", "segment.ms=soon", "-p", "6"], 1, &half);
     let described = &json(brokers, &["topic", "describe", &name, "-o", "json"])[0];
-    assert_eq!(described["partitions"].as_array().map(Vec::len), Some(5));
+    assert_eq!(described["partitions"].as_array().map(Vec::len), Some(6));
     assert_eq!(described["partitions"][0]["end_offset"], 0);
     assert_eq!(described["partitions"][4]["bytes"], 0);
     let configs = described["configs"].as_array().expect("settings");
@@ -243,6 +247,10 @@ fn a_reader_begins_and_ends_where_it_is_told() {
         assert_eq!(read, expected, "{place}");
     }
     assert_eq!(succeeds(brokers, &["consume", &name, "--from", "3", "-n", "4", "-D", ""], b""), "3456");
+    assert_eq!(succeeds(brokers, &["consume", &name, "--offset", "10", "-e"], b""), "");
+    for place in ["11", "11:12"] {
+        fails(brokers, &["consume", &name, "--offset", place, "-n", "1"], 1, &[&name, "ends at 10", "--offset end"]);
+    }
 }
 
 #[test]
@@ -258,7 +266,9 @@ fn common_mistakes_in_records_are_explained() {
     fails(brokers, &["produce", &name, "it", "--acks", "2"], 2, &["all"]);
     fails(brokers, &["produce", &name, "-F", "/no/such/file"], 2, &["cannot read /no/such/file"]);
     let large = vec![b'x'; 2 << 20];
-    fails_with_input(brokers, &["produce", &name], &large, 1, &["1 of 1 records", "max.request.size"]);
+    fails_with_input(brokers, &["produce", &name], &large, 1, &["a line is longer", "-D", "max.request.size"]);
+    let words = ["produce", &name, "-X", "max.request.size=1000"];
+    fails_with_input(brokers, &words, &[&large[..2_000], b"\n"].concat(), 1, &["1 of 1 records", "max.request.size"]);
 }
 
 #[test]
@@ -273,6 +283,29 @@ fn a_reader_of_the_output_may_go_away() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_topic_that_is_deleted_is_not_waited_for() {
+    let cluster = Cluster::get();
+    let (brokers, name) = (cluster.brokers.as_str(), topic(&cluster.brokers, "1"));
+    succeeds(brokers, &["produce", &name, "one"], b"");
+    // One with a place to stop at, one without.
+    let readers = [vec!["--offset", "0:10"], vec![]].map(|words| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        command.args(["consume", &name, "-b", brokers]).args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut reader = command.spawn().expect("the binary starts");
+        let mut output = BufReader::new(reader.stdout.take().expect("it is piped")).lines();
+        assert_eq!(output.next().expect("a line").expect("it is UTF-8"), "one");
+        (reader, output)
+    });
+    succeeds(brokers, &["topic", "delete", &name], b"");
+    for (reader, _output) in readers {
+        let output = reader.wait_with_output().expect("it ends");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(&format!("topic {name}: UNKNOWN_TOPIC_OR_PARTITION")), "{error}");
+        assert_eq!(output.status.code(), Some(1));
+    }
 }
 
 #[test]
@@ -293,6 +326,15 @@ fn a_group_is_moved_described_and_deleted() {
         moved.lines().any(|line| line.split_whitespace().collect::<Vec<_>>() == [&name, "1", "30", "35"]),
         "{moved}"
     );
+
+    // What is outside of the log is its nearer end, and that is said.
+    let beyond = ottla(brokers, &["group", "seek", &group, "--to", "40", "-t", &name, "--dry-run", "-o", "json"], b"");
+    let (moved, said) = (serde_json::from_slice::<Value>(&beyond.stdout), String::from_utf8_lossy(&beyond.stderr));
+    let moved = moved.unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!((&moved[0]["now"], &moved[1]["now"]), (&0.into(), &40.into()));
+    assert_eq!(said, format!("warning: {name}-0 reaches from 0 to 0: it is 0 there, not 40\n"));
+    let absent = format!("{name}:7");
+    fails(brokers, &["group", "seek", &group, "--to", "end", "-t", &absent], 1, &["no partition 7", "its last is 1"]);
 
     let described = &json(brokers, &["group", "describe", &group, "-o", "json"])[0];
     assert_eq!((&described["state"], &described["lag"]), (&"Empty".into(), &15.into()));

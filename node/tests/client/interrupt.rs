@@ -1,4 +1,4 @@
-//! Ctrl-C, while a broker stands still.
+//! Ctrl-C, while a broker stands still, or who reads the output does.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -58,16 +58,10 @@ impl Stuck {
         }
     }
 
-    fn interrupt(&self) {
-        let pid = i32::try_from(self.produce.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process id"), Signal::INT).expect("it runs");
-    }
-
     /// Interrupts it, and waits until it says that it has heard.
     fn interrupt_and_hear(&mut self) {
-        self.interrupt();
-        let heard = self.errors.by_ref().map_while(Result::ok).any(|line| line.contains("SIGINT"));
-        assert!(heard, "it ended");
+        interrupt(&self.produce);
+        assert!(says(&mut self.errors, "SIGINT"), "it ended");
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -83,12 +77,24 @@ impl Drop for Stuck {
     }
 }
 
+fn interrupt(child: &Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process id"), Signal::INT).expect("it runs");
+}
+
+/// Whether a line with this comes before the end.
+fn says(errors: &mut Lines<BufReader<ChildStderr>>, what: &str) -> bool {
+    errors.by_ref().map_while(Result::ok).any(|line| line.contains(what))
+}
+
 #[test]
 fn what_was_handed_in_before_an_interruption_is_written() {
     let mut stuck = Stuck::start();
     stuck.interrupt_and_hear();
     kill_process(stuck.broker.pid(), Signal::CONT).expect("it runs");
-    assert!(stuck.wait().success());
+    // What was not read is not there: it has not succeeded.
+    assert!(says(&mut stuck.errors, &format!("error: interrupted after {} records", 2 * BLOCK / LINE)));
+    assert_eq!(stuck.wait().code(), Some(1));
     let written = succeeds(&stuck.broker.address.to_string(), &["consume", TOPIC, "-e"], b"");
     assert_eq!(written.lines().count(), 2 * BLOCK / LINE);
 }
@@ -99,6 +105,33 @@ fn a_second_interruption_ends_at_once() {
     stuck.interrupt_and_hear();
     // What comes sooner is the same one, sent twice.
     thread::sleep(Duration::from_millis(350));
-    stuck.interrupt();
+    interrupt(&stuck.produce);
     assert_eq!(stuck.wait().code(), Some(130));
+}
+
+#[test]
+fn a_second_interruption_ends_a_reader_whose_output_nobody_takes() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let broker = Broker::start(env!("CARGO_BIN_EXE_ottla"), dir.path());
+    let address = broker.address.to_string();
+    succeeds(&address, &["topic", "create", TOPIC], b"");
+    // Far more than a pipe holds.
+    succeeds(&address, &["produce", TOPIC], format!("{:>1$}\n", "it", LINE - 1).repeat(20_000).as_bytes());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    let command = command.args(["consume", TOPIC, "-b", &address]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut consume = command.spawn().expect("the binary starts");
+    let mut errors = BufReader::new(consume.stderr.take().expect("it is piped")).lines();
+    let mut output = BufReader::new(consume.stdout.take().expect("it is piped")).lines();
+    assert!(output.next().is_some_and(|line| line.is_ok()), "it reads");
+    interrupt(&consume);
+    assert!(says(&mut errors, "SIGINT"), "it ended");
+    thread::sleep(Duration::from_millis(350));
+    interrupt(&consume);
+    let begun = Instant::now();
+    while consume.try_wait().expect("it is ours").is_none() && begun.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // It has ended already, or never will.
+    let _ = consume.kill();
+    assert_eq!(consume.wait().expect("it ends").code(), Some(130));
 }

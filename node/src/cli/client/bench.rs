@@ -8,15 +8,18 @@ use ottla_core::rng::Rng;
 use serde_json::json;
 
 use super::progress::Progress;
-use super::{ClientArgs, OutputArgs, block_on, bounds, explain, reach, table};
+use super::{ClientArgs, OutputArgs, ProducerArgs, block_on, bounds, explain, reach, table};
 use crate::cli::{Failure, Output, print};
 use crate::client::{
     Admin, ClientConfig, Consumer, Error, ErrorCode, NewTopic, Offset, ProduceRecord, Producer, Start, TopicPartition,
-    settings,
 };
 
-/// Records that are handed in at once.
+/// Records that are handed in at once, at most.
 const TOGETHER: u64 = 4_000;
+/// What they take of `buffer.memory`, at most.
+const BYTES_TOGETHER: u64 = 4 << 20;
+/// What each takes beside its value.
+const OVERHEAD: u64 = 36;
 /// What values are cut from: bytes that no codec makes smaller.
 const NOISE: usize = 1 << 20;
 /// How long nothing may come before the broker is given up.
@@ -36,12 +39,8 @@ pub(in crate::cli) struct BenchArgs {
     /// How many partitions a topic gets that is made
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
-    /// Whose acknowledgement counts: all, 1 or 0
-    #[arg(short, long, default_value = "all", value_parser = settings::acks)]
-    acks: crate::client::Acks,
-    /// How batches are compressed: none, gzip, snappy, lz4 or zstd
-    #[arg(short = 'z', long, default_value = "none", value_parser = settings::codec)]
-    compression: crate::client::Compression,
+    #[command(flatten)]
+    producer: ProducerArgs,
     /// Only one of both
     #[arg(long, value_enum)]
     only: Option<Work>,
@@ -66,17 +65,7 @@ struct Measured {
 }
 
 pub(in crate::cli) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let mut config = args.client.config(&[
-        ("batch.size", "1000000"),
-        ("buffer.memory", "67108864"),
-        ("auto.offset.reset", "earliest"),
-        ("max.poll.records", "4000"),
-        ("max.partition.fetch.bytes", "4194304"),
-    ])?;
-    config.producer.compression = args.compression;
-    config.producer.acks = args.acks;
-    config.producer.enable_idempotence &= args.acks == crate::client::Acks::All;
-    config.check().map_err(Failure::usage)?;
+    let config = config(args)?;
     let measured = block_on(async {
         reach(&config).await?;
         let admin = Admin::new(&config).map_err(Failure::new)?;
@@ -102,6 +91,18 @@ pub(in crate::cli) fn run(args: &BenchArgs) -> Result<(), Failure> {
             super::json(&measured.iter().map(object).collect())?
         }
     })
+}
+
+fn config(args: &BenchArgs) -> Result<ClientConfig, Failure> {
+    let mut own = vec![
+        ("batch.size", "1000000"),
+        ("buffer.memory", "67108864"),
+        ("auto.offset.reset", "earliest"),
+        ("max.poll.records", "4000"),
+        ("max.partition.fetch.bytes", "4194304"),
+    ];
+    own.extend(args.producer.properties());
+    args.client.config(&own)
 }
 
 async fn prepare(admin: &Admin, name: &str, args: &BenchArgs) -> Result<(), Failure> {
@@ -140,7 +141,7 @@ async fn produce(config: &ClientConfig, name: &str, args: &BenchArgs) -> Result<
     let (mut at, mut made, mut under_way) = (0, 0, std::collections::VecDeque::new());
     let begun = Instant::now();
     while made < args.records {
-        let count = TOGETHER.min(args.records - made);
+        let count = together(args.size).min(args.records - made);
         let records = (0..count).map(|_| {
             at = (at + 61) % (NOISE - size);
             ProduceRecord { value: Some(noise.slice(at..at + size)), ..template.clone() }
@@ -159,6 +160,12 @@ async fn produce(config: &ClientConfig, name: &str, args: &BenchArgs) -> Result<
     }
     progress.finish();
     Ok(Measured { work: "produce", records: made, bytes: made * u64::from(args.size), time })
+}
+
+/// How many records of this size are handed in at once: no more than a few batches hold, or all of them would wait for
+/// room, and one by one be as long as they are many.
+fn together(size: u32) -> u64 {
+    TOGETHER.min(BYTES_TOGETHER / (u64::from(size) + OVERHEAD)).max(1)
 }
 
 async fn settle(deliveries: Option<crate::client::Deliveries>) -> Result<(), Failure> {
@@ -218,4 +225,40 @@ fn as_table(measured: &[Measured]) -> String {
         ]
     };
     table(&["WORK", "RECORDS", "SECONDS", "RECORDS/S", "MB/S"], measured.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::client::{Acks, Codec};
+
+    #[derive(Parser)]
+    struct Bench {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    /// The codec, and whose acknowledgement counts, under these words.
+    fn configured(words: &[&str]) -> (Codec, Acks) {
+        let bench = Bench::try_parse_from(["bench"].iter().chain(words)).expect("they are known");
+        let producer = config(&bench.args).expect("they fit").producer;
+        (producer.compression.codec(), producer.acks)
+    }
+
+    #[test]
+    fn what_nobody_said_by_a_flag_is_left_to_the_properties() {
+        assert_eq!(configured(&[]), (Codec::None, Acks::All));
+        assert_eq!(configured(&["-z", "lz4", "-a", "0"]), (Codec::Lz4, Acks::None));
+        assert_eq!(configured(&["-X", "compression.type=zstd", "-X", "acks=1"]), (Codec::Zstd, Acks::Leader));
+    }
+
+    #[test]
+    fn large_records_are_handed_in_by_their_bytes() {
+        assert_eq!(together(0), TOGETHER);
+        assert_eq!(together(100), TOGETHER);
+        assert_eq!(together(1_000_000), 4);
+        assert_eq!(together(u32::MAX), 1);
+    }
 }

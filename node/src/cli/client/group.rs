@@ -1,16 +1,16 @@
 //! `ottla group`: list, describe with lag, seek, delete.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::consume::{Partitions, partitions};
+use super::consume::{chosen, partitions};
 use super::place::{PLACES, Place};
-use super::topic::missing;
 use super::{ClientArgs, OutputArgs, admin, block_on, bounds, explain, report, table};
 use crate::cli::{Failure, Output, print};
-use crate::client::{Admin, Error, ErrorCode, GroupDescription, GroupMember, ListedGroup, Offset, TopicPartition};
+use crate::client::{Admin, Error, GroupDescription, GroupMember, ListedGroup, Offset, TopicPartition};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum GroupCommand {
@@ -162,12 +162,13 @@ async fn rows(admin: &Admin, group: &GroupDescription) -> Result<Vec<Row>, Error
             places.entry(partition.clone()).or_default().1 = Some(index);
         }
     }
-    // A topic that is gone has no leader to ask for its end.
+    // A topic that is gone has no leader to ask for its end, and a partition may have none.
     let mut names: Vec<_> = places.keys().map(|partition| &*partition.topic).collect();
     names.dedup();
     let cluster = admin.describe_topics(&names).await?;
     let topics = cluster.topics.iter().filter(|topic| topic.error.is_none());
-    let led = topics.flat_map(|topic| topic.partitions.iter().map(|it| TopicPartition::new(&*topic.name, it.index)));
+    let all = topics.flat_map(|topic| topic.partitions.iter().map(move |it| (&*topic.name, it)));
+    let led = all.filter(|(_, it)| it.leader.is_some()).map(|(name, it)| TopicPartition::new(name, it.index));
     let led: Vec<_> = led.filter(|partition| places.contains_key(partition)).collect();
     let ends = bounds(admin, &led).await;
     let ends: BTreeMap<_, _> =
@@ -177,12 +178,14 @@ async fn rows(admin: &Admin, group: &GroupDescription) -> Result<Vec<Row>, Error
     Ok(places.into_iter().map(row).collect())
 }
 
-fn total_lag(rows: &[Row]) -> i64 {
-    rows.iter().filter_map(Row::lag).sum()
+/// Unknown if that of any partition is: a sum of the others would say that the group is further than it is.
+fn total_lag(rows: &[Row]) -> Option<i64> {
+    rows.iter().map(Row::lag).sum()
 }
 
 fn as_table(group: &GroupDescription, rows: &[Row]) -> String {
-    let (kind, lag) = (if group.kip_848 { "consumer" } else { "classic" }, total_lag(rows));
+    let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
+    let (kind, lag) = (if group.kip_848 { "consumer" } else { "classic" }, number(total_lag(rows)));
     let assignor = or_dash(&group.assignor);
     let mut text = format!(
         "GROUP     {}\nSTATE     {}\nTYPE      {kind}\nASSIGNOR  {assignor}\nMEMBERS   {}\nLAG       {lag}\n",
@@ -190,7 +193,6 @@ fn as_table(group: &GroupDescription, rows: &[Row]) -> String {
         group.state,
         group.members.len(),
     );
-    let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
     let row = |row: &Row| {
         let member = row.member.map(|index| &group.members[index]);
         let of = |field: fn(&GroupMember) -> &str| member.map_or("-".to_owned(), |member| or_dash(field(member)));
@@ -258,7 +260,7 @@ async fn seek(args: &SeekArgs) -> Result<(), Failure> {
     }
     let mut moves = Vec::new();
     for partition in partitions {
-        let offset = args.to.resolve(&admin, &partition).await.map_err(explain)?;
+        let offset = resolve(args.to, &admin, &partition).await.map_err(explain)?;
         moves.push((partition, offset));
     }
     if !args.dry_run {
@@ -284,6 +286,19 @@ async fn seek(args: &SeekArgs) -> Result<(), Failure> {
     })
 }
 
+/// The offset that a place is. One outside of the log would make members go where `auto.offset.reset` says: as with
+/// Kafka's own tool it is the nearest that is there.
+async fn resolve(to: Place, admin: &Admin, partition: &TopicPartition) -> Result<Offset, Error> {
+    let Place::Offset(wanted) = to else { return to.resolve(admin, partition).await };
+    let (start, end) = (admin.start_offset(partition).await?, admin.end_offset(partition).await?);
+    let nearest = wanted.max(start.0).min(end.0);
+    if nearest != wanted {
+        let reaches = format!("{partition} reaches from {start} to {end}");
+        let _ = writeln!(io::stderr(), "warning: {reaches}: it is {nearest} there, not {wanted}");
+    }
+    Ok(Offset(nearest))
+}
+
 /// The partitions that --topics names.
 async fn named(admin: &Admin, args: &SeekArgs) -> Result<Vec<TopicPartition>, Failure> {
     let mut named = Vec::new();
@@ -294,15 +309,43 @@ async fn named(admin: &Admin, args: &SeekArgs) -> Result<Vec<TopicPartition>, Fa
         };
         let cluster = admin.describe_topics(&[topic]).await;
         let cluster = cluster.map_err(|error| Failure::new(explain(&format!("topic {topic}"), &error)))?;
-        let Some(described) = cluster.topics.first().filter(|described| described.error.is_none()) else {
-            return Err(missing(topic, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        };
-        let all = described.partitions.iter().map(|partition| partition.index);
-        let wanted: Vec<_> = match list {
-            Some(Partitions(list)) => list,
-            None => all.collect(),
-        };
-        named.extend(wanted.into_iter().map(|index| TopicPartition::new(topic, index)));
+        for described in &cluster.topics {
+            named.extend(chosen(described, list.as_ref())?);
+        }
     }
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_that_is_not_known_is_not_none() {
+        let group = |rows: &[(Option<i64>, Option<i64>)]| {
+            let row = |(at, &(committed, end)): (i32, &(Option<i64>, Option<i64>))| Row {
+                partition: TopicPartition::new("t", at),
+                committed: committed.map(Offset),
+                end: end.map(Offset),
+                member: None,
+            };
+            let rows: Vec<_> = (0..).zip(rows).map(row).collect();
+            let group = GroupDescription {
+                group: "g".into(),
+                state: "Stable".into(),
+                protocol_type: "consumer".into(),
+                assignor: "range".into(),
+                kip_848: false,
+                members: Vec::new(),
+            };
+            let table = as_table(&group, &rows);
+            let line = table.lines().find(|line| line.starts_with("LAG")).expect("it is told").to_owned();
+            (line, as_json(&group, &rows)["lag"].clone())
+        };
+        assert_eq!(group(&[(Some(3), Some(5)), (Some(7), Some(8))]), ("LAG       3".to_owned(), 3.into()));
+        assert_eq!(group(&[]), ("LAG       0".to_owned(), 0.into()));
+        let unknown = ("LAG       -".to_owned(), Value::Null);
+        assert_eq!(group(&[(Some(3), Some(5)), (None, Some(100))]), unknown, "assigned, and not committed");
+        assert_eq!(group(&[(Some(3), None)]), unknown, "nobody says where it ends");
+    }
 }

@@ -37,6 +37,17 @@ pub(super) struct ClientArgs {
     pub(super) properties: Vec<(String, String)>,
 }
 
+/// How records are written.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ProducerArgs {
+    /// How batches are compressed: none, gzip, snappy, lz4 or zstd
+    #[arg(short = 'z', long, value_name = "CODEC", value_parser = codec)]
+    compression: Option<String>,
+    /// Whose acknowledgement counts: all, 1 (the leader) or 0 (nobody)
+    #[arg(short, long, value_parser = acks)]
+    acks: Option<String>,
+}
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct OutputArgs {
@@ -63,6 +74,22 @@ impl ClientArgs {
         }
         Ok(config)
     }
+}
+
+impl ProducerArgs {
+    /// What was said, by Kafka's names.
+    pub(super) fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        let compression = self.compression.as_deref().map(|codec| ("compression.type", codec));
+        compression.into_iter().chain(self.acks.as_deref().map(|acks| ("acks", acks)))
+    }
+}
+
+fn codec(text: &str) -> Result<String, &'static str> {
+    settings::codec(text).map(|_| text.to_owned())
+}
+
+fn acks(text: &str) -> Result<String, &'static str> {
+    settings::acks(text).map(|_| text.to_owned())
 }
 
 /// Runs a command that is a client: in one thread, so that records do not move from core to core.

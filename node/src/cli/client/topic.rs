@@ -159,14 +159,19 @@ async fn alter(args: &AlterArgs) -> Result<(), Failure> {
     let admin = admin(&args.client).await?;
     let set = args.set.iter().map(|(key, value)| (key.as_str().into(), Some(value.as_str().into())));
     let entries: Vec<_> = set.chain(args.unset.iter().map(|key| (key.as_str().into(), None))).collect();
-    let mut done = Ok(());
-    if !entries.is_empty() {
-        done = admin.alter_configs(Resource::Topic, &args.name, entries).await;
+    // Two requests: if the first is refused nothing is done; if the second is, what the first did is told.
+    if let Some(count) = args.partitions {
+        let added = admin.create_partitions(&args.name, count).await;
+        if added.is_err() || entries.is_empty() {
+            return report("topic", &[fate(&args.name, added, None)], args.output.output);
+        }
     }
-    if let (Ok(()), Some(count)) = (&done, args.partitions) {
-        done = admin.create_partitions(&args.name, count).await;
+    let set = admin.alter_configs(Resource::Topic, &args.name, entries).await;
+    let (name, mut done) = fate(&args.name, set, None);
+    if let (Err(why), Some(count)) = (&mut done, args.partitions) {
+        *why += &format!("; its partitions were added, there are {count} now");
     }
-    report("topic", &[fate(&args.name, done, None)], args.output.output)
+    report("topic", &[(name, done)], args.output.output)
 }
 
 fn fate(name: &str, done: Result<(), Error>, excused: Option<ErrorCode>) -> Fate {

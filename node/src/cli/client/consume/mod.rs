@@ -16,12 +16,14 @@ use super::place::{PLACES, Place, Range};
 use super::topic::missing;
 use super::{ClientArgs, block_on, encoding, explain, reach};
 use crate::cli::Failure;
-use crate::client::{Admin, ConsumeError, Consumer, Error, Offset, PolledRecords, Start, TopicPartition};
+use crate::client::{
+    Admin, ConsumeError, Consumer, Error, ErrorCode, Offset, PolledRecords, Start, TopicDescription, TopicPartition,
+};
 use crate::signals;
 
 /// How long a poll waits.
 const POLL: Duration = Duration::from_millis(500);
-/// Polls without anything before the reason is told.
+/// Polls without anything before the reason is looked for and told.
 const PATIENCE: u32 = 6;
 
 #[derive(Debug, Args)]
@@ -101,6 +103,8 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
             until: BTreeMap::new(),
             bounded: false,
             commits: args.group.is_some(),
+            // The topics of a group, and those that are found by their names, may go and come back.
+            named: if args.group.is_some() || args.regex { &[] } else { &args.topics },
             last: Vec::new(),
         };
         if args.group.is_some() {
@@ -110,10 +114,10 @@ pub(in crate::cli) fn run(args: &ConsumeArgs) -> Result<(), Failure> {
         }
         let writer = Writer::start()?;
         let read = tokio::select! {
-            read = reading.read(&mut consumer, &writer) => read,
+            read = reading.read(&admin, &mut consumer, &writer) => read,
             () = interrupted => Ok(()),
         };
-        let written = writer.finish();
+        let written = writer.finish().await;
         if args.group.is_some() {
             reading.put_back(&mut consumer, matches!(written, Ok(true))).map_err(Failure::new)?;
             consumer.close().await.map_err(Failure::new)?;
@@ -134,7 +138,7 @@ fn format_of(args: &ConsumeArgs) -> Result<Format, String> {
 }
 
 /// What is read, and how far.
-struct Reading {
+struct Reading<'a> {
     format: Format,
     /// How many records are still to be printed.
     left: u64,
@@ -144,6 +148,8 @@ struct Reading {
     bounded: bool,
     /// Whether what was polled is committed by the next poll: then it has to be printed before that.
     commits: bool,
+    /// The topics that have to be there.
+    named: &'a [String],
     /// What the last poll brought.
     last: Vec<Part>,
 }
@@ -156,13 +162,16 @@ struct Part {
     surplus: Option<Offset>,
 }
 
-impl Reading {
+impl Reading<'_> {
     /// Finds partitions and places.
     async fn begin(&mut self, args: &ConsumeArgs, admin: &Admin, consumer: &mut Consumer) -> Result<(), Failure> {
         let until = args.offset.until.or(args.exit.then_some(Place::End));
         self.bounded = until.is_some();
         for partition in find(args, admin).await? {
             let explain = |error: Error| Failure::new(explain(&partition.to_string(), &error));
+            if let Place::Offset(first) = args.offset.from {
+                check_end(&partition, first, admin.end_offset(&partition).await.map_err(explain)?)?;
+            }
             let start = match args.offset.from {
                 Place::Start => Start::Earliest,
                 Place::End if until.is_none() => Start::Latest,
@@ -190,8 +199,8 @@ impl Reading {
         Ok(())
     }
 
-    async fn read(&mut self, consumer: &mut Consumer, writer: &Writer) -> Result<(), Failure> {
-        let mut idle = 0;
+    async fn read(&mut self, admin: &Admin, consumer: &mut Consumer, writer: &Writer) -> Result<(), Failure> {
+        let mut idle: u32 = 0;
         while self.left > 0 && !(self.bounded && self.until.is_empty()) {
             match consumer.poll(POLL).await {
                 Ok(polled) => {
@@ -201,6 +210,9 @@ impl Reading {
                     }
                     if idle == PATIENCE {
                         tell(consumer);
+                    }
+                    if idle > 0 && idle.is_multiple_of(PATIENCE) {
+                        self.look_for_topics(admin).await?;
                     }
                     let block = self.format_all(&polled, consumer);
                     let wanted =
@@ -267,11 +279,37 @@ impl Reading {
         }
     }
 
+    /// A client waits for a topic that is gone, as it may be that a broker does not know it yet. A person does not.
+    async fn look_for_topics(&self, admin: &Admin) -> Result<(), Failure> {
+        const GONE: &[ErrorCode] = &[ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
+        if self.named.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = self.named.iter().map(String::as_str).collect();
+        // Who says nothing is waited for.
+        let Ok(cluster) = admin.describe_topics(&names).await else { return Ok(()) };
+        let gone = |topic: &TopicDescription| topic.error.filter(|code| GONE.contains(code));
+        match cluster.topics.iter().find_map(|topic| Some((topic, gone(topic)?))) {
+            Some((topic, code)) => Err(missing(&topic.name, code)),
+            None => Ok(()),
+        }
+    }
+
     fn end(&mut self, partition: &TopicPartition, consumer: &mut Consumer) {
         self.until.remove(partition);
         // A client that is gone has nothing to unassign.
         let _ = consumer.unassign(partition.clone());
     }
+}
+
+/// A place behind the end is a mistake: it may be of a topic that was made anew, and the reader, outside of the log,
+/// would begin at its start.
+fn check_end(partition: &TopicPartition, first: i64, end: Offset) -> Result<(), Failure> {
+    if first <= end.0 {
+        return Ok(());
+    }
+    let remedy = "--offset end waits for what comes, --offset -N begins N before it, -p leaves partitions out";
+    Err(Failure::new(format!("{partition} ends at {end}; {remedy}")))
 }
 
 /// Joins the group.
@@ -302,18 +340,23 @@ async fn find(args: &ConsumeArgs, admin: &Admin) -> Result<Vec<TopicPartition>, 
     let cluster = cluster.map_err(|error| Failure::new(explain("the topics", &error)))?;
     let mut found = Vec::new();
     for topic in &cluster.topics {
-        if let Some(code) = topic.error {
-            return Err(missing(&topic.name, code));
-        }
-        let all: Vec<_> = topic.partitions.iter().map(|partition| partition.index).collect();
-        let wanted = args.partitions.as_ref().map_or(&all, |Partitions(wanted)| wanted);
-        if let Some(absent) = wanted.iter().find(|index| !all.contains(index)) {
-            let last = all.len().saturating_sub(1);
-            return Err(Failure::new(format!("topic {} has no partition {absent}; its last is {last}", topic.name)));
-        }
-        found.extend(wanted.iter().map(|&index| TopicPartition::new(&*topic.name, index)));
+        found.extend(chosen(topic, args.partitions.as_ref())?);
     }
     Ok(found)
+}
+
+/// The partitions of a topic that are wanted; all, if that is not said.
+pub(super) fn chosen(topic: &TopicDescription, wanted: Option<&Partitions>) -> Result<Vec<TopicPartition>, Failure> {
+    if let Some(code) = topic.error {
+        return Err(missing(&topic.name, code));
+    }
+    let all: Vec<_> = topic.partitions.iter().map(|partition| partition.index).collect();
+    let wanted = wanted.map_or(&all, |Partitions(wanted)| wanted);
+    if let Some(absent) = wanted.iter().find(|index| !all.contains(index)) {
+        let last = all.len().saturating_sub(1);
+        return Err(Failure::new(format!("topic {} has no partition {absent}; its last is {last}", topic.name)));
+    }
+    Ok(wanted.iter().map(|&index| TopicPartition::new(&*topic.name, index)).collect())
 }
 
 /// The topics that there are now and that the pattern matches; but for Kafka's own.

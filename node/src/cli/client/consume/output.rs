@@ -54,9 +54,12 @@ impl Writer {
     }
 
     /// Waits until all is written, and says whether it is. A reader that has gone away, as `head` does, is no failure.
-    pub(super) fn finish(self) -> Result<bool, Failure> {
-        drop(self.blocks);
-        match self.thread.join() {
+    pub(super) async fn finish(self) -> Result<bool, Failure> {
+        let Self { blocks, thread } = self;
+        drop(blocks);
+        // A reader that does not go on keeps neither signals nor the group's heartbeats waiting.
+        let written = tokio::task::spawn_blocking(move || thread.join()).await;
+        match written.map_err(Failure::new)? {
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Failure::new(format!("cannot write the output: {error}")))
             }

@@ -15,8 +15,6 @@ use crate::cli::Failure;
 const BLOCK: usize = 256 << 10;
 /// Blocks that wait.
 const BLOCKS: usize = 4;
-/// A line that is longer is none: no broker takes such a record.
-const LONGEST_LINE: usize = 1 << 30;
 
 /// The blocks of an input as they come: what a pipe has now is not kept waiting for what it may have later.
 pub(super) struct Blocks(mpsc::Receiver<io::Result<Bytes>>);
@@ -63,14 +61,16 @@ fn read(mut source: Box<dyn Read + Send>, blocks: &mpsc::Sender<io::Result<Bytes
 pub(super) struct Splitter {
     delimiter: Bytes,
     finder: Finder<'static>,
+    /// A line that is longer and has no end yet will be no record.
+    longest: usize,
     /// The beginning of a line whose end is in a block to come.
-    rest: Bytes,
+    rest: BytesMut,
 }
 
 impl Splitter {
-    pub(super) fn new(delimiter: Bytes) -> Self {
+    pub(super) fn new(delimiter: Bytes, longest: usize) -> Self {
         let finder = Finder::new(&delimiter).into_owned();
-        Self { delimiter, finder, rest: Bytes::new() }
+        Self { delimiter, finder, longest, rest: BytesMut::new() }
     }
 
     /// Calls `line` with each line that is whole by now; `None` ends the input, and the last line with it.
@@ -80,10 +80,10 @@ impl Splitter {
         line: &mut dyn FnMut(Bytes) -> Result<(), String>,
     ) -> Result<(), Failure> {
         let Some(block) = block else {
-            let last = std::mem::take(&mut self.rest);
+            let last = std::mem::take(&mut self.rest).freeze();
             return if last.is_empty() { Ok(()) } else { line(last).map_err(Failure::new) };
         };
-        let text = self.join(block)?;
+        let Some(text) = self.join(block) else { return self.check_rest() };
         let mut start = 0;
         let ends: Box<dyn Iterator<Item = usize> + '_> = match self.delimiter[..] {
             [byte] => Box::new(memchr::memchr_iter(byte, &text)),
@@ -93,23 +93,29 @@ impl Splitter {
             line(text.slice(start..end)).map_err(Failure::new)?;
             start = end + self.delimiter.len();
         }
-        self.rest = text.slice(start..);
-        Ok(())
+        self.rest.extend_from_slice(&text[start..]);
+        self.check_rest()
     }
 
-    /// The rest and the block in one.
-    fn join(&mut self, block: Bytes) -> Result<Bytes, Failure> {
-        let rest = std::mem::take(&mut self.rest);
-        if rest.is_empty() {
-            return Ok(block);
+    /// The rest and the block in one, if a line ends there. As long as none does, only what is new is searched and
+    /// copied, so that a long line costs no more than many short ones.
+    fn join(&mut self, block: Bytes) -> Option<Bytes> {
+        if self.rest.is_empty() {
+            return Some(block);
         }
-        if rest.len() > LONGEST_LINE {
-            return Err(Failure::new("a line is longer than any record may be; is the delimiter right (-D)?"));
+        // A delimiter may have begun in what is not new.
+        let searched = self.rest.len().saturating_sub(self.delimiter.len() - 1);
+        self.rest.extend_from_slice(&block);
+        self.finder.find(&self.rest[searched..])?;
+        Some(std::mem::take(&mut self.rest).freeze())
+    }
+
+    fn check_rest(&self) -> Result<(), Failure> {
+        if self.rest.len() <= self.longest {
+            return Ok(());
         }
-        let mut joined = BytesMut::with_capacity(rest.len() + block.len());
-        joined.extend_from_slice(&rest);
-        joined.extend_from_slice(&block);
-        Ok(joined.freeze())
+        let remedy = "is the delimiter right (-D)? -X max.request.size=BYTES allows more";
+        Err(Failure::new(format!("a line is longer than any record may be ({} bytes); {remedy}", self.longest)))
     }
 }
 
@@ -119,7 +125,7 @@ mod tests {
 
     /// All lines of a text that comes in blocks of any size.
     fn lines(text: &str, delimiter: &'static str, block: usize) -> Vec<String> {
-        let mut splitter = Splitter::new(delimiter.into());
+        let mut splitter = Splitter::new(delimiter.into(), 100);
         let mut lines = Vec::new();
         let mut take = |line: Bytes| {
             lines.push(String::from_utf8_lossy(&line).into_owned());
@@ -138,7 +144,44 @@ mod tests {
             assert_eq!(lines("one\n\nthree\nlast", "\n", block), ["one", "", "three", "last"]);
             assert_eq!(lines("one\n", "\n", block), ["one"]);
             assert_eq!(lines("a--b-c---d", "--", block), ["a", "b-c", "-d"], "{block}");
+            assert_eq!(lines("a-=-=-b--=-c", "-=-", block), ["a", "=-b-", "c"], "{block}");
             assert!(lines("", "\n", block).is_empty());
         }
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_any_record_is_not_waited_for() {
+        for block in 1..12 {
+            let mut splitter = Splitter::new(";".into(), 20);
+            let mut taken = Vec::new();
+            let mut blocks = std::iter::once(&b"one;"[..]).chain(b"twenty bytes and more".chunks(block));
+            let failed = blocks.try_for_each(|block| {
+                splitter.split(Some(Bytes::copy_from_slice(block)), &mut |line| {
+                    taken.push(line);
+                    Ok(())
+                })
+            });
+            let why = failed.expect_err("too long").message;
+            assert!(why.contains("(20 bytes)") && why.contains("max.request.size"), "{why}");
+            assert_eq!(taken, ["one"]);
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_neither_copied_nor_searched_again_with_each_block() {
+        // Of these a search of all that is there would look at 2^35 bytes.
+        let (blocks, block) = (1 << 13, Bytes::from(vec![b'x'; 1 << 10]));
+        let mut splitter = Splitter::new("--".into(), 1 << 30);
+        for _ in 0..blocks {
+            splitter.split(Some(block.clone()), &mut |_| Err("no line ends".to_owned())).expect("none");
+        }
+        let mut lengths = Vec::new();
+        let mut take = |line: Bytes| {
+            lengths.push(line.len());
+            Ok(())
+        };
+        splitter.split(Some(Bytes::from_static(b"--y")), &mut take).expect("lines are short");
+        splitter.split(None, &mut take).expect("lines are short");
+        assert_eq!(lengths, [blocks << 10, 1]);
     }
 }

@@ -4,6 +4,7 @@
 //! the producer at once. So nothing is done for a record alone but what a record needs.
 
 mod input;
+mod json;
 mod parse;
 
 use std::collections::VecDeque;
@@ -19,13 +20,15 @@ use serde_json::json;
 use self::input::{Blocks, Splitter};
 use self::parse::Shape;
 use super::progress::Progress;
-use super::{ClientArgs, block_on, explain, reach};
+use super::{ClientArgs, ProducerArgs, block_on, explain, reach};
 use crate::cli::{Failure, Output, print};
-use crate::client::{Delivered, Deliveries, Delivery, Error, ErrorCode, ProduceRecord, Producer, settings};
+use crate::client::{Delivered, Deliveries, Delivery, Error, ErrorCode, ProduceRecord, Producer};
 use crate::signals;
 
 /// What may be on its way before more is read: less than `buffer.memory`, so that nobody waits for room.
 const MOST_UNDER_WAY: usize = 24 << 20;
+/// How many characters JSON may take for a byte, as in \u0000.
+const JSON_BYTE: usize = 6;
 /// How long nothing may move before the reason is told.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -40,12 +43,8 @@ pub(in crate::cli) struct ProduceArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     shape: ShapeArgs,
-    /// How batches are compressed: none, gzip, snappy, lz4 or zstd
-    #[arg(short = 'z', long, value_name = "CODEC", value_parser = codec)]
-    compression: Option<String>,
-    /// Whose acknowledgement counts: all, 1 (the leader) or 0 (nobody)
-    #[arg(short, long, value_parser = acks)]
-    acks: Option<String>,
+    #[command(flatten)]
+    producer: ProducerArgs,
     /// Say where each record was written
     #[arg(short, long)]
     verbose: bool,
@@ -99,17 +98,24 @@ pub(in crate::cli) fn run(args: &ProduceArgs) -> Result<(), Failure> {
         // How long a topic is looked for, which there may not be.
         ("max.block.ms", "10000"),
     ];
-    own.extend(args.compression.as_deref().map(|codec| ("compression.type", codec)));
-    own.extend(args.acks.as_deref().map(|acks| ("acks", acks)));
+    own.extend(args.producer.properties());
     let config = args.client.config(&own)?;
     block_on(async {
         let interrupted = signals::interrupted()?;
         reach(&config).await?;
         let producer = Producer::new(&config).map_err(Failure::new)?;
-        let mut work = Work { producer, args, under_way: VecDeque::new(), weight: 0, delivered: 0 };
+        let under_way = VecDeque::new();
+        let most = config.producer.max_request_size;
+        let longest_line = if args.shape.json { most.saturating_mul(JSON_BYTE) } else { most };
+        let mut work = Work { producer, args, longest_line, under_way, weight: 0, delivered: 0, interrupted: false };
         let records = work.produce(shape, interrupted).await;
         let rest = work.finish().await;
-        records.and(rest)
+        records.and(rest)?;
+        match work.interrupted {
+            // Whoever runs this has to know that not all of the input was written.
+            true => Err(Failure::new(format!("interrupted after {} records", work.delivered))),
+            false => Ok(()),
+        }
     })
 }
 
@@ -117,10 +123,13 @@ pub(in crate::cli) fn run(args: &ProduceArgs) -> Result<(), Failure> {
 struct Work<'a> {
     producer: Producer,
     args: &'a ProduceArgs,
+    longest_line: usize,
     under_way: VecDeque<UnderWay>,
     /// About how many bytes of `buffer.memory` are taken.
     weight: usize,
     delivered: usize,
+    /// Whether the input was left in the middle: not what is typed, which nobody else ends.
+    interrupted: bool,
 }
 
 enum UnderWay {
@@ -139,7 +148,7 @@ impl Work<'_> {
         }
         let mut blocks = Blocks::open(args.file.as_deref())?;
         let typed = args.file.is_none() && io::stdin().is_terminal();
-        let mut splitter = Splitter::new(args.shape.delimiter.clone());
+        let mut splitter = Splitter::new(args.shape.delimiter.clone(), self.longest_line);
         let progress = Progress::new("written", None, !typed && !args.verbose);
         let mut left = args.shape.count.unwrap_or(u64::MAX);
         let mut number = 0_u64;
@@ -147,7 +156,10 @@ impl Work<'_> {
         while left > 0 {
             let block = tokio::select! {
                 biased;
-                () = &mut interrupted => break,
+                () = &mut interrupted => {
+                    self.interrupted = !typed;
+                    break;
+                }
                 block = blocks.next() => block?,
             };
             let ended = block.is_none();
@@ -284,12 +296,4 @@ impl Work<'_> {
         }
         Failure::new(explain(&format!("topic {topic}"), error))
     }
-}
-
-fn codec(text: &str) -> Result<String, &'static str> {
-    settings::codec(text).map(|_| text.to_owned())
-}
-
-fn acks(text: &str) -> Result<String, &'static str> {
-    settings::acks(text).map(|_| text.to_owned())
 }
