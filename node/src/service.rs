@@ -199,6 +199,8 @@ fn node_options(config: &BrokerConfig) -> Result<NodeOptions, Failure> {
     let listeners = bound.map(|listener| resolve(&listener.endpoint)).collect::<Result<_, _>>()?;
     let threads = config.layers.sources("num.network.threads").next();
     let threads_given = threads.is_some_and(|(source, _)| source != Source::Default);
+    // As in Kafka 0 is no bound of one's own, too.
+    let queued = network.queued_max_request_bytes.filter(|bytes| *bytes > 0);
     Ok(NodeOptions {
         listeners,
         controllers,
@@ -211,7 +213,7 @@ fn node_options(config: &BrokerConfig) -> Result<NodeOptions, Failure> {
             inflated_max_bytes: config.limits.batch_max_inflated_bytes.into(),
         },
         max_unsent_bytes: u64::try_from(config.limits.connection_max_unsent_bytes).unwrap_or(u64::MAX),
-        max_queued_bytes: defaults.max_queued_bytes,
+        max_queued_bytes: queued.unwrap_or(defaults.max_queued_bytes),
         max_connections: to_usize(network.max_connections),
         max_connections_per_ip: to_usize(network.max_connections_per_ip),
         max_idle: network.max_idle_ms.map_or(Duration::MAX, Duration::from_millis),

@@ -48,8 +48,8 @@ broker_keys! { BROKER;
         "Kafka's threads for background tasks.";
     "queued.max.requests", int(1), "500", Fixed, Ignored,
         "Requests that may wait before connections are no longer read.";
-    "queued.max.request.bytes", long(-1), "-1", Fixed, Ignored,
-        "Bytes of requests that may wait before connections are no longer read; -1 for no bound.";
+    "queued.max.request.bytes", long(-1), "-1", Fixed, Used,
+        "Bytes of requests that may wait before connections are no longer read; -1 for 64 MiB.";
     "socket.send.buffer.bytes", int(-1), "102400", Fixed, Ignored,
         "SO_SNDBUF of a client's connection; -1 leaves it to the system.";
     "socket.receive.buffer.bytes", int(-1), "102400", Fixed, Ignored,

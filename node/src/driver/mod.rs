@@ -67,7 +67,8 @@ pub struct NodeOptions {
     pub frames: FrameLimits,
     /// `ottla.connection.max.unsent.bytes`: with more in memory for its client, a connection's next frame waits.
     pub max_unsent_bytes: u64,
-    /// With so many bytes of requests queued for the machine no client is read, until a round takes them.
+    /// `queued.max.request.bytes`: with so many bytes of requests queued for the machine no client is read, until
+    /// rounds take them.
     pub max_queued_bytes: u64,
     /// `max.connections`; three quarters of the limit of open files, if that is less.
     pub max_connections: usize,
