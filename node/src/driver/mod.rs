@@ -47,6 +47,10 @@ pub(crate) use round::Shared;
 /// whose disk so many wait for.
 const MAX_QUEUED_BYTES: u64 = 64 << 20;
 
+/// So many frames of the largest size may be under way at once: a hundred clients must not take ten gigabytes by
+/// sending the most of a frame each, and then nothing.
+const PARTIAL_FRAMES: u64 = 4;
+
 /// How a node is set up: what the driver itself needs to know. All else is the machine's configuration.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
@@ -87,6 +91,13 @@ pub struct FrameLimits {
     pub request_max_bytes: u32,
     /// `ottla.batch.max.inflated.bytes`: a batch that inflates beyond this is refused.
     pub inflated_max_bytes: u64,
+}
+
+impl FrameLimits {
+    /// What clients' frames may take together that have not come whole. One goes on beyond it.
+    pub(crate) const fn partial_bytes(self) -> u64 {
+        PARTIAL_FRAMES * self.request_max_bytes as u64
+    }
 }
 
 impl Default for FrameLimits {

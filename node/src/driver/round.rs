@@ -17,7 +17,7 @@ use super::inbox::{Inbox, Urgency};
 use super::intake::{Ingress, Intake};
 use super::{Brain, Counters, FrameLimits, NodeOptions};
 use crate::disk::{Completions, Disk, Warmer};
-use crate::net::{Chunk, Conn, Conns};
+use crate::net::{Chunk, Conn, Conns, Partial};
 
 /// How many passes over the inbox one round makes before it lets the connections have their turn.
 const PASSES: usize = 4;
@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     inbox: Inbox,
     intake: Intake,
+    partial: Partial,
     /// One a thread: there is something for a round to do.
     wake: Vec<Notify>,
     conns: Conns,
@@ -90,6 +91,7 @@ impl Shared {
             }),
             inbox: Inbox::new(options.max_queued_bytes),
             intake: Intake::new(options.frames),
+            partial: Partial::new(options.frames.partial_bytes()),
             wake: (0..options.network_threads.max(1)).map(|_| Notify::new()).collect(),
             conns: Conns::default(),
             clock: Clock::new(),
@@ -167,6 +169,11 @@ impl Shared {
     /// What a frame may hold.
     pub(crate) fn frames(&self) -> FrameLimits {
         self.intake.limits()
+    }
+
+    /// What clients' frames take that have not come whole.
+    pub(crate) fn partial(&self) -> &Partial {
+        &self.partial
     }
 
     /// What a frame is.

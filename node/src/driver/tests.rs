@@ -629,6 +629,40 @@ fn produce(correlation_id: i32, size: usize) -> Vec<u8> {
     writer.into_bytes()
 }
 
+/// Those who wait for each other to end are not all that there are.
+#[test]
+fn frames_beyond_the_bound_come_one_after_the_other() {
+    const SIZE: usize = 3 << 20;
+    let node = Fixture::start(|options| options.frames.request_max_bytes = 4 << 20);
+    // These hold what they have sent, and have more to send.
+    let mut held: Vec<_> = (0..8).map(|_| node.connect()).collect();
+    let whole = frame(ECHO, SIZE);
+    for stream in &mut held {
+        stream.set_nonblocking(true).expect("it can be set");
+        // What the kernel does not take is not read, either.
+        let _ = stream.write(&whole[..SIZE - 1]);
+    }
+    let mut stream = node.connect();
+    stream.write_all(&frame(ECHO, 0)).expect("the node reads");
+    read_exact(&mut stream, 14);
+    for stream in held {
+        stream.set_nonblocking(false).expect("it can be set");
+        stream.shutdown(Shutdown::Both).expect("it can be closed");
+    }
+    let address = node.address;
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect(address).expect("it listens");
+                stream.set_read_timeout(Some(LONG)).expect("it can be set");
+                stream.write_all(&whole).expect("the node reads");
+                assert_eq!(read_frame(&mut stream).len(), HEAD + SIZE);
+            });
+        }
+    });
+    node.stop();
+}
+
 #[test]
 fn an_idle_connection_is_closed() {
     let node = Fixture::start(|options| options.max_idle = Duration::from_millis(50));

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::out::{Chunk, Cold, OutQueue, Sent, Step};
+use super::partial::Share;
 use super::reader::{Filled, FrameReader};
 use crate::driver::{Counters, Ingress, Shared, Urgency};
 
@@ -322,13 +323,12 @@ enum Wants {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(shared: &Shared, conn: &Conn) {
-    let mut reader = FrameReader::new(match conn.side {
+    let max_bytes = match conn.side {
         Side::Ours => ANSWER_MAX_BYTES,
         Side::Controller | Side::Client => shared.frames().request_max_bytes,
-    });
+    };
+    let mut received = Received { reader: FrameReader::new(max_bytes), share: shared.partial().share(), left: false };
     let mut inputs = Vec::new();
-    // Whether the reader may hold a whole frame.
-    let mut left = false;
     loop {
         let interest = match conn.wants() {
             Wants::End => return,
@@ -342,7 +342,8 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn) {
         let ready = tokio::select! {
             biased;
             () = conn.changed.notified() => continue,
-            () = std::future::ready(()), if left && interest.is_readable() => Ok(Ready::READABLE),
+            () = received.share.overdue() => return,
+            () = std::future::ready(()), if received.left && interest.is_readable() => Ok(Ready::READABLE),
             ready = conn.stream.ready(interest) => ready,
         };
         let Ok(ready) = ready else {
@@ -363,20 +364,10 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn) {
         }
         let wants_to_read = ready.is_readable() && interest.is_readable();
         let may_read = conn.side != Side::Client || shared.has_room();
-        let mut heavy = None;
         if wants_to_read && may_read {
-            let filled = if left { Turn::Wait } else { fill(shared, conn, &mut reader) };
-            let taken =
-                if filled == Turn::End { filled } else { take(shared, conn, &mut reader, &mut inputs, &mut heavy) };
-            left = taken == Turn::More;
-            turn = turn.max(filled).max(taken);
+            turn = turn.max(receive(shared, conn, &mut received, &mut inputs).await);
         }
         if !inputs.is_empty() {
-            shared.push_all(conn, &mut inputs);
-        }
-        if let Some(frame) = heavy {
-            let Some(input) = shared.scan(conn.id, frame).await else { return };
-            inputs.push(input);
             shared.push_all(conn, &mut inputs);
         }
         if wants_to_read && !may_read {
@@ -404,15 +395,46 @@ enum Turn {
     End,
 }
 
+/// What has come of a connection's requests.
+struct Received<'a> {
+    reader: FrameReader,
+    /// Of the memory for what has not come whole.
+    share: Share<'a>,
+    /// Whether there may be a whole frame.
+    left: bool,
+}
+
+/// Reads what has come, unless something of it is left, and takes frames out of that.
+async fn receive(shared: &Shared, conn: &Conn, received: &mut Received<'_>, inputs: &mut Vec<Input>) -> Turn {
+    let Received { reader, share, left } = received;
+    if conn.side == Side::Client {
+        share.grow_to(reader.takes()).await;
+    }
+    let filled = if *left { Turn::Wait } else { fill(shared, conn, reader) };
+    if filled == Turn::End {
+        return filled;
+    }
+    let mut heavy = None;
+    let taken = take(shared, conn, reader, inputs, &mut heavy);
+    *left = taken == Turn::More;
+    share.shrink_to(reader.takes());
+    if let Some(frame) = heavy {
+        shared.push_all(conn, inputs);
+        let Some(input) = shared.scan(conn.id, frame).await else { return Turn::End };
+        inputs.push(input);
+    }
+    filled.max(taken)
+}
+
 fn fill(shared: &Shared, conn: &Conn, reader: &mut FrameReader) -> Turn {
     match reader.fill(&conn.stream) {
         Ok(Filled::End) => Turn::End,
         Ok(Filled::More(count)) => {
-            received(shared, conn, count);
+            count_in(shared, conn, count);
             Turn::Again
         }
         Ok(Filled::All(count)) => {
-            received(shared, conn, count);
+            count_in(shared, conn, count);
             // The socket is empty, so tokio need not find that out by one more read. A close that came with
             // the bytes is kept by tokio apart from this.
             let _ = conn.stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
@@ -466,7 +488,7 @@ fn take(
     }
 }
 
-fn received(shared: &Shared, conn: &Conn, count: usize) {
+fn count_in(shared: &Shared, conn: &Conn, count: usize) {
     shared.counters().bytes_in.add(u64::try_from(count).unwrap_or(u64::MAX));
     conn.touch(shared);
 }

@@ -2,8 +2,8 @@
 //!
 //! Each connection is one task on one I/O thread. It reads whole frames, and sends what a round could not send
 //! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`; what waits in memory to be sent
-//! on a connection by `ottla.connection.max.unsent.bytes`; what clients have sent and the machine has not seen by a
-//! bound of the driver's; a peer that does not read at all by `connections.max.idle.ms`.
+//! on a connection by `ottla.connection.max.unsent.bytes`; what clients have sent and the machine has not seen by
+//! `queued.max.request.bytes`; what has not come whole by four times the longest frame; a peer that does not read at all by `connections.max.idle.ms`.
 //!
 //! Absent on purpose: TLS and SASL (they change what a byte is, not who owns it).
 
@@ -11,6 +11,7 @@ mod accept;
 mod buffers;
 mod conn;
 mod out;
+mod partial;
 mod reader;
 mod resolve;
 
@@ -32,6 +33,7 @@ use accept::{Acceptor, Admission};
 pub(crate) use conn::Conn;
 use conn::Side;
 pub(crate) use out::Chunk;
+pub(crate) use partial::Partial;
 
 /// How many connections wait to be accepted: bursts after a failover are large. (The standard library listens
 /// with 128.) The kernel cuts it to `net.core.somaxconn`.

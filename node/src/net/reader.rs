@@ -33,16 +33,26 @@ pub(super) enum Filled {
 pub(super) struct FrameReader {
     /// `None` while nothing is received: an idle connection holds no buffer.
     buffer: Option<Buffer>,
+    /// How large it is to be for the next read, where that is larger.
+    room: usize,
     max_bytes: u32,
 }
 
 impl FrameReader {
     pub(super) fn new(max_bytes: u32) -> Self {
-        Self { buffer: None, max_bytes }
+        Self { buffer: None, room: 0, max_bytes }
+    }
+
+    /// How much memory the frame in progress takes with the next read, if that is more than any connection's.
+    pub(super) fn takes(&self) -> u64 {
+        let has = self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.capacity());
+        let takes = has.max(self.room);
+        if takes > SMALL { u64::try_from(takes).unwrap_or(u64::MAX) } else { 0 }
     }
 
     /// One read from the socket. `WouldBlock` is an error, as it is tokio's.
     pub(super) fn fill(&mut self, stream: &TcpStream) -> io::Result<Filled> {
+        self.grow();
         let buffer = self.buffer.get_or_insert_with(|| Buffer::take(SMALL));
         let room = buffer.bytes.capacity() - buffer.bytes.len();
         let count = stream.try_read_buf(&mut buffer.bytes)?;
@@ -82,9 +92,9 @@ impl FrameReader {
         }))
     }
 
-    /// Makes sure that the next read has room towards a frame of `total` bytes, or gives an empty buffer back.
+    /// Sees to it that the next read has room towards a frame of `total` bytes, or gives an empty buffer back.
     fn make_room(&mut self, total: usize) {
-        let Some(mut buffer) = self.buffer.take() else {
+        let Some(buffer) = self.buffer.take() else {
             return;
         };
         let have = buffer.bytes.len();
@@ -93,13 +103,21 @@ impl FrameReader {
             return;
         }
         let room = total.min(RESERVE.max(have * 2));
-        if buffer.bytes.capacity() < room {
+        self.room = if buffer.bytes.capacity() < room { room } else { 0 };
+        self.buffer = Some(buffer);
+    }
+
+    /// Moves what has come to a larger buffer, if that is wanted.
+    fn grow(&mut self) {
+        let room = std::mem::take(&mut self.room);
+        if room > 0
+            && let Some(buffer) = self.buffer.take()
+        {
             let mut larger = Buffer::take(room);
             larger.bytes.extend_from_slice(&buffer.bytes);
             buffer.give_back();
-            buffer = larger;
+            self.buffer = Some(larger);
         }
-        self.buffer = Some(buffer);
     }
 }
 
@@ -108,6 +126,7 @@ mod tests {
     use super::*;
 
     fn feed(reader: &mut FrameReader, bytes: &[u8]) {
+        reader.grow();
         let buffer = reader.buffer.get_or_insert_with(|| Buffer::take(SMALL));
         assert!(buffer.bytes.capacity() > buffer.bytes.len(), "a read would have no room");
         buffer.bytes.extend_from_slice(bytes);
@@ -152,6 +171,8 @@ mod tests {
         let mut reader = FrameReader::new(100 << 20);
         feed(&mut reader, &(100_i32 << 20).to_be_bytes());
         assert_eq!(reader.next_frame(), Ok(None));
+        assert_eq!(reader.takes(), RESERVE as u64);
+        reader.grow();
         let buffer = reader.buffer.expect("a frame is in progress");
         assert!(buffer.bytes.capacity() <= RESERVE);
     }
