@@ -1,10 +1,10 @@
 //! Connections: accepting, dialling, reading frames, sending in order.
 //!
 //! Each connection is one task on one I/O thread. It reads whole frames, and sends what a round could not send
-//! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`, and those that have not come whole,
-//! together, by four times that; what waits in memory to be sent on a connection by
-//! `ottla.connection.max.unsent.bytes`; what clients have sent and the machine has not seen by
-//! `queued.max.request.bytes`; a peer that does not read at all by `connections.max.idle.ms`.
+//! at once because the peer was slow. Bounds: a frame by `socket.request.max.bytes`, and all that have not come whole
+//! by four times that; what waits in memory to be sent on a connection by `ottla.connection.max.unsent.bytes`; what
+//! clients have sent and the machine has not seen by `queued.max.request.bytes`; a peer that does not read at all by
+//! `connections.max.idle.ms`.
 //!
 //! Absent on purpose: TLS and SASL (they change what a byte is, not who owns it).
 
