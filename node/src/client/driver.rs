@@ -168,10 +168,11 @@ impl Driver {
 
     fn close(&mut self, conns: Vec<ConnId>) {
         for conn in conns {
-            self.sockets.remove(&conn);
+            forget(conn, &mut self.sockets, self.unsent.as_mut());
             self.step(ClientInput::Closed { conn });
+            // What is sent elsewhere for that goes before the next is closed.
+            self.carry_out();
         }
-        self.carry_out();
     }
 
     /// Tells what has left by now.
@@ -191,6 +192,7 @@ impl Driver {
             if machine == Some(due) {
                 self.step(ClientInput::Timeout);
             }
+            self.carry_out();
             let stuck = self.unsent.as_ref().map(|unsent| unsent.stuck(now));
             self.close(stuck.unwrap_or_default());
             self.release();
@@ -250,7 +252,7 @@ impl Driver {
                     }
                 }
                 ClientEffect::Close { conn } => {
-                    self.sockets.remove(&conn);
+                    forget(conn, &mut self.sockets, self.unsent.as_mut());
                 }
                 ClientEffect::Event(event) if self.unsent.is_some() => told.push(event),
                 ClientEffect::Event(event) => self.waiting.on_event(event),
@@ -260,6 +262,13 @@ impl Driver {
             unsent.hold(told, &self.sockets, self.clock.monotonic());
         }
     }
+}
+
+fn forget(conn: ConnId, sockets: &mut BTreeMap<ConnId, Socket>, unsent: Option<&mut Unsent>) {
+    if let Some(unsent) = unsent {
+        unsent.look(sockets);
+    }
+    sockets.remove(&conn);
 }
 
 /// The machine gives up a dial that takes too long; what still comes of it is closed.

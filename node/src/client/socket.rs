@@ -42,6 +42,11 @@ impl Socket {
         (self.sent < self.queued).then_some(self.queued)
     }
 
+    /// How many bytes have left.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Whether so many bytes have left.
     pub(super) const fn has_sent(&self, bytes: u64) -> bool {
         self.sent >= bytes

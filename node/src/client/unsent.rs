@@ -24,6 +24,10 @@ struct Held {
     events: Vec<Event>,
     /// How many bytes of each connection must have left.
     marks: Vec<(ConnId, u64)>,
+    /// A connection took some of it with it.
+    broken: bool,
+    /// What of these connections had left when a byte last did, and when that was.
+    seen: u64,
     since: Instant,
 }
 
@@ -35,32 +39,34 @@ impl Unsent {
     /// Keeps events until what was queued before them has left.
     pub(super) fn hold(&mut self, events: Vec<Event>, sockets: &BTreeMap<ConnId, Socket>, now: Instant) {
         let marks = sockets.iter().filter_map(|(conn, socket)| Some((*conn, socket.unsent_to()?))).collect();
-        self.held.push_back(Held { events, marks, since: now });
+        self.held.push_back(Held { events, marks, broken: false, seen: 0, since: now });
     }
 
     /// The next events that wait for nothing any more. Of what a connection took with it nobody knows where it is.
     pub(super) fn release(&mut self, sockets: &BTreeMap<ConnId, Socket>, now: Instant) -> Option<Vec<Event>> {
         let first = self.held.front_mut()?;
-        let mut broken = false;
-        first.marks.retain(|(conn, mark)| match sockets.get(conn) {
-            Some(socket) => !socket.has_sent(*mark),
-            None => {
-                broken = true;
-                false
-            }
-        });
-        if broken {
-            first.events.iter_mut().for_each(lose);
+        first.look(sockets);
+        let sent = first.marks.iter().filter_map(|(conn, _)| sockets.get(conn)).map(Socket::sent).sum();
+        if first.seen != sent {
+            (first.seen, first.since) = (sent, now);
         }
         if !first.marks.is_empty() {
             return None;
         }
-        let Held { events, .. } = self.held.pop_front()?;
+        let Held { mut events, broken, .. } = self.held.pop_front()?;
+        if broken {
+            events.iter_mut().for_each(lose);
+        }
         // They wait for what comes next from now on.
         if let Some(next) = self.held.front_mut() {
             next.since = now;
         }
         Some(events)
+    }
+
+    /// A connection is about to go: what has left has left.
+    pub(super) fn look(&mut self, sockets: &BTreeMap<ConnId, Socket>) {
+        self.held.iter_mut().for_each(|held| held.look(sockets));
     }
 
     /// When the connections that keep the first of them waiting are given up.
@@ -72,6 +78,19 @@ impl Unsent {
     pub(super) fn stuck(&self, now: Instant) -> Vec<ConnId> {
         let overdue = self.held.front().filter(|first| first.since + self.patience <= now);
         overdue.into_iter().flat_map(|first| first.marks.iter().map(|(conn, _)| *conn)).collect()
+    }
+}
+
+impl Held {
+    /// Which of its bytes are still here.
+    fn look(&mut self, sockets: &BTreeMap<ConnId, Socket>) {
+        self.marks.retain(|(conn, mark)| match sockets.get(conn) {
+            Some(socket) => !socket.has_sent(*mark),
+            None => {
+                self.broken = true;
+                false
+            }
+        });
     }
 }
 

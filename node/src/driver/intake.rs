@@ -10,8 +10,8 @@ use super::FrameLimits;
 
 /// What a small frame's batches may inflate to on an I/O thread: a few milliseconds' work.
 const LIGHT_BYTES: u64 = 4 << 20;
-/// The same, in bytes a byte of the frame: what records that are worth compressing have.
-const LIGHT_RATIO: u64 = 8;
+/// The same, in bytes a byte of the frame: more than what records usually have, since a heavy frame is looked at twice.
+const LIGHT_RATIO: u64 = 20;
 /// How many heavy frames are looked at at once: names are resolved by the same threads.
 const MOST_HEAVY: usize = 2;
 
@@ -43,8 +43,8 @@ impl Intake {
 
     pub(super) fn ingress(&self, frame: Bytes) -> Ingress {
         let light = LIGHT_BYTES.max(LIGHT_RATIO.saturating_mul(frame.len() as u64));
-        match ingress_within(frame.clone(), self.limits.inflated_max_bytes.min(light), light) {
-            Ok(request) if is_unclear(&request) => Ingress::Heavy(frame),
+        match ingress_within(frame, self.limits.inflated_max_bytes.min(light), light) {
+            Ok(request) if is_unclear(&request) => Ingress::Heavy(request.frame),
             Ok(request) => Ingress::Request(request),
             Err(why) => Ingress::Malformed(why),
         }

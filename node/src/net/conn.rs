@@ -334,8 +334,10 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn) {
             Wants::End => return,
             Wants::Linger => return linger(conn).await,
             Wants::Nothing => {
-                conn.changed.notified().await;
-                continue;
+                tokio::select! {
+                    () = conn.changed.notified() => continue,
+                    () = received.share.overdue() => return,
+                }
             }
             Wants::Io(interest) => interest,
         };
@@ -364,6 +366,10 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn) {
         }
         let wants_to_read = ready.is_readable() && interest.is_readable();
         let may_read = conn.side != Side::Client || shared.has_room();
+        if !inputs.is_empty() {
+            // Whatever is received may have to wait.
+            shared.push_all(conn, &mut inputs);
+        }
         if wants_to_read && may_read {
             turn = turn.max(receive(shared, conn, &mut received, &mut inputs).await);
         }
@@ -417,12 +423,14 @@ async fn receive(shared: &Shared, conn: &Conn, received: &mut Received<'_>, inpu
     let mut heavy = None;
     let taken = take(shared, conn, reader, inputs, &mut heavy);
     *left = taken == Turn::More;
-    share.shrink_to(reader.takes());
     if let Some(frame) = heavy {
         shared.push_all(conn, inputs);
         let Some(input) = shared.scan(conn.id, frame).await else { return Turn::End };
         inputs.push(input);
     }
+    // Not before: what waits to be looked at is of no other bound.
+    share.shrink_to(reader.takes());
+    share.moved();
     filled.max(taken)
 }
 
@@ -463,8 +471,9 @@ fn take(
             }
             Ok(Some(frame)) => match shared.ingress(frame) {
                 Ingress::Request(request) => {
+                    let took_long = request.scanned.is_some() && shared.clock().monotonic().since(begun) > TURN_TIME;
                     inputs.push(Input::Frame { conn: conn.id, request });
-                    if shared.clock().monotonic().since(begun) > TURN_TIME {
+                    if took_long {
                         return Turn::More;
                     }
                     continue;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::{Instant, sleep_until};
 
-/// How long a frame that goes on beyond the bound may take: others wait for it.
-const TURN: Duration = Duration::from_secs(10);
+/// How long a frame may keep others waiting: as a whole, when it goes on beyond the bound; else without a byte.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What clients' frames take together.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Partial {
     bytes: AtomicU64,
     /// Some gave memory back.
     freed: Notify,
+    /// How many wait.
+    waiting: AtomicU64,
     /// Whose frame goes on beyond the bound.
     turn: Mutex<()>,
 }
@@ -28,16 +30,22 @@ pub(crate) struct Partial {
 pub(super) struct Share<'a> {
     of: &'a Partial,
     bytes: u64,
+    /// When the last byte came of what takes it.
+    moved: Instant,
     turn: Option<(MutexGuard<'a, ()>, Instant)>,
 }
 
+/// One of those that wait.
+struct Waiter<'a>(&'a AtomicU64);
+
 impl Partial {
     pub(crate) fn new(max_bytes: u64) -> Self {
-        Self { max_bytes, bytes: AtomicU64::new(0), freed: Notify::new(), turn: Mutex::new(()) }
+        let (bytes, waiting) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { max_bytes, bytes, freed: Notify::new(), waiting, turn: Mutex::new(()) }
     }
 
     pub(super) fn share(&self) -> Share<'_> {
-        Share { of: self, bytes: 0, turn: None }
+        Share { of: self, bytes: 0, moved: Instant::now(), turn: None }
     }
 
     /// Takes so many bytes more, if there is room for them.
@@ -51,22 +59,45 @@ impl Share<'_> {
     /// Waits until the frame may take so many bytes.
     pub(super) async fn grow_to(&mut self, bytes: u64) {
         let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else { return };
-        while self.turn.is_none() {
+        if self.turn.is_some() {
+            self.of.bytes.fetch_add(more, Ordering::Relaxed);
+        } else if !self.of.take(more) {
+            self.wait(more).await;
+        }
+        self.bytes = bytes;
+        self.moved = Instant::now();
+    }
+
+    async fn wait(&mut self, more: u64) {
+        let _waiter = Waiter::new(&self.of.waiting);
+        // One place in the queue for all of the wait.
+        let turn = self.of.turn.lock();
+        tokio::pin!(turn);
+        loop {
             let freed = self.of.freed.notified();
             tokio::pin!(freed);
             // Enlisted before the look, so that nothing is missed in between.
             freed.as_mut().enable();
             if self.of.take(more) {
-                self.bytes = bytes;
                 return;
             }
             tokio::select! {
+                biased;
+                turn = &mut turn => {
+                    self.turn = Some((turn, Instant::now() + PATIENCE));
+                    self.of.bytes.fetch_add(more, Ordering::Relaxed);
+                    return;
+                }
                 () = freed => {}
-                turn = self.of.turn.lock() => self.turn = Some((turn, Instant::now() + TURN)),
             }
         }
-        self.of.bytes.fetch_add(more, Ordering::Relaxed);
-        self.bytes = bytes;
+    }
+
+    /// More of the frame has come.
+    pub(super) fn moved(&mut self) {
+        if self.bytes > 0 {
+            self.moved = Instant::now();
+        }
     }
 
     /// The frame is whole; what has come of the next one takes so many bytes.
@@ -79,12 +110,34 @@ impl Share<'_> {
         }
     }
 
-    /// Waits until the frame has had its turn and has not come whole.
+    /// Waits until the frame has kept others waiting for too long.
     pub(super) async fn overdue(&self) {
-        match &self.turn {
-            Some((_, until)) => sleep_until(*until).await,
-            None => pending().await,
+        if let Some((_, until)) = &self.turn {
+            return sleep_until(*until).await;
         }
+        if self.bytes == 0 {
+            return pending().await;
+        }
+        loop {
+            let until = self.moved + PATIENCE;
+            sleep_until(until.max(Instant::now() + PATIENCE / 10)).await;
+            if self.of.waiting.load(Ordering::Relaxed) > 0 && until <= Instant::now() {
+                return;
+            }
+        }
+    }
+}
+
+impl<'a> Waiter<'a> {
+    fn new(waiting: &'a AtomicU64) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -33,26 +33,23 @@ pub(super) enum Filled {
 pub(super) struct FrameReader {
     /// `None` while nothing is received: an idle connection holds no buffer.
     buffer: Option<Buffer>,
-    /// How large it is to be for the next read, where that is larger.
-    room: usize,
     max_bytes: u32,
 }
 
 impl FrameReader {
     pub(super) fn new(max_bytes: u32) -> Self {
-        Self { buffer: None, room: 0, max_bytes }
+        Self { buffer: None, max_bytes }
     }
 
-    /// How much memory the frame in progress takes with the next read, if that is more than any connection's.
+    /// How much has come of a frame that is not whole, if that is more than any connection may have. What is reserved
+    /// for the rest takes no memory before it comes.
     pub(super) fn takes(&self) -> u64 {
-        let has = self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.capacity());
-        let takes = has.max(self.room);
-        if takes > SMALL { u64::try_from(takes).unwrap_or(u64::MAX) } else { 0 }
+        let have = self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.len());
+        if have > SMALL { u64::try_from(have).unwrap_or(u64::MAX) } else { 0 }
     }
 
     /// One read from the socket. `WouldBlock` is an error, as it is tokio's.
     pub(super) fn fill(&mut self, stream: &TcpStream) -> io::Result<Filled> {
-        self.grow();
         let buffer = self.buffer.get_or_insert_with(|| Buffer::take(SMALL));
         let room = buffer.bytes.capacity() - buffer.bytes.len();
         let count = stream.try_read_buf(&mut buffer.bytes)?;
@@ -92,9 +89,9 @@ impl FrameReader {
         }))
     }
 
-    /// Sees to it that the next read has room towards a frame of `total` bytes, or gives an empty buffer back.
+    /// Makes sure that the next read has room towards a frame of `total` bytes, or gives an empty buffer back.
     fn make_room(&mut self, total: usize) {
-        let Some(buffer) = self.buffer.take() else {
+        let Some(mut buffer) = self.buffer.take() else {
             return;
         };
         let have = buffer.bytes.len();
@@ -103,21 +100,13 @@ impl FrameReader {
             return;
         }
         let room = total.min(RESERVE.max(have * 2));
-        self.room = if buffer.bytes.capacity() < room { room } else { 0 };
-        self.buffer = Some(buffer);
-    }
-
-    /// Moves what has come to a larger buffer, if that is wanted.
-    fn grow(&mut self) {
-        let room = std::mem::take(&mut self.room);
-        if room > 0
-            && let Some(buffer) = self.buffer.take()
-        {
+        if buffer.bytes.capacity() < room {
             let mut larger = Buffer::take(room);
             larger.bytes.extend_from_slice(&buffer.bytes);
             buffer.give_back();
-            self.buffer = Some(larger);
+            buffer = larger;
         }
+        self.buffer = Some(buffer);
     }
 }
 
@@ -126,7 +115,6 @@ mod tests {
     use super::*;
 
     fn feed(reader: &mut FrameReader, bytes: &[u8]) {
-        reader.grow();
         let buffer = reader.buffer.get_or_insert_with(|| Buffer::take(SMALL));
         assert!(buffer.bytes.capacity() > buffer.bytes.len(), "a read would have no room");
         buffer.bytes.extend_from_slice(bytes);
@@ -171,8 +159,7 @@ mod tests {
         let mut reader = FrameReader::new(100 << 20);
         feed(&mut reader, &(100_i32 << 20).to_be_bytes());
         assert_eq!(reader.next_frame(), Ok(None));
-        assert_eq!(reader.takes(), RESERVE as u64);
-        reader.grow();
+        assert_eq!(reader.takes(), 0);
         let buffer = reader.buffer.expect("a frame is in progress");
         assert!(buffer.bytes.capacity() <= RESERVE);
     }
