@@ -12,8 +12,8 @@ use super::FrameLimits;
 const LIGHT_BYTES: u64 = 4 << 20;
 /// The same, in bytes a byte of the frame: more than what records usually have, since a heavy frame is looked at twice.
 const LIGHT_RATIO: u64 = 20;
-/// How many heavy frames are looked at at once: names are resolved by the same threads.
-const MOST_HEAVY: usize = 2;
+/// How many heavy frames are looked at at once, in the whole process: names are resolved by the same threads.
+static HEAVY: Semaphore = Semaphore::const_new(2);
 
 /// What a frame is.
 #[derive(Debug)]
@@ -29,12 +29,11 @@ pub(crate) enum Ingress {
 #[derive(Debug)]
 pub(super) struct Intake {
     limits: FrameLimits,
-    heavy: Semaphore,
 }
 
 impl Intake {
-    pub(super) fn new(limits: FrameLimits) -> Self {
-        Self { limits, heavy: Semaphore::new(MOST_HEAVY) }
+    pub(super) const fn new(limits: FrameLimits) -> Self {
+        Self { limits }
     }
 
     pub(super) const fn limits(&self) -> FrameLimits {
@@ -50,11 +49,16 @@ impl Intake {
         }
     }
 
-    /// Reads a heavy frame on a thread that may take its time. `None`: the node is about to end.
+    /// Reads a heavy frame on a thread that may take its time. `None`: the node is about to end. The place is the
+    /// thread's: a connection that breaks does not make it free.
     pub(super) async fn scan(&self, conn: ConnId, frame: Bytes) -> Option<Input> {
-        let _place = self.heavy.acquire().await.ok()?;
+        let place = HEAVY.acquire().await.ok()?;
         let limit = self.limits.inflated_max_bytes;
-        Some(match tokio::task::spawn_blocking(move || ingress(frame, limit)).await.ok()? {
+        let read = move || {
+            let _place = place;
+            ingress(frame, limit)
+        };
+        Some(match tokio::task::spawn_blocking(read).await.ok()? {
             Ok(request) => Input::Frame { conn, request },
             Err(why) => Input::Malformed { conn, why: Box::new(why) },
         })

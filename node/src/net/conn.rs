@@ -353,23 +353,10 @@ pub(super) async fn serve(shared: &Shared, conn: &Conn) {
         };
         let mut turn = Turn::Wait;
         if ready.is_writable() && interest.is_writable() {
-            let flushed = conn.flush(shared);
-            if flushed.drained {
-                inputs.push(Input::Drained { conn: conn.id });
-            }
-            if flushed.turn_is_over {
-                turn = Turn::Again;
-            }
-            if let Some(cold) = flushed.cold {
-                conn.warm(shared, cold).await;
-            }
+            turn = send(shared, conn).await;
         }
         let wants_to_read = ready.is_readable() && interest.is_readable();
         let may_read = conn.side != Side::Client || shared.has_room();
-        if !inputs.is_empty() {
-            // Whatever is received may have to wait.
-            shared.push_all(conn, &mut inputs);
-        }
         if wants_to_read && may_read {
             turn = turn.max(receive(shared, conn, &mut received, &mut inputs).await);
         }
@@ -401,6 +388,43 @@ enum Turn {
     End,
 }
 
+/// Sends what waits for it.
+async fn send(shared: &Shared, conn: &Conn) -> Turn {
+    let flushed = conn.flush(shared);
+    if flushed.drained {
+        shared.push_all(conn, &mut vec![Input::Drained { conn: conn.id }]);
+    }
+    if let Some(cold) = flushed.cold {
+        conn.warm(shared, cold).await;
+    }
+    if flushed.turn_is_over { Turn::Again } else { Turn::Wait }
+}
+
+/// Waits for something, and sends meanwhile; `None` if the connection breaks.
+async fn beside<T>(shared: &Shared, conn: &Conn, something: impl Future<Output = T>) -> Option<T> {
+    tokio::pin!(something);
+    loop {
+        let (broken, pending) = {
+            let out = conn.out();
+            (out.broken, out.pending)
+        };
+        if broken {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            done = &mut something => return Some(done),
+            () = conn.changed.notified() => {}
+            ready = conn.stream.writable(), if pending => {
+                ready.ok()?;
+                if send(shared, conn).await == Turn::Again {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+}
+
 /// What has come of a connection's requests.
 struct Received<'a> {
     reader: FrameReader,
@@ -414,7 +438,10 @@ struct Received<'a> {
 async fn receive(shared: &Shared, conn: &Conn, received: &mut Received<'_>, inputs: &mut Vec<Input>) -> Turn {
     let Received { reader, share, left } = received;
     if conn.side == Side::Client {
-        share.grow_to(reader.takes()).await;
+        let room = share.grow_to(reader.takes());
+        if beside(shared, conn, room).await.is_none() {
+            return Turn::End;
+        }
     }
     let filled = if *left { Turn::Wait } else { fill(shared, conn, reader) };
     if filled == Turn::End {
@@ -425,7 +452,8 @@ async fn receive(shared: &Shared, conn: &Conn, received: &mut Received<'_>, inpu
     *left = taken == Turn::More;
     if let Some(frame) = heavy {
         shared.push_all(conn, inputs);
-        let Some(input) = shared.scan(conn.id, frame).await else { return Turn::End };
+        let scanned = beside(shared, conn, shared.scan(conn.id, frame)).await;
+        let Some(input) = scanned.flatten() else { return Turn::End };
         inputs.push(input);
     }
     // Not before: what waits to be looked at is of no other bound.
