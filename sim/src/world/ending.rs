@@ -172,7 +172,8 @@ impl World {
     }
 
     /// Time is up, and something is not done: a partition that is damaged may refuse, nothing else may. Who is
-    /// not done has more time where more was read than `before`: hundreds of megabytes may go through a small window.
+    /// not done has more time where more was read than `before`: hundreds of megabytes may go through a small window. And
+    /// so has a rest that has begun: who came late may have had his requests swallowed by several connections that hang.
     pub(super) fn give_up(&mut self, before: u64) {
         if self.stage == Stage::Over {
             return;
@@ -180,7 +181,8 @@ impl World {
         let (scenario, read) = (&self.setting.scenario, self.judge.history.records_read);
         let latest = scenario.duration.saturating_add(scenario.recovery.saturating_mul(LONG_RECOVERIES));
         let busy = self.clients.iter().any(|client| !client.is_done());
-        if busy && read > before && self.now < latest {
+        let resting = matches!(self.stage, Stage::Resting(_));
+        if (resting || busy && read > before) && self.now < latest {
             return self.agenda.add(self.now + READ_TIMEOUT, Due::GiveUp(read));
         }
         let what = if self.judge.is_rotten() { self.unfinished_beside_rot() } else { Some(self.unfinished()) };

@@ -65,7 +65,11 @@ impl World {
             let image = |at: usize| images[at].get(&log);
             let on_disk = |at: usize| image(at).map(|image| image.readable()).unwrap_or_default();
             let of_segment = |at: usize| image(at).and_then(|image| image.segments.first()).map(|first| first.base);
-            let begins = |at: usize, own: &[BatchRef]| own.first().map(|it| it.base).or(of_segment(at)).unwrap_or(0);
+            // Below where one has deleted its records another may have kept what was never committed.
+            let logs = &self.judge.logs;
+            let deleted: Vec<i64> = logs.iter().map(|logs| logs.get(&log).map_or(0, FollowedLog::gone)).collect();
+            let first_of = |at: usize, own: &[BatchRef]| own.first().map(|it| it.base).or(of_segment(at)).unwrap_or(0);
+            let begins = |at: usize, own: &[BatchRef]| first_of(at, own).max(deleted[at]);
             // Where bits have flipped, whoever reads them finds out.
             let is_sound = |at: &usize| self.judge.logs[*at].get(&log).is_none_or(|followed| !followed.damaged);
             let sound: Vec<usize> = having.into_iter().filter(is_sound).collect();
