@@ -25,7 +25,8 @@ impl FailStop {
         if let Fact::Booted = fact {
             self.failed.clear();
         } else if let Fact::StorageFailed { log, followed } = fact {
-            self.failed.entry((*log).clone()).or_insert(followed.synced);
+            // What is deleted was answered before, by a process that was well.
+            self.failed.entry((*log).clone()).or_insert(followed.synced.max(followed.gone()));
         } else if let Fact::Acked { log, write, offset, .. } = fact
             && let Some(from) = self.failed.get(log)
             && write.acks == -1
@@ -50,6 +51,11 @@ mod tests {
         assert_eq!(checker.check(&Fact::StorageFailed { log: &log(), followed: &followed }), Ok(()));
         assert_eq!(acked(1, 1, |fact| checker.check(fact)), Ok(()));
         assert!(acked(1, 2, |fact| checker.check(fact)).is_err());
+        followed.note_deleted(3);
+        let mut other = FailStop::default();
+        assert_eq!(other.check(&Fact::StorageFailed { log: &log(), followed: &followed }), Ok(()));
+        assert_eq!(acked(1, 2, |fact| other.check(fact)), Ok(()), "it was deleted since");
+        assert!(acked(1, 3, |fact| other.check(fact)).is_err());
         assert_eq!(checker.check(&Fact::Booted), Ok(()));
         assert_eq!(acked(1, 2, |fact| checker.check(fact)), Ok(()));
     }

@@ -173,7 +173,7 @@ impl World {
 
     /// Time is up, and something is not done: a partition that is damaged may refuse, nothing else may. Who is
     /// not done has more time where more was read than `before`: hundreds of megabytes may go through a small window.
-    /// And so has a rest that has begun: several connections that hang may have swallowed the requests of who came late.
+    /// And so has a rest that has begun: connections that hang may have swallowed several requests of who came late.
     pub(super) fn give_up(&mut self, before: u64) {
         if self.stage == Stage::Over {
             return;
